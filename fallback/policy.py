@@ -1,0 +1,65 @@
+"""Which value stands in for which output, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fallback.reasons import FallbackReason
+
+Status = Literal["model", "mixed", "fallback"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where one value came from. ``reason`` is given for a fallback, and for nothing else."""
+
+    mark: Literal["model", "fallback"]
+    reason: FallbackReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A value and its origin for every output, in the outputs' order.
+
+    ``status`` is ``model`` when the model gave every value, ``fallback`` when it gave none.
+    """
+
+    values: dict[str, Any]
+    origins: dict[str, Origin]
+    status: Status
+
+
+_BY_MODEL = Origin("model")
+_BY_REASON = {reason: Origin("fallback", reason) for reason in FallbackReason}
+
+
+def resolve(
+    fallbacks: Mapping[str, Any], answered: Mapping[str, Any], reason: FallbackReason
+) -> Resolved:
+    """Give every output its value: the answered one, or else its fallback with ``reason``.
+
+    ``fallbacks`` holds every output of the action, ``answered`` the valid values of the answer.
+    Nothing that is passed in is changed, or shared with the result where it could be changed.
+
+    Raises:
+        ValueError: ``answered`` holds an output that the action does not have.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+    by_reason = _BY_REASON[reason]
+    for name, value in fallbacks.items():
+        if name in answered:
+            value = answered[name]
+            origins[name] = _BY_MODEL
+        else:
+            origins[name] = by_reason
+        # The caller owns its result: appending to a list in it must not edit the action.
+        values[name] = value.copy() if type(value) is list else value
+    if not answered:
+        return Resolved(values, origins, "fallback")
+    if not answered.keys() <= fallbacks.keys():
+        unknown = ", ".join(sorted(answered.keys() - fallbacks.keys()))
+        raise ValueError(f"answered outputs that the action does not have: {unknown}")
+    return Resolved(values, origins, "model" if len(answered) == len(fallbacks) else "mixed")

@@ -1,0 +1,364 @@
+"""What callers ask for and what they get: actions, execution requests, execution results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Annotated, Any, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from fallback.policy import Origin, Status
+from pricing.usage import TokenUsage
+from providers.base import Message
+from runtime import outputs as typed
+from runtime.outputs import OutputField
+from runtime.prompts import SCOPES, Prompt
+
+ID_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
+"""How account ids and action ids look: they become parts of keys, paths and metrics."""
+
+_Count = Annotated[int, Field(strict=True, gt=0)]
+
+
+class ActionLimits(BaseModel):
+    """How much one execution of an action may use.
+
+    ``min_output_tokens`` is what an answer needs at least to be worth paying for; ``None`` means
+    the longest valid answer, counted where the model is known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    max_output_tokens: _Count
+    min_output_tokens: _Count | None = None
+    deadline_ms: _Count = 30_000
+    attempts: Annotated[int, Field(strict=True, ge=1, le=10)] = 2
+    attempt_timeout_ms: _Count | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for low, high in (
+            ("min_output_tokens", "max_output_tokens"),
+            ("attempt_timeout_ms", "deadline_ms"),
+        ):
+            least, most = getattr(self, low), getattr(self, high)
+            if least is not None and least > most:
+                raise ValueError(f"{low} is {least}, which is more than {high}, {most}")
+        return self
+
+
+class ActionSpec(BaseModel):
+    """An LLM action: model, prompt templates, typed outputs with their fallback values, limits.
+
+    It is immutable: change one by building another, with ``model_copy(update=...)`` if you like.
+    Everything that does not depend on a person is computed once.
+
+    Raises:
+        pydantic.ValidationError: (a ``ValueError``) a field is wrong, a fallback value does not
+            fit its output, a template has a syntax error or reads what no scope holds, or two
+            outputs write to the same attribute.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    id: Annotated[str, Field(pattern=ID_PATTERN)]
+    model: Annotated[str, Field(min_length=1, max_length=200)]
+    system: str = ""
+    user: str
+    outputs: Annotated[
+        dict[Annotated[str, Field(pattern=typed.NAME_PATTERN)], OutputField], Field(min_length=1)
+    ]
+    limits: ActionLimits
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    allow_replacement_model: bool = True
+
+    @field_validator("system", "user")
+    @classmethod
+    def _check_template(cls, source: str, info: ValidationInfo) -> str:
+        if info.field_name == "user" and not source.strip():
+            raise ValueError("the user prompt is empty; it must say what the model is to do")
+        Prompt(str(info.field_name), source)
+        return source
+
+    @field_validator("outputs")
+    @classmethod
+    def _check_attributes(cls, outputs: dict[str, OutputField]) -> dict[str, OutputField]:
+        writers: dict[tuple[str, str], str] = {}
+        for name, output in outputs.items():
+            target = (output.store_as, output.attribute or name)
+            if target in writers:
+                raise ValueError(
+                    f"outputs {writers[target]!r} and {name!r} both write to the {target[0]} "
+                    f"attribute {target[1]!r}; give one of them another `attribute`"
+                )
+            writers[target] = name
+        return outputs
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a validated copy with the given fields replaced."""
+        # pydantic's own copy validates nothing and would carry the computed version along.
+        return self.model_validate({**self.model_dump(), **(update or {})})
+
+    @cached_property
+    def version(self) -> str:
+        """The name of this content: 12 hexadecimal digits, the same in every process."""
+        # Defaults are left out, so that a release that adds a setting renames no action.
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        content["outputs"] = {
+            name: {"type": output.type, **output.model_dump(mode="json", exclude_defaults=True)}
+            for name, output in self.outputs.items()
+        }
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @cached_property
+    def json_schema(self) -> dict[str, Any]:
+        """The JSON Schema that an answer must follow, in OpenAI's strict style."""
+        return typed.json_schema(self.outputs)
+
+    @cached_property
+    def fallbacks(self) -> dict[str, Any]:
+        """The fallback value of every output."""
+        return {name: output.fallback for name, output in self.outputs.items()}
+
+    @cached_property
+    def _prompts(self) -> tuple[Prompt, Prompt]:
+        return Prompt("system", self.system), Prompt("user", self.user)
+
+    @cached_property
+    def _instruction(self) -> str:
+        return typed.instruction(self.outputs)
+
+    @cached_property
+    def _targets(self) -> tuple[tuple[str, str, str], ...]:
+        return tuple(
+            (name, output.store_as, output.attribute or name)
+            for name, output in self.outputs.items()
+        )
+
+    def required_attributes(self) -> tuple[str, ...]:
+        """Return the paths that the templates read, as ``customer.first_name``, sorted."""
+        system, user = self._prompts
+        return tuple(sorted({*system.required_attributes(), *user.required_attributes()}))
+
+    def render(
+        self,
+        data: Mapping[str, Mapping[str, Any]],
+        *,
+        with_instruction: bool = False,
+        prepend: str = "",
+    ) -> list[Message]:
+        """Return the messages for one person.
+
+        Args:
+            data: the scopes that templates read.
+            with_instruction: say in the system message how to answer, for models that follow no
+                schema.
+            prepend: text that opens the system message, printed as it is; the account's
+                compliance prompt.
+
+        Raises:
+            PromptError: a template reads something that ``data`` does not hold, or failed.
+        """
+        system, user = self._prompts
+        text = system.render(data)
+        if prepend or with_instruction:
+            parts = (prepend, text, self._instruction if with_instruction else "")
+            text = "\n\n".join(part for part in parts if part)
+        messages = [{"role": "user", "content": user.render(data)}]
+        if text:
+            messages.insert(0, {"role": "system", "content": text})
+        return messages
+
+    def attributes(self, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Sort values by the store and the attribute that each output writes to."""
+        stores: dict[str, dict[str, Any]] = {"journey": {}, "customer": {}}
+        for name, store, attribute in self._targets:
+            stores[store][attribute] = values[name]
+        return stores
+
+
+class UnknownAction(LookupError):
+    """No action has this id (and version) for this account."""
+
+    def __init__(self, action_id: str, version: str | None = None) -> None:
+        super().__init__(f"unknown action {action_id!r}" + (f", version {version}" * bool(version)))
+        self.action_id = action_id
+        self.version = version
+
+
+class ActionSource(Protocol):
+    """Where actions come from."""
+
+    async def get(self, account_id: str, action_id: str, version: str | None = None) -> ActionSpec:
+        """Return the action as the account sees it, the current version unless one is given.
+
+        Raises:
+            UnknownAction: the account has no such action or version.
+        """
+        ...
+
+
+class ConfigActions:
+    """The operator's own actions, the same for every account."""
+
+    def __init__(self, actions: Mapping[str, ActionSpec]) -> None:
+        self._actions = dict(actions)
+
+    async def get(self, account_id: str, action_id: str, version: str | None = None) -> ActionSpec:
+        """Return the action. Only the version that the config holds is known.
+
+        Raises:
+            UnknownAction: there is no such action or version.
+        """
+        spec = self._actions.get(action_id)
+        if spec is None or version not in (None, spec.version):
+            raise UnknownAction(action_id, version)
+        return spec
+
+
+class Source(StrEnum):
+    """What an execution is for."""
+
+    LIVE = "live"
+    PREVIEW = "preview"
+    TEST = "test"
+
+
+class InvalidRequest(ValueError):
+    """A request that no execution can be made of. The message names the field."""
+
+
+# Lone surrogates have no UTF-8 form, so neither Redis nor HTTP could carry them.
+_ID_TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}").fullmatch
+_STRICT_ID = re.compile(ID_PATTERN.strip("^$")).fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionRequest:
+    """One run of one action for one person.
+
+    ``execution_id`` names one visit of one person to one step and is the idempotency key.
+    ``action`` is an id or the action itself. ``data`` holds the scopes that templates read:
+    ``customer``, ``event``, ``journey``, ``campaign``, ``workspace``.
+
+    Raises:
+        InvalidRequest: a field is not what it must be.
+    """
+
+    execution_id: str
+    account_id: str
+    workspace_id: str
+    campaign_id: str
+    person_id: str
+    action: str | ActionSpec
+    data: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    source: Source = Source.LIVE
+
+    def __post_init__(self) -> None:
+        for name, value in (
+            ("execution_id", self.execution_id),
+            ("workspace_id", self.workspace_id),
+            ("campaign_id", self.campaign_id),
+            ("person_id", self.person_id),
+        ):
+            if not isinstance(value, str) or _ID_TEXT(value) is None:
+                raise InvalidRequest(
+                    f"{name} must be text of 1 to 200 characters without control characters, "
+                    f"found {_shape(value)}"
+                )
+        self._check_strict_id("account_id", self.account_id)
+        if not isinstance(self.action, ActionSpec):
+            self._check_strict_id("action", self.action)
+        if type(self.source) is not Source:
+            raise InvalidRequest(
+                f"source must be one of Source.LIVE, Source.PREVIEW, Source.TEST, "
+                f"found {_shape(self.source)}"
+            )
+        self._check_data()
+
+    def _check_strict_id(self, name: str, value: object) -> None:
+        if not isinstance(value, str) or _STRICT_ID(value) is None:
+            raise InvalidRequest(
+                f"{name} must be 1 to 64 of the characters A-Z a-z 0-9 _ . -, "
+                f"found {_shape(value)}"
+            )
+
+    def _check_data(self) -> None:
+        data = self.data
+        if type(data) is not dict and not isinstance(data, Mapping):
+            raise InvalidRequest(f"data must be a mapping of scopes, found {_shape(data)}")
+        if not data.keys() <= SCOPES:
+            found = ", ".join(sorted(repr(key) for key in data.keys() - SCOPES))
+            raise InvalidRequest(f"data may hold the scopes {', '.join(SCOPE_NAMES)}; found {found}")
+        for scope, attributes in data.items():
+            if type(attributes) is not dict and not isinstance(attributes, Mapping):
+                raise InvalidRequest(
+                    f"data.{scope} must be a mapping of attributes, found {_shape(attributes)}"
+                )
+
+
+SCOPE_NAMES = tuple(sorted(SCOPES))
+
+
+def _shape(value: object) -> str:
+    """Describe a value without showing it: ids can be personal data."""
+    if isinstance(value, str):
+        return f"text of {len(value)} characters"
+    return type(value).__name__
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call of the provider. ``outcome`` is ``answered`` or what went wrong, in a few words."""
+
+    number: int
+    outcome: str
+    latency_ms: int
+    status: int | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionResult:
+    """What an execution ended with.
+
+    ``values`` has every output by name; ``attributes`` has them by the store (``journey``,
+    ``customer``) and attribute that they are written to. ``final`` is false while the same
+    execution runs elsewhere: write nothing, ask again after ``retry_after_ms``.
+    Amounts are millicredits. ``usage`` is ``None`` where no model answered.
+    """
+
+    execution_id: str
+    final: bool
+    status: Status
+    values: dict[str, Any]
+    attributes: dict[str, dict[str, Any]]
+    origins: dict[str, Origin]
+    charged_mc: int
+    reserved_mc: int
+    available_after_mc: int | None
+    usage: TokenUsage | None
+    attempts: tuple[Attempt, ...]
+    timings_ms: dict[str, int]
+    action_version: str
+    rate_card_version: str | None
+    replayed: bool = False
+    retry_after_ms: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result in plain JSON types, every field under its own name."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        plain["origins"] = {
+            name: {"mark": origin.mark, "reason": origin.reason and origin.reason.value}
+            for name, origin in self.origins.items()
+        }
+        plain["usage"] = None if self.usage is None else asdict(self.usage)
+        plain["attempts"] = [asdict(attempt) for attempt in self.attempts]
+        return plain
