@@ -1,0 +1,1 @@
+"""Which configured value stands in for which output, and why: pure policy."""

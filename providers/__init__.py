@@ -1,0 +1,1 @@
+"""The models' side: one port, and what stands behind it."""

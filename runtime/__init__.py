@@ -1,0 +1,1 @@
+"""Runs LLM actions, each gated on prepaid AI credits."""

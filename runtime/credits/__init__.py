@@ -1,0 +1,1 @@
+"""The ledger: credits in Redis, one atomic script a verb."""

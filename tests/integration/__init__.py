@@ -1,0 +1,1 @@
+"""Tests on a real Redis and real HTTP on loopback."""
