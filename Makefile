@@ -1,0 +1,43 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-long check format bench lock clean
+PYTHON ?=
+export PYTHON
+# The name of one benchmark: make bench ONLY=name
+ONLY ?=
+# More arguments for pytest: make test ARGS="-k ledger"
+ARGS ?=
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: ## Make .venv with everything needed (the targets below do it by themselves)
+	@.ci/setup
+
+demo: setup ## Run a campaign of 3,080 people against a mock provider until the credits run out
+	@.venv/bin/creditgate demo
+
+test: setup ## Run the tests, but for those marked long
+	.venv/bin/python -m pytest -m "not long" $(ARGS)
+
+test-long: setup ## Run the tests marked long
+	.venv/bin/python -m pytest -m long $(ARGS)
+
+check: setup ## Check format, lint, types and layers
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: setup ## Format the code and mend what lint can mend
+	.venv/bin/ruff check --fix-only .
+	.venv/bin/ruff format .
+
+bench: setup ## Run the benchmarks, or one: make bench ONLY=name
+	@.venv/bin/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+lock: setup ## Write the locks anew; UPGRADE=1 raises the pins
+	.ci/lock
+
+clean: ## Remove the environment and every cache; data stays
+	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
