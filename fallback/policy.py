@@ -49,12 +49,10 @@ def resolve(
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
     by_reason = _BY_REASON[reason]
-    for name, value in fallbacks.items():
-        if name in answered:
-            value = answered[name]
-            origins[name] = _BY_MODEL
-        else:
-            origins[name] = by_reason
+    for name, fallback in fallbacks.items():
+        by_model = name in answered
+        value = answered[name] if by_model else fallback
+        origins[name] = _BY_MODEL if by_model else by_reason
         # The caller owns its result: appending to a list in it must not edit the action.
         values[name] = value.copy() if type(value) is list else value
     if not answered:

@@ -23,6 +23,9 @@ from runtime.prompts import SCOPES, Prompt
 ID_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
 """How account ids and action ids look: they become parts of keys, paths and metrics."""
 
+_OPTIONS_LIMIT = 1_000
+"""Of one schema, in OpenAI's strict mode (Structured Outputs guide, "Supported schemas")."""
+
 _Count = Annotated[int, Field(strict=True, gt=0)]
 
 
@@ -37,7 +40,10 @@ class ActionLimits(BaseModel):
 
     max_output_tokens: _Count
     min_output_tokens: _Count | None = None
-    deadline_ms: _Count = 30_000
+    deadline_ms: _OPTIONS_LIMIT = 1_000
+"""Of one schema, in OpenAI's strict mode (Structured Outputs guide, "Supported schemas")."""
+
+_Count = 30_000
     attempts: Annotated[int, Field(strict=True, ge=1, le=10)] = 2
     attempt_timeout_ms: _Count | None = None
 
@@ -88,7 +94,10 @@ class ActionSpec(BaseModel):
 
     @field_validator("outputs")
     @classmethod
-    def _check_attributes(cls, outputs: dict[str, OutputField]) -> dict[str, OutputField]:
+    def _check_outputs(cls, outputs: dict[str, OutputField]) -> dict[str, OutputField]:
+        options = sum(len(getattr(output, "options", ())) for output in outputs.values())
+        if options > _OPTIONS_LIMIT:
+            raise ValueError(f"all options together may be {_OPTIONS_LIMIT}, found {options}")
         writers: dict[tuple[str, str], str] = {}
         for name, output in outputs.items():
             target = (output.store_as, output.attribute or name)
@@ -262,12 +271,13 @@ class ExecutionRequest:
     source: Source = Source.LIVE
 
     def __post_init__(self) -> None:
-        for name, value in (
+        ids: tuple[tuple[str, object], ...] = (
             ("execution_id", self.execution_id),
             ("workspace_id", self.workspace_id),
             ("campaign_id", self.campaign_id),
             ("person_id", self.person_id),
-        ):
+        )
+        for name, value in ids:
             if not isinstance(value, str) or _ID_TEXT(value) is None:
                 raise InvalidRequest(
                     f"{name} must be text of 1 to 200 characters without control characters, "
@@ -286,8 +296,7 @@ class ExecutionRequest:
     def _check_strict_id(self, name: str, value: object) -> None:
         if not isinstance(value, str) or _STRICT_ID(value) is None:
             raise InvalidRequest(
-                f"{name} must be 1 to 64 of the characters A-Z a-z 0-9 _ . -, "
-                f"found {_shape(value)}"
+                f"{name} must be 1 to 64 of the characters A-Z a-z 0-9 _ . -, found {_shape(value)}"
             )
 
     def _check_data(self) -> None:
@@ -296,15 +305,14 @@ class ExecutionRequest:
             raise InvalidRequest(f"data must be a mapping of scopes, found {_shape(data)}")
         if not data.keys() <= SCOPES:
             found = ", ".join(sorted(repr(key) for key in data.keys() - SCOPES))
-            raise InvalidRequest(f"data may hold the scopes {', '.join(SCOPE_NAMES)}; found {found}")
+            raise InvalidRequest(
+                f"data may hold the scopes {', '.join(sorted(SCOPES))}; found {found}"
+            )
         for scope, attributes in data.items():
             if type(attributes) is not dict and not isinstance(attributes, Mapping):
                 raise InvalidRequest(
                     f"data.{scope} must be a mapping of attributes, found {_shape(attributes)}"
                 )
-
-
-SCOPE_NAMES = tuple(sorted(SCOPES))
 
 
 def _shape(value: object) -> str:

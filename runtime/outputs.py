@@ -1,0 +1,149 @@
+"""How a model is asked for typed outputs, and how its answer is read.
+
+Each output is read by itself: a value that does not fit spoils no other one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from runtime.output_types import (
+    NAME_PATTERN,
+    BooleanOutput,
+    MultiSelectOutput,
+    NumberOutput,
+    SingleSelectOutput,
+    TextOutput,
+    Unfit,
+)
+
+__all__ = [
+    "NAME_PATTERN",
+    "BooleanOutput",
+    "MultiSelectOutput",
+    "NumberOutput",
+    "OutputField",
+    "ParsedAnswer",
+    "SingleSelectOutput",
+    "TextOutput",
+    "instruction",
+    "json_schema",
+    "longest_answer",
+    "parse",
+]
+
+OutputField = Annotated[
+    TextOutput | NumberOutput | BooleanOutput | SingleSelectOutput | MultiSelectOutput,
+    Field(discriminator="type"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedAnswer:
+    """The valid values of an answer, and why the other outputs have none.
+
+    Every output is in one of the two. Reasons never hold any of the answer.
+    """
+
+    values: dict[str, Any]
+    invalid: dict[str, str]
+
+
+def json_schema(outputs: Mapping[str, OutputField]) -> dict[str, Any]:
+    """Return the JSON Schema of an answer, in the form that strict schema modes accept.
+
+    Every property is required and no other one allowed. Limits are said in the descriptions, as
+    the modes differ in keywords: OpenAI documents ``minimum``, ``maximum``, ``minItems`` and
+    ``maxItems``, but not for fine-tuned models, and neither ``maxLength`` nor ``uniqueItems``
+    (Structured Outputs guide, "Supported schemas"); Anthropic refuses limits of numbers and texts,
+    and ``minItems`` above 1 (Structured outputs, "JSON Schema limitations").
+    """
+    return {
+        "type": "object",
+        "properties": {name: _property(output) for name, output in outputs.items()},
+        "required": list(outputs),
+        "additionalProperties": False,
+    }
+
+
+def _property(output: OutputField) -> dict[str, Any]:
+    limits = output.limits()
+    sentences = (output.description, f"{limits[:1].upper()}{limits[1:]}." if limits else "")
+    description = " ".join(sentence for sentence in sentences if sentence)
+    return {
+        **output.schema_type(),
+        **({"description": description} if description else {}),
+    }
+
+
+def instruction(outputs: Mapping[str, OutputField]) -> str:
+    """Return how to answer, in words, for models that follow no schema."""
+    lines = [
+        "Answer with one JSON object and nothing else: no other text, no code fence.",
+        "It has exactly these fields:",
+    ]
+    for name, output in outputs.items():
+        about = f" ({output.description})" if output.description else ""
+        lines.append(f'- "{name}"{about}: {output.phrase()}')
+    return "\n".join(lines)
+
+
+def parse(text: str, outputs: Mapping[str, OutputField]) -> ParsedAnswer:
+    """Read a model's answer: the first JSON object in it, whatever stands around it.
+
+    Forgiven are code fences and prose round the object, line breaks within its strings, numbers
+    and booleans written as text, another case of an option, one option instead of a list, and an
+    option named twice. Never raises; every value is valid, plain JSON, and can be stored as UTF-8.
+    """
+    answer = _first_object(text)
+    if answer is None:
+        return ParsedAnswer({}, dict.fromkeys(outputs, "the answer holds no valid JSON object"))
+    values: dict[str, Any] = {}
+    invalid: dict[str, str] = {}
+    for name, output in outputs.items():
+        if name not in answer:
+            invalid[name] = "is missing"
+            continue
+        try:
+            values[name] = output.read(answer[name])
+        except Unfit as error:
+            invalid[name] = str(error)
+    return ParsedAnswer(values, invalid)
+
+
+def longest_answer(outputs: Mapping[str, OutputField]) -> str:
+    """Return a valid answer as long as they get, as indented JSON.
+
+    Its texts take one token a character, which real ones of their length hardly do.
+    """
+    longest = {name: output.longest() for name, output in outputs.items()}
+    return json.dumps(longest, ensure_ascii=False, indent=2)
+
+
+def _integer(digits: str) -> int | float:
+    # int() refuses thousands of digits with an error that would spoil the whole answer.
+    return int(digits) if len(digits) <= 400 else math.inf
+
+
+_DECODER = json.JSONDecoder(strict=False, parse_int=_integer)
+_OBJECT_START = re.compile(r'\{\s*["}]')
+
+
+def _first_object(text: str) -> dict[str, Any] | None:
+    start = _OBJECT_START.search(text)
+    if start is None:
+        return None
+    try:
+        # Only one try: inside of an object that is broken, the next brace may well stand in text
+        # that the model quotes, and then a person's words would be taken for the answer.
+        found, _ = _DECODER.raw_decode(text, start.start())
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

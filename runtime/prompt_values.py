@@ -1,0 +1,139 @@
+"""How values print in prompts, and the filters that templates may use on them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from functools import wraps
+from typing import Any
+
+from liquid import Environment, FalsyStrictUndefined
+from liquid.exceptions import OutputStreamLimitError, UndefinedError
+from liquid.filter import sequence_filter
+
+TEXT_LIMIT = 1_000_000
+"""How many characters a prompt, and each text that it makes on the way, may have."""
+
+_ITEMS_LIMIT = 100_000
+_UNIQ_ITEMS_LIMIT = 2_000
+"""Liquid's ``uniq`` compares each element with each other one."""
+_INTEGER_BITS_LIMIT = 4_096
+
+_REMOVED_FILTERS = ("safe", "escapejs")
+"""They are about HTML escaping, which prompts don't do."""
+_REPLACING_FILTERS = frozenset({"replace", "replace_first", "replace_last"})
+
+
+def without_nulls(value: Any) -> Any:
+    """Return a list or an object without the nulls in it, at any depth; itself if it has none."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        kept = [without_nulls(item) for item in value if item is not None]
+        if len(kept) == len(value) and all(a is b for a, b in zip(kept, value, strict=True)):
+            return value
+        return kept
+    if kind is dict:
+        for item in value.values():
+            if item is None or (type(item) in _NESTING and without_nulls(item) is not item):
+                return {k: without_nulls(v) for k, v in value.items() if v is not None}
+    return value
+
+
+_NESTING = frozenset({list, tuple, dict})
+
+
+def as_text(value: object) -> str:
+    """Return a value as it prints: booleans as true and false, numbers without an exponent.
+
+    Raises:
+        liquid.exceptions.UndefinedError: there is no value.
+    """
+    if type(value) is str:
+        return value
+    if value is None:
+        raise UndefinedError("null", token=None)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple, dict)):
+        return json.dumps(value, ensure_ascii=False, default=as_text)
+    text = str(value)
+    if isinstance(value, (float, Decimal)) and "e" in text.lower():
+        return format(Decimal(text), "f")
+    return text
+
+
+@sequence_filter
+def _join(items: Iterable[object], separator: object = " ") -> str:
+    return as_text(separator).join(as_text(item) for item in items)
+
+
+@sequence_filter
+def _map(items: Iterable[object], key: object) -> list[object]:
+    found = [item.get(key) if isinstance(item, Mapping) else None for item in items]
+    if None in found:
+        raise UndefinedError("an element lacks the name that is mapped", token=None)
+    return found
+
+
+def _default(value: object, substitute: object = "", *, allow_false: bool = False) -> object:
+    if isinstance(value, FalsyStrictUndefined) or value is None:
+        return substitute
+    if value is False:
+        return value if allow_false else substitute
+    return substitute if isinstance(value, (str, list, tuple, dict)) and not value else value
+
+
+def _guarded(name: str, function: Callable[..., Any], *, takes_text: bool) -> Callable[..., Any]:
+    """Wrap a filter: it gets no missing values, and neither gets nor gives anything huge."""
+    items_limit = _UNIQ_ITEMS_LIMIT if name == "uniq" else _ITEMS_LIMIT
+
+    @wraps(function)
+    def guarded(*arguments: Any, **options: Any) -> Any:
+        for argument in arguments:
+            if isinstance(argument, FalsyStrictUndefined):
+                raise UndefinedError(argument.msg, token=argument.token)
+            if isinstance(argument, (list, tuple, range)) and len(argument) > items_limit:
+                raise OutputStreamLimitError("too many elements", token=None)
+        if takes_text:
+            arguments = tuple(
+                as_text(a) if isinstance(a, (bool, float, list, tuple, dict)) else a
+                for a in arguments
+            )
+        if name in _REPLACING_FILTERS and len(arguments) > 2:
+            text, old, new = (str(argument) for argument in arguments[:3])
+            if len(text) + text.count(old) * len(new) > TEXT_LIMIT:
+                raise OutputStreamLimitError("too long", token=None)
+        result = function(*arguments, **options)
+        if result is None:
+            return FalsyStrictUndefined(name, token=None)
+        if isinstance(result, str) and len(result) > TEXT_LIMIT:
+            raise OutputStreamLimitError("too long", token=None)
+        if isinstance(result, int) and result.bit_length() > _INTEGER_BITS_LIMIT:
+            raise OutputStreamLimitError("too large a number", token=None)
+        return result
+
+    return guarded
+
+
+def _filters() -> dict[str, Callable[..., Any]]:
+    standard = Environment().filters
+    for name in (*_REMOVED_FILTERS, "default"):
+        del standard[name]
+    standard.update(join=_join, map=_map)
+    guarded = {
+        name: _guarded(
+            name,
+            function,
+            # `slice` takes lists, and the options of `truncate` are numbers: they convert alone.
+            takes_text=function.__module__.endswith(".string")
+            and name not in ("slice", "truncate", "truncatewords"),
+        )
+        for name, function in standard.items()
+    }
+    # Unguarded: missing values are its business.
+    return {**guarded, "default": _default}
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = _filters()
+"""The standard filters of Liquid by name, but those about HTML escaping."""

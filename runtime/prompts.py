@@ -1,0 +1,294 @@
+"""Liquid templates: what they read, and their text for one person.
+
+A person's data is only ever printed, never parsed as a template. Templates load nothing, and how
+much they may loop, keep and print is limited. Two things differ from Liquid elsewhere, because
+the reader is a model: a value that is missing is an error instead of a hole, and a list or an
+object prints as JSON.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from io import StringIO
+from typing import Any, TextIO
+
+from liquid import BoundTemplate, Environment, FalsyStrictUndefined, RenderContext, Token
+from liquid.ast import Node
+from liquid.builtin.output import Output, OutputNode
+from liquid.builtin.tags.echo_tag import EchoNode, EchoTag
+from liquid.exceptions import (
+    LiquidError,
+    OutputStreamLimitError,
+    ResourceLimitError,
+    UndefinedError,
+)
+from liquid.static_analysis import TemplateAnalysis, Variable
+from liquid.undefined import UNDEFINED
+
+from runtime.prompt_values import FILTERS, TEXT_LIMIT, as_text, without_nulls
+
+SCOPES = frozenset({"customer", "event", "journey", "campaign", "workspace"})
+"""The names under which a template finds data."""
+
+_REMOVED_TAGS = ("include", "render", "tablerow")
+"""The first two would load other templates; the last writes HTML."""
+
+
+class PromptSyntaxError(ValueError):
+    """A template that can't be used. ``template`` is ``system`` or ``user``; lines start at 1."""
+
+    def __init__(self, template: str, line: int, problem: str) -> None:
+        super().__init__(f"{template} prompt, line {line}: {problem}")
+        self.template = template
+        self.line = line
+
+
+class PromptError(Exception):
+    """A template that could not be rendered for one person's data.
+
+    ``template`` is ``system`` or ``user``, ``path`` what the template reads and the data lacks, or
+    ``None`` for another failure. Neither message nor attributes hold any value of the data.
+    """
+
+    def __init__(self, template: str, line: int | None, problem: str, path: str | None) -> None:
+        where = f"{template} prompt" if line is None else f"{template} prompt, line {line}"
+        super().__init__(f"{where}: {problem}")
+        self.template = template
+        self.path = path
+
+
+class _Context(RenderContext):
+    """Looks values up so that a null is as missing as a name that is not there."""
+
+    __slots__ = ()
+
+    def get(
+        self, path: list[object], *, token: Token | None, default: object = UNDEFINED
+    ) -> object:
+        root = path[0]
+        try:
+            # Nothing in a template can take a scope's name, so that globals may be asked first.
+            value = self.globals[root] if root in SCOPES else self.scope[root]  # type: ignore[index]  # roots that are not names were refused
+            for segment in path[1:]:
+                if type(value) is dict and segment in value:
+                    value = value[segment]
+                else:
+                    value = self.get_item(without_nulls(value), segment)
+        except (KeyError, TypeError, IndexError):
+            value = None
+        if value is None:
+            if default is UNDEFINED:
+                return self.env.undefined(str(root), token=token)
+            return default
+        return without_nulls(value)
+
+    def get_buffer(self, buf: TextIO | None = None) -> StringIO:
+        return _Buffer()
+
+
+class _Buffer(StringIO):
+    """Collects text up to a limit. Liquid's own turns \\r into \\n and refuses lone surrogates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._room = TEXT_LIMIT
+
+    def write(self, text: str) -> int:
+        self._room -= len(text)
+        if self._room < 0:
+            raise OutputStreamLimitError("too long", token=None)
+        return super().write(text)
+
+
+class _Template(BoundTemplate):
+    context_class = _Context
+
+
+class _OutputNode(OutputNode):
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        return buffer.write(as_text(self.expression.evaluate(context)))
+
+
+class _Output(Output):
+    node_class = _OutputNode
+
+
+class _EchoNode(_OutputNode, EchoNode):
+    pass
+
+
+class _Echo(EchoTag):
+    node_class = _EchoNode
+
+
+class _Environment(Environment):
+    template_class = _Template
+    context_depth_limit = 30
+    loop_iteration_limit = 10_000
+    local_namespace_limit = 4 * TEXT_LIMIT
+
+    def setup_tags_and_filters(self, *, extra: bool = False) -> None:
+        super().setup_tags_and_filters(extra=extra)
+        self.add_tag(_Output)
+        self.add_tag(_Echo)
+        for name in _REMOVED_TAGS:
+            del self.tags[name]
+        self.filters = dict(FILTERS)
+
+
+_ENVIRONMENT = _Environment(undefined=FalsyStrictUndefined)
+
+
+class Prompt:
+    """A compiled template.
+
+    Args:
+        name: what errors call it: ``system`` or ``user``.
+        source: Liquid text.
+
+    Raises:
+        PromptSyntaxError: it does not parse, uses an unknown tag or filter, or reads something
+            outside the scopes.
+    """
+
+    __slots__ = ("_attributes", "_name", "_nodes", "_paths", "_source", "_static", "_template")
+
+    def __init__(self, name: str, source: str) -> None:
+        self._name = name
+        self._source = source
+        try:
+            self._template = _ENVIRONMENT.from_string(source, name=name)
+            analysis = self._template.analyze(include_partials=False)
+        except LiquidError as error:
+            raise self._refusal(_error_index(source, error), str(error.message)) from None
+        except RecursionError:
+            raise self._refusal(0, "it is nested too deeply") from None
+        self._nodes = self._template.nodes
+        self._check(analysis)
+        self._paths = {
+            variable.span.index: str(variable)
+            for variables in analysis.variables.values()
+            for variable in variables
+        }
+        self._attributes = tuple(
+            sorted({_attribute(v) for found in analysis.globals.values() for v in found})
+        )
+        self._static = None if "{{" in source or "{%" in source else _carriable(source)
+
+    def required_attributes(self) -> tuple[str, ...]:
+        """Return the paths that the template reads, as ``customer.first_name``, sorted.
+
+        A path ends where a name is computed or an element of a list is picked; a scope's bare
+        name means the whole scope.
+        """
+        return self._attributes
+
+    def render(self, data: Mapping[str, Any]) -> str:
+        """Return the text for one person's data, given by scope.
+
+        Lone surrogates, which nothing can carry as UTF-8, become U+FFFD; all else is verbatim.
+
+        Raises:
+            PromptError: a value that is printed is missing or null, a filter failed, or the text
+                is too long.
+        """
+        if self._static is not None:
+            return self._static
+        context = _Context(self._template, globals=data)
+        buffer = _Buffer()
+        try:
+            for node in self._nodes:
+                node.render(context, buffer)
+            return _carriable(buffer.getvalue())
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - filters raise anything on odd data
+            failure = self._failure(error)
+        # Raised out here, it has no context: Liquid's own messages quote values of the data.
+        raise failure
+
+    def _failure(self, error: Exception) -> PromptError:
+        token = getattr(error, "token", None)
+        line = self._line(token.start_index) if token is not None else None
+        if isinstance(error, UndefinedError):
+            path = None if token is None else self._paths.get(token.start_index)
+            what = path or "a value that it prints"
+            return PromptError(self._name, line, f"{what} is missing", path)
+        if isinstance(error, ResourceLimitError):
+            problem = "its text, its loops or its variables grow too large"
+        else:
+            problem = f"it can't be rendered with this data ({type(error).__name__})"
+        return PromptError(self._name, line, problem, None)
+
+    def _check(self, analysis: TemplateAnalysis) -> None:
+        for name, spans in analysis.filters.items():
+            if name not in _ENVIRONMENT.filters:
+                hint = _did_you_mean(name, _ENVIRONMENT.filters)
+                raise self._refusal(spans[0].index, f"unknown filter {name!r}{hint}")
+        for node in _walk(self._nodes, RenderContext(self._template)):
+            for name in (*node.template_scope(), *node.block_scope()):
+                if name in SCOPES:
+                    raise self._refusal(
+                        node.token.start_index, f"{name!r} is a scope and can't be a variable"
+                    )
+        for root, variables in analysis.globals.items():
+            if root not in SCOPES or not isinstance(variables[0].segments[0], str):
+                path = variables[0] if isinstance(variables[0].segments[0], str) else "[...]"
+                raise self._refusal(
+                    variables[0].span.index,
+                    f"'{path}' starts with no known scope{_did_you_mean(root, SCOPES)}; "
+                    f"templates read from {', '.join(sorted(SCOPES))}",
+                )
+
+    def _refusal(self, index: int, problem: str) -> PromptSyntaxError:
+        return PromptSyntaxError(self._name, self._line(index), problem)
+
+    def _line(self, index: int) -> int:
+        return self._source.count("\n", 0, max(index, 0)) + 1
+
+
+_MARKUP = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+
+
+def _error_index(source: str, error: LiquidError) -> int:
+    if error.token is not None and error.token.start_index >= 0:
+        return error.token.start_index
+    # Liquid knows no place for what is missing at the end of an expression: it is in the first
+    # piece of markup that has the same error by itself.
+    for markup in _MARKUP.finditer(source):
+        try:
+            _ENVIRONMENT.from_string(markup.group())
+        except LiquidError as own:
+            if own.message == error.message:
+                return markup.start()
+    return 0
+
+
+def _walk(nodes: Iterable[Node], context: RenderContext) -> Iterable[Node]:
+    for node in nodes:
+        yield node
+        yield from _walk(node.children(context, include_partials=False), context)
+
+
+def _attribute(variable: Variable) -> str:
+    kept: list[Any] = []
+    for depth, segment in enumerate(variable.segments):
+        if not isinstance(segment, str) or (depth > 1 and segment in ("first", "last", "size")):
+            break
+        kept.append(segment)
+    return str(Variable(kept, variable.span))
+
+
+def _did_you_mean(word: str, allowed: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, allowed, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _carriable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
