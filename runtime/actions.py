@@ -26,6 +26,9 @@ ID_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
 _OPTIONS_LIMIT = 1_000
 """Of one schema, in OpenAI's strict mode (Structured Outputs guide, "Supported schemas")."""
 
+_OPTIONS_LIMIT = 1_000
+"""Of one schema, in OpenAI's strict mode (Structured Outputs guide, "Supported schemas")."""
+
 _Count = Annotated[int, Field(strict=True, gt=0)]
 
 
@@ -40,10 +43,7 @@ class ActionLimits(BaseModel):
 
     max_output_tokens: _Count
     min_output_tokens: _Count | None = None
-    deadline_ms: _OPTIONS_LIMIT = 1_000
-"""Of one schema, in OpenAI's strict mode (Structured Outputs guide, "Supported schemas")."""
-
-_Count = 30_000
+    deadline_ms: _Count = 30_000
     attempts: Annotated[int, Field(strict=True, ge=1, le=10)] = 2
     attempt_timeout_ms: _Count | None = None
 
