@@ -1,0 +1,71 @@
+"""The port through which models are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from pricing.usage import TokenUsage
+
+Message = dict[str, str]
+"""A chat message: ``{"role": "system" | "user", "content": text}``."""
+
+
+class FinishReason(StrEnum):
+    """Why the model stopped."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where and with which key a model is called. ``repr`` never shows the key."""
+
+    name: str
+    api_key: str | None = field(default=None, repr=False)
+    api_base: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """One model call.
+
+    ``litellm_model`` is LiteLLM's name with its provider prefix (``openai/gpt-4o-mini``).
+    ``response_schema`` is a JSON Schema that the answer must follow, or ``None`` when the
+    model has no such mode (the prompt then carries the instruction).
+    """
+
+    litellm_model: str
+    endpoint: Endpoint
+    messages: list[Message]
+    max_output_tokens: int
+    response_schema: dict[str, Any] | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An answer. ``usage`` is ``None`` when the provider reported none: unknown, not zero."""
+
+    text: str
+    finish: FinishReason
+    usage: TokenUsage | None
+
+
+class Provider(Protocol):
+    """Calls one model once. Retries, deadlines and credits are the caller's."""
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        """Return the model's answer.
+
+        Raises:
+            ProviderError: there is no answer; the subclass says what is certain.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        ...

@@ -1,0 +1,224 @@
+"""What the ledger answers: values for what may happen, exceptions for what may not.
+
+    LedgerError
+    ├── LedgerUnavailable       Redis can't be asked, or its answer can't be trusted
+    ├── ExecutionConflict       an execution_id was reused for something else
+    ├── AccountUnknown          no such account
+    ├── AccountConflict         the account exists with other attributes
+    ├── ReferenceConflict       a reference was reused with another amount or kind
+    └── GrantRefused            this account may not be given credits
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fallback.reasons import FallbackReason
+from pricing.offers import GrantKind
+
+
+class LedgerError(Exception):
+    """Anything that the ledger refuses to do."""
+
+
+class LedgerUnavailable(LedgerError):
+    """Redis is away, too slow, of a newer schema, or holds a damaged record, which is named."""
+
+
+class ExecutionConflict(LedgerError):
+    """The execution_id was used before with another value of ``field``."""
+
+    def __init__(self, execution_id: str, field: str) -> None:
+        super().__init__(
+            f"execution_id {execution_id!r} was used before with another {field}; "
+            "an id names one visit of one person to one step"
+        )
+        self.field = field
+
+
+class AccountUnknown(LedgerError):
+    """No account of this id was ever opened."""
+
+    def __init__(self, account_id: str) -> None:
+        super().__init__(f"account {account_id!r} is unknown; open it first")
+
+
+class AccountConflict(LedgerError):
+    """The account is open already, with another value of ``field``."""
+
+    def __init__(self, account_id: str, field: str, stored: str) -> None:
+        super().__init__(f"account {account_id!r} is open already, with {field} {stored!r}")
+        self.field = field
+
+
+class ReferenceConflict(LedgerError):
+    """The reference credited the account before, with another value of ``field``."""
+
+    def __init__(self, reference: str, field: str, stored: str) -> None:
+        super().__init__(f"reference {reference!r} was used before, with {field} {stored}")
+        self.field = field
+
+
+class GrantRefused(LedgerError):
+    """The account may not be given credits; ``reason`` says why."""
+
+    def __init__(self, account_id: str, reason: FallbackReason) -> None:
+        super().__init__(f"account {account_id!r} can't be given credits: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """Credits are set aside. ``expires_in_ms`` counts from when the script ran."""
+
+    amount_mc: int
+    available_mc: int
+    reserved_at_ms: int
+    expires_in_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No reservation. ``home_mc`` is what running executions hold of usable grants."""
+
+    reason: FallbackReason
+    available_mc: int = 0
+    home_mc: int = 0
+
+    @property
+    def passing(self) -> bool:
+        """Whether waiting for running executions to end can help."""
+        return self.reason is FallbackReason.CREDITS_RESERVED_ELSEWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class InProgress:
+    """Another attempt on this id holds a reservation for at most ``remaining_ms`` more."""
+
+    remaining_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """The id has its outcome: ``state`` is ``settled``, ``released`` or ``refused``."""
+
+    state: str
+    charged_mc: int
+    overage_mc: int
+    reason: FallbackReason | None
+    outcome: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The charge is booked. ``overage_mc`` is what nothing was left to pay for."""
+
+    charged_mc: int
+    overage_mc: int
+    available_mc: int
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """``found`` is false where this attempt had no open reservation (any more)."""
+
+    available_mc: int
+    found: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """``new`` is false where the reference had been given before."""
+
+    grant_id: str
+    available_mc: int
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """``left`` (available + reserved) fell to a mark: ``p20``, ``a5000`` or ``exhausted``."""
+
+    account_id: str
+    mark: str
+    threshold_mc: int
+    left_mc: int
+
+
+@dataclass(frozen=True, slots=True)
+class GrantBalance:
+    """One grant and its parts. ``expires_at_ms`` is ``None`` for never."""
+
+    grant_id: str
+    kind: GrantKind
+    priority: int
+    expires_at_ms: int | None
+    created_at_ms: int
+    amount_mc: int
+    available_mc: int
+    reserved_mc: int
+    charged_mc: int
+    expired_mc: int
+    voided_mc: int
+    reference: str
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """The expiry as a UTC instant."""
+        at_ms = self.expires_at_ms
+        return None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC)
+
+    @property
+    def conserved(self) -> bool:
+        """Law 2 for this grant."""
+        return self.amount_mc == (
+            self.available_mc
+            + self.reserved_mc
+            + self.charged_mc
+            + self.expired_mc
+            + self.voided_mc
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """An account's parts at one instant of the server's clock, and its grants in burn order."""
+
+    account_id: str
+    state: str
+    plan: str
+    timezone: str
+    ai_credits: bool
+    at_ms: int
+    granted_mc: int
+    available_mc: int
+    reserved_mc: int
+    charged_mc: int
+    expired_mc: int
+    voided_mc: int
+    overage_mc: int
+    exposure_mc: int
+    open_reservations: int
+    journal_seq: int
+    grants: tuple[GrantBalance, ...]
+
+    @property
+    def conserved(self) -> bool:
+        """Law 2: for the account, for each grant, and between the two."""
+        whole = (
+            self.available_mc
+            + self.reserved_mc
+            + self.charged_mc
+            + self.expired_mc
+            + self.voided_mc
+        )
+        return (
+            self.granted_mc == whole
+            and all(grant.conserved for grant in self.grants)
+            and all(
+                sum(getattr(grant, part) for grant in self.grants) == getattr(self, part)
+                for part in ("available_mc", "reserved_mc", "charged_mc", "expired_mc", "voided_mc")
+            )
+        )

@@ -1,0 +1,87 @@
+"""How executions are recognised without keeping who or what they were about."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from functools import lru_cache
+
+FINGERPRINT_FIELDS = ("workspace_id", "campaign_id", "action", "person_id", "source")
+_KEY_BYTES = 16
+_PART_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionAttempt:
+    """One attempt on one execution, as the ledger knows it.
+
+    ``fingerprint`` tells whether an id is used again for the same thing;
+    ``dimensions`` are the six columns that a charge is reported by: workspace,
+    campaign, action, action version, model, source.
+    """
+
+    account_id: str
+    execution_id: str
+    execution_key: str
+    attempt_id: str
+    fingerprint: str
+    dimensions: tuple[str, str, str, str, str, str]
+
+
+class Identity:
+    """Keyed hashes of one installation.
+
+    Args:
+        installation_key: at least 16 secret bytes, the same for every process that shares a Redis.
+    """
+
+    def __init__(self, installation_key: bytes) -> None:
+        if len(installation_key) < _KEY_BYTES:
+            raise ValueError(
+                f"the installation key has {len(installation_key)} bytes, needs {_KEY_BYTES}"
+            )
+        self._key = installation_key
+        self._shared_part = lru_cache(maxsize=4_096)(self._part)
+
+    def check_value(self) -> str:
+        """What is stored beside the data so that another key is noticed at start."""
+        return hmac.digest(self._key, b"creditgate installation check", "sha256").hex()[:32]
+
+    def execution_key(self, account_id: str, execution_id: str) -> str:
+        """The first 16 bytes of HMAC-SHA-256 over account and id, as 22 URL-safe characters."""
+        message = f"{account_id}\0{execution_id}".encode()
+        digest = hmac.digest(self._key, message, "sha256")[:_KEY_BYTES]
+        return urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+    def attempt(
+        self,
+        *,
+        account_id: str,
+        execution_id: str,
+        workspace_id: str,
+        campaign_id: str,
+        person_id: str,
+        action: str,
+        source: str,
+        action_version: str = "",
+        model: str = "",
+    ) -> ExecutionAttempt:
+        """A new attempt, with a random id of its own."""
+        shared = self._shared_part
+        return ExecutionAttempt(
+            account_id=account_id,
+            execution_id=execution_id,
+            execution_key=self.execution_key(account_id, execution_id),
+            attempt_id=secrets.token_urlsafe(8),
+            fingerprint=(
+                f"{shared(workspace_id)}.{shared(campaign_id)}.{shared(action)}"
+                f".{self._part(person_id)}.{source}"
+            ),
+            dimensions=(workspace_id, campaign_id, action, action_version, model, source),
+        )
+
+    def _part(self, value: str) -> str:
+        digest = hmac.digest(self._key, value.encode(), "sha256")[:_PART_BYTES]
+        return urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -1,0 +1,56 @@
+"""Every Redis key name, and the hash tag that keeps an account in one slot."""
+
+from __future__ import annotations
+
+from binascii import crc32
+from dataclasses import dataclass
+
+BUCKETS = 1_024
+
+
+def bucket_of(account_id: str) -> int:
+    """The account's bucket, fixed for the life of an installation."""
+    return crc32(account_id.encode()) % BUCKETS
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Key names under one prefix.
+
+    ``<prefix>:{b<n>}:<account_id>:<part>`` for what an account owns and
+    ``<prefix>:{b<n>}:<part>`` for what its bucket shares; the braces are Redis
+    Cluster's hash tag, so that one script may touch them all.
+    """
+
+    prefix: str
+
+    @property
+    def installation(self) -> str:
+        """Bucket count, schema, and the installation key's check value."""
+        return f"{self.prefix}:installation"
+
+    def bucket(self, number: int, part: str) -> str:
+        """A bucket's ``due``, ``news``, ``accounts`` or ``alerts``."""
+        return f"{self.prefix}:{{b{number}}}:{part}"
+
+    def of_account(self, account_id: str) -> tuple[str, ...]:
+        """The eleven keys that every script declares, in the order of ``state.lua``."""
+        number = bucket_of(account_id)
+        base = f"{self.prefix}:{{b{number}}}:{account_id}"
+        return (
+            f"{base}:account",
+            f"{base}:grants",
+            f"{base}:ended",
+            f"{base}:open",
+            f"{base}:due",
+            f"{base}:refs",
+            f"{base}:journal",
+            self.bucket(number, "due"),
+            self.bucket(number, "news"),
+            self.bucket(number, "accounts"),
+            self.bucket(number, "alerts"),
+        )
+
+    def outcome(self, account_id: str, execution_key: str) -> str:
+        """Where an execution's outcome is kept until its TTL ends."""
+        return f"{self.prefix}:{{b{bucket_of(account_id)}}}:{account_id}:o:{execution_key}"

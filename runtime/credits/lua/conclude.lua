@@ -1,0 +1,20 @@
+-- conclude: makes a refusal the outcome, after waiting for credits was of no use.
+-- args: outcome key index, execution key, attempt, fingerprint, dimensions, reason, outcome bytes
+-- answer: {'concluded'} | {'existing', ...} | {'in_progress', remaining_ms}
+--       | {'conflict', part of fingerprint}
+
+V.conclude = function(args)
+  local outcome_key, execution_key, attempt = KEYS[tonumber(args[1])], args[2], args[3]
+  local fingerprint, dimensions, reason = args[4], args[5], args[6]
+  local outcome = outcome_of(outcome_key)
+  if outcome then
+    if outcome.attempt == attempt and outcome.state == 'refused' then return { 'concluded' } end
+    return existing(outcome, fingerprint)
+  end
+  local record = reservation_now(execution_key)
+  if is_open(record) then
+    return differs_at(record.fingerprint, fingerprint) or in_progress(record)
+  end
+  conclude_refusal(outcome_key, execution_key, attempt, fingerprint, dimensions, reason, args[7])
+  return { 'concluded' }
+end

@@ -1,0 +1,70 @@
+-- The batch: calls of one account, each decided in order on the state that the ones before it
+-- left, all written together.
+-- KEYS: the eleven keys of state.lua, then outcome keys.
+-- ARGV: account id, 'w' | 'r', outcome TTL in ms, marks, then for each call: verb, number of
+--       arguments, arguments.
+-- answer: {answers in the order of the calls, alerts as {name, threshold, left}}
+
+local ENDS = { settle = true, release = true, expire = true }
+local TAKES_EXECUTION = { reserve = true, settle = true, release = true, conclude = true }
+
+local function read_calls()
+  local calls, at, keys, has_endings = {}, 5, {}, false
+  while at <= #ARGV do
+    local verb, count = ARGV[at], tonumber(ARGV[at + 1])
+    local args = {}
+    for i = 1, count do args[i] = ARGV[at + 1 + i] end
+    calls[#calls + 1] = { verb = verb, args = args }
+    if TAKES_EXECUTION[verb] then keys[#keys + 1] = args[2] end
+    has_endings = has_endings or ENDS[verb]
+    at = at + 2 + count
+  end
+  return calls, keys, has_endings
+end
+
+-- A call whose own keys are damaged fails alone; the others of its batch go on.
+local function damage_of(call)
+  if not TAKES_EXECUTION[call.verb] then return nil end
+  local sound, fault = pcall(outcome_of, KEYS[tonumber(call.args[1])])
+  if sound then return S.damaged[call.args[2]] end
+  return type(fault) == 'table' and fault.creditgate or error(fault)
+end
+
+local function decide(call)
+  if not S.account and call.verb ~= 'open_account' then return { 'account_unknown' } end
+  local damage = damage_of(call)
+  if damage then return { 'damaged', damage } end
+  local before = left()
+  local answer = V[call.verb](call.args)
+  check_marks(before)
+  return answer
+end
+
+local function run()
+  local calls, keys, has_endings = read_calls()
+  S.account = load_account()
+  S.now = server_ms()
+  if S.account then
+    S.now = math.max(S.now, S.account.last_ms)
+    load_grants()
+    load_reservations(keys)
+    local before = left()
+    S.more_due = sweep(READ_ONLY and SWEEP_BEFORE_REFUSING or SWEEP_AT_MOST)
+    check_marks(before)
+  end
+  local answers = {}
+  for i, call in ipairs(calls) do
+    answers[i] = decide(call)
+  end
+  if S.changed and not READ_ONLY then write(has_endings) end
+  local alerts = {}
+  for i, alert in ipairs(S.alerts) do alerts[i] = { alert.name, alert.threshold, alert.left } end
+  return { answers, alerts }
+end
+
+local ok, answer = pcall(run)
+if ok then return answer end
+if type(answer) == 'table' and answer.creditgate then
+  return redis.error_reply('CREDITGATE_' .. answer.creditgate)
+end
+return redis.error_reply('CREDITGATE_FAILED ' .. tostring(type(answer) == 'table' and answer.err or answer))

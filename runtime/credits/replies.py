@@ -1,0 +1,155 @@
+"""Turns the script's answers into the ledger's values, and its refusals into errors."""
+
+from __future__ import annotations
+
+from fallback.reasons import FallbackReason
+from pricing.offers import MAX_MC, GrantKind
+from runtime.credits.answers import (
+    AccountConflict,
+    Balance,
+    ExecutionConflict,
+    Existing,
+    Granted,
+    GrantBalance,
+    GrantRefused,
+    InProgress,
+    LedgerError,
+    ReferenceConflict,
+    Refused,
+    Released,
+    Reserved,
+    Settled,
+)
+from runtime.credits.batch import Answer
+from runtime.credits.identity import FINGERPRINT_FIELDS
+
+
+def opened(account_id: str, answer: Answer) -> bool:
+    """Return whether ``open_account`` made a new account."""
+    if answer[0] == b"conflict":
+        raise AccountConflict(account_id, answer[1].decode(), answer[2].decode())
+    return bool(answer[1])
+
+
+def granted(account_id: str, reference: str, answer: Answer) -> Granted:
+    """Return what ``grant`` did."""
+    kind = answer[0]
+    if kind == b"conflict":
+        raise ReferenceConflict(reference, answer[1].decode(), answer[2].decode())
+    if kind == b"refused":
+        raise GrantRefused(account_id, FallbackReason(answer[1].decode()))
+    if kind == b"too_much":
+        raise LedgerError(
+            f"account {account_id!r} was granted {answer[1].decode()} mc so far; "
+            f"all grants together may not exceed {MAX_MC} mc"
+        )
+    return Granted(answer[1].decode(), answer[3], new=bool(answer[2]))
+
+
+def reservation(execution_id: str, answer: Answer) -> Reserved | Refused | InProgress | Existing:
+    """Return what ``reserve`` answered."""
+    kind = answer[0]
+    if kind == b"reserved":
+        return Reserved(answer[1], answer[2], answer[3], answer[4])
+    if kind == b"refused":
+        return Refused(FallbackReason(answer[1].decode()), answer[2], answer[3])
+    if kind == b"account_unknown":
+        return Refused(FallbackReason.ACCOUNT_UNKNOWN)
+    if kind == b"in_progress":
+        return InProgress(answer[1])
+    return _existing(execution_id, answer)
+
+
+def settlement(execution_id: str, answer: Answer) -> Settled | Existing | None:
+    """Return what ``settle`` answered; ``None`` for one beyond the horizon."""
+    kind = answer[0]
+    if kind == b"settled":
+        flags = tuple(answer[4].decode().split(",")) if answer[4] else ()
+        return Settled(answer[1], answer[2], answer[3], flags)
+    if kind in (b"dead", b"account_unknown"):
+        return None
+    return _existing(execution_id, answer)
+
+
+def release(execution_id: str, answer: Answer) -> Released | Existing:
+    """Return what ``release`` answered."""
+    kind = answer[0]
+    if kind in (b"released", b"nothing"):
+        return Released(answer[1], found=kind == b"released")
+    if kind == b"account_unknown":
+        return Released(0, found=False)
+    return _existing(execution_id, answer)
+
+
+def conclusion(execution_id: str, answer: Answer) -> Existing | InProgress | None:
+    """Return what ``conclude`` answered; ``None`` where the refusal is now the outcome."""
+    kind = answer[0]
+    if kind in (b"concluded", b"account_unknown"):
+        return None
+    if kind == b"in_progress":
+        return InProgress(answer[1])
+    return _existing(execution_id, answer)
+
+
+def balance(account_id: str, answer: Answer) -> Balance:
+    """Return the balance, its grants in burn order."""
+    flat, grant_texts, at_ms = answer[1], answer[2], answer[3]
+    texts = {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)}
+    grants = [
+        _grant(grant_texts[i].decode(), grant_texts[i + 1].decode())
+        for i in range(0, len(grant_texts), 2)
+    ]
+    grants.sort(
+        key=lambda g: (
+            g.priority,
+            g.expires_at_ms is None,
+            g.expires_at_ms or 0,
+            g.created_at_ms,
+            int(g.grant_id[1:]),
+        )
+    )
+    return Balance(
+        account_id=account_id,
+        state=texts["state"],
+        plan=texts["plan"],
+        timezone=texts["timezone"],
+        ai_credits=texts["eligible"] == "1",
+        at_ms=at_ms,
+        granted_mc=int(texts["granted"]),
+        available_mc=int(texts["available"]),
+        reserved_mc=int(texts["reserved"]),
+        charged_mc=int(texts["charged"]),
+        expired_mc=int(texts["expired"]),
+        voided_mc=int(texts["voided"]),
+        overage_mc=int(texts["overage"]),
+        exposure_mc=int(texts["exposure"]),
+        open_reservations=int(texts["open_n"]),
+        journal_seq=int(texts["seq"]),
+        grants=tuple(grants),
+    )
+
+
+def _existing(execution_id: str, answer: Answer) -> Existing:
+    if answer[0] == b"conflict":
+        raise ExecutionConflict(execution_id, FINGERPRINT_FIELDS[answer[1] - 1])
+    reason = FallbackReason(answer[4].decode()) if answer[4] else None
+    return Existing(answer[1].decode(), answer[2], answer[3], reason, answer[5])
+
+
+def _grant(grant_id: str, record: str) -> GrantBalance:
+    _, kind, priority, expires, created, *amounts, reference = record.split("\t")[:12]
+    amount, available, reserved, charged, expired, voided = map(int, amounts)
+    return GrantBalance(
+        grant_id=grant_id,
+        kind=GrantKind(kind),
+        priority=int(priority),
+        expires_at_ms=int(expires) or None,
+        created_at_ms=int(created),
+        amount_mc=amount,
+        available_mc=available,
+        reserved_mc=reserved,
+        charged_mc=charged,
+        expired_mc=expired,
+        voided_mc=voided,
+        reference=reference,
+    )
