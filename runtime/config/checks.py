@@ -1,0 +1,225 @@
+"""Whether the sections of a configuration fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from pricing.offers import MAX_MC
+from pricing.quote import quote_mc
+from runtime.actions import ActionSpec
+from runtime.config.document import ValuePath
+from runtime.config.messages import did_you_mean
+from runtime.config.models import Config, RateCardSection
+
+RETIRES_SOON_DAYS = 30
+_HOUR_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that does not fit: a mistake, or a warning."""
+
+    path: ValuePath
+    message: str
+    warning: bool = False
+    at_key: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """Finds what does not fit in a config whose fields are right, each by itself.
+
+    ``wrong`` has the paths of what is already reported; the config holds a default or something
+    else in its place. What would follow from that is not reported.
+    """
+
+    config: Config
+    now: datetime
+    wrong: frozenset[ValuePath] = frozenset()
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield all findings, section by section."""
+        return (found for found in self._findings() if not is_within(found.path, self.wrong))
+
+    def _findings(self) -> Iterator[Finding]:
+        yield from self._executions()
+        yield from self._redis()
+        yield from self._plans()
+        yield from self._models()
+        yield from self._rate_cards()
+        for action_id, action in self.config.actions.items():
+            yield from self._action(action_id, action)
+
+    def _executions(self) -> Iterator[Finding]:
+        settings = self.config.executions
+        outcome_ms = settings.outcome_ttl_hours * _HOUR_MS
+        needed_ms = settings.spool_max_age_hours * _HOUR_MS + settings.reservation_ttl_ms
+        if outcome_ms <= needed_ms:
+            yield Finding(
+                ("executions", "outcome_ttl_hours"),
+                f"outcomes are kept for {outcome_ms:,} ms, which must be more than "
+                f"spool_max_age_hours plus reservation_ttl_ms, {needed_ms:,} ms: a settlement "
+                "that waited that long would find no trace of its execution",
+            )
+
+    def _redis(self) -> Iterator[Finding]:
+        if self.config.redis.url == "embedded" and self.config.redis.password is not None:
+            yield Finding(("redis", "password"), "must be left out: an embedded server has none")
+
+    def _plans(self) -> Iterator[Finding]:
+        if not self.config.plans and not self._is_wrong("plans"):
+            yield Finding(("plans",), "must have at least one plan")
+
+    def _models(self) -> Iterator[Finding]:
+        for model_id, model in self.config.models.items():
+            path: ValuePath = ("models", model_id)
+            if found := self._unknown("endpoints", model.endpoint):
+                yield Finding((*path, "endpoint"), found)
+            successor = model.replaced_by
+            if successor is None:
+                continue
+            if found := self._unknown("models", successor):
+                yield Finding((*path, "replaced_by"), found)
+            elif model_id in (chain := self._successors(model_id)):
+                names = " -> ".join([model_id, *chain])
+                yield Finding((*path, "replaced_by"), f"models replace each other: {names}")
+
+    def _successors(self, model_id: str) -> list[str]:
+        """Return the models that replace a model, one after the other, up to a repetition."""
+        chain: list[str] = []
+        current = self.config.models.get(model_id)
+        while current and current.replaced_by and current.replaced_by not in chain:
+            chain.append(current.replaced_by)
+            current = self.config.models.get(current.replaced_by)
+        return chain
+
+    def _rate_cards(self) -> Iterator[Finding]:
+        seen: dict[object, str] = {}
+        for index, card in enumerate(self.config.rate_cards):
+            path: ValuePath = ("rate_cards", index)
+            if card.version in seen:
+                yield Finding((*path, "version"), f"two rate cards are named {card.version!r}")
+            if card.effective_from in seen:
+                other = seen[card.effective_from]
+                found = f"rate card {other!r} begins at the same instant"
+                yield Finding((*path, "effective_from"), found)
+            seen[card.version] = seen[card.effective_from] = card.version
+            for model_id in card.rates:
+                if unknown := self._unknown("models", model_id):
+                    rates = (*path, "rates", model_id)
+                    yield Finding(rates, unknown, warning=True, at_key=True)
+
+    def _action(self, action_id: str, action: ActionSpec) -> Iterator[Finding]:
+        path: ValuePath = ("actions", action_id)
+        if action.id != action_id:
+            yield Finding((*path, "id"), "must be left out: an action's id is its key")
+        yield from self._limits(path, action)
+        if found := self._unknown("models", action.model):
+            yield Finding((*path, "model"), found)
+        elif not self._is_wrong("models", action.model):
+            yield from self._prices(path, action)
+            yield from self._retirement(path, action)
+
+    def _limits(self, path: ValuePath, action: ActionSpec) -> Iterator[Finding]:
+        limits = action.limits
+        path = (*path, "limits")
+        ttl_ms = self.config.executions.reservation_ttl_ms
+        worst_ms = limits.deadline_ms + self.config.redis.timeout_ms
+        is_known = not (self._is_wrong("executions") or self._is_wrong("redis"))
+        if is_known and ttl_ms <= worst_ms:
+            yield Finding(
+                (*path, "deadline_ms"),
+                f"the worst time of an execution, {limits.deadline_ms:,} ms and "
+                f"{self.config.redis.timeout_ms:,} ms (redis.timeout_ms) to settle, must be less "
+                f"than executions.reservation_ttl_ms, {ttl_ms:,} ms: the reservation would "
+                "expire while the model is being called",
+            )
+        if limits.attempt_timeout_ms is not None:
+            attempts_ms = limits.attempts * limits.attempt_timeout_ms
+            if attempts_ms > limits.deadline_ms:
+                yield Finding(
+                    (*path, "attempt_timeout_ms"),
+                    f"{limits.attempts} attempts of {limits.attempt_timeout_ms:,} ms do not fit "
+                    f"into deadline_ms, {limits.deadline_ms:,} ms",
+                )
+        model = self.config.models.get(action.model)
+        if model and 0 < limits.max_output_tokens <= model.reasoning_allowance_tokens:
+            yield Finding(
+                (*path, "max_output_tokens"),
+                f"must be more than reasoning_allowance_tokens of model {action.model!r}, "
+                f"{model.reasoning_allowance_tokens:,}: nothing would be left for the answer",
+            )
+
+    def _prices(self, path: ValuePath, action: ActionSpec) -> Iterator[Finding]:
+        """Check that what the action may call has a rate, today and later."""
+        if self._is_wrong("rate_cards"):
+            return
+        cards = self._cards_from_now_on()
+        if not cards:
+            found = "cannot be priced: no rate card is in force today (rate_cards)"
+            yield Finding((*path, "model"), found)
+        for card in cards:
+            since = f"rate card {card.version!r} (from {card.effective_from:%Y-%m-%d})"
+            for model_id in self._called_under(card, action):
+                rates = card.rates.get(model_id)
+                if rates is None:
+                    yield Finding((*path, "model"), f"{since} has no rate for {model_id!r}")
+                elif quote_mc(rates.build(), 0, action.limits.max_output_tokens) > MAX_MC:
+                    found = f"at the rates of {since} one answer may cost more than a balance holds"
+                    yield Finding((*path, "limits", "max_output_tokens"), found)
+
+    def _called_under(self, card: RateCardSection, action: ActionSpec) -> list[str]:
+        """Return the models that the action may call while a card is in force."""
+        first_day = max(card.effective_from, self.now).date()
+        names = [action.model]
+        if action.allow_replacement_model:
+            names += self._successors(action.model)
+        called = []
+        for name in names:
+            model = self.config.models.get(name)
+            if model is None:
+                break
+            if model.retires_on is None or model.retires_on > first_day:
+                called.append(name)
+            if model.retires_on is None:
+                break
+        return called
+
+    def _cards_from_now_on(self) -> list[RateCardSection]:
+        """Return the card in force now and those to come; none if there is none in force."""
+        cards = sorted(self.config.rate_cards, key=lambda card: card.effective_from)
+        begun = [card for card in cards if card.effective_from <= self.now]
+        return [begun[-1], *cards[len(begun) :]] if begun else []
+
+    def _retirement(self, path: ValuePath, action: ActionSpec) -> Iterator[Finding]:
+        model = self.config.models[action.model]
+        if model.retires_on is None:
+            return
+        days = (model.retires_on - self.now.date()).days
+        if days > RETIRES_SOON_DAYS:
+            return
+        when = f"retires on {model.retires_on}" if days > 0 else f"retired on {model.retires_on}"
+        then = "its fallback values are used instead (model_unavailable)"
+        if model.replaced_by and action.allow_replacement_model:
+            then = f"{model.replaced_by!r} is used instead"
+        elif model.replaced_by:
+            then += ", as allow_replacement_model is false"
+        found = f"model {action.model!r} {when}; {'then' if days > 0 else 'now'} {then}"
+        yield Finding((*path, "model"), found, warning=True)
+
+    def _unknown(self, section: str, name: str) -> str | None:
+        """Say that a section has no such entry, or return ``None`` if it has."""
+        entries = getattr(self.config, section)
+        if name in entries or is_within((section, name), self.wrong):
+            return None
+        return f"there is no {section.removesuffix('s')} {name!r}{did_you_mean(name, entries)}"
+
+    def _is_wrong(self, *path: str) -> bool:
+        return any(other[: len(path)] == path for other in self.wrong)
+
+
+def is_within(path: ValuePath, parents: Collection[ValuePath]) -> bool:
+    """Return whether a path, or one that it is a part of, is among ``parents``."""
+    return any(path[:length] in parents for length in range(len(path) + 1))

@@ -1,0 +1,361 @@
+"""YAML 1.2 files read into plain data that knows the position of every value."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
+
+from runtime.config.errors import ConfigError, Mistake
+
+ValuePath = tuple[str | int, ...]
+"""The keys and list indices that lead to a value."""
+
+_TAG = "tag:yaml.org,2002:"
+# Aliases can multiply a small file into billions of values.
+_MOST_VALUES = 100_000
+# Beyond this many digits on either side of the point a number is a slip of the hand, and turning
+# it into an integer could take all memory.
+_MOST_DIGITS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A position; line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(slots=True)
+class Document:
+    """The data of a file and of all that it includes.
+
+    Numbers with a point are ``Decimal``, dates are text. ``broken`` has the paths whose values
+    are already reported in ``mistakes`` and stand as ``None`` in ``data``.
+    """
+
+    data: dict[str, Any] = field(default_factory=dict)
+    mistakes: list[Mistake] = field(default_factory=list)
+    broken: set[ValuePath] = field(default_factory=set)
+    files: list[str] = field(default_factory=list)
+    _keys: dict[ValuePath, Mark] = field(default_factory=dict)
+    _values: dict[ValuePath, Mark] = field(default_factory=dict)
+    _literals: set[ValuePath] = field(default_factory=set)
+
+    def mistake(
+        self, path: ValuePath, message: str, *, at_key: bool = False, text_line: int | None = None
+    ) -> Mistake:
+        """Return a mistake at the value (or key) of ``path``, or of its nearest known parent.
+
+        ``text_line`` is the line within a text (from 1): in a literal block (``|``), whose lines
+        are those of the file, the mistake is placed there.
+        """
+        known = path
+        while known and known not in self._values:
+            known = known[:-1]
+        exact = known == path
+        # What is not in the file is missing from its parent, which is known by its key.
+        marks = self._keys if at_key or not exact else self._values
+        mark = marks.get(known, self._values[known])
+        if text_line is not None and path in self._literals:
+            mark = Mark(mark.file, mark.line + text_line, 1)
+        return Mistake(mark.file, mark.line, mark.column, show_path(path), message)
+
+    def note(
+        self, path: ValuePath, key: Mark | None, value: Mark, *, literal: bool = False
+    ) -> None:
+        """Remember where a value, and the key that names it, stand."""
+        self._values[path] = value
+        if literal:
+            self._literals.add(path)
+        if key is not None:
+            self._keys[path] = key
+
+    def key_mark(self, path: ValuePath) -> Mark:
+        """Return the position of the key of ``path``."""
+        return self._keys[path]
+
+
+def show_path(path: ValuePath) -> str:
+    """Return a path as people write it: ``rate_cards[0].rates``."""
+    shown = ""
+    for part in path:
+        shown += f"[{part}]" if isinstance(part, int) else f".{part}" if shown else part
+    return shown
+
+
+def read_document(text: str | None, origin: Path | str, base_dir: Path) -> Document:
+    """Read a file, or ``text`` that stands for one, with what it includes.
+
+    Args:
+        text: what to read; ``None`` reads the file ``origin``.
+        origin: the name for messages.
+        base_dir: the folder to which ``include`` is relative.
+
+    Raises:
+        ConfigError: nothing can be made of a file: it cannot be read, is not UTF-8, not YAML, or
+            holds no mapping. All such files are named. Mistakes within a file that can be read
+            are left in the document.
+    """
+    files = _Files()
+    if text is None:
+        files.add_file(Path(origin), str(origin))
+    else:
+        files.add_text(text, str(origin), base_dir, ())
+    if files.unreadable:
+        raise ConfigError([*files.unreadable, *files.mistakes])
+    document = Document(files=files.names, mistakes=files.mistakes)
+    _Builder(document).build(files.merged())
+    return document
+
+
+class _Files:
+    """The root nodes of a file and of what it includes."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.mistakes: list[Mistake] = []
+        self.unreadable: list[Mistake] = []
+        self._roots: list[MappingNode] = []
+        self._seen: set[Path] = set()
+
+    def add_file(self, path: Path, name: str, chain: tuple[Path, ...] = ()) -> None:
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            hint = "" if chain else "; start from the example: cp config.example.yaml config.yaml"
+            why = (error.strerror or "cannot be read").lower()
+            missing = isinstance(error, FileNotFoundError)
+            self._refuse(name, None, f"{why}{hint if missing else ''}")
+            return
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            before = raw[: error.start].decode("utf-8-sig", errors="ignore")
+            self._refuse(name, before, f"byte 0x{raw[error.start]:02x} is not UTF-8")
+            return
+        self.add_text(text, name, path.parent, (*chain, path.resolve()))
+
+    def add_text(self, text: str, name: str, base_dir: Path, chain: tuple[Path, ...]) -> None:
+        self.names.append(name)
+        self._seen.update(chain[-1:])
+        root = self._compose(text, name)
+        if root is None:
+            return
+        if not isinstance(root, MappingNode):
+            self._refuse(name, "", f"must be a mapping of sections, found {_kind(root)}")
+            return
+        includes = [node for key, node in root.value if key.value == "include"]
+        root.value = [(key, node) for key, node in root.value if key.value != "include"]
+        self._roots.append(root)
+        for node in includes:
+            for entry in node.value if isinstance(node, SequenceNode) else [node]:
+                self._include(entry, base_dir, chain)
+
+    def merged(self) -> MappingNode:
+        """Return one mapping: sections of several files become one, entry by entry."""
+        first = self._roots[0]
+        pairs: list[tuple[Node, Node]] = list(first.value)
+        for root in self._roots[1:]:
+            own = {key.value: index for index, (key, _) in reversed(list(enumerate(pairs)))}
+            for key, node in root.value:
+                index = own.get(key.value)
+                joined = None if index is None else _joined(pairs[index][1], node)
+                if index is None or joined is None:
+                    pairs.append((key, node))
+                else:
+                    pairs[index] = (pairs[index][0], joined)
+        return MappingNode(first.tag, pairs, first.start_mark, first.end_mark)
+
+    def _include(self, entry: Node, base_dir: Path, chain: tuple[Path, ...]) -> None:
+        mark = _mark(entry.start_mark)
+
+        def refuse(message: str) -> None:
+            self.mistakes.append(Mistake(mark.file, mark.line, mark.column, "include", message))
+
+        if not isinstance(entry, ScalarNode) or entry.tag != f"{_TAG}str" or not entry.value:
+            refuse(f"must be a file name or a list of them, found {_kind(entry)}")
+            return
+        path = base_dir / entry.value
+        target = path.resolve()
+        if target in chain:
+            names = [file.name for file in (*chain[chain.index(target) :], target)]
+            refuse(f"files include each other: {' -> '.join(names)}")
+        elif target in self._seen:
+            refuse(f"{entry.value!r} is included twice")
+        elif not target.is_file():
+            refuse(f"there is no file {path}")
+        else:
+            self.add_file(path, str(path), chain)
+
+    def _compose(self, text: str, name: str) -> Node | None:
+        # A stream's name, unlike a string's, reaches the marks of its nodes.
+        stream = io.StringIO(text)
+        stream.name = name
+        if version := re.search(r"^%YAML[ \t]+(?!1\.2\s)(\S*)", text, re.MULTILINE):
+            found = f"must be YAML 1.2, found a %YAML {version[1]} directive"
+            self._refuse(name, text[: version.start()], found)
+            return None
+        try:
+            root: Node | None = YAML(typ="safe", pure=True).compose(stream)
+        except MarkedYAMLError as error:
+            at = error.problem_mark or error.context_mark
+            mark = Mark(name, 1, 1) if at is None else _mark(at)
+            problem = ", ".join(part for part in (error.context, error.problem) if part)
+            self.unreadable.append(Mistake(name, mark.line, mark.column, "", f"YAML: {problem}"))
+        except ReaderError as error:
+            found = f"the character U+{ord(text[error.position]):04X} is not allowed in YAML"
+            self._refuse(name, text[: error.position], found)
+        except YAMLError as error:
+            self._refuse(name, None, f"YAML: {type(error).__name__}")
+        except RecursionError:
+            self._refuse(name, None, "is nested too deeply")
+        else:
+            if root is None:
+                self._refuse(name, None, "is empty; it needs at least `version: 1` and `plans`")
+            return root
+        return None
+
+    def _refuse(self, name: str, before: str | None, message: str) -> None:
+        """Report a file that cannot be used; ``before`` is its text up to the mistake."""
+        line = column = None
+        if before is not None:
+            line = before.count("\n") + 1
+            column = len(before) - before.rfind("\n")
+        self.unreadable.append(Mistake(name, line, column, "", message))
+
+
+class _Builder:
+    """Turns nodes into data and notes the position of each."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._values = 0
+        self._open: set[int] = set()
+
+    def build(self, root: MappingNode) -> None:
+        self._document.data = self._build(root, (), None)
+
+    def _build(self, node: Node, path: ValuePath, key: Mark | None) -> Any:
+        mark = _mark(node.start_mark)
+        # The mark of a value that was left out is that of whatever comes after it.
+        absent = isinstance(node, ScalarNode) and node.value == "" and node.style is None
+        literal = isinstance(node, ScalarNode) and node.style == "|"
+        self._document.note(path, key, key if absent and key else mark, literal=literal)
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            message = f"the file has more than {_MOST_VALUES:,} values once aliases are followed"
+            mistake = self._document.mistake(path, message)
+            raise ConfigError([*self._document.mistakes, mistake])
+        if isinstance(node, ScalarNode):
+            return self._scalar(node, path)
+        if id(node) in self._open:
+            return self._broken(path, "is an alias of a value that it is itself part of")
+        if node.tag not in (f"{_TAG}map", f"{_TAG}seq"):
+            return self._broken(path, f"has the tag {_short_tag(node)}, which is not supported")
+        self._open.add(id(node))
+        try:
+            if isinstance(node, MappingNode):
+                return self._mapping(node, path)
+            return [self._build(item, (*path, i), None) for i, item in enumerate(node.value)]
+        finally:
+            self._open.remove(id(node))
+
+    def _mapping(self, node: MappingNode, path: ValuePath) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        for key, value in node.value:
+            mark = _mark(key.start_mark)
+            if not isinstance(key, ScalarNode):
+                self._add(mark, path, f"a key must be text, found {_kind(key)}")
+                continue
+            name = str(key.value)
+            if name in data:
+                first = self._document.key_mark((*path, name))
+                where = f"line {first.line}"
+                if first.file != mark.file:
+                    where = f"{first.file}:{first.line}"
+                self._add(mark, (*path, name), f"is given twice; first in {where}")
+                continue
+            data[name] = self._build(value, (*path, name), mark)
+        return data
+
+    def _scalar(self, node: ScalarNode, path: ValuePath) -> Any:
+        text: str = node.value
+        kind = str(node.tag).removeprefix(_TAG)
+        # ruamel resolves dates, `<<` and `=` although YAML 1.2's core schema does not; here all
+        # of them are text, and the fields that want a date read it themselves.
+        if kind in ("str", "timestamp", "merge", "value"):
+            return text
+        if kind == "null":
+            return None
+        if kind == "bool" and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        try:
+            if kind == "int":
+                return _integer(text)
+            if kind == "float":
+                return _decimal(text)
+        except (ValueError, InvalidOperation):
+            return self._broken(path, "is not a number of reasonable size")
+        return self._broken(path, f"has the tag {_short_tag(node)}, which is not supported")
+
+    def _broken(self, path: ValuePath, message: str) -> None:
+        self._document.broken.add(path)
+        self._document.mistakes.append(self._document.mistake(path, message))
+
+    def _add(self, mark: Mark, path: ValuePath, message: str) -> None:
+        self._document.mistakes.append(
+            Mistake(mark.file, mark.line, mark.column, show_path(path), message)
+        )
+
+
+def _joined(first: Node, second: Node) -> Node | None:
+    """Return what two files give for one section as one node, or ``None`` if they clash."""
+    for kind in (MappingNode, SequenceNode):
+        if isinstance(first, kind) and isinstance(second, kind):
+            values = [*first.value, *second.value]
+            return kind(first.tag, values, first.start_mark, first.end_mark)
+    return None
+
+
+def _integer(text: str) -> int:
+    digits = text.replace("_", "")
+    based = digits.lstrip("+-")[:2].lower() in ("0x", "0o", "0b")
+    value = int(digits, 0 if based else 10)
+    if abs(value) >= 10**_MOST_DIGITS:
+        raise ValueError("too many digits")
+    return value
+
+
+def _decimal(text: str) -> Decimal:
+    value = Decimal(text.replace("_", ""))
+    if not value.is_finite() or (value and abs(value.adjusted()) >= _MOST_DIGITS):
+        raise ValueError("not finite, or too many digits")
+    return value
+
+
+def _mark(mark: StreamMark) -> Mark:
+    return Mark(str(mark.name), mark.line + 1, mark.column + 1)
+
+
+def _kind(node: Node) -> str:
+    if isinstance(node, MappingNode):
+        return "a mapping"
+    if isinstance(node, SequenceNode):
+        return "a list"
+    return "nothing" if node.tag == f"{_TAG}null" else "a single value"
+
+
+def _short_tag(node: Node) -> str:
+    tag = str(node.tag)
+    return "!!" + tag.removeprefix(_TAG) if tag.startswith(_TAG) else tag

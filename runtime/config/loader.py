@@ -1,0 +1,146 @@
+"""Loading a configuration: read, validate, check, and report all mistakes at once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from runtime.actions import ID_PATTERN
+from runtime.config.checks import Checker, is_within
+from runtime.config.document import Document, ValuePath, read_document
+from runtime.config.errors import ConfigError, Mistake
+from runtime.config.fields import Surroundings
+from runtime.config.messages import explain, value_path
+from runtime.config.models import Config
+from runtime.prompts import PromptSyntaxError
+
+# Stands in for what is wrong in an entry, so that its other fields can still be checked against
+# the rest of the config, and what refers to it still finds it.
+_STAND_INS: Mapping[str, Mapping[str, Any]] = {
+    "endpoints": {},
+    "plans": {"ai_credits": False},
+    "models": {"litellm_model": "-/-", "endpoint": "-", "class": "quick"},
+    "actions": {
+        "model": "-",
+        "user": "-",
+        "outputs": {"stand_in": {"type": "boolean", "fallback": False}},
+        "limits": {"max_output_tokens": 1},
+    },
+}
+
+
+def load_config(
+    path: Path | str, *, environ: Mapping[str, str] | None = None, now: datetime | None = None
+) -> Config:
+    """Read a config file and what it includes, with its secrets.
+
+    Args:
+        path: the file. Relative paths in it are relative to its folder; in ``include``, to the
+            folder of the file that includes.
+        environ: stands for the process's environment.
+        now: stands for the current time (UTC), by which rate cards are in force.
+
+    Raises:
+        ConfigError: with every mistake and its position.
+    """
+    path = Path(path)
+    document = read_document(None, path, path.parent)
+    return _build(document, path.parent, environ, now)
+
+
+def parse_config(
+    text: str,
+    origin: str = "<string>",
+    base_dir: Path | str = ".",
+    *,
+    environ: Mapping[str, str] | None = None,
+    now: datetime | None = None,
+) -> Config:
+    """Read a config from text, as ``load_config`` does from a file in ``base_dir``.
+
+    Raises:
+        ConfigError: with every mistake and its position; ``origin`` is their file.
+    """
+    folder = Path(base_dir)
+    return _build(read_document(text, origin, folder), folder, environ, now)
+
+
+def _build(
+    document: Document,
+    base_dir: Path,
+    environ: Mapping[str, str] | None,
+    now: datetime | None,
+) -> Config:
+    around = Surroundings(base_dir, os.environ if environ is None else environ)
+    mistakes = list(document.mistakes)
+    wrong: frozenset[ValuePath] = frozenset(document.broken)
+    config: Config | None
+    try:
+        config = Config.model_validate(document.data, context=around)
+    except ValidationError as error:
+        translated = _translated(error, document)
+        mistakes += [found for path, found in translated if not is_within(path, document.broken)]
+        wrong = wrong.union(path for path, _ in translated)
+        config = _with_stand_ins(wrong, document.data, around)
+    warnings: list[Mistake] = []
+    if config is not None:
+        for finding in Checker(config, now or datetime.now(UTC), wrong).findings():
+            found = document.mistake(finding.path, finding.message, at_key=finding.at_key)
+            (warnings if finding.warning else mistakes).append(found)
+    if config is None or mistakes:
+        raise ConfigError(_in_order(mistakes, document))
+    return config.with_warnings(_in_order(warnings, document))
+
+
+def _translated(error: ValidationError, document: Document) -> list[tuple[ValuePath, Mistake]]:
+    schema = Config.model_json_schema()
+    translated = []
+    for detail in error.errors(include_url=False):
+        path = value_path(detail["loc"], schema)
+        at_key = detail["type"] == "extra_forbidden" or "[key]" in detail["loc"]
+        reason = detail.get("ctx", {}).get("error")
+        line = reason.line if isinstance(reason, PromptSyntaxError) else None
+        message = explain(detail, schema)
+        mistake = document.mistake(path, message, at_key=at_key, text_line=line)
+        translated.append((path, mistake))
+    return translated
+
+
+def _with_stand_ins(
+    wrong: Iterable[ValuePath], data: Mapping[str, Any], around: Surroundings
+) -> Config | None:
+    """Return a config in which what is wrong is left out or replaced, if there can be one."""
+    kept = {"version": 1, "plans": {}, **data}
+    for section, *names in sorted(wrong, key=len, reverse=True):
+        entries = kept.get(str(section))
+        if section not in _STAND_INS or not names or not isinstance(entries, dict):
+            continue
+        name, *fields = names
+        entries = dict(entries)
+        entry = entries.pop(name, None)
+        if re.fullmatch(ID_PATTERN, str(name)):
+            right = entry if fields and isinstance(entry, dict) else {}
+            right = {field: value for field, value in right.items() if field not in fields[:1]}
+            entries[name] = {**_STAND_INS[str(section)], **right}
+        kept[str(section)] = entries
+    for section, *names in wrong:
+        if not names or section not in _STAND_INS:
+            kept.pop(str(section), None)
+    try:
+        return Config.model_validate({"version": 1, "plans": {}, **kept}, context=around)
+    except ValidationError:
+        return None
+
+
+def _in_order(mistakes: list[Mistake], document: Document) -> list[Mistake]:
+    files = {name: index for index, name in enumerate(document.files)}
+    return sorted(
+        dict.fromkeys(mistakes),
+        key=lambda item: (files.get(item.file, -1), item.line or 0, item.column or 0),
+    )

@@ -1,0 +1,298 @@
+"""The sections of a configuration, by owner: infrastructure, commerce, actions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    model_validator,
+)
+
+from pricing.offers import MC_PER_CREDIT, GrantKind, Offer, Pack
+from pricing.rate_card import ModelClass, RateCard, RateCards, Rates
+from pricing.tokens import ENCODINGS
+from providers.base import Endpoint
+from runtime.actions import ActionSpec
+from runtime.config.errors import Mistake
+from runtime.config.fields import (
+    KEY_PREFIX_PATTERN,
+    ApiBase,
+    Cents,
+    Date,
+    Flag,
+    Folder,
+    GrantedMc,
+    Hours,
+    Id,
+    Instant,
+    Percent,
+    Positive,
+    RateMc,
+    Secret,
+    Text,
+    Whole,
+    check_url,
+)
+
+
+class Section(BaseModel):
+    """What all sections share: they are frozen and refuse keys that they don't know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+def _check_redis_url(value: str) -> str:
+    return value if value == "embedded" else check_url(value, ("redis", "rediss", "unix"))
+
+
+def _check_litellm_model(value: str) -> str:
+    if not re.fullmatch(r"[^\s/]+/\S+", value):
+        raise ValueError(f"must have its provider in front, as openai/gpt-4o-mini; found {value!r}")
+    return value
+
+
+def _check_installation_key(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < 16:
+        raise ValueError("is too short for a key; it must have at least 16 characters")
+    return value
+
+
+def _check_encoding(value: str) -> str:
+    if value not in ENCODINGS:
+        raise ValueError(f"must be one of {', '.join(sorted(ENCODINGS))}, found {value!r}")
+    return value
+
+
+class RedisSection(Section):
+    """The server that holds the ledger."""
+
+    url: Annotated[Text, AfterValidator(_check_redis_url)] = "embedded"
+    key_prefix: Annotated[Text, Field(pattern=KEY_PREFIX_PATTERN)] = "cg1"
+    timeout_ms: Annotated[int, Field(strict=True, ge=10, le=60_000)] = 1_000
+    max_connections: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 8
+    password: Secret | None = None
+
+
+class ExecutionsSection(Section):
+    """How executions are identified, reserved for and recorded."""
+
+    outcome_ttl_hours: Hours = 168
+    reservation_ttl_ms: Positive = 120_000
+    wait_for_credits_ms: Whole = 2_000
+    charge_previews: Flag = True
+    spool_max_age_hours: Hours = 24
+
+
+class EndpointSection(Section):
+    """One provider's address and key. Without ``api_base`` it is the provider's own address."""
+
+    api_base: ApiBase | None = None
+    api_key: Secret | None = None
+    max_concurrency: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 64
+
+
+class PlanSection(Section):
+    """A plan that accounts are on."""
+
+    ai_credits: Flag
+
+
+class PackSection(Section):
+    """The unit in which credits are bought."""
+
+    amount_mc: GrantedMc = Field(default=100_000 * MC_PER_CREDIT, alias="credits")
+    price_cents: Cents = Field(default=1_000, alias="price_usd")
+
+
+class OfferSection(Section):
+    """A rule by which accounts on a paid plan get a grant. Dates are local to the account."""
+
+    kind: Literal["introductory", "promotional", "plan"]
+    amount_mc: GrantedMc = Field(alias="credits")
+    paying_from: Date | None = None
+    paying_until: Date | None = None
+    expires_after_days: Annotated[int, Field(strict=True, ge=0, le=36_500)] | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.build("offer")
+        return self
+
+    def build(self, offer_id: str) -> Offer:
+        """Return the offer."""
+        return Offer(
+            id=offer_id,
+            kind=GrantKind(self.kind),
+            amount_mc=self.amount_mc,
+            paying_from=self.paying_from,
+            paying_until=self.paying_until,
+            expires_after_days=self.expires_after_days,
+        )
+
+
+class AlertsSection(Section):
+    """When an account is told that its credits run low."""
+
+    low_percent: Annotated[int, Field(strict=True, ge=1, le=99)] = 20
+    cooldown_ms: Whole = 21_600_000
+
+
+class ModelSection(Section):
+    """A model that actions may name by our own id."""
+
+    litellm_model: Annotated[Text, AfterValidator(_check_litellm_model)]
+    endpoint: Text
+    model_class: ModelClass = Field(alias="class")
+    encoding: Annotated[Text, AfterValidator(_check_encoding)] = "o200k_base"
+    token_margin_percent: Percent = 10
+    json_schema: Flag = True
+    reasoning_allowance_tokens: Whole = 0
+    retires_on: Date | None = None
+    replaced_by: Text | None = None
+
+
+class RatesSection(Section):
+    """What one model costs. Rates are held in millicredits per 1,000,000 tokens."""
+
+    input_mc: RateMc = Field(alias="input")
+    cached_input_mc: RateMc | None = Field(default=None, alias="cached_input")
+    cache_write_mc: RateMc | None = Field(default=None, alias="cache_write")
+    output_mc: RateMc = Field(alias="output")
+    reasoning_mc: RateMc | None = Field(default=None, alias="reasoning")
+    per_request_mc: RateMc = Field(default=0, alias="per_request")
+    free: Flag = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        self.build()
+        return self
+
+    def build(self) -> Rates:
+        """Return the rates; a class of tokens without its own costs as input or output does."""
+
+        def own_or(own: int | None, usual: int) -> int:
+            return usual if own is None else own
+
+        return Rates(
+            input_mc=self.input_mc,
+            output_mc=self.output_mc,
+            cached_input_mc=own_or(self.cached_input_mc, self.input_mc),
+            cache_write_mc=own_or(self.cache_write_mc, self.input_mc),
+            reasoning_mc=own_or(self.reasoning_mc, self.output_mc),
+            per_request_mc=self.per_request_mc,
+            free=self.free,
+        )
+
+
+class RateCardSection(Section):
+    """What the models cost from one instant on, until the next card."""
+
+    version: Id
+    effective_from: Instant
+    rates: dict[Id, RatesSection]
+
+    def build(self) -> RateCard:
+        """Return the rate card."""
+        rates = {model_id: section.build() for model_id, section in self.rates.items()}
+        return RateCard(version=self.version, effective_from=self.effective_from, rates=rates)
+
+
+def _name_actions(value: Any) -> Any:
+    """Give every action its id, which is its key, and plain floats for numbers with a point."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: {"id": key, **_with_floats(action)} if isinstance(action, dict) else action
+        for key, action in value.items()
+    }
+
+
+def _with_floats(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_floats(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_floats(item) for item in value]
+    return float(value) if isinstance(value, Decimal) else value
+
+
+class Config(Section):
+    """A whole configuration, as ``load_config`` returns it.
+
+    Built in Python it has its fields checked alone, not whether they fit each other. ``repr``
+    shows no secret.
+    """
+
+    version: Literal[1]
+
+    data_dir: Folder = Field(default=Path("creditgate-data"), validate_default=True)
+    installation_key: Annotated[Secret, AfterValidator(_check_installation_key)] | None = None
+    redis: RedisSection = RedisSection()
+    executions: ExecutionsSection = ExecutionsSection()
+    endpoints: dict[Id, EndpointSection] = Field(default_factory=dict)
+
+    plans: dict[Id, PlanSection]
+    pack: PackSection = PackSection()
+    offers: dict[Id, OfferSection] = Field(default_factory=dict)
+    alerts: AlertsSection = AlertsSection()
+    models: dict[Id, ModelSection] = Field(default_factory=dict)
+    rate_cards: list[RateCardSection] = Field(default_factory=list)
+
+    compliance_prompt: Text = ""
+    actions: Annotated[dict[Text, ActionSpec], BeforeValidator(_name_actions)] = Field(
+        default_factory=dict
+    )
+
+    _warnings: tuple[Mistake, ...] = PrivateAttr(default=())
+
+    @property
+    def warnings(self) -> tuple[Mistake, ...]:
+        """What is no mistake today but deserves a look, such as a model that retires soon."""
+        return self._warnings
+
+    def with_warnings(self, warnings: Iterable[Mistake]) -> Self:
+        """Return a copy that carries these warnings."""
+        copy = self.model_copy()
+        copy._warnings = tuple(warnings)  # noqa: SLF001  # the copy's own, of this class
+        return copy
+
+    def build_rate_cards(self) -> RateCards:
+        """Return the rate cards, which know the rates in force at an instant."""
+        return RateCards([section.build() for section in self.rate_cards])
+
+    def build_offers(self) -> list[Offer]:
+        """Return the offers, in the order of the file."""
+        return [section.build(offer_id) for offer_id, section in self.offers.items()]
+
+    def build_pack(self) -> Pack:
+        """Return the unit in which credits are bought."""
+        return Pack(self.pack.amount_mc // MC_PER_CREDIT, self.pack.price_cents)
+
+    def build_endpoint(self, name: str) -> Endpoint:
+        """Return the endpoint of that name, with its key.
+
+        Raises:
+            KeyError: there is no endpoint of that name.
+        """
+        section = self.endpoints[name]
+        key = None if section.api_key is None else section.api_key.get_secret_value()
+        return Endpoint(name=name, api_key=key, api_base=section.api_base)
+
+    def with_api_base(self, endpoint: str, api_base: str) -> Self:
+        """Return a copy in which an endpoint has another address; the demo's has a free port.
+
+        Raises:
+            KeyError: there is no endpoint of that name.
+        """
+        moved = self.endpoints[endpoint].model_copy(update={"api_base": api_base})
+        return self.model_copy(update={"endpoints": {**self.endpoints, endpoint: moved}})
