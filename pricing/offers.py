@@ -1,0 +1,220 @@
+"""How accounts come to credits: packs to buy, offers, and when granted credits expire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+MC_PER_CREDIT = 1000
+MAX_MC = 2**53 - 1
+"""The largest amount: the last integer that Redis' Lua numbers (doubles) hold exactly."""
+
+_MAX_EXPIRES_AFTER_DAYS = 36_500
+
+
+class GrantKind(StrEnum):
+    """Where granted credits come from."""
+
+    INTRODUCTORY = "introductory"
+    PROMOTIONAL = "promotional"
+    PLAN = "plan"
+    PURCHASED = "purchased"
+    ADJUSTMENT = "adjustment"
+
+
+DEFAULT_PRIORITY: Mapping[GrantKind, int] = MappingProxyType(
+    {
+        GrantKind.INTRODUCTORY: 10,
+        GrantKind.PROMOTIONAL: 20,
+        GrantKind.PLAN: 30,
+        GrantKind.ADJUSTMENT: 40,
+        GrantKind.PURCHASED: 50,
+    }
+)
+"""Burn order by kind: the lowest number is used first."""
+
+
+class PurchaseRefused(ValueError):
+    """A purchase that is not sold; the message says what is."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The rule by which accounts on a paid plan get a grant, once.
+
+    ``paying_from``: accounts that already pay on this day get the grant on this day, later
+    ones on their first paid day; ``None``: all get it on their first paid day.
+    ``paying_until``: the last first paid day that still gets it; ``None``: it stays open.
+    ``expires_after_days``: the grant ends when that many days after its own day are over, by
+    the account's time zone; ``None``: never.
+
+    Raises:
+        ValueError: naming the field, what was found and what is allowed.
+    """
+
+    id: str
+    kind: GrantKind
+    amount_mc: int
+    paying_from: date | None = None
+    paying_until: date | None = None
+    expires_after_days: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise ValueError("id: an offer needs one")
+        if self.kind is GrantKind.PURCHASED:
+            raise ValueError("kind: an offer gives credits away, it can't be 'purchased'")
+        check_amount_mc(self.amount_mc, "amount_mc")
+        for name in ("paying_from", "paying_until"):
+            if getattr(self, name) is not None:
+                _check_date(getattr(self, name), name)
+        if self.expires_after_days is not None:
+            _check_days(self.expires_after_days, "expires_after_days")
+        if self.paying_from and self.paying_until and self.paying_until < self.paying_from:
+            raise ValueError(
+                f"paying_until: found {self.paying_until}, which is before "
+                f"paying_from {self.paying_from}"
+            )
+
+
+@dataclass(frozen=True)
+class OfferGrant:
+    """The grant that an offer gives to one account. ``expires_at`` is in UTC."""
+
+    offer_id: str
+    kind: GrantKind
+    amount_mc: int
+    granted_on: date
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The unit in which credits are sold.
+
+    Raises:
+        ValueError: the size or the price is not a positive integer.
+    """
+
+    credits: int
+    price_cents: int
+
+    def __post_init__(self) -> None:
+        for name in ("credits", "price_cents"):
+            value = getattr(self, name)
+            if type(value) is not int or value <= 0:
+                raise ValueError(f"{name}: found {value!r}, allowed is an integer above 0")
+
+
+def offer_grants(offers: Iterable[Offer], *, paying_since: date, timezone: str) -> list[OfferGrant]:
+    """Return the grants that an account on a paid plan gets, in the order of the offers.
+
+    The caller checks the plan. A grant may have expired already: an account that has been
+    paying for long gets its offers as they were, and the ledger's clock decides.
+
+    Args:
+        paying_since: the account's first paid day, by its own time zone.
+        timezone: the account's IANA time zone.
+
+    Raises:
+        ValueError: ``paying_since`` is no date, or the time zone does not exist.
+    """
+    _check_date(paying_since, "paying_since")
+    check_timezone(timezone)
+    grants = []
+    for offer in offers:
+        if offer.paying_until is not None and paying_since > offer.paying_until:
+            continue
+        granted_on = max(paying_since, offer.paying_from or paying_since)
+        days = offer.expires_after_days
+        expires_at = None if days is None else expiry_instant(granted_on, days, timezone)
+        grants.append(OfferGrant(offer.id, offer.kind, offer.amount_mc, granted_on, expires_at))
+    return grants
+
+
+def expiry_instant(granted_on: date, days: int, timezone: str) -> datetime:
+    """Return the instant, in UTC, at which the last of ``days`` days after a grant's is over.
+
+    Granted on 2026-04-08 for 90 days, credits expire as 2026-07-08 begins in the time zone.
+
+    Raises:
+        ValueError: the time zone does not exist, or ``days`` is not allowed.
+    """
+    _check_date(granted_on, "granted_on")
+    _check_days(days, "days")
+    zone = check_timezone(timezone)
+    try:
+        midnight = datetime.combine(granted_on + timedelta(days=days + 1), time.min, zone)
+        # Clocks may skip or repeat midnight. PEP 495 reads a skipped one by the offset before
+        # the change, which gives the change itself, and a repeated one as its first: both are
+        # when the day before is over.
+        return midnight.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(
+            f"granted_on: {granted_on} and {days} days go beyond the calendar"
+        ) from None
+
+
+def purchase_amount_mc(
+    credits: int,  # noqa: A002 - the unit that is sold; site's credits() means nothing here
+    pack: Pack,
+) -> int:
+    """Return the millicredits of a purchase of whole packs.
+
+    Raises:
+        PurchaseRefused: not a positive multiple of the pack, or more than a balance can hold.
+    """
+    allowed = f"credits are sold in multiples of {pack.credits:,}"
+    if type(credits) is not int or credits <= 0:
+        raise PurchaseRefused(f"credits: found {credits!r}; {allowed}")
+    if credits % pack.credits:
+        raise PurchaseRefused(f"credits: found {credits:,}; {allowed}")
+    if credits * MC_PER_CREDIT > MAX_MC:
+        most = MAX_MC // MC_PER_CREDIT // pack.credits * pack.credits
+        raise PurchaseRefused(f"credits: found {credits:,}; {allowed}, at most {most:,} at once")
+    return credits * MC_PER_CREDIT
+
+
+def check_amount_mc(value: object, field: str) -> int:
+    """Return an amount of millicredits that is safe to book.
+
+    Raises:
+        ValueError: not an integer (a bool is none), not above 0, or above ``MAX_MC``.
+    """
+    if type(value) is not int or not 0 < value <= MAX_MC:
+        raise ValueError(f"{field}: found {value!r}, allowed is an integer from 1 to {MAX_MC:,}")
+    return value
+
+
+def check_timezone(timezone: object) -> ZoneInfo:
+    """Return the zone of an IANA name.
+
+    Raises:
+        ValueError: there is no such zone.
+    """
+    try:
+        if isinstance(timezone, str):
+            return ZoneInfo(timezone)
+    # A folder's name ("Europe") and an over-long one come as OSError from the zone's file.
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        pass
+    raise ValueError(
+        f"timezone: found {timezone!r}, allowed is an IANA time zone such as 'UTC' or "
+        "'Europe/Berlin'"
+    )
+
+
+def _check_date(value: object, field: str) -> None:
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise ValueError(f"{field}: found {value!r}, allowed is a date without a time of day")
+
+
+def _check_days(value: object, field: str) -> None:
+    if type(value) is not int or not 0 <= value <= _MAX_EXPIRES_AFTER_DAYS:
+        raise ValueError(
+            f"{field}: found {value!r}, allowed is an integer from 0 to {_MAX_EXPIRES_AFTER_DAYS:,}"
+        )

@@ -1,0 +1,255 @@
+"""What the mock provider is told to do: its options, and scenarios for single requests."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+
+class Transport(StrEnum):
+    """Answers that never end as HTTP wants it."""
+
+    HANG = "hang"
+    DRIP = "drip"
+    RESET = "reset"
+
+
+class AnswerKind(StrEnum):
+    """What an answer with status 200 holds."""
+
+    GOOD = "answered"
+    TRUNCATED = "truncated"
+    REFUSAL = "refusal"
+    FILTERED = "filtered"
+    EMPTY = "empty"
+    BROKEN_JSON = "broken_json"
+    WRONG_TYPES = "wrong_types"
+    UNKNOWN_OPTION = "unknown_option"
+
+
+MALFORMED = (
+    AnswerKind.BROKEN_JSON,
+    AnswerKind.WRONG_TYPES,
+    AnswerKind.UNKNOWN_OPTION,
+    AnswerKind.EMPTY,
+)
+
+
+class UsageKind(StrEnum):
+    """Whether an answer says which tokens it used."""
+
+    REPORTED = "reported"
+    MISSING = "missing"
+    ZERO = "zero"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An answer with an error status. ``word`` tells apart errors that share a status."""
+
+    status: int
+    word: str | None = None
+    retry_after_s: float | None = None
+
+
+_NAMED_FAILURES = {
+    "insufficient_quota": Failure(429, "insufficient_quota"),
+    "context_length_exceeded": Failure(400, "context_length_exceeded"),
+    "content_filter": Failure(400, "content_filter"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What happens to one request: a broken transport, else a failure, else an answer.
+
+    ``times``: only the first so many times that the same request comes; ``None``: always.
+    Tokens and delay that are ``None`` are as the options have them.
+    """
+
+    transport: Transport | None = None
+    failure: Failure | None = None
+    answer: AnswerKind = AnswerKind.GOOD
+    usage: UsageKind = UsageKind.REPORTED
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    delay_ms: float | None = None
+    times: int | None = None
+
+
+class ScenarioError(ValueError):
+    """A scenario that can't be read; the message says which word and what is allowed."""
+
+
+def parse_scenario(text: str) -> Scenario:
+    """Read a scenario: words and ``key=value`` pairs with commas between them.
+
+    ``status=CODE``, ``retry_after=SECONDS``, ``insufficient_quota``, ``content_filter``,
+    ``context_length_exceeded``; ``hang``, ``drip``, ``reset``; ``malformed=KIND``, ``empty``,
+    ``truncated``, ``refusal``, ``filtered``; ``usage=missing``, ``usage=zero``; ``cached=TOKENS``,
+    ``reasoning=TOKENS``; ``delay_ms=MS``; ``times=N``.
+
+    Raises:
+        ScenarioError: an unknown word, or a value that is not allowed.
+    """
+    scenario = Scenario()
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        word, equals, value = item.partition("=")
+        if equals and word in _SETTINGS:
+            scenario = _SETTINGS[word](scenario, item, value)
+        elif not equals and word in _NAMED_FAILURES:
+            scenario = replace(scenario, failure=_NAMED_FAILURES[word])
+        elif not equals and word in list(Transport):
+            scenario = replace(scenario, transport=Transport(word))
+        elif not equals and word in ("empty", "truncated", "refusal", "filtered"):
+            scenario = replace(scenario, answer=AnswerKind(word))
+        else:
+            raise ScenarioError(f"scenario: found {item!r}, allowed are {_ALLOWED_WORDS}")
+    return scenario
+
+
+def _set_status(scenario: Scenario, item: str, value: str) -> Scenario:
+    status = _whole_number(item, value, least=400, most=599)
+    waits = scenario.failure.retry_after_s if scenario.failure else None
+    return replace(scenario, failure=Failure(status, retry_after_s=waits))
+
+
+def _set_retry_after(scenario: Scenario, item: str, value: str) -> Scenario:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise ScenarioError(f"scenario: found {item!r}, allowed is a number of seconds from 0")
+    return replace(
+        scenario, failure=replace(scenario.failure or Failure(429), retry_after_s=seconds)
+    )
+
+
+def _set_choice(name: str, choices: tuple[Any, ...]) -> Callable[[Scenario, str, str], Scenario]:
+    def set_it(scenario: Scenario, item: str, value: str) -> Scenario:
+        if value not in choices:
+            raise ScenarioError(f"scenario: found {item!r}, allowed are {', '.join(choices)}")
+        changes: dict[str, Any] = {name: choices[choices.index(value)]}
+        return replace(scenario, **changes)
+
+    return set_it
+
+
+def _set_number(name: str, least: int = 0) -> Callable[[Scenario, str, str], Scenario]:
+    def set_it(scenario: Scenario, item: str, value: str) -> Scenario:
+        changes: dict[str, Any] = {name: _whole_number(item, value, least=least, most=10**9)}
+        return replace(scenario, **changes)
+
+    return set_it
+
+
+def _whole_number(item: str, value: str, *, least: int, most: int) -> int:
+    number = int(value) if value.isascii() and value.isdigit() else -1
+    if not least <= number <= most:
+        raise ScenarioError(f"scenario: found {item!r}, allowed is a number from {least} to {most}")
+    return number
+
+
+_SETTINGS: dict[str, Callable[[Scenario, str, str], Scenario]] = {
+    "status": _set_status,
+    "retry_after": _set_retry_after,
+    "malformed": _set_choice("answer", MALFORMED),
+    "usage": _set_choice("usage", tuple(UsageKind)),
+    "cached": _set_number("cached_tokens"),
+    "reasoning": _set_number("reasoning_tokens"),
+    "delay_ms": _set_number("delay_ms"),
+    "times": _set_number("times", least=1),
+}
+_ALLOWED_WORDS = ", ".join(
+    [
+        *_NAMED_FAILURES,
+        *Transport,
+        "empty, truncated, refusal, filtered",
+        *(f"{word}=..." for word in _SETTINGS),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class MockOptions:
+    """How the mock provider behaves. Rates and shares go from 0 to 1.
+
+    Args:
+        host: where to listen; loopback by default.
+        port: 0 takes a free one.
+        seed: the same seed and messages give the same answer.
+        latency_median_ms: before each answer, errors included.
+        latency_sigma: 0 keeps to the median; above, latencies are lognormal.
+        error_rate: how many requests are answered with one of ``error_statuses``.
+        malformed_rate: how many answers are of one of the kinds in ``MALFORMED``.
+        refusal_rate: how many answers refuse.
+        usage_missing_rate: how many answers don't say which tokens they used.
+        cached_tokens_share: the part of each prompt that is reported as read from a cache.
+        reasoning_tokens: what the model thinks before each answer; a part of its output.
+        api_key: demanded as bearer token when given.
+        scenario: for each request that brings none of its own; see ``parse_scenario``.
+        encoding: counts the tokens; one of ``pricing.tokens.ENCODINGS``.
+
+    Raises:
+        ValueError: naming the option, what was found and what is allowed.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    seed: int = 0
+    latency_median_ms: float = 0.0
+    latency_sigma: float = 0.0
+    error_rate: float = 0.0
+    error_statuses: tuple[int, ...] = (500, 429, 503)
+    malformed_rate: float = 0.0
+    refusal_rate: float = 0.0
+    usage_missing_rate: float = 0.0
+    cached_tokens_share: float = 0.0
+    reasoning_tokens: int = 0
+    api_key: str | None = field(default=None, repr=False)
+    scenario: str | None = None
+    encoding: str = "o200k_base"
+
+    def __post_init__(self) -> None:
+        for name in (
+            "error_rate",
+            "malformed_rate",
+            "refusal_rate",
+            "usage_missing_rate",
+            "cached_tokens_share",
+        ):
+            self._check_range(name, 0, 1)
+        self._check_range("port", 0, 65_535)
+        self._check_range("latency_median_ms", 0, 3_600_000)
+        self._check_range("latency_sigma", 0, 5)
+        self._check_range("reasoning_tokens", 0, 1_000_000)
+        if not self.error_statuses or not all(400 <= code <= 599 for code in self.error_statuses):
+            raise ValueError(f"error_statuses: found {self.error_statuses}, allowed are 400 to 599")
+        if self.scenario is not None:
+            parse_scenario(self.scenario)
+
+    def draw(self, chance: random.Random) -> Scenario:
+        """Return what happens to a request that brings no scenario, by the rates."""
+        if chance.random() < self.error_rate:
+            return Scenario(failure=Failure(chance.choice(self.error_statuses)))
+        answer = AnswerKind.GOOD
+        if chance.random() < self.malformed_rate:
+            answer = chance.choice(MALFORMED)
+        elif chance.random() < self.refusal_rate:
+            answer = AnswerKind.REFUSAL
+        missing = chance.random() < self.usage_missing_rate
+        return Scenario(answer=answer, usage=UsageKind.MISSING if missing else UsageKind.REPORTED)
+
+    def draw_latency_ms(self, chance: random.Random) -> float:
+        """Return how long one request waits."""
+        return self.latency_median_ms * math.exp(self.latency_sigma * chance.gauss(0.0, 1.0))
+
+    def _check_range(self, name: str, least: float, most: float) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not least <= value <= most:
+            raise ValueError(f"{name}: found {value!r}, allowed is {least:,} to {most:,}")
