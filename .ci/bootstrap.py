@@ -80,20 +80,18 @@ def find_uv() -> tuple[Path, dict[str, str], list[str]] | None:
     # A configured --user would contradict --target.
     quiet_pip = os.environ | {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     shutil.rmtree(TOOLS, ignore_errors=True)
+    install = [*pip, "install", "--quiet", "--require-hashes", "--no-deps", "--only-binary=:all:"]
     try:
-        run(
-            [*pip, "install", "--quiet", "--require-hashes", "--no-deps"]
-            + ["--only-binary=:all:", f"--target={TOOLS}", f"--requirement={UV_LOCK}"],
-            env=quiet_pip,
-            quiet=True,
-        )
+        run([*install, f"--target={TOOLS}", f"--requirement={UV_LOCK}"], env=quiet_pip, quiet=True)
         run([uv, "--version"], quiet=True)
         listing = subprocess.run(
             [*pip, "config", "list"], env=quiet_pip, check=True, capture_output=True, text=True
         ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-        print(f"uv can't be had ({said[-1] if said else error}), so pip sets up, which takes longer")
+        print(
+            f"uv can't be had ({said[-1] if said else error}), so pip sets up, which takes longer"
+        )
         return None
     options = parse_pip_config(listing)
     no_index = options.get("no-index", ["false"])[0].lower() in {"1", "true", "yes", "on"}
@@ -117,11 +115,8 @@ def install_with_pip() -> None:
     run([sys.executable, "-m", "venv", "--clear", "--without-pip", VENV])
     env = os.environ | {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     install = ["install", "--quiet", "--no-deps"]
-    run(
-        [sys.executable, "-m", "pip", "--python", PYTHON, *install]
-        + ["--require-hashes", "--requirement", LOCK],
-        env=env,
-    )
+    locked = [*install, "--require-hashes", "--requirement", str(LOCK)]
+    run([sys.executable, "-m", "pip", "--python", str(PYTHON), *locked], env=env)
     run([PYTHON, "-m", "pip", *install, "--no-build-isolation", "--editable", ROOT], env=env)
 
 
