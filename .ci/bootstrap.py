@@ -114,7 +114,7 @@ def install_with_pip() -> None:
     """Make .venv with pip. The interpreter's own pip fills it: ensurepip is not everywhere."""
     run([sys.executable, "-m", "venv", "--clear", "--without-pip", VENV])
     env = os.environ | {"PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    install = ["install", "--quiet", "--no-deps"]
+    install = ["install", "-qq", "--no-deps"]  # once quiet, it warns of every index without a page
     locked = [*install, "--require-hashes", "--requirement", str(LOCK)]
     run([sys.executable, "-m", "pip", "--python", str(PYTHON), *locked], env=env)
     run([PYTHON, "-m", "pip", *install, "--no-build-isolation", "--editable", ROOT], env=env)
