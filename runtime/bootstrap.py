@@ -1,0 +1,184 @@
+"""The composition root: makes a runtime of a configuration and the host's own parts."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from redis.asyncio import BlockingConnectionPool, Redis
+
+from pricing.tokens import TokenCounter
+from providers.base import Provider
+from providers.limits import EndpointLimits
+from providers.litellm import LiteLLMProvider
+from runtime.actions import ActionSource, ConfigActions
+from runtime.closing import Closer
+from runtime.config import Config
+from runtime.credits.answers import Alert
+from runtime.credits.identity import Identity
+from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
+from runtime.credits.spool import Spool
+from runtime.embedded_redis import EmbeddedRedis
+from runtime.executor import ActionRuntime, ExecutorSettings
+from runtime.models import Model, Models
+
+_HOUR_MS = 3_600_000
+
+
+@asynccontextmanager
+async def build_runtime(
+    config: Config,
+    *,
+    redis: Redis | None = None,
+    provider: Provider | None = None,
+    actions: ActionSource | None = None,
+    on_alert: Callable[[Alert], None] = lambda alert: None,
+) -> AsyncIterator[ActionRuntime]:
+    """Make a runtime; parts that are given stay their owner's to close.
+
+    Args:
+        redis: a client of one server; the configured one by default.
+        provider: calls models; LiteLLM by default.
+        actions: the config's by default.
+        on_alert: hears alerts that this process raised.
+
+    Raises:
+        LedgerError: the data belongs to another installation key.
+        LedgerUnavailable: Redis can't be reached.
+    """
+    models = _models(config)
+    async with AsyncExitStack() as stack:
+        ledger = await stack.enter_async_context(open_ledger(config, redis=redis, on_alert=on_alert))
+        if provider is None:
+            provider = LiteLLMProvider()
+            stack.push_async_callback(provider.aclose)
+            await provider.warm_up()
+        closer = Closer(ledger, Spool(config.data_dir / "spool"))
+        stack.push_async_callback(closer.aclose)
+        closer.start()
+        yield ActionRuntime(
+            ledger=ledger,
+            closer=closer,
+            provider=provider,
+            actions=actions or ConfigActions(config.actions),
+            models=models,
+            rate_cards=config.build_rate_cards(),
+            limits=EndpointLimits(
+                {name: endpoint.max_concurrency for name, endpoint in config.endpoints.items()}
+            ),
+            settings=ExecutorSettings(
+                reservation_ttl_ms=config.executions.reservation_ttl_ms,
+                wait_for_credits_ms=config.executions.wait_for_credits_ms,
+                charge_previews=config.executions.charge_previews,
+                compliance_prompt=config.compliance_prompt,
+            ),
+        )
+
+
+@asynccontextmanager
+async def open_ledger(
+    config: Config,
+    *,
+    redis: Redis | None = None,
+    on_alert: Callable[[Alert], None] = lambda alert: None,
+) -> AsyncIterator[CreditLedger]:
+    """Make the ledger alone, for what calls no model.
+
+    Raises:
+        LedgerError: the data belongs to another installation key.
+        LedgerUnavailable: Redis can't be reached.
+    """
+    async with AsyncExitStack() as stack:
+        if redis is None:
+            url = config.redis.url
+            if url == "embedded":
+                url = (await stack.enter_async_context(EmbeddedRedis(config.data_dir / "redis"))).url
+            redis = _client(config, url)
+            stack.push_async_callback(redis.aclose)
+        ledger = CreditLedger(
+            redis,
+            Identity(_installation_key(config)),
+            LedgerSettings(
+                key_prefix=config.redis.key_prefix,
+                outcome_ttl_ms=config.executions.outcome_ttl_hours * _HOUR_MS,
+                low_marks=(f"p{config.alerts.low_percent}",),
+                timeout_ms=config.redis.timeout_ms,
+            ),
+            Commerce(
+                plans={name: plan.ai_credits for name, plan in config.plans.items()},
+                offers=config.build_offers(),
+                pack=config.build_pack(),
+            ),
+            on_alert=on_alert,
+        )
+        stack.push_async_callback(ledger.aclose)
+        await ledger.check_installation()
+        yield ledger
+
+
+def _client(config: Config, url: str) -> Redis:
+    password = config.redis.password
+    # The ledger bounds each call as a whole; redis-py's own time-outs would cost a task a call.
+    options = {"password": password.get_secret_value()} if password else {}
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=config.redis.max_connections,
+        timeout=config.redis.timeout_ms / 1000,
+        socket_connect_timeout=config.redis.timeout_ms / 1000,
+        socket_timeout=None,
+        **options,
+    )
+    return Redis.from_pool(pool)
+
+
+def _models(config: Config) -> Models:
+    counters: dict[tuple[str, int], TokenCounter] = {}
+    models = {}
+    for model_id, section in config.models.items():
+        counted = (section.encoding, section.token_margin_percent)
+        if counted not in counters:
+            counters[counted] = TokenCounter(*counted)
+        models[model_id] = Model(
+            id=model_id,
+            litellm_model=section.litellm_model,
+            model_class=section.model_class,
+            endpoint=config.build_endpoint(section.endpoint),
+            counter=counters[counted],
+            json_schema=section.json_schema,
+            reasoning_allowance_tokens=section.reasoning_allowance_tokens,
+            retires_on=section.retires_on,
+            replaced_by=section.replaced_by,
+        )
+    for counter in counters.values():
+        counter.warm_up()
+    return Models(models)
+
+
+def _installation_key(config: Config) -> bytes:
+    """The configured key, or one of this data folder's own, made at its first use."""
+    if config.installation_key is not None:
+        return config.installation_key.get_secret_value().encode()
+    path = config.data_dir / "installation.key"
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return _make_key(path)
+
+
+def _make_key(path: Path) -> bytes:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(secrets.token_hex(32).encode())
+    try:
+        # Of several processes that start at once, one key wins and all of them use it.
+        os.link(unfinished, path)
+    except FileExistsError:
+        pass
+    finally:
+        unfinished.unlink()
+    return path.read_bytes()
