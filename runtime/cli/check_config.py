@@ -1,0 +1,69 @@
+"""``creditgate check-config``: report everything that is wrong with a config file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from runtime.config import Config, Mistake
+
+
+@click.command("check-config")
+@click.option(
+    "--config", "path", default="config.yaml", show_default=True, help="The config file to check."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
+@click.pass_context
+def check_config(context: click.Context, path: str, as_json: bool) -> None:
+    """Check a config file and report every mistake at once, with line and column.
+
+    Secrets that it refers to must exist, but are not shown. Exits with 2 if there is a mistake;
+    warnings are none.
+    """
+    from runtime.config import ConfigError, load_config
+
+    config: Config | None = None
+    mistakes: Sequence[Mistake] = ()
+    try:
+        config = load_config(path)
+    except ConfigError as error:
+        mistakes = error.mistakes
+    warnings = config.warnings if config else ()
+    if as_json:
+        _print_json(mistakes, warnings)
+    else:
+        for mistake in mistakes:
+            click.echo(mistake, err=True)
+        for warning in warnings:
+            click.echo(f"warning: {warning}", err=True)
+        if config:
+            click.echo(f"{path}: OK: {_contents(config)}")
+    if config is None:
+        context.exit(2)
+
+
+def _print_json(mistakes: Sequence[Mistake], warnings: Sequence[Mistake]) -> None:
+    found = {
+        "ok": not mistakes,
+        "mistakes": [asdict(mistake) for mistake in mistakes],
+        "warnings": [asdict(warning) for warning in warnings],
+    }
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+
+
+def _contents(config: Config) -> str:
+    counts = {
+        "action": len(config.actions),
+        "model": len(config.models),
+        "rate card": len(config.rate_cards),
+        "endpoint": len(config.endpoints),
+        "plan": len(config.plans),
+        "offer": len(config.offers),
+    }
+    return ", ".join(f"{n} {word}{'' if n == 1 else 's'}" for word, n in counts.items())
