@@ -26,9 +26,6 @@ ID_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
 _OPTIONS_LIMIT = 1_000
 """Of one schema, in OpenAI's strict mode (Structured Outputs guide, "Supported schemas")."""
 
-_OPTIONS_LIMIT = 1_000
-"""Of one schema, in OpenAI's strict mode (Structured Outputs guide, "Supported schemas")."""
-
 _Count = Annotated[int, Field(strict=True, gt=0)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -108,6 +108,8 @@ class TextOutput(_Output):
     def check(self, value: Any) -> str:
         if not isinstance(value, str):
             raise Unfit(f"must be text, found {_kind(value)}")
+        if value != _storable(value):
+            raise Unfit("holds the character NUL or lone surrogates, which nothing can store")
         if len(value) > self.max_length:
             raise Unfit(f"has {len(value)} characters, at most {self.max_length} are allowed")
         if len(value) < self.min_length:
@@ -242,30 +244,29 @@ class _Select(_Output):
         return options
 
     @cached_property
-    def _by_text(self) -> dict[str, str]:
-        """Options by what a model may write for them, where that means one option only."""
+    def _named(self) -> dict[str, str]:
+        return {option: option for option in self.options}
+
+    @cached_property
+    def _loosely_named(self) -> dict[str, str]:
+        """Options by their text in one case, where only one option has it."""
         folded: dict[str, list[str]] = {}
         for option in self.options:
             folded.setdefault(option.strip().casefold(), []).append(option)
-        loose = {text: found[0] for text, found in folded.items() if len(found) == 1}
-        return {**loose, **{option: option for option in self.options}}
-
-    def _option(self, value: Any, allowed: Mapping[str, str]) -> str:
-        if not isinstance(value, str):
-            raise Unfit(f"must be one of the options, found {_kind(value)}")
-        option = allowed.get(value)
-        if option is None:
-            raise Unfit(f"must be one of the {len(self.options)} options")
-        return option
-
-    def _option_meant(self, value: Any) -> str:
-        options = self._by_text
-        if isinstance(value, str) and value not in options:
-            value = value.strip().casefold()
-        return self._option(value, options)
+        return {text: found[0] for text, found in folded.items() if len(found) == 1}
 
     def _option_named(self, value: Any) -> str:
-        return self._option(value, {option: option for option in self.options})
+        if not isinstance(value, str):
+            raise Unfit(f"must be one of the options, found {_kind(value)}")
+        if value not in self._named:
+            raise Unfit(f"must be one of the {len(self.options)} options")
+        return self._named[value]
+
+    def _option_meant(self, value: Any) -> str:
+        if isinstance(value, str) and value not in self._named:
+            text = value.strip()
+            value = text if text in self._named else self._loosely_named.get(text.casefold(), value)
+        return self._option_named(value)
 
 
 class SingleSelectOutput(_Select):

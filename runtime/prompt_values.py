@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import wraps
 from typing import Any
@@ -84,6 +85,23 @@ def _default(value: object, substitute: object = "", *, allow_false: bool = Fals
     return substitute if isinstance(value, (str, list, tuple, dict)) and not value else value
 
 
+def _date(value: object, layout: object) -> str:
+    """Liquid's own reads dates by guessing, and in the machine's time zone; this one in UTC."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return datetime.fromtimestamp(value, UTC).strftime(as_text(layout))
+    if isinstance(value, date):
+        return value.strftime(as_text(layout))
+    text = as_text(value).strip()
+    if text in ("now", "today"):
+        return datetime.now(UTC).strftime(as_text(layout))
+    if text.isdecimal():
+        return datetime.fromtimestamp(int(text), UTC).strftime(as_text(layout))
+    try:
+        return datetime.fromisoformat(text).strftime(as_text(layout))
+    except ValueError:
+        return text  # as it is, like everywhere in Liquid
+
+
 def _guarded(name: str, function: Callable[..., Any], *, takes_text: bool) -> Callable[..., Any]:
     """Wrap a filter: it gets no missing values, and neither gets nor gives anything huge."""
     items_limit = _UNIQ_ITEMS_LIMIT if name == "uniq" else _ITEMS_LIMIT
@@ -120,7 +138,7 @@ def _filters() -> dict[str, Callable[..., Any]]:
     standard = Environment().filters
     for name in (*_REMOVED_FILTERS, "default"):
         del standard[name]
-    standard.update(join=_join, map=_map)
+    standard.update(date=_date, join=_join, map=_map)
     guarded = {
         name: _guarded(
             name,

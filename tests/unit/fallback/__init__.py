@@ -1,0 +1,1 @@
+"""Fallback values and reasons."""
