@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,16 @@ _SENTENCES = (
     "We are glad to have you with us.",
 )
 _MAX_DEPTH = 24
+
+_NUMBER = r"(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
+_DESCRIBED_LIMITS = {
+    "minLength": re.compile(r"at least (\d+) (?:and at most \d+ )?characters", re.IGNORECASE),
+    "maxLength": re.compile(r"at most (\d+) characters", re.IGNORECASE),
+    "minimum": re.compile(rf"from {_NUMBER} to ", re.IGNORECASE),
+    "maximum": re.compile(rf"from {_NUMBER} to {_NUMBER}", re.IGNORECASE),
+    "minItems": re.compile(r"(\d+)(?: to \d+)? of the options", re.IGNORECASE),
+    "maxItems": re.compile(r"(\d+) of the options", re.IGNORECASE),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +157,9 @@ def value_for(schema: Mapping[str, Any], chance: random.Random) -> Value:
     """Return a value that a JSON Schema allows: plausible, short, in plain English.
 
     Knows ``enum``, ``const``, ``$ref`` into the same schema, ``anyOf``, ``oneOf``, bounds of
-    numbers, lengths of strings and arrays, and objects; not ``pattern`` and ``multipleOf``.
+    numbers, lengths of strings and arrays, and objects; not ``pattern`` and ``multipleOf``. Like
+    a model it reads limits in descriptions, as not all schema modes have keywords for them: "at
+    most 80 characters", "from 1 to 5", "1 to 3 of the options".
     """
     return _Walk(schema, chance).value(schema, 0)
 
@@ -173,7 +186,7 @@ class _Walk:
         kind = _type_of(schema)
         if depth > _MAX_DEPTH or kind not in self._by_type:
             return None
-        return self._by_type[kind](schema, depth)
+        return self._by_type[kind](_with_described_limits(schema), depth)
 
     def _object(self, schema: Mapping[str, Any], depth: int) -> Value:
         properties = schema.get("properties", {})
@@ -229,6 +242,19 @@ def _type_of(schema: Mapping[str, Any]) -> str:
     if isinstance(kind, list):
         return next((one for one in kind if one != "null"), "null")
     return str(kind)
+
+
+def _with_described_limits(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    description = schema.get("description")
+    if not isinstance(description, str):
+        return schema
+    limits: dict[str, float] = {}
+    for keyword, pattern in _DESCRIBED_LIMITS.items():
+        # The last mention: what a person wrote comes before the limits.
+        for found in pattern.finditer(description):
+            number = found.groups()[-1]
+            limits[keyword] = int(number) if number.lstrip("-").isdigit() else float(number)
+    return {**limits, **schema}
 
 
 def _bounds(schema: Mapping[str, Any]) -> tuple[float, float]:

@@ -34,10 +34,12 @@ _ERROR_WORDS = {
     413: "request_too_large",
     429: "rate_limit_exceeded",
 }
+_CODES = {"content_filter": "invalid_prompt"}
+# Clients tell these apart by their words, so they begin as OpenAI's do.
 _MESSAGES = {
     "insufficient_quota": "You exceeded your current quota, please check your plan and billing.",
     "context_length_exceeded": "This model's maximum context length is smaller than your messages.",
-    "content_filter": "The prompt was filtered because of the content management policy.",
+    "content_filter": "Invalid prompt: it was flagged as potentially violating our usage policy.",
 }
 
 
@@ -181,7 +183,7 @@ def _usage(answer: Answer) -> dict[str, Any]:
 
 def render_failure(failure: Failure, message: str | None = None) -> dict[str, Any]:
     """Return the body of an error."""
-    word = failure.word or _ERROR_WORDS.get(failure.status)
+    word = _CODES.get(failure.word or "", failure.word) or _ERROR_WORDS.get(failure.status)
     kind = _ERROR_TYPES.get(failure.status, "server_error")
     if failure.word == "insufficient_quota":
         kind = "insufficient_quota"

@@ -14,7 +14,8 @@ import signal
 import socket
 import struct
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -214,17 +215,16 @@ class _Books:
         self.tokens = Counter(input=0, cached_input=0, output=0, reasoning=0)
         self.unreported_tokens = Counter(input=0, cached_input=0, output=0, reasoning=0)
 
-    def request(self) -> _Books:
-        """Return the context of one request."""
-        return self
-
-    def __enter__(self) -> None:
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Count a request while it runs."""
         self.requests += 1
         self.in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
-
-    def __exit__(self, *_: object) -> None:
-        self.in_flight -= 1
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
 
     def answered(self, answer: Answer) -> None:
         """Count an answer that was sent."""
