@@ -343,7 +343,9 @@ class TestRequest:
             st.floats(-1e9, 1e9, allow_nan=False) | st.integers(-(10**9), 10**9),
         ),
         st.lists(
-            st.text(st.characters(exclude_categories=["C"]), min_size=1), min_size=1, unique=True
+            st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=200),
+            min_size=1,
+            unique=True,
         ),
     )
     def test_longest_answer_is_valid_and_no_valid_one_has_longer_texts(
