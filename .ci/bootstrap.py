@@ -88,10 +88,9 @@ def find_uv() -> tuple[Path, dict[str, str], list[str]] | None:
             [*pip, "config", "list"], env=quiet_pip, check=True, capture_output=True, text=True
         ).stdout
     except (OSError, subprocess.CalledProcessError) as error:
-        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-        print(
-            f"uv can't be had ({said[-1] if said else error}), so pip sets up, which takes longer"
-        )
+        said = str(getattr(error, "stderr", None) or error).strip().splitlines()
+        why = next((line for line in said if line.startswith("ERROR")), said[-1])
+        print(f"uv can't be had ({why.strip()}), so pip sets up, which takes longer")
         return None
     options = parse_pip_config(listing)
     no_index = options.get("no-index", ["false"])[0].lower() in {"1", "true", "yes", "on"}
@@ -156,4 +155,7 @@ def main(state: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except KeyboardInterrupt:
+        sys.exit("set-up interrupted: run it again")

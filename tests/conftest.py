@@ -1,0 +1,28 @@
+"""What holds for every test: no real network, and how hypothesis searches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from tests import network_guard
+
+# At once, so that imports during collection are guarded too.
+network_guard.install()
+
+# No deadlines: a slow machine is not a wrong answer. In CI the same examples every time, so that
+# a red run is about the change at hand.
+settings.register_profile("default", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(autouse=True)
+def refused_connections() -> Iterator[list[str]]:
+    """Hosts that this test was kept from; the test fails if any are left at its end."""
+    network_guard.REFUSED.clear()
+    yield network_guard.REFUSED
+    assert not network_guard.REFUSED, f"the test tried to reach {network_guard.REFUSED}"
