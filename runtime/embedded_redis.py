@@ -251,22 +251,24 @@ class EmbeddedRedis:
             )
 
     def _stop_server(self) -> None:
-        for wanted, seconds in (
-            (signal.SIGTERM, _TERMINATE_SECONDS),
-            (signal.SIGKILL, _KILL_SECONDS),
-        ):
-            if not self._is_running():
-                break
-            # The lock says that the server lives, so the number is its own and no later process's.
-            with contextlib.suppress(ProcessLookupError, FileNotFoundError, ValueError):
-                os.kill(self.pid, wanted)
-            waited_until = time.monotonic() + seconds
-            while self._is_running() and time.monotonic() < waited_until:
-                time.sleep(_POLL_SECONDS)
+        self._end_server(signal.SIGTERM, _TERMINATE_SECONDS)
+        self._end_server(signal.SIGKILL, _KILL_SECONDS)
         self._reap()
         folder = Path(self._state().get("socket", "")).parent
         if _is_private_folder(folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _end_server(self, how: signal.Signals, within_seconds: float) -> None:
+        give_up_at = time.monotonic() + within_seconds
+        signalled = False
+        while self._is_running() and time.monotonic() < give_up_at:
+            if not signalled:
+                # The lock says that the server lives, so the number is its own and no later
+                # process's. One that has only just started may not have written it yet.
+                with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
+                    os.kill(self.pid, how)
+                    signalled = True
+            time.sleep(_POLL_SECONDS)
 
     def _reap(self) -> None:
         self._children[:] = [child for child in self._children if child.poll() is None]
