@@ -337,7 +337,9 @@ class ExecutionResult:
     ``values`` has every output by name; ``attributes`` has them by the store (``journey``,
     ``customer``) and attribute that they are written to. ``final`` is false while the same
     execution runs elsewhere: write nothing, ask again after ``retry_after_ms``.
-    Amounts are millicredits. ``usage`` is ``None`` where no model answered.
+    Amounts are millicredits. ``usage`` is ``None`` where no model answered. ``replayed`` marks
+    the first outcome of an id that was asked before: ``charged_mc`` was charged then. ``detail``
+    says in one line, without personal data, why values fell back.
     """
 
     execution_id: str
@@ -356,6 +358,7 @@ class ExecutionResult:
     rate_card_version: str | None
     replayed: bool = False
     retry_after_ms: int | None = None
+    detail: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the result in plain JSON types, every field under its own name."""

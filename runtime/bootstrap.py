@@ -51,7 +51,9 @@ async def build_runtime(
     """
     models = _models(config)
     async with AsyncExitStack() as stack:
-        ledger = await stack.enter_async_context(open_ledger(config, redis=redis, on_alert=on_alert))
+        ledger = await stack.enter_async_context(
+            open_ledger(config, redis=redis, on_alert=on_alert)
+        )
         if provider is None:
             provider = LiteLLMProvider()
             stack.push_async_callback(provider.aclose)
@@ -95,7 +97,9 @@ async def open_ledger(
         if redis is None:
             url = config.redis.url
             if url == "embedded":
-                url = (await stack.enter_async_context(EmbeddedRedis(config.data_dir / "redis"))).url
+                url = (
+                    await stack.enter_async_context(EmbeddedRedis(config.data_dir / "redis"))
+                ).url
             redis = _client(config, url)
             stack.push_async_callback(redis.aclose)
         ledger = CreditLedger(

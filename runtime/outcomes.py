@@ -54,7 +54,9 @@ def decode(execution_id: str, existing: Existing) -> ExecutionResult | None:
     values: dict[str, Any] = outcome["v"]
     reasons: dict[str, str] = outcome["o"]
     origins = {
-        name: Origin("fallback", FallbackReason(reasons[name])) if name in reasons else Origin("model")
+        name: Origin("fallback", FallbackReason(reasons[name]))
+        if name in reasons
+        else Origin("model")
         for name in values
     }
     written: dict[str, dict[str, str]] = outcome["w"]
