@@ -1,12 +1,12 @@
 """What the ledger answers: values for what may happen, exceptions for what may not.
 
-    LedgerError
-    ├── LedgerUnavailable       Redis can't be asked, or its answer can't be trusted
-    ├── ExecutionConflict       an execution_id was reused for something else
-    ├── AccountUnknown          no such account
-    ├── AccountConflict         the account exists with other attributes
-    ├── ReferenceConflict       a reference was reused with another amount or kind
-    └── GrantRefused            this account may not be given credits
+LedgerError
+├── LedgerUnavailable       Redis can't be asked, or its answer can't be trusted
+├── ExecutionConflict       an execution_id was reused for something else
+├── AccountUnknown          no such account
+├── AccountConflict         the account exists with other attributes
+├── ReferenceConflict       a reference was reused with another amount or kind
+└── GrantRefused            this account may not be given credits
 """
 
 from __future__ import annotations

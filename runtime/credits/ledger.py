@@ -212,7 +212,14 @@ class CreditLedger:
         rank = DEFAULT_PRIORITY[kind] if priority is None else priority
         if not 0 <= rank <= MAX_PRIORITY:
             raise ValueError(f"priority: found {rank}, allowed is 0 to {MAX_PRIORITY}")
-        args = (str(kind), str(rank), str(amount_mc), str(_expires_ms(expires_at)), reference, actor)
+        args = (
+            str(kind),
+            str(rank),
+            str(amount_mc),
+            str(_expires_ms(expires_at)),
+            reference,
+            actor,
+        )
         answer = await self._ask(account_id, Call("grant", args))
         return replies.granted(account_id, reference, answer)
 
@@ -280,7 +287,7 @@ class CreditLedger:
         final: bool = False,
         outcome: bytes = b"",
     ) -> Reserved | Refused | InProgress | Existing:
-        """Set ``amount_mc`` aside for at most ``ttl_ms``.
+        """Set ``amount_mc`` (0 for a free model) aside for at most ``ttl_ms``.
 
         A caller that is cancelled leaves no reservation behind.
 
@@ -290,7 +297,8 @@ class CreditLedger:
         Raises:
             ExecutionConflict: the id was used for something else.
         """
-        check_amount_mc(amount_mc, "amount_mc")
+        if amount_mc != 0:
+            check_amount_mc(amount_mc, "amount_mc")
         args = (
             attempt.execution_key,
             attempt.attempt_id,
@@ -315,9 +323,14 @@ class CreditLedger:
         tokens: str,
         rate_card_version: str,
         flags: Sequence[str] = (),
+        exposure_mc: int = 0,
         outcome: bytes = b"",
     ) -> Settled | Existing | None:
         """Charge ``cost_mc``, give back the rest, store ``outcome``.
+
+        Args:
+            exposure_mc: what earlier calls for the same execution, which gave no answer, may
+                have cost the operator.
 
         Returns:
             ``None`` where the settlement is older than the horizon: it is not charged.
@@ -336,6 +349,7 @@ class CreditLedger:
             tokens,
             rate_card_version,
             ",".join(flags),
+            str(exposure_mc),
             outcome,
         )
         call = self._call("settle", attempt, args, ends=True)
@@ -417,7 +431,11 @@ class CreditLedger:
     # Inside
 
     def _call(
-        self, verb: str, attempt: ExecutionAttempt, args: tuple[str | bytes, ...], ends: bool = False
+        self,
+        verb: str,
+        attempt: ExecutionAttempt,
+        args: tuple[str | bytes, ...],
+        ends: bool = False,
     ) -> Call:
         outcome_key = self._keys.outcome(attempt.account_id, attempt.execution_key)
         return Call(verb, args, outcome_key=outcome_key, ends=ends)

@@ -1,6 +1,6 @@
 -- settle: charges what an execution really cost, gives back the rest, stores its outcome.
 -- args: outcome key index, execution key, attempt, cost_mc, reserved_mc, reserved_at_ms,
---       fingerprint, dimensions, tokens, rate card version, flags, outcome bytes
+--       fingerprint, dimensions, tokens, rate card version, flags, exposure_mc, outcome bytes
 -- answer: {'settled', charged, overage, available, flags} | {'existing', ...}
 --       | {'dead'} where it is older than the horizon | {'conflict', part of fingerprint}
 
@@ -33,13 +33,16 @@ V.settle = function(args)
   local cost, reserved_mc = whole(args[4], 'cost_mc'), whole(args[5], 'reserved_mc')
   local reserved_at = whole(args[6], 'reserved_at_ms')
   local fingerprint, dimensions, tokens, rate_card, flags = unpack(args, 7, 11)
+  local exposure = whole(args[12], 'exposure_mc')
   local outcome = outcome_of(outcome_key)
   if outcome then
     if outcome.attempt == attempt and outcome.state == 'settled' then
       return { 'settled', outcome.charged, outcome.overage, S.account.available, flags }
     end
     local answer = existing(outcome, fingerprint)
-    if answer[1] == 'existing' then expose(execution_key, dimensions, cost, tokens, rate_card) end
+    if answer[1] == 'existing' then
+      expose(execution_key, dimensions, cost + exposure, tokens, rate_card)
+    end
     return answer
   end
   local record = reservation_now(execution_key)
@@ -58,11 +61,12 @@ V.settle = function(args)
   end
   local _, overage = take(unpaid, 'charged', postings)
   S.account.overage = S.account.overage + overage
+  S.account.exposure = S.account.exposure + exposure
   journal({ kind = 'settled', execution_key = execution_key, postings = postings,
     reserved_at = reserved_at, slices = slices, dimensions = dimensions, tokens = tokens,
-    rate_card = rate_card, flags = flags, overage = overage })
+    rate_card = rate_card, flags = flags, overage = overage, exposure = exposure })
   save_reservation(execution_key, false)
   store_outcome(outcome_key, { state = 'settled', attempt = attempt, fingerprint = fingerprint,
-    charged = cost - overage, overage = overage, reason = '', bytes = args[12] })
+    charged = cost - overage, overage = overage, reason = '', bytes = args[13] })
   return { 'settled', cost - overage, overage, S.account.available, flags }
 end

@@ -1,0 +1,111 @@
+"""Endings on disk while Redis is away, one file each, replayed when it is back.
+
+A replay is safe to repeat, so several processes may share a folder. Files are readable by
+their owner alone, for outcomes are personal data, and are deleted when they are in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.credits.answers import ExecutionConflict, LedgerUnavailable
+from runtime.credits.endings import Ending, from_json, to_json
+from runtime.credits.ledger import CreditLedger
+
+_log = logging.getLogger("creditgate.spool")
+_DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a replay did: endings now in the ledger, endings set aside as dead, endings left."""
+
+    done: int
+    dead: int
+    left: int
+
+
+class Spool:
+    """A folder of endings.
+
+    Args:
+        folder: created, for its owner alone, when the first ending is put.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def put(self, ending: Ending) -> None:
+        """Keep an ending; it is on disk, synced, when this returns.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        await asyncio.to_thread(self._write, ending)
+
+    async def replay(self, ledger: CreditLedger) -> Replay:
+        """Send what is spooled, oldest first, until Redis is away again.
+
+        An ending that the ledger will never take (too old, or in conflict) moves to ``dead/``.
+        """
+        done = dead = 0
+        names = await asyncio.to_thread(self._names)
+        for position, name in enumerate(names):
+            path = self._folder / name
+            try:
+                ending = from_json(json.loads(path.read_bytes()))
+                accepted = await ending.send(ledger) is not None
+            except FileNotFoundError:
+                continue  # another process sharing the folder was faster
+            except LedgerUnavailable:
+                return Replay(done, dead, len(names) - position)
+            except (ExecutionConflict, KeyError, TypeError, ValueError) as exc:
+                _log.error("spooled ending %s can't be settled: %s", name, type(exc).__name__)
+                accepted = False
+            if accepted:
+                path.unlink(missing_ok=True)
+                done += 1
+            else:
+                self._bury(path)
+                dead += 1
+        return Replay(done, dead, 0)
+
+    def waiting(self) -> int:
+        """Return how many endings wait."""
+        return len(self._names())
+
+    def _names(self) -> list[str]:
+        try:
+            return sorted(name for name in os.listdir(self._folder) if name.endswith(".json"))
+        except FileNotFoundError:
+            return []
+
+    def _write(self, ending: Ending) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
+        unfinished = self._folder / f"{name}.part"
+        handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(to_json(ending), file)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.rename(self._folder / f"{name}.json")
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _bury(self, path: Path) -> None:
+        dead = self._folder / _DEAD
+        dead.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileNotFoundError):
+            path.rename(dead / path.name)
