@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from pricing.tokens import ENCODINGS
+
 
 class Transport(StrEnum):
     """Answers that never end as HTTP wants it."""
@@ -230,6 +232,9 @@ class MockOptions:
         self._check_range("reasoning_tokens", 0, 1_000_000)
         if not self.error_statuses or not all(400 <= code <= 599 for code in self.error_statuses):
             raise ValueError(f"error_statuses: found {self.error_statuses}, allowed are 400 to 599")
+        if self.encoding not in ENCODINGS:
+            allowed = ", ".join(ENCODINGS)
+            raise ValueError(f"encoding: found {self.encoding!r}, allowed are {allowed}")
         if self.scenario is not None:
             parse_scenario(self.scenario)
 

@@ -80,7 +80,7 @@ class MockServer:
         app.router.add_get("/stats", self._stats)
         # Handlers that wait must hear that their client went away, or the shutdown.
         self._runner = web.AppRunner(
-            app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=0.25
         )
         await self._runner.setup()
         try:
