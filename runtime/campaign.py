@@ -1,0 +1,231 @@
+"""Runs one action for many people, with bounded concurrency and little work a person."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from fallback.reasons import FallbackReason
+from runtime.actions import ActionSpec, ExecutionRequest, ExecutionResult, Source
+from runtime.executor import ActionRuntime
+from runtime.people import Person
+
+MAX_CONCURRENCY = 1_000
+
+_LONGEST_ID = 200
+_MAX_ASKS = 4
+_MAX_RETRIES = 1_000
+_LONGEST_WAIT_S = 60.0
+_YIELD_EVERY_S = 0.02
+
+# A trial before the campaign must not be taken for the campaign's own visit.
+_VISITS = {Source.LIVE: "1", Source.TEST: "test1", Source.PREVIEW: "preview1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """What is run, where, and for whose credits."""
+
+    account_id: str
+    workspace_id: str
+    campaign_id: str
+    action: ActionSpec
+    source: Source = Source.LIVE
+
+    def request(self, person: Person, retry: int = 0) -> ExecutionRequest:
+        """Return the request for one person; it is the same each time the campaign is run.
+
+        Args:
+            retry: 1 and up name further executions, for people who got fallback values.
+
+        Raises:
+            InvalidRequest: the person's id can't be part of a request.
+        """
+        return ExecutionRequest(
+            execution_id=self._execution_id(person.person_id, retry),
+            account_id=self.account_id,
+            workspace_id=self.workspace_id,
+            campaign_id=self.campaign_id,
+            person_id=person.person_id,
+            action=self.action,
+            data=person.data,
+            source=self.source,
+        )
+
+    def _execution_id(self, person_id: str, retry: int) -> str:
+        journey_id = f"{self.campaign_id}.{person_id}"
+        visit = _VISITS[self.source] + (f":r{retry}" if retry else "")
+        execution_id = f"{journey_id}:{self.action.id}:{visit}"
+        if len(execution_id) > _LONGEST_ID:
+            digest = hashlib.sha256(journey_id.encode("utf-8", "surrogatepass")).hexdigest()
+            execution_id = f"sha256-{digest}:{self.action.id}:{visit}"
+        return execution_id
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened so far, by person.
+
+    ``charged_mc`` is what this run was charged, ``charged_earlier_mc`` what earlier runs were for
+    the answers that came again (``replayed``). ``reasons`` counts people by why at least one of
+    their values is a fallback. ``unfinished`` people were being answered by somebody else all
+    the time, and have no result.
+    """
+
+    people: int = 0
+    model: int = 0
+    mixed: int = 0
+    fallback: int = 0
+    replayed: int = 0
+    unfinished: int = 0
+    charged_mc: int = 0
+    charged_earlier_mc: int = 0
+    available_mc: int | None = None
+    reasons: Counter[FallbackReason] = field(default_factory=Counter)
+
+    def add(self, result: ExecutionResult) -> None:
+        """Count one person's result."""
+        self.people += 1
+        if not result.final:
+            self.unfinished += 1
+            return
+        if result.replayed:
+            self.replayed += 1
+            self.charged_earlier_mc += result.charged_mc
+        else:
+            self.charged_mc += result.charged_mc
+        if result.available_after_mc is not None:
+            self.available_mc = result.available_after_mc
+        if result.status == "model":
+            self.model += 1
+            return
+        if result.status == "mixed":
+            self.mixed += 1
+        else:
+            self.fallback += 1
+        self.reasons.update({o.reason for o in result.origins.values() if o.reason is not None})
+
+
+class CampaignRun:
+    """One run of a campaign.
+
+    A fixed number of workers takes people from one iterator, so that a file of any length needs
+    no more memory than its rows under way.
+
+    Args:
+        on_result: hears each person's result as it comes; what it raises ends the run.
+        retry_fallbacks: people whose stored outcome is all fallback values are asked for again.
+    """
+
+    def __init__(
+        self,
+        runtime: ActionRuntime,
+        campaign: Campaign,
+        *,
+        concurrency: int,
+        on_result: Callable[[Person, ExecutionResult], None] = lambda person, result: None,
+        retry_fallbacks: bool = False,
+    ) -> None:
+        if not 1 <= concurrency <= MAX_CONCURRENCY:
+            raise ValueError(
+                f"concurrency: found {concurrency}, allowed is 1 to {MAX_CONCURRENCY:,}"
+            )
+        self.tally = Tally()
+        self.running = 0
+        self._runtime = runtime
+        self._campaign = campaign
+        self._concurrency = concurrency
+        self._on_result = on_result
+        self._retry_fallbacks = retry_fallbacks
+        self._stopping = asyncio.Event()
+        self._workers: list[asyncio.Task[None]] = []
+        self._failure: BaseException | None = None
+        self._yielded_s = 0.0
+
+    async def run(self, people: Iterable[Person]) -> Tally:
+        """Run the action for everybody, and return the tally.
+
+        Whatever goes wrong with one person's execution or with ``people`` ends the run; what is
+        under way is finished first.
+
+        Raises:
+            ExecutionConflict: the campaign's executions were used for something else.
+            PeopleError: a row can't be read.
+        """
+        feed = iter(people)
+        self._workers = [asyncio.create_task(self._work(feed)) for _ in range(self._concurrency)]
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        if self._failure is not None:
+            raise self._failure
+        return self.tally
+
+    def stop(self) -> None:
+        """Take no more people; what is under way goes on to its end."""
+        self._stopping.set()
+
+    def cancel(self) -> None:
+        """End at once: what is under way gives its credits back."""
+        self.stop()
+        for worker in self._workers:
+            worker.cancel()
+
+    async def _work(self, feed: Iterator[Person]) -> None:
+        try:
+            while not self._stopping.is_set():
+                person = next(feed, None)
+                if person is None:
+                    return
+                await self._let_others_go_on()
+                self.running += 1
+                try:
+                    result = await self._execute(person)
+                finally:
+                    self.running -= 1
+                self.tally.add(result)
+                self._on_result(person, result)
+        except Exception as error:  # noqa: BLE001 - kept for run(), once the others have finished
+            self._failure = self._failure or error
+            self.stop()
+
+    async def _execute(self, person: Person) -> ExecutionResult:
+        result = await self._ask(person, 0)
+        retry = 0
+        # A stored outcome that is no answer is passed over for the next execution's.
+        while (
+            self._retry_fallbacks
+            and result.replayed
+            and result.status == "fallback"
+            and retry < _MAX_RETRIES
+        ):
+            retry += 1
+            result = await self._ask(person, retry)
+        return result
+
+    async def _ask(self, person: Person, retry: int) -> ExecutionResult:
+        request = self._campaign.request(person, retry)
+        result = await self._runtime.execute(request)
+        for _ in range(_MAX_ASKS - 1):
+            if result.final or not await self._wait((result.retry_after_ms or 0) / 1000):
+                break
+            result = await self._runtime.execute(request)
+        return result
+
+    async def _wait(self, seconds: float) -> bool:
+        """Wait, unless the run is to stop; return whether it goes on."""
+        try:
+            async with asyncio.timeout(min(seconds, _LONGEST_WAIT_S)):
+                await self._stopping.wait()
+        except TimeoutError:
+            return True
+        return False
+
+    async def _let_others_go_on(self) -> None:
+        """Give way now and then: an execution that fails early awaits nothing at all."""
+        now_s = time.monotonic()
+        if now_s - self._yielded_s > _YIELD_EVERY_S:
+            self._yielded_s = now_s
+            await asyncio.sleep(0)
