@@ -43,7 +43,7 @@ def check_config(context: click.Context, path: str, as_json: bool) -> None:
         for warning in warnings:
             click.echo(f"warning: {warning}", err=True)
         if config:
-            click.echo(f"{path}: OK: {_contents(config)}")
+            click.echo(f"{click.format_filename(path)}: OK: {_contents(config)}")
     if config is None:
         context.exit(2)
 
@@ -54,7 +54,7 @@ def _print_json(mistakes: Sequence[Mistake], warnings: Sequence[Mistake]) -> Non
         "mistakes": [asdict(mistake) for mistake in mistakes],
         "warnings": [asdict(warning) for warning in warnings],
     }
-    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    click.echo(json.dumps(found, indent=2))
 
 
 def _contents(config: Config) -> str:

@@ -56,7 +56,7 @@ class Checker:
         settings = self.config.executions
         outcome_ms = settings.outcome_ttl_hours * _HOUR_MS
         needed_ms = settings.spool_max_age_hours * _HOUR_MS + settings.reservation_ttl_ms
-        if outcome_ms <= needed_ms:
+        if outcome_ms <= needed_ms and not self._is_wrong("executions"):
             yield Finding(
                 ("executions", "outcome_ttl_hours"),
                 f"outcomes are kept for {outcome_ms:,} ms, which must be more than "
@@ -118,7 +118,7 @@ class Checker:
         yield from self._limits(path, action)
         if found := self._unknown("models", action.model):
             yield Finding((*path, "model"), found)
-        elif not self._is_wrong("models", action.model):
+        elif action.model in self.config.models and not self._is_wrong("models", action.model):
             yield from self._prices(path, action)
             yield from self._retirement(path, action)
 
@@ -127,7 +127,7 @@ class Checker:
         path = (*path, "limits")
         ttl_ms = self.config.executions.reservation_ttl_ms
         worst_ms = limits.deadline_ms + self.config.redis.timeout_ms
-        is_known = not (self._is_wrong("executions") or self._is_wrong("redis"))
+        is_known = not (self._is_wrong("executions") or self._is_wrong("redis", "timeout_ms"))
         if is_known and ttl_ms <= worst_ms:
             yield Finding(
                 (*path, "deadline_ms"),
@@ -145,7 +145,7 @@ class Checker:
                     f"into deadline_ms, {limits.deadline_ms:,} ms",
                 )
         model = self.config.models.get(action.model)
-        if model and 0 < limits.max_output_tokens <= model.reasoning_allowance_tokens:
+        if model and limits.max_output_tokens <= model.reasoning_allowance_tokens:
             yield Finding(
                 (*path, "max_output_tokens"),
                 f"must be more than reasoning_allowance_tokens of model {action.model!r}, "

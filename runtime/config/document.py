@@ -25,6 +25,9 @@ _MOST_VALUES = 100_000
 # Beyond this many digits on either side of the point a number is a slip of the hand, and turning
 # it into an integer could take all memory.
 _MOST_DIGITS = 30
+# What quoted text can hold by an escape, and neither UTF-8 nor the file system can.
+_UNFIT = re.compile("[\0\ud800-\udfff]")
+_UNFIT_TEXT = "holds a NUL character or half of a surrogate pair, which cannot be stored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +135,11 @@ class _Files:
     def add_file(self, path: Path, name: str, chain: tuple[Path, ...] = ()) -> None:
         try:
             raw = path.read_bytes()
-        except OSError as error:
-            hint = "" if chain else "; start from the example: cp config.example.yaml config.yaml"
-            why = (error.strerror or "cannot be read").lower()
-            missing = isinstance(error, FileNotFoundError)
-            self._refuse(name, None, f"{why}{hint if missing else ''}")
+        except (OSError, ValueError) as error:
+            why = (getattr(error, "strerror", None) or "cannot be read").lower()
+            if isinstance(error, FileNotFoundError):
+                why += "; start from the example: cp config.example.yaml config.yaml"
+            self._refuse(name, None, why)
             return
         try:
             text = raw.decode("utf-8-sig")
@@ -155,21 +158,22 @@ class _Files:
         if not isinstance(root, MappingNode):
             self._refuse(name, "", f"must be a mapping of sections, found {_kind(root)}")
             return
-        includes = [node for key, node in root.value if key.value == "include"]
-        root.value = [(key, node) for key, node in root.value if key.value != "include"]
+        includes = [(key, node) for key, node in root.value if _name(key) == "include"]
+        root.value = [(key, node) for key, node in root.value if _name(key) != "include"]
         self._roots.append(root)
-        for node in includes:
+        for key, node in includes:
             for entry in node.value if isinstance(node, SequenceNode) else [node]:
-                self._include(entry, base_dir, chain)
+                mark = _mark((key if _is_absent(entry) else entry).start_mark)
+                self._include(entry, mark, base_dir, chain)
 
     def merged(self) -> MappingNode:
         """Return one mapping: sections of several files become one, entry by entry."""
         first = self._roots[0]
         pairs: list[tuple[Node, Node]] = list(first.value)
         for root in self._roots[1:]:
-            own = {key.value: index for index, (key, _) in reversed(list(enumerate(pairs)))}
+            indices = {_name(key): i for i, (key, _) in reversed(list(enumerate(pairs)))}
             for key, node in root.value:
-                index = own.get(key.value)
+                index = indices.get(_name(key))
                 joined = None if index is None else _joined(pairs[index][1], node)
                 if index is None or joined is None:
                     pairs.append((key, node))
@@ -177,14 +181,15 @@ class _Files:
                     pairs[index] = (pairs[index][0], joined)
         return MappingNode(first.tag, pairs, first.start_mark, first.end_mark)
 
-    def _include(self, entry: Node, base_dir: Path, chain: tuple[Path, ...]) -> None:
-        mark = _mark(entry.start_mark)
-
+    def _include(self, entry: Node, mark: Mark, base_dir: Path, chain: tuple[Path, ...]) -> None:
         def refuse(message: str) -> None:
             self.mistakes.append(Mistake(mark.file, mark.line, mark.column, "include", message))
 
         if not isinstance(entry, ScalarNode) or entry.tag != f"{_TAG}str" or not entry.value:
             refuse(f"must be a file name or a list of them, found {_kind(entry)}")
+            return
+        if _UNFIT.search(entry.value):
+            refuse(_UNFIT_TEXT)
             return
         path = base_dir / entry.value
         target = path.resolve()
@@ -221,9 +226,9 @@ class _Files:
         except RecursionError:
             self._refuse(name, None, "is nested too deeply")
         else:
-            if root is None:
-                self._refuse(name, None, "is empty; it needs at least `version: 1` and `plans`")
-            return root
+            if root is not None and not _is_absent(root):
+                return root
+            self._refuse(name, None, "is empty; it needs at least `version: 1` and `plans`")
         return None
 
     def _refuse(self, name: str, before: str | None, message: str) -> None:
@@ -248,10 +253,8 @@ class _Builder:
 
     def _build(self, node: Node, path: ValuePath, key: Mark | None) -> Any:
         mark = _mark(node.start_mark)
-        # The mark of a value that was left out is that of whatever comes after it.
-        absent = isinstance(node, ScalarNode) and node.value == "" and node.style is None
         literal = isinstance(node, ScalarNode) and node.style == "|"
-        self._document.note(path, key, key if absent and key else mark, literal=literal)
+        self._document.note(path, key, key if key and _is_absent(node) else mark, literal=literal)
         self._values += 1
         if self._values > _MOST_VALUES:
             message = f"the file has more than {_MOST_VALUES:,} values once aliases are followed"
@@ -279,6 +282,9 @@ class _Builder:
                 self._add(mark, path, f"a key must be text, found {_kind(key)}")
                 continue
             name = str(key.value)
+            if _UNFIT.search(name):
+                self._add(mark, path, f"a key {_UNFIT_TEXT}")
+                continue
             if name in data:
                 first = self._document.key_mark((*path, name))
                 where = f"line {first.line}"
@@ -295,7 +301,7 @@ class _Builder:
         # ruamel resolves dates, `<<` and `=` although YAML 1.2's core schema does not; here all
         # of them are text, and the fields that want a date read it themselves.
         if kind in ("str", "timestamp", "merge", "value"):
-            return text
+            return self._broken(path, _UNFIT_TEXT) if _UNFIT.search(text) else text
         if kind == "null":
             return None
         if kind == "bool" and text.lower() in ("true", "false"):
@@ -317,6 +323,15 @@ class _Builder:
         self._document.mistakes.append(
             Mistake(mark.file, mark.line, mark.column, show_path(path), message)
         )
+
+
+def _is_absent(node: Node) -> bool:
+    """Return whether a value was left out; its mark is then that of whatever comes after it."""
+    return isinstance(node, ScalarNode) and node.value == "" and node.style is None
+
+
+def _name(key: Node) -> str | None:
+    return str(key.value) if isinstance(key, ScalarNode) else None
 
 
 def _joined(first: Node, second: Node) -> Node | None:

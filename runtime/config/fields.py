@@ -159,8 +159,8 @@ def _from_file(name: str, around: Surroundings) -> str:
     try:
         secret = path.read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "is not UTF-8 text"
-        raise ValueError(f"the file {path} cannot be read: {str(why).lower()}") from None
+        why = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ValueError(f"the file {path} cannot be read: {why}") from None
     if not secret:
         raise ValueError(f"the file {path} is empty")
     return secret

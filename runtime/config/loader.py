@@ -116,26 +116,35 @@ def _with_stand_ins(
     wrong: Iterable[ValuePath], data: Mapping[str, Any], around: Surroundings
 ) -> Config | None:
     """Return a config in which what is wrong is left out or replaced, if there can be one."""
-    kept = {"version": 1, "plans": {}, **data}
+    kept = dict(data)
     for section, *names in sorted(wrong, key=len, reverse=True):
-        entries = kept.get(str(section))
-        if section not in _STAND_INS or not names or not isinstance(entries, dict):
-            continue
-        name, *fields = names
-        entries = dict(entries)
-        entry = entries.pop(name, None)
-        if re.fullmatch(ID_PATTERN, str(name)):
-            right = entry if fields and isinstance(entry, dict) else {}
-            right = {field: value for field, value in right.items() if field not in fields[:1]}
-            entries[name] = {**_STAND_INS[str(section)], **right}
-        kept[str(section)] = entries
-    for section, *names in wrong:
-        if not names or section not in _STAND_INS:
+        part = kept.get(str(section))
+        if not names or not isinstance(part, dict):
             kept.pop(str(section), None)
+        elif section in _STAND_INS:
+            kept[str(section)] = _with_stand_in(part, _STAND_INS[str(section)], *names[:2])
+        else:
+            kept[str(section)] = {key: value for key, value in part.items() if key != names[0]}
     try:
         return Config.model_validate({"version": 1, "plans": {}, **kept}, context=around)
     except ValidationError:
         return None
+
+
+def _with_stand_in(
+    entries: Mapping[str, Any],
+    stand_in: Mapping[str, Any],
+    name: str | int,
+    field: str | int | None = None,
+) -> dict[str, Any]:
+    """Return entries in which one, or a field of it, is replaced; it goes if its name is wrong."""
+    others = {key: value for key, value in entries.items() if key != name}
+    if not re.fullmatch(ID_PATTERN, str(name)):
+        return others
+    entry = entries.get(str(name))
+    right = entry if field is not None and isinstance(entry, dict) else {}
+    right = {key: value for key, value in right.items() if key != field}
+    return {**others, str(name): {**stand_in, **right}}
 
 
 def _in_order(mistakes: list[Mistake], document: Document) -> list[Mistake]:

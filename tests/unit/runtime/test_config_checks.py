@@ -1,0 +1,218 @@
+"""Whether the sections of a config fit each other, and what is only worth a warning."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.runtime.configs import changed, load, mistakes_in, only_mistake, right
+
+LATER = {"version": "later", "effective_from": "2027-01-01", "rates": {}}
+EARLIER = {"version": "earlier", "effective_from": "2020-01-01", "rates": {}}
+
+
+def with_limits(**limits: Any) -> dict[str, Any]:
+    return changed("actions.greet.limits", {"max_output_tokens": 100, **limits})
+
+
+def warnings_of(data: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(warning.path, warning.message) for warning in load(data).warnings]
+
+
+def with_successor(**writer: Any) -> dict[str, Any]:
+    """Return a config whose model ``writer`` may be replaced by ``heir``."""
+    data = right()
+    data["models"]["heir"] = {**data["models"]["writer"]}
+    data["models"]["writer"] |= {"replaced_by": "heir", **writer}
+    return data
+
+
+@given(
+    ttl_ms=st.integers(1, 10_000),
+    deadline_ms=st.integers(1, 10_000),
+    timeout_ms=st.integers(10, 10_000),
+)
+def test_a_reservation_outlasts_the_deadline_and_the_time_to_settle(
+    ttl_ms: int, deadline_ms: int, timeout_ms: int
+) -> None:
+    data = with_limits(deadline_ms=deadline_ms)
+    data["executions"] = {"reservation_ttl_ms": ttl_ms}
+    data["redis"] = {"timeout_ms": timeout_ms}
+    if ttl_ms > deadline_ms + timeout_ms:
+        assert load(data).actions["greet"].limits.deadline_ms == deadline_ms
+    else:
+        mistake = only_mistake(data)
+        assert mistake.path == "actions.greet.limits.deadline_ms"
+        assert f"{ttl_ms:,} ms" in mistake.message
+
+
+@given(attempts=st.integers(1, 10), each_ms=st.integers(1, 5_000), spare_ms=st.integers(-5, 5))
+def test_all_attempts_fit_into_the_deadline(attempts: int, each_ms: int, spare_ms: int) -> None:
+    deadline_ms = max(each_ms, attempts * each_ms + spare_ms)
+    data = with_limits(attempts=attempts, attempt_timeout_ms=each_ms, deadline_ms=deadline_ms)
+    if attempts * each_ms <= deadline_ms:
+        assert load(data).actions["greet"].limits.attempts == attempts
+    else:
+        assert only_mistake(data).path == "actions.greet.limits.attempt_timeout_ms"
+
+
+def test_outcomes_outlive_the_oldest_settlement_on_disk_and_a_reservation() -> None:
+    data = changed("executions", {"outcome_ttl_hours": 24, "spool_max_age_hours": 24})
+    assert only_mistake(data).path == "executions.outcome_ttl_hours"
+    data["executions"]["outcome_ttl_hours"] = 25
+    assert load(data).executions.outcome_ttl_hours == 25
+
+
+def test_a_tight_outcome_ttl_still_leaves_room_for_the_longest_reservation() -> None:
+    times = {"outcome_ttl_hours": 2, "spool_max_age_hours": 1, "reservation_ttl_ms": 3_600_000}
+    assert only_mistake(changed("executions", times)).path == "executions.outcome_ttl_hours"
+    times["reservation_ttl_ms"] -= 1
+    assert load(changed("executions", times)).executions.spool_max_age_hours == 1
+
+
+def test_the_least_tokens_of_an_answer_are_at_most_the_most() -> None:
+    mistake = only_mistake(with_limits(min_output_tokens=101))
+    assert mistake.path == "actions.greet.limits"
+    assert load(with_limits(min_output_tokens=100)).actions["greet"].limits.min_output_tokens == 100
+
+
+def test_thinking_leaves_something_for_the_answer() -> None:
+    data = changed("models.writer.reasoning_allowance_tokens", 100)
+    assert only_mistake(data).path == "actions.greet.limits.max_output_tokens"
+    assert load(changed("models.writer.reasoning_allowance_tokens", 99)).models
+
+
+@pytest.mark.parametrize(
+    "path, section",
+    [
+        ("actions.greet.model", "model"),
+        ("models.writer.endpoint", "endpoint"),
+        ("models.writer.replaced_by", "model"),
+    ],
+)
+def test_a_name_that_nothing_has_is_refused_with_the_likely_one(path: str, section: str) -> None:
+    near = {"model": "writer", "endpoint": "mock"}[section]
+    mistake = only_mistake(changed(path, near[:-1]))
+    assert mistake.path == path
+    assert f"there is no {section} {near[:-1]!r}; did you mean {near!r}?" in mistake.message
+
+
+@pytest.mark.parametrize("cycle", [["a"], ["a", "b"], ["a", "b", "c"]])
+def test_models_that_replace_each_other_are_refused(cycle: list[str]) -> None:
+    data = right()
+    for model_id, successor in zip(cycle, [*cycle[1:], cycle[0]], strict=True):
+        data["models"][model_id] = {**data["models"]["writer"], "replaced_by": successor}
+    assert [m.path for m in mistakes_in(data)] == [f"models.{m}.replaced_by" for m in cycle]
+
+
+def test_a_model_without_a_rate_today_is_refused() -> None:
+    mistake = only_mistake(changed("rate_cards.0.rates", {}))
+    assert mistake.path == "actions.greet.model"
+    assert "first" in mistake.message
+
+
+def test_a_model_that_will_have_no_rate_is_refused() -> None:
+    data = right()
+    data["rate_cards"].append(LATER)
+    mistake = only_mistake(data)
+    assert mistake.path == "actions.greet.model"
+    assert "'later' (from 2027-01-01)" in mistake.message
+
+
+def test_rate_cards_that_are_over_need_no_rate_for_the_models_of_today() -> None:
+    data = right()
+    data["rate_cards"].insert(0, EARLIER)
+    assert load(data).rate_cards[0].version == "earlier"
+
+
+@pytest.mark.parametrize("cards", [[], [LATER]])
+def test_an_action_without_a_rate_card_in_force_is_refused(cards: list[dict[str, Any]]) -> None:
+    assert "no rate card is in force" in only_mistake(changed("rate_cards", cards)).message
+
+
+def test_a_rate_that_is_declared_free_is_a_rate() -> None:
+    free = {"input": 0, "output": 0, "free": True}
+    assert load(changed("rate_cards.0.rates.writer", free)).rate_cards[0].rates["writer"].free
+
+
+def test_rates_at_which_one_answer_costs_more_than_a_balance_can_hold_are_refused() -> None:
+    data = with_limits(max_output_tokens=10**10)
+    data["rate_cards"][0]["rates"]["writer"]["output"] = 10**9
+    assert only_mistake(data).path == "actions.greet.limits.max_output_tokens"
+
+
+def test_two_rate_cards_are_told_apart_by_version_and_by_time() -> None:
+    data = right()
+    data["rate_cards"].append(data["rate_cards"][0])
+    assert [m.path for m in mistakes_in(data)] == [
+        "rate_cards[1].version",
+        "rate_cards[1].effective_from",
+    ]
+
+
+def test_the_successor_of_a_model_that_retires_needs_a_rate_too() -> None:
+    data = with_successor(retires_on="2027-06-30")
+    mistake = only_mistake(data)
+    assert (mistake.path, "'heir'" in mistake.message) == ("actions.greet.model", True)
+
+
+def test_a_successor_that_may_not_be_called_needs_no_rate() -> None:
+    data = with_successor(retires_on="2027-06-30")
+    data["actions"]["greet"]["allow_replacement_model"] = False
+    assert load(data).models["writer"].replaced_by == "heir"
+    assert load(with_successor()).models["writer"].replaced_by == "heir"
+
+
+def test_a_model_needs_no_rate_in_cards_that_begin_after_it_retires() -> None:
+    data = with_successor(retires_on="2026-12-31")
+    rates = {"heir": {"input": 1, "output": 1}}
+    data["rate_cards"][0]["rates"] |= rates
+    data["rate_cards"].append({**LATER, "rates": rates})
+    assert load(data).rate_cards[1].version == "later"
+
+
+@pytest.mark.parametrize(
+    "retires_on, words",
+    [
+        ("2026-12-24", None),
+        ("2026-12-23", "retires on 2026-12-23; then 'heir' is used"),
+        ("2026-11-24", "retires on 2026-11-24; then 'heir' is used"),
+        ("2026-11-23", "retired on 2026-11-23; now 'heir' is used"),
+    ],
+)
+def test_a_model_that_retires_within_a_month_is_a_warning(
+    retires_on: str, words: str | None
+) -> None:
+    data = with_successor(retires_on=retires_on)
+    data["rate_cards"][0]["rates"]["heir"] = {"input": 1, "output": 1}
+    warnings = warnings_of(data)
+    assert [path for path, _ in warnings] == ["actions.greet.model"] * (words is not None)
+    assert all(words and words in message for _, message in warnings)
+
+
+def test_a_warning_says_when_fallback_values_will_take_over() -> None:
+    [(_, message)] = warnings_of(changed("models.writer.retires_on", "2026-11-01"))
+    assert "model_unavailable" in message
+    data = with_successor(retires_on="2026-11-01")
+    data["actions"]["greet"]["allow_replacement_model"] = False
+    [(_, message)] = warnings_of(data)
+    assert "allow_replacement_model is false" in message
+
+
+def test_a_rate_for_a_model_that_is_gone_is_a_warning_at_its_name() -> None:
+    data = changed("rate_cards.0.rates.old", {"input": 1, "output": 1})
+    [warning] = load(data).warnings
+    assert warning.path == "rate_cards[0].rates.old"
+    assert "did you mean" not in warning.message
+
+
+def test_an_embedded_server_has_no_password() -> None:
+    data = changed("redis.password", {"env": "PASSWORD"})
+    assert only_mistake(data, environ={"PASSWORD": "x"}).path == "redis.password"
+
+
+def test_there_is_at_least_one_plan() -> None:
+    assert only_mistake(changed("plans", {})).path == "plans"
