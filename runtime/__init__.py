@@ -1,1 +1,56 @@
-"""Runs LLM actions, each gated on prepaid AI credits."""
+"""Runs LLM actions against prepaid credits: the public names of creditgate.
+
+Names are loaded at their first use, so that importing one does not import all.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fallback.reasons import FallbackReason
+    from pricing.usage import TokenUsage
+    from runtime.actions import ActionSpec, ExecutionRequest, ExecutionResult
+    from runtime.bootstrap import build_runtime
+    from runtime.config import Config, load_config
+    from runtime.credits.ledger import CreditLedger
+    from runtime.executor import ActionRuntime
+
+__all__ = [
+    "ActionRuntime",
+    "ActionSpec",
+    "Config",
+    "CreditLedger",
+    "ExecutionRequest",
+    "ExecutionResult",
+    "FallbackReason",
+    "TokenUsage",
+    "build_runtime",
+    "load_config",
+]
+
+_HOMES = {
+    "ActionRuntime": "runtime.executor",
+    "ActionSpec": "runtime.actions",
+    "Config": "runtime.config",
+    "CreditLedger": "runtime.credits.ledger",
+    "ExecutionRequest": "runtime.actions",
+    "ExecutionResult": "runtime.actions",
+    "FallbackReason": "fallback.reasons",
+    "TokenUsage": "pricing.usage",
+    "build_runtime": "runtime.bootstrap",
+    "load_config": "runtime.config",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -118,7 +118,7 @@ async def open_ledger(
             ),
             on_alert=on_alert,
         )
-        stack.push_async_callback(ledger.aclose)
+        stack.push_async_callback(ledger.drain)
         await ledger.check_installation()
         yield ledger
 

@@ -35,6 +35,7 @@ class Closer:
 
     def start(self) -> None:
         """Begin to replay what earlier processes left on disk, and go on replaying."""
+        self._ledger.give_back = self.give_back
         self._replaying = asyncio.create_task(self._replay_for_ever())
 
     async def close(
@@ -63,12 +64,9 @@ class Closer:
         """End a reservation in the background."""
         self._in_background(self._send(ending))
 
-    def release_unknown(self, attempt: ExecutionAttempt) -> None:
-        """Give back what an unanswered reserve may have set aside, if Redis can be reached.
-
-        If not, the reservation's own deadline does it.
-        """
-        self._in_background(self._release_quietly(attempt))
+    def give_back(self, attempt: ExecutionAttempt) -> None:
+        """Release, in the background, what may be set aside for an attempt that went away."""
+        self.close_soon(Release(attempt, None, 0, None))
 
     async def wait_for_ending(self, account_id: str, at_most_s: float) -> None:
         """Wait until a reservation of this account ends in this process, or the time is over."""
@@ -92,10 +90,16 @@ class Closer:
             self._replaying.cancel()
             with suppress(asyncio.CancelledError):
                 await self._replaying
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self.drain()
         with suppress(LedgerError, OSError):
             await self._spool.replay(self._ledger)
+
+    async def drain(self) -> None:
+        """Wait until nothing is under way: answers still to be read, and endings of their own."""
+        await self._ledger.drain()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+            await self._ledger.drain()
 
     async def _send(self, ending: Ending) -> Settled | Released | Existing | None:
         try:
@@ -107,10 +111,6 @@ class Closer:
         finally:
             self._wake(ending.attempt.account_id)
         return answer
-
-    async def _release_quietly(self, attempt: ExecutionAttempt) -> None:
-        with suppress(LedgerError):
-            await Release(attempt, None, 0, None).send(self._ledger)
 
     def _wake(self, account_id: str) -> None:
         queue = self._waiting.get(account_id)

@@ -48,6 +48,8 @@ from runtime.prompts import PromptError
 
 _log = logging.getLogger("creditgate.executor")
 
+# Waiting ends this long before the deadline, so that the last question is still answered.
+_LAST_ASK_S = 0.05
 _POLL_S = (0.05, 0.25)
 _LOWERINGS = 3
 _LOWERED_FOR = (
@@ -177,7 +179,8 @@ class ActionRuntime:
         """Take the provider's slot and reserve; without credits give the slot back and wait."""
         loop_time = asyncio.get_running_loop().time
         wait_s = self._settings.wait_for_credits_ms / 1000
-        give_up_s = min(execution.deadline_s, loop_time() + wait_s)
+        last_ask_s = execution.deadline_s - _LAST_ASK_S
+        give_up_s = min(last_ask_s, loop_time() + wait_s)
         lowerings = 0
         while True:
             try:
@@ -191,9 +194,9 @@ class ActionRuntime:
             if isinstance(answer, ExecutionResult):
                 return answer
             if isinstance(answer, InProgress):
-                if loop_time() >= execution.deadline_s:
+                if loop_time() >= last_ask_s:
                     return execution.in_progress(answer.remaining_ms)
-                await self._wait(execution, execution.deadline_s)
+                await self._wait(execution, last_ask_s)
             elif answer.passing and loop_time() < give_up_s:
                 await self._wait(execution, give_up_s)
             elif lowerings < _LOWERINGS and self._lower(execution, answer):
@@ -220,7 +223,7 @@ class ActionRuntime:
                 )
         except (LedgerUnavailable, TimeoutError) as error:
             if isinstance(error, UnknownOutcome):
-                self._closer.release_unknown(execution.attempt)
+                self._closer.give_back(execution.attempt)
             return execution.result(execution.resolve(FallbackReason.LEDGER_UNAVAILABLE))
         finally:
             execution.timings.note("reserve", since_s)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple
 from typing import Any
 
 from fallback.policy import Origin, Resolved
@@ -36,11 +35,21 @@ def encode(
         "o": {n: o.reason for n, o in resolved.origins.items() if o.reason is not None},
         "w": {store: names for store, names in attributes.items() if names},
         "r": reserved_mc,
-        "u": None if usage is None else astuple(usage),
+        "u": usage and _usage_columns(usage),
         "a": spec.version,
         "c": rate_card_version,
     }
     return json.dumps(outcome, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _usage_columns(usage: TokenUsage) -> tuple[int, ...]:
+    return (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
+    )
 
 
 def decode(execution_id: str, existing: Existing) -> ExecutionResult | None:

@@ -45,7 +45,7 @@ from runtime.credits.batch import Answer, Batcher, Call
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.keys import BUCKETS, Keys
 from runtime.credits.scripts import Script, batch_script
-from runtime.credits.transport import ScriptTransport, UnknownOutcome
+from runtime.credits.transport import NotReached, ScriptTransport, UnknownOutcome
 
 MAX_PRIORITY = 1_000
 _ACCOUNT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -87,6 +87,9 @@ class CreditLedger:
         identity: keyed hashes with the installation key.
         script: the assembled Lua; tests pass one with a clock of their own.
         on_alert: hears alerts that this process's calls raised, after they were written.
+
+    ``give_back`` is called with the attempt of a ``reserve`` whose caller went away, if credits
+    may be set aside for it; by default the ledger releases them itself, once.
     """
 
     def __init__(
@@ -111,6 +114,7 @@ class CreditLedger:
             on_alert,
         )
         self._clean_ups: set[asyncio.Task[Any]] = set()
+        self.give_back: Callable[[ExecutionAttempt], None] = self._release_in_background
 
     async def check_installation(self) -> None:
         """Store this installation's bucket count and key check, or compare them.
@@ -310,7 +314,7 @@ class CreditLedger:
             outcome,
         )
         call = self._call("reserve", attempt, args)
-        call.on_abandoned = lambda answer: self._give_back(attempt, answer)
+        call.on_abandoned = lambda answer: self._abandoned(attempt, answer)
         return replies.reservation(attempt.execution_id, await self._ask(attempt.account_id, call))
 
     async def settle(
@@ -421,7 +425,7 @@ class CreditLedger:
                 visited += 1
         return visited
 
-    async def aclose(self) -> None:
+    async def drain(self) -> None:
         """Wait for what is under way: batches, and releases for callers that went away."""
         await self._batcher.aclose()
         while self._clean_ups:
@@ -443,7 +447,7 @@ class CreditLedger:
     async def _ask(self, account_id: str, call: Call, *, read_only: bool = False) -> Answer:
         try:
             answer = await self._batcher.submit(account_id, call, read_only=read_only)
-        except UnknownOutcome:
+        except (NotReached, UnknownOutcome):
             # Every verb may be asked again; a server that restarts is back within moments.
             await asyncio.sleep(random.uniform(*_ASK_AGAIN_AFTER_S))  # noqa: S311 - jitter
             call.waiter = None
@@ -454,12 +458,14 @@ class CreditLedger:
             raise AccountUnknown(account_id)
         return answer
 
-    def _give_back(self, attempt: ExecutionAttempt, answer: Answer | None) -> None:
-        """Release what an abandoned ``reserve`` may have set aside."""
+    def _abandoned(self, attempt: ExecutionAttempt, answer: Answer | None) -> None:
         if answer is None or answer[0] == b"reserved":
-            task = asyncio.create_task(self._release_abandoned(attempt))
-            self._clean_ups.add(task)
-            task.add_done_callback(self._clean_ups.discard)
+            self.give_back(attempt)
+
+    def _release_in_background(self, attempt: ExecutionAttempt) -> None:
+        task = asyncio.create_task(self._release_abandoned(attempt))
+        self._clean_ups.add(task)
+        task.add_done_callback(self._clean_ups.discard)
 
     async def _release_abandoned(self, attempt: ExecutionAttempt) -> None:
         try:

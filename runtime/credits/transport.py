@@ -18,6 +18,10 @@ Abandoned = Callable[[Reply | None], None]
 _OUR_ERROR = "CREDITGATE_"
 
 
+class NotReached(LedgerUnavailable):
+    """No connection: the script certainly did not run."""
+
+
 class UnknownOutcome(LedgerUnavailable):
     """The script may or may not have run: ask again with the same attempt id."""
 
@@ -45,6 +49,7 @@ class ScriptTransport:
         ``on_abandoned`` is called with it (with ``None`` if it stays unknown).
 
         Raises:
+            NotReached: no connection could be made.
             UnknownOutcome: time-out or a lost connection.
             LedgerUnavailable: the script refused to run, and changed nothing.
         """
@@ -61,13 +66,15 @@ class ScriptTransport:
             raise
         except TimeoutError as exc:
             await self._drop(connection)
-            raise UnknownOutcome(f"no answer within {self._timeout_s:g} s") from exc
+            fault = NotReached if connection is None else UnknownOutcome
+            raise fault(f"no answer within {self._timeout_s:g} s") from exc
         except ResponseError as exc:
             await self._pool.release(connection)
             raise _refusal(exc) from exc
         except (RedisError, OSError) as exc:
             await self._drop(connection)
-            raise UnknownOutcome(f"{type(exc).__name__}: {exc}") from exc
+            fault = NotReached if connection is None else UnknownOutcome
+            raise fault(f"{type(exc).__name__}: {exc}") from exc
         await self._pool.release(connection)
         return answer
 

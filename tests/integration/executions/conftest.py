@@ -1,0 +1,198 @@
+"""A whole runtime on real parts: Redis, LiteLLM, and the mock provider over HTTP."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from pricing.offers import GrantKind
+from providers.base import Provider
+from providers.litellm import LiteLLMProvider
+from providers.mock_options import MockOptions
+from providers.mock_server import MockServer, start
+from runtime import ActionRuntime, ActionSpec, Config, ExecutionRequest, ExecutionResult
+from runtime.actions import Source
+from runtime.bootstrap import build_runtime
+from runtime.config import parse_config
+from runtime.credits.answers import Balance
+
+ACCOUNT = "acme"
+
+_CONFIG = """
+version: 1
+data_dir: {data_dir}
+redis: {{url: "{redis_url}", key_prefix: {key_prefix}, timeout_ms: {timeout_ms}}}
+executions: {{wait_for_credits_ms: 300, reservation_ttl_ms: 30000}}
+endpoints:
+  mock: {{api_base: "{api_base}", max_concurrency: 512}}
+plans:
+  trial: {{ai_credits: false}}
+  growth: {{ai_credits: true}}
+models:
+  writer: {{litellm_model: openai/gpt-4o-mini, endpoint: mock, class: quick}}
+  wordy: {{litellm_model: openai/gpt-4o-mini, endpoint: mock, class: quick, json_schema: false}}
+  retired:
+    {{litellm_model: openai/gpt-4o-mini, endpoint: mock, class: quick, retires_on: 2026-01-01}}
+  replaced:
+    litellm_model: openai/gpt-4o-mini
+    endpoint: mock
+    class: quick
+    retires_on: 2026-01-01
+    replaced_by: writer
+rate_cards:
+  - version: "2026-01"
+    effective_from: 2026-01-01T00:00:00Z
+    rates:
+      writer: {{input: 1000, output: 10000}}
+      wordy: {{input: 1000, output: 10000}}
+      retired: {{input: 1000, output: 10000}}
+      replaced: {{input: 1000, output: 10000}}
+actions: {{}}
+"""
+
+OUTPUTS: dict[str, Any] = {
+    "intent": {
+        "type": "single_select",
+        "options": ["card", "transfer", "other"],
+        "fallback": "other",
+    },
+    "score": {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 10,
+        "fallback": 5,
+        "store_as": "customer",
+        "attribute": "lead_score",
+    },
+    "reply": {"type": "text", "max_length": 80, "fallback": "We will be in touch."},
+}
+
+
+def action(**changes: Any) -> ActionSpec:
+    """An action with three outputs, changed as told; ``limits`` are merged."""
+    limits = {"max_output_tokens": 120, "deadline_ms": 10_000, "attempts": 1}
+    limits |= changes.pop("limits", {})
+    content = {
+        "id": "route",
+        "model": "writer",
+        "system": "You sort messages of customers.",
+        "user": "{{ customer.message }}",
+        "outputs": OUTPUTS,
+        "limits": limits,
+    }
+    return ActionSpec.model_validate(content | changes)
+
+
+@dataclass
+class Bench:
+    """A runtime, what it stands on, and short words for what tests do with it."""
+
+    runtime: ActionRuntime
+    mock: MockServer
+    ids: Any = field(default_factory=lambda: itertools.count(1))
+
+    def request(self, spec: ActionSpec | None = None, **changes: Any) -> ExecutionRequest:
+        """A request with an id of its own, unless it is given."""
+        number = next(self.ids)
+        fields: dict[str, Any] = {
+            "execution_id": f"journey-{number}:route:1",
+            "account_id": ACCOUNT,
+            "workspace_id": "retail",
+            "campaign_id": "welcome",
+            "person_id": f"person-{number}",
+            "action": spec or action(),
+            "data": {"customer": {"message": f"Where is my card? I am number {number}."}},
+            "source": Source.LIVE,
+        }
+        return ExecutionRequest(**(fields | changes))
+
+    async def execute(self, spec: ActionSpec | None = None, **changes: Any) -> ExecutionResult:
+        """Execute a new request."""
+        return await self.runtime.execute(self.request(spec, **changes))
+
+    async def calls(self) -> int:
+        """How many requests reached the provider so far."""
+        return int(self.mock.stats()["requests"])
+
+    async def books(self) -> Balance:
+        """The balance, after the check that it conserves and that nothing is left reserved."""
+        balance = await self.runtime.ledger.balance(ACCOUNT)
+        assert balance.conserved
+        assert balance.reserved_mc == 0
+        assert balance.open_reservations == 0
+        return balance
+
+
+OpenBench = Callable[..., AbstractAsyncContextManager[Bench]]
+
+
+def make_config(
+    data_dir: Path, redis_url: str, key_prefix: str, api_base: str, timeout_ms: int = 1_000
+) -> Config:
+    """The tests' config, on these parts."""
+    return parse_config(
+        _CONFIG.format(
+            data_dir=data_dir,
+            redis_url=redis_url,
+            key_prefix=key_prefix,
+            api_base=api_base,
+            timeout_ms=timeout_ms,
+        )
+    )
+
+
+@pytest.fixture
+def open_bench(redis_url: str, key_prefix: str, tmp_path: Path) -> OpenBench:
+    """Open a bench: ``mock`` are options of the mock provider, ``credits_mc`` the one grant."""
+
+    @asynccontextmanager
+    async def opened(
+        *,
+        credits_mc: int = 10_000_000,
+        provider: Provider | None = None,
+        url: str = redis_url,
+        api_base: str | None = None,
+        timeout_ms: int = 1_000,
+        **mock: Any,
+    ) -> AsyncIterator[Bench]:
+        server = await start(MockOptions(**mock))
+        try:
+            config = make_config(
+                tmp_path / "data", url, key_prefix, api_base or f"{server.url}/v1", timeout_ms
+            )
+            async with build_runtime(config, provider=provider) as runtime:
+                await runtime.ledger.open_account(ACCOUNT, plan="growth")
+                if credits_mc:
+                    await runtime.ledger.grant(
+                        ACCOUNT,
+                        amount_mc=credits_mc,
+                        kind=GrantKind.PROMOTIONAL,
+                        reference="test",
+                    )
+                yield Bench(runtime, server)
+        finally:
+            await server.aclose()
+
+    return opened
+
+
+@pytest_asyncio.fixture
+async def bench(open_bench: OpenBench) -> AsyncIterator[Bench]:
+    """A bench with plenty of credits and a provider that always answers well."""
+    async with open_bench() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imported_litellm() -> None:
+    """Import LiteLLM once, outside the time limits of single tests."""
+    import asyncio
+
+    asyncio.run(LiteLLMProvider().warm_up())

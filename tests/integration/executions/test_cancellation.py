@@ -1,0 +1,94 @@
+"""Whatever is cancelled, wherever: nothing stays reserved."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from providers.base import Completion, CompletionRequest, FinishReason
+from pricing.usage import TokenUsage
+from tests.integration.executions.conftest import Bench, OpenBench
+
+
+class SlowProvider:
+    """Answers after a few turns of the event loop, so that a cancellation finds it at work."""
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        answer = '{"intent": "card", "score": 3, "reply": "Soon."}'
+        return Completion(answer, FinishReason.STOP, TokenUsage(50, 20))
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def run_for(turns: int, bench: Bench) -> bool:
+    """Execute, cancel after so many turns of the event loop; return whether it was cancelled."""
+    task = asyncio.create_task(bench.execute())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+        if task.done():
+            break
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        return True
+    return False
+
+
+async def test_cancelled_at_any_await_point_an_execution_leaves_nothing_reserved(
+    open_bench: OpenBench,
+) -> None:
+    async with open_bench(provider=SlowProvider()) as bench:
+        cancelled = completed = 0
+        turns = 0
+        # Waits on the socket take several turns, so the points are not counted but passed through.
+        while completed < 5:
+            turns += 1
+            assert turns < 3_000
+            if await run_for(turns, bench):
+                cancelled += 1
+            else:
+                completed += 1
+            await bench.runtime._closer.drain()
+            await bench.books()
+
+        assert cancelled > 10
+
+
+async def test_many_cancelled_at_once_leave_nothing_reserved(open_bench: OpenBench) -> None:
+    async with open_bench(provider=SlowProvider()) as bench:
+        tasks = [asyncio.create_task(bench.execute()) for _ in range(200)]
+        for position, task in enumerate(tasks):
+            if position % 3 == 0:
+                await asyncio.sleep(0)
+            if position % 2 == 0:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await bench.runtime._closer.drain()
+
+        await bench.books()
+
+
+@pytest.mark.parametrize("after_ms", [5, 50, 150])
+async def test_cancelled_during_the_call_it_is_exposure_and_the_id_may_be_asked_again(
+    open_bench: OpenBench, after_ms: int
+) -> None:
+    async with open_bench(latency_median_ms=300) as bench:
+        request = bench.request()
+        task = asyncio.create_task(bench.runtime.execute(request))
+        await asyncio.sleep(after_ms / 1000)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await bench.runtime._closer.drain()
+        await bench.books()
+
+        again = await bench.runtime.execute(request)
+
+        assert again.status == "model"
+        assert not again.replayed
+        assert (await bench.books()).charged_mc == again.charged_mc

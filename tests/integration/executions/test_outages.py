@@ -1,0 +1,107 @@
+"""Redis goes away in the middle: the campaign goes on, and the books are right afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from fallback.reasons import FallbackReason
+from runtime.actions import ExecutionResult
+from tests.integration.conftest import PrivateRedis
+from tests.integration.executions.conftest import Bench, OpenBench, action
+from tests.integration.executions.test_outcomes import reasons
+
+DEADLINE_MS = 4_000
+
+
+async def until_replayed(bench: Bench) -> None:
+    async with asyncio.timeout(20):
+        while bench.runtime._closer._tasks or bench.runtime._closer._spool.waiting():
+            await asyncio.sleep(0.05)
+
+
+async def execute_many(bench: Bench, count: int) -> list[tuple[ExecutionResult, float]]:
+    """Execute at concurrency 16; return each result with the seconds that it took."""
+    results: list[tuple[ExecutionResult, float]] = []
+    spec = action(limits={"deadline_ms": DEADLINE_MS})
+    todo = iter(range(count))
+
+    async def work() -> None:
+        for _ in todo:
+            since_s = time.perf_counter()
+            result = await bench.execute(spec)
+            results.append((result, time.perf_counter() - since_s))
+
+    await asyncio.gather(*[work() for _ in range(16)])
+    return results
+
+
+async def test_law_4_with_redis_killed_results_keep_coming_inside_the_deadline(
+    open_bench: OpenBench, private_redis: PrivateRedis
+) -> None:
+    async with open_bench(url=private_redis.url, latency_median_ms=100) as bench:
+        before = await execute_many(bench, 16)
+        running = asyncio.create_task(execute_many(bench, 400))
+        await asyncio.sleep(0.5)
+        await private_redis.stop()
+        during = await running
+        await private_redis.start()
+        await until_replayed(bench)
+        after = await execute_many(bench, 16)
+
+        assert all(result.status == "model" for result, _ in before + after)
+        away = [r for r, _ in during if reasons(r) == {FallbackReason.LEDGER_UNAVAILABLE}]
+        assert away
+        assert all(result.final for result, _ in during)
+        # The deadline is a promise, not a speed: a whole second is left for a slow machine.
+        assert max(spent_s for _, spent_s in during) < DEADLINE_MS / 1000 + 1
+        answered = [r for r, _ in before + during + after if r.status == "model"]
+        books = await bench.books()
+        # Answers that came while Redis was away were given out, and are charged all the same.
+        assert books.charged_mc == sum(result.charged_mc for result in answered)
+        assert await bench.calls() == len(answered)
+
+
+async def test_law_4_with_redis_frozen_results_keep_coming_inside_the_deadline(
+    open_bench: OpenBench, private_redis: PrivateRedis
+) -> None:
+    async with open_bench(
+        url=private_redis.url, latency_median_ms=50, timeout_ms=300
+    ) as bench:
+        await execute_many(bench, 16)
+        private_redis.pause()
+        during = await execute_many(bench, 48)
+        private_redis.resume()
+        await until_replayed(bench)
+
+        assert {reason for r, _ in during for reason in reasons(r)} == {
+            FallbackReason.LEDGER_UNAVAILABLE
+        }
+        assert max(spent_s for _, spent_s in during) < DEADLINE_MS / 1000 + 1
+        async with asyncio.timeout(10):
+            while (await bench.runtime.ledger.balance("acme")).reserved_mc:
+                await asyncio.sleep(0.1)
+        await bench.books()
+
+
+async def test_a_settlement_in_the_spool_is_for_its_owner_alone_and_gone_after_the_replay(
+    open_bench: OpenBench, private_redis: PrivateRedis, tmp_path: Path
+) -> None:
+    async with open_bench(url=private_redis.url, latency_median_ms=600) as bench:
+        running = asyncio.create_task(bench.execute())
+        await asyncio.sleep(0.3)
+        await private_redis.stop()
+        result = await running
+        spool = tmp_path / "data" / "spool"
+        files = list(spool.glob("*.json"))
+
+        assert result.status == "model"
+        assert result.available_after_mc is None
+        assert len(files) == 1
+        assert files[0].stat().st_mode & 0o777 == 0o600
+        assert spool.stat().st_mode & 0o777 == 0o700
+        await private_redis.start()
+        await until_replayed(bench)
+        assert (await bench.books()).charged_mc == result.charged_mc
+        assert not list(spool.glob("*.json"))

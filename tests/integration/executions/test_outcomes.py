@@ -1,0 +1,346 @@
+"""What an execution ends with: values, origins, charges, and one outcome an id."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from fallback.reasons import FallbackReason
+from runtime.actions import InvalidRequest, Source, UnknownAction
+from runtime.credits.answers import ExecutionConflict
+from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action
+
+
+def reasons(result: Any) -> set[FallbackReason | None]:
+    return {origin.reason for origin in result.origins.values()}
+
+
+async def test_an_answered_execution_gives_typed_values_and_charges_its_real_usage(
+    bench: Bench,
+) -> None:
+    result = await bench.execute()
+
+    assert result.status == "model"
+    assert result.final
+    assert result.values["intent"] in ("card", "transfer", "other")
+    assert 0 <= result.values["score"] <= 10
+    assert result.usage is not None
+    # 1,000 and 10,000 credits per million tokens are 1 and 10 millicredits a token.
+    assert result.charged_mc == result.usage.input_tokens + 10 * result.usage.output_tokens
+    assert result.charged_mc <= result.reserved_mc
+    books = await bench.books()
+    assert books.charged_mc == result.charged_mc
+    assert result.available_after_mc == books.available_mc
+
+
+async def test_law_12_every_value_says_where_it_came_from(open_bench: OpenBench) -> None:
+    async with open_bench(scenario="malformed=wrong_types") as bench:
+        result = await bench.execute()
+
+    for name, origin in result.origins.items():
+        assert name in result.values
+        assert (origin.mark == "fallback") == (origin.reason is not None)
+    plain = result.to_json()
+    assert set(plain["origins"]) == set(plain["values"])
+
+
+async def test_outputs_are_written_to_their_stores_and_attributes(bench: Bench) -> None:
+    result = await bench.execute()
+
+    assert result.attributes == {
+        "journey": {"intent": result.values["intent"], "reply": result.values["reply"]},
+        "customer": {"lead_score": result.values["score"]},
+    }
+
+
+async def test_law_3_asking_again_gives_the_first_outcome_without_a_call_or_a_charge(
+    bench: Bench,
+) -> None:
+    request = bench.request()
+    first = await bench.runtime.execute(request)
+    calls, books = await bench.calls(), await bench.books()
+
+    again = await bench.runtime.execute(request)
+
+    assert again.replayed
+    assert not first.replayed
+    for name in ("values", "attributes", "origins", "status", "charged_mc", "usage"):
+        assert getattr(again, name) == getattr(first, name), name
+    assert await bench.calls() == calls
+    assert (await bench.books()).charged_mc == books.charged_mc
+
+
+async def test_law_3_a_redelivery_after_a_deploy_gets_the_first_outcome(bench: Bench) -> None:
+    request = bench.request()
+    first = await bench.runtime.execute(request)
+    outputs = {"verdict": {"type": "boolean", "fallback": False}}
+
+    again = await bench.execute(
+        action(outputs=outputs), execution_id=request.execution_id, person_id=request.person_id
+    )
+
+    assert again.values == first.values
+    assert again.attributes == first.attributes
+    assert again.action_version == first.action_version
+
+
+async def test_law_3_many_at_once_with_one_id_make_one_call_and_one_charge(bench: Bench) -> None:
+    request = bench.request()
+
+    results = await asyncio.gather(*[bench.runtime.execute(request) for _ in range(12)])
+
+    assert await bench.calls() == 1
+    assert len({str(result.values) for result in results}) == 1
+    assert sum(not result.replayed for result in results) == 1
+    assert (await bench.books()).charged_mc == results[0].charged_mc
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"workspace_id": "other"},
+        {"campaign_id": "other"},
+        {"person_id": "other"},
+        {"action": "other"},
+        {"source": Source.TEST},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+async def test_an_id_reused_for_something_else_is_a_conflict_that_names_the_field(
+    bench: Bench, change: dict[str, Any]
+) -> None:
+    first = bench.request()
+    await bench.runtime.execute(first)
+    fields = {name: getattr(first, name) for name in first.__slots__} | change
+    if "action" in change:
+        fields["action"] = action(id="other")
+
+    with pytest.raises(ExecutionConflict) as caught:
+        await bench.runtime.execute(bench.request(**fields))
+
+    assert caught.value.field == next(iter(change))
+
+
+async def test_attributes_and_prompts_may_change_between_deliveries(bench: Bench) -> None:
+    first = bench.request()
+    given = await bench.runtime.execute(first)
+
+    again = await bench.execute(
+        action(user="Say something about {{ customer.message }}"),
+        execution_id=first.execution_id,
+        person_id=first.person_id,
+        data={"customer": {"message": "changed"}},
+    )
+
+    assert again.values == given.values
+
+
+async def test_an_unknown_action_is_the_callers_mistake(bench: Bench) -> None:
+    with pytest.raises(UnknownAction, match="no_such_action"):
+        await bench.execute(action="no_such_action")
+
+
+async def test_a_malformed_request_is_refused_before_anything_happens(bench: Bench) -> None:
+    with pytest.raises(InvalidRequest, match="account_id"):
+        await bench.execute(account_id="no spaces allowed")
+    assert await bench.calls() == 0
+
+
+async def test_previews_charge_like_any_other_run(bench: Bench) -> None:
+    result = await bench.execute(source=Source.PREVIEW)
+
+    assert result.charged_mc > 0
+    assert (await bench.books()).charged_mc == result.charged_mc
+
+
+async def test_law_5_no_account_no_call(bench: Bench) -> None:
+    result = await bench.execute(account_id="nobody")
+
+    assert reasons(result) == {FallbackReason.ACCOUNT_UNKNOWN}
+    assert await bench.calls() == 0
+
+
+async def test_a_trial_plan_always_uses_fallback_values(bench: Bench) -> None:
+    await bench.runtime.ledger.open_account("trial-account", plan="trial")
+
+    result = await bench.execute(account_id="trial-account")
+
+    assert reasons(result) == {FallbackReason.PLAN_NOT_ELIGIBLE}
+    assert await bench.calls() == 0
+
+
+async def test_no_credits_at_all_is_insufficient_credits(open_bench: OpenBench) -> None:
+    async with open_bench(credits_mc=0) as bench:
+        request = bench.request()
+        result = await bench.runtime.execute(request)
+        again = await bench.runtime.execute(request)
+
+        assert reasons(result) == {FallbackReason.INSUFFICIENT_CREDITS}
+        assert result.values == action().fallbacks
+        assert result.charged_mc == 0
+        assert again.replayed
+        assert again.values == result.values
+        assert await bench.calls() == 0
+
+
+async def test_a_rest_too_small_for_any_answer_is_execution_too_large(
+    open_bench: OpenBench,
+) -> None:
+    async with open_bench(credits_mc=200) as bench:
+        result = await bench.execute()
+
+        assert reasons(result) == {FallbackReason.EXECUTION_TOO_LARGE}
+        assert result.available_after_mc == 200
+        assert await bench.calls() == 0
+
+
+async def test_law_1_with_less_than_the_worst_case_left_the_output_limit_is_lowered(
+    open_bench: OpenBench,
+) -> None:
+    spec = action(limits={"max_output_tokens": 1_000, "min_output_tokens": 100})
+    async with open_bench(credits_mc=2_000) as bench:
+        result, trace = await bench.runtime.execute_traced(bench.request(spec))
+
+        assert trace is not None
+        assert trace.lowered
+        assert 100 <= trace.quote.max_output_tokens < 1_000
+        assert result.reserved_mc <= 2_000
+        assert result.status == "model"
+        await bench.books()
+
+
+async def test_law_6_an_answer_cut_off_by_a_limit_that_we_lowered_is_not_charged(
+    open_bench: OpenBench,
+) -> None:
+    spec = action(limits={"max_output_tokens": 1_000, "min_output_tokens": 3})
+    async with open_bench(credits_mc=400) as bench:
+        result, trace = await bench.runtime.execute_traced(bench.request(spec))
+
+        assert trace is not None
+        assert trace.lowered
+        assert reasons(result) == {FallbackReason.OUTPUT_TRUNCATED}
+        assert result.charged_mc == 0
+        books = await bench.books()
+        assert books.charged_mc == 0
+        assert books.exposure_mc > 0
+
+
+async def test_law_6_an_answer_cut_off_by_the_actions_own_limit_is_charged(bench: Bench) -> None:
+    result = await bench.execute(action(limits={"max_output_tokens": 3}))
+
+    assert reasons(result) == {FallbackReason.OUTPUT_TRUNCATED}
+    assert result.charged_mc > 0
+    assert (await bench.books()).charged_mc == result.charged_mc
+
+
+async def test_credits_that_running_executions_hold_are_waited_for(open_bench: OpenBench) -> None:
+    async with open_bench(credits_mc=2_600, latency_median_ms=100) as bench:
+        results = await asyncio.gather(*[bench.execute() for _ in range(3)])
+
+        # One worst case is about 1,800: together they would not fit, one after another they do.
+        assert [result.status for result in results].count("model") >= 2
+        await bench.books()
+
+
+async def test_credits_reserved_elsewhere_are_told_apart_from_none(open_bench: OpenBench) -> None:
+    async with open_bench(credits_mc=2_000, latency_median_ms=1_500) as bench:
+        running = asyncio.create_task(bench.execute())
+        await asyncio.sleep(0.3)
+        waiting = await bench.execute(action(limits={"min_output_tokens": 120}))
+
+        assert reasons(waiting) == {FallbackReason.CREDITS_RESERVED_ELSEWHERE}
+        assert (await running).status == "model"
+        await bench.books()
+
+
+async def test_the_same_id_elsewhere_is_execution_in_progress_and_not_final(
+    open_bench: OpenBench,
+) -> None:
+    async with open_bench(latency_median_ms=1_500) as bench:
+        request = bench.request()
+        running = asyncio.create_task(bench.runtime.execute(request))
+        await asyncio.sleep(0.3)
+        hasty = await bench.execute(
+            action(limits={"deadline_ms": 200}),
+            execution_id=request.execution_id,
+            person_id=request.person_id,
+        )
+
+        assert not hasty.final
+        assert hasty.retry_after_ms is not None
+        assert reasons(hasty) == {FallbackReason.EXECUTION_IN_PROGRESS}
+        assert (await running).final
+        assert (await bench.runtime.execute(request)).status == "model"
+
+
+async def test_a_missing_attribute_is_a_prompt_error_that_names_it(bench: Bench) -> None:
+    result = await bench.execute(data={"customer": {"name": "Ada"}})
+
+    assert reasons(result) == {FallbackReason.PROMPT_ERROR}
+    assert "customer.message" in (result.detail or "")
+    assert await bench.calls() == 0
+
+
+async def test_an_inline_action_on_a_model_without_a_price_is_not_called(bench: Bench) -> None:
+    from datetime import UTC, datetime
+
+    from pricing.rate_card import RateCard, RateCards
+
+    empty = RateCard("empty", datetime(2026, 1, 1, tzinfo=UTC), {})
+    bench.runtime._rate_cards = RateCards([empty])
+
+    result = await bench.execute()
+
+    assert reasons(result) == {FallbackReason.MODEL_NOT_PRICED}
+    assert await bench.calls() == 0
+
+
+async def test_a_retired_model_is_unavailable_unless_another_may_stand_in(bench: Bench) -> None:
+    retired = await bench.execute(action(model="retired"))
+    replaced = await bench.execute(action(model="replaced"))
+    insisted = await bench.execute(action(model="replaced", allow_replacement_model=False))
+
+    assert reasons(retired) == {FallbackReason.MODEL_UNAVAILABLE}
+    assert replaced.status == "model"
+    assert reasons(insisted) == {FallbackReason.MODEL_UNAVAILABLE}
+
+
+async def test_no_slot_within_the_deadline_is_deadline_exceeded(open_bench: OpenBench) -> None:
+    async with open_bench() as bench:
+        name = "mock"
+        slots = bench.runtime._limits._slots[name]
+        for _ in range(512):
+            await slots.acquire()
+
+        result = await bench.execute(action(limits={"deadline_ms": 200}))
+
+        assert reasons(result) == {FallbackReason.DEADLINE_EXCEEDED}
+        assert await bench.calls() == 0
+
+
+async def test_a_charged_id_whose_values_are_gone_is_outcome_lost_and_makes_no_call(
+    bench: Bench,
+) -> None:
+    request = bench.request()
+    first = await bench.runtime.execute(request)
+    ledger = bench.runtime.ledger
+    attempt = ledger.attempt(
+        account_id=ACCOUNT,
+        execution_id=request.execution_id,
+        workspace_id="retail",
+        campaign_id="welcome",
+        person_id=request.person_id,
+        action="route",
+        source="live",
+    )
+    key = ledger._keys.outcome(ACCOUNT, attempt.execution_key)
+    stored = await ledger._client.get(key)
+    await ledger._client.set(key, stored.split(b"\n")[0] + b"\n")
+
+    again = await bench.runtime.execute(request)
+
+    assert reasons(again) == {FallbackReason.OUTCOME_LOST}
+    assert again.charged_mc == first.charged_mc
+    assert await bench.calls() == 1
