@@ -41,6 +41,53 @@ REASONS: Mapping[FallbackReason, str] = MappingProxyType(
 """Why a value is a fallback, to stand after "because"."""
 
 
+BOOKS: Mapping[str, str] = MappingProxyType(
+    {
+        "granted": "",
+        "available": "ready to be used",
+        "reserved": "set aside for executions that are running",
+        "charged": "used",
+        "expired": "over before they were used",
+        "voided": "taken back",
+        "overage": "used beyond what was left; nobody is charged for it",
+        "exposure": "may be owed to providers for calls without an answer; nobody is charged",
+    }
+)
+"""What the parts of a balance mean."""
+
+
+SUMMARY: Mapping[str, str] = MappingProxyType(
+    {
+        "model": "answered by the model",
+        "mixed": "answered in part: some values are fallback values",
+        "fallback": "got fallback values",
+        "unfinished": "are being answered by another run: run it again for them",
+        "replayed": "of these had their answer from an earlier run: the same values, for free",
+    }
+)
+"""What became of people, to stand after a number."""
+
+TOKEN_CLASSES: Mapping[str, str] = MappingProxyType(
+    {
+        "input_tokens": "input tokens",
+        "cached_input_tokens": "  of them read from a cache",
+        "cache_write_tokens": "  of them written to a cache",
+        "output_tokens": "output tokens",
+        "reasoning_tokens": "  of them used for thinking",
+    }
+)
+"""What the parts of a usage are."""
+
+USAGE_ESTIMATED = "The answer named no usage: it is charged by the tokens that we counted."
+
+
+def books_verdict(conserved: bool) -> str:
+    """Say whether the parts of a balance add up."""
+    if conserved:
+        return "The books balance: the parts add up to what was granted, in all and grant by grant."
+    return "THE BOOKS DO NOT BALANCE. Please report this and keep the data."
+
+
 def credits_text(amount_mc: int) -> str:
     """Write an amount in credits, with up to three decimals."""
     whole, rest = divmod(abs(amount_mc), MC_PER_CREDIT)
@@ -59,4 +106,12 @@ def alert_text(account_id: str, mark: str, left_mc: int, threshold_mc: int) -> s
     rest = "" if left_mc == 0 else f" (the last {left} do not cover another answer)"
     return (
         f"Credits of account {account_id} are used up{rest}. Campaigns go on with fallback values."
+    )
+
+
+def stopping_text(running: int) -> str:
+    """Say what happens after the first Ctrl-C."""
+    return (
+        f"Stopping: nobody else is taken, {running:,} running executions end first. "
+        "Ctrl-C again stops them too and gives their credits back."
     )

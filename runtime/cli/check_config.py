@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from runtime.cli.options import config_option, examples, json_option, require_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,13 +15,17 @@ if TYPE_CHECKING:
     from runtime.config import Config, Mistake
 
 
-@click.command("check-config")
-@click.option(
-    "--config", "path", default="config.yaml", show_default=True, help="The config file to check."
+@click.command(
+    "check-config",
+    epilog=examples(
+        "creditgate check-config",
+        "creditgate check-config --config staging.yaml --json | jq .mistakes",
+    ),
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON on stdout.")
+@config_option
+@json_option
 @click.pass_context
-def check_config(context: click.Context, path: str, as_json: bool) -> None:
+def check_config(context: click.Context, config_path: Path, as_json: bool) -> None:
     """Check a config file and report every mistake at once, with line and column.
 
     Secrets that it refers to must exist, but are not shown. Exits with 2 if there is a mistake;
@@ -28,10 +33,11 @@ def check_config(context: click.Context, path: str, as_json: bool) -> None:
     """
     from runtime.config import ConfigError, load_config
 
+    require_config(config_path)
     config: Config | None = None
     mistakes: Sequence[Mistake] = ()
     try:
-        config = load_config(path)
+        config = load_config(config_path)
     except ConfigError as error:
         mistakes = error.mistakes
     warnings = config.warnings if config else ()
@@ -43,12 +49,15 @@ def check_config(context: click.Context, path: str, as_json: bool) -> None:
         for warning in warnings:
             click.echo(f"warning: {warning}", err=True)
         if config:
-            click.echo(f"{click.format_filename(path)}: OK: {_contents(config)}")
+            click.echo(f"{click.format_filename(config_path)}: OK: {_contents(config)}")
     if config is None:
         context.exit(2)
 
 
 def _print_json(mistakes: Sequence[Mistake], warnings: Sequence[Mistake]) -> None:
+    import json
+    from dataclasses import asdict
+
     found = {
         "ok": not mistakes,
         "mistakes": [asdict(mistake) for mistake in mistakes],

@@ -1,0 +1,133 @@
+"""The demo's campaign, and the processes that it runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.actions import ExecutionResult
+from runtime.bootstrap import open_ledger
+from runtime.campaign import Campaign
+from runtime.cli.example import example_path
+from runtime.cli.interruption import Interruption
+from runtime.cli.options import Stop
+from runtime.cli.progress import Display
+from runtime.cli.session import Order, Report, carry_out, find_action
+from runtime.config import Config, load_config
+from runtime.people import PeopleFile, Person
+from runtime.wording import REASONS
+
+ACCOUNT = "demo"
+_ACTION = "route_message"
+_OFFER = "welcome"
+_SAMPLES_OF_EACH = 2
+_START_S = 30.0
+_END_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One person's message and what became of it."""
+
+    message: str
+    result: ExecutionResult
+
+    def to_json(self) -> dict[str, Any]:
+        """Return message and values in JSON types."""
+        return {
+            "message": self.message,
+            "status": self.result.status,
+            "values": self.result.values,
+        }
+
+    def lines(self) -> list[str]:
+        """Return message and values as text."""
+        origin = next(iter(self.result.origins.values()))
+        mark = "model" if origin.reason is None else f"fallback: {REASONS[origin.reason]}"
+        values = [f"    {name} = {value}" for name, value in self.result.values.items()]
+        return [f'  "{self.message}" ({mark})', *values]
+
+
+def prepare(folder: Path, limit: int | None, concurrency: int) -> tuple[Config, Order]:
+    """Return the example config, at home in ``folder``, and what is to be run with it."""
+    shutil.copy(example_path(), folder / "config.yaml")
+    config = load_config(folder / "config.yaml")
+    # Whenever the demo is run, its account gets this one offer.
+    config = config.model_copy(update={"offers": {_OFFER: config.offers[_OFFER]}})
+    campaign = Campaign(ACCOUNT, "demo", "demo", find_action(config, _ACTION))
+    people = PeopleFile(Path(__file__).parents[1] / "demo_data" / "banking77" / "people.csv")
+    survey = people.survey(limit=limit, check=campaign.request)
+    out = folder / "results.jsonl"
+    return config, Order(campaign, people, survey, concurrency, limit, out)
+
+
+async def run_demo(config: Config, order: Order, latency_ms: float) -> tuple[Report, list[Sample]]:
+    """Start what the demo needs, run the campaign, stop everything."""
+    samples: dict[str, list[Sample]] = {"model": [], "fallback": []}
+
+    def sample(person: Person, result: ExecutionResult) -> None:
+        kept = samples.get(result.status)
+        if kept is not None and len(kept) < _SAMPLES_OF_EACH:
+            kept.append(Sample(person.data["customer"]["message"], result))
+
+    endpoint = config.models[order.campaign.action.model].endpoint
+    plan = next(name for name, section in config.plans.items() if section.ai_credits)
+    with Interruption() as interruption, Display() as display:
+        display.say("Starting a Redis server, a mock model provider and LiteLLM ...", style="dim")
+        async with open_ledger(config) as ledger, _mock_provider(latency_ms) as url:
+            await ledger.open_account(ACCOUNT, plan=plan)
+            config = config.with_api_base(endpoint, f"{url}/v1")
+            report = await carry_out(config, order, display, interruption, sample)
+    return report, samples["model"] + samples["fallback"]
+
+
+@asynccontextmanager
+async def _mock_provider(latency_ms: float) -> AsyncIterator[str]:
+    """Run the mock provider as a process of its own; yield its URL."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "runtime.cli", "mock-provider", "--json", "--until-stdin-closes"),
+        *("--port", "0", "--latency-median-ms", str(latency_ms), "--latency-sigma", "0.3"),
+        cwd=Path(__file__).parents[2],
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        # A terminal's Ctrl-C is for us: executions that are running still need their model.
+        start_new_session=True,
+    )
+    try:
+        yield await _url(process)
+    finally:
+        # With nothing to await in between, so that it is told to end whatever happens.
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await asyncio.shield(_ended(process))
+
+
+async def _url(process: asyncio.subprocess.Process) -> str:
+    if process.stdout is None:
+        raise Stop("the mock provider has no output to read")
+    try:
+        async with asyncio.timeout(_START_S):
+            line = await process.stdout.readline()
+    except TimeoutError:
+        line = b""
+    if not line:
+        raise Stop(f"the mock provider did not start within {_START_S:g} s")
+    return str(json.loads(line)["url"])
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    try:
+        async with asyncio.timeout(_END_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

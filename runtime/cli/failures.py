@@ -1,0 +1,101 @@
+"""What went wrong, for people and as JSON; never a traceback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from runtime.cli.options import JSON, Stop
+from runtime.config import ConfigError
+from runtime.credits.answers import (
+    AccountUnknown,
+    ExecutionConflict,
+    GrantRefused,
+    LedgerError,
+    LedgerUnavailable,
+)
+from runtime.embedded_redis import EmbeddedRedisUnavailable
+from runtime.people import PeopleError
+from runtime.wording import REASONS
+
+WRONG = 2
+INTERNAL = 70
+INTERRUPTED = 130
+
+
+def report(ctx: click.Context, error: BaseException) -> int:
+    """Say what went wrong on stderr, with ``--json`` on stdout too; return the exit status."""
+    if isinstance(error, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        return INTERRUPTED
+    status = error.exit_code if isinstance(error, click.ClickException) else WRONG
+    message = _message(error)
+    if message is None:
+        status = INTERNAL
+        message = (
+            f"creditgate itself failed ({type(error).__name__}). Please report this; "
+            "`creditgate --debug ...` shows where."
+        )
+    if ctx.meta.get(JSON):
+        found: dict[str, Any] = {"kind": type(error).__name__, "message": message}
+        if isinstance(error, ConfigError):
+            found["mistakes"] = [asdict(mistake) for mistake in error.mistakes]
+        click.echo(json.dumps({"error": found}, ensure_ascii=False))
+    if isinstance(error, click.UsageError):
+        error.show()
+    else:
+        click.echo(f"Error: {message}", err=True)
+    return status
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Report a ``ValueError`` in here as something wrong with what was asked.
+
+    For the calls that check what they are given, and for nothing else: elsewhere one is a bug.
+
+    Raises:
+        Stop: instead of the ``ValueError``.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise Stop(str(error)) from None
+
+
+def _message(error: BaseException) -> str | None:
+    """Return what to tell about an error that can be expected, ``None`` for others."""
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, ConfigError):
+        count = len(error.mistakes)
+        return f"the config has {count} mistake{'s' * (count != 1)}:\n{error}"
+    if isinstance(error, LedgerError):
+        return _ledger_message(error)
+    if isinstance(error, PeopleError | EmbeddedRedisUnavailable):
+        return str(error)
+    if isinstance(error, OSError):
+        file = f"{error.filename}: " if error.filename else ""
+        return f"{file}{error.strerror or error}"
+    return None
+
+
+def _ledger_message(error: LedgerError) -> str:
+    if isinstance(error, AccountUnknown):
+        return f"{error}:\n  creditgate account open ID --plan PLAN"
+    if isinstance(error, GrantRefused):
+        return f"{error} ({REASONS[error.reason]})"
+    if isinstance(error, ExecutionConflict):
+        # Its own message holds the id, and that a person's.
+        return (
+            f"people were run before in this campaign with another {error.field}; "
+            "give this run another --campaign"
+        )
+    if isinstance(error, LedgerUnavailable):
+        return f"the ledger's Redis can't be used: {error}"
+    return str(error)

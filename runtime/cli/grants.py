@@ -1,0 +1,30 @@
+"""What ``grant`` and ``purchase`` say when they are done."""
+
+from __future__ import annotations
+
+import click
+
+from runtime.cli.ledger import emit
+from runtime.credits.answers import Granted
+from runtime.wording import credits_text
+
+
+def show_granted(account_id: str, amount_mc: int, granted: Granted, *, as_json: bool) -> None:
+    """Print what was granted, or that the reference had been used before."""
+    if as_json:
+        emit(
+            {
+                "account_id": account_id,
+                "grant_id": granted.grant_id,
+                "amount_mc": amount_mc,
+                "available_mc": granted.available_mc,
+                "new": granted.new,
+            }
+        )
+        return
+    given = f"{credits_text(amount_mc)} credits"
+    if granted.new:
+        click.echo(f"{account_id} was given {given}.")
+    else:
+        click.echo(f"{account_id} had been given these {given} before; nothing was added.")
+    click.echo(f"Available: {credits_text(granted.available_mc)}")

@@ -1,0 +1,50 @@
+"""How commands ask the ledger one thing, and print what it says as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import click
+
+from runtime.bootstrap import open_ledger
+from runtime.cli.failures import refusals
+from runtime.config import Config
+from runtime.credits.ledger import CreditLedger
+
+_T = TypeVar("_T")
+
+
+def with_ledger(config: Config, ask: Callable[[CreditLedger], Awaitable[_T]]) -> _T:
+    """Open the configured ledger, ask it, close it, return the answer.
+
+    Raises:
+        LedgerError: what it refuses, or that it can't be reached.
+        Stop: what is asked for makes no sense.
+    """
+
+    async def run() -> _T:
+        async with open_ledger(config) as ledger:
+            with refusals():
+                return await ask(ledger)
+
+    return run_async(run())
+
+
+def run_async(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine to its end.
+
+    Raises:
+        KeyboardInterrupt: it was cancelled, which here only Ctrl-C or SIGTERM do.
+    """
+    try:
+        return asyncio.run(work)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def emit(found: dict[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    click.echo(json.dumps(found, ensure_ascii=False))

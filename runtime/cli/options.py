@@ -1,0 +1,135 @@
+"""Options that commands share, and the values that they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from runtime.config import Config
+
+DEBUG = "creditgate.debug"
+JSON = "creditgate.json"
+COMMAND_SETTINGS: dict[str, Any] = {
+    "help_option_names": ["-h", "--help"],
+    "show_default": True,
+    "max_content_width": 100,
+}
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+PATH = click.Path(path_type=Path)
+
+
+class Stop(click.ClickException):
+    """What was asked can't be done; the message says why, and perhaps what to do."""
+
+    exit_code = 2
+
+
+def examples(*lines: str) -> str:
+    """Return the examples section of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def config_option(function: _F) -> _F:
+    """``--config FILE``."""
+    return click.option(
+        "--config", "config_path", type=PATH, default="config.yaml", help="The config file."
+    )(function)
+
+
+def json_option(function: _F) -> _F:
+    """``--json``, which turns errors into JSON too."""
+
+    def remember(ctx: click.Context, param: click.Parameter, as_json: bool) -> bool:
+        ctx.meta[JSON] = as_json
+        return as_json
+
+    return click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        is_eager=True,
+        callback=remember,
+        help='Print one JSON object on stdout; of an error, {"error": {...}}.',
+    )(function)
+
+
+def account_option(function: _F) -> _F:
+    """``--account ID``."""
+    return click.option(
+        "--account", "account_id", required=True, metavar="ID", help="The account: who pays."
+    )(function)
+
+
+def actor_option(function: _F) -> _F:
+    """``--actor NAME``."""
+    return click.option(
+        "--actor", default="operator", metavar="NAME", help="Who does this, for the journal."
+    )(function)
+
+
+def load(path: Path) -> Config:
+    """Read the config file.
+
+    Raises:
+        Stop: there is none.
+        ConfigError: with all its mistakes.
+    """
+    from runtime.config import load_config
+
+    require_config(path)
+    config = load_config(path)
+    for warning in config.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return config
+
+
+def require_config(path: Path) -> None:
+    """Say how to come to a config file where there is none.
+
+    Raises:
+        Stop: there is none.
+    """
+    if path.exists():
+        return
+    from runtime.cli.example import example_path
+
+    example = example_path()
+    if Path("config.example.yaml").is_file():
+        example = Path("config.example.yaml")
+    raise Stop(
+        f"there is no config file {click.format_filename(path)}. Start with a copy of the "
+        f"example:\n  cp {example} {click.format_filename(path)}\nor name yours with --config."
+    )
+
+
+class Credits(click.ParamType[int]):
+    """A number of credits with up to three decimals; its value is in millicredits."""
+
+    name = "credits"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the millicredits of a text like ``2500.5``."""
+        from decimal import Decimal, InvalidOperation
+
+        from pricing.offers import MAX_MC, MC_PER_CREDIT
+
+        text = str(value)
+        try:
+            amount = Decimal(text)
+        except InvalidOperation:
+            amount = Decimal("NaN")
+        if not amount.is_finite():
+            self.fail(f"{text!r} is no number of credits; write it like 2500 or 0.5", param, ctx)
+        most = Decimal(MAX_MC) / MC_PER_CREDIT
+        if not 0 < amount <= most:
+            self.fail(f"found {text}, allowed are 0.001 to {most:,} credits", param, ctx)
+        amount_mc = amount * MC_PER_CREDIT
+        if amount_mc != amount_mc.to_integral_value():
+            self.fail(f"found {text}, allowed are at most three decimals", param, ctx)
+        return int(amount_mc)

@@ -1,0 +1,161 @@
+"""``creditgate preview``: one execution, whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from runtime.cli.options import (
+    PATH,
+    Stop,
+    account_option,
+    config_option,
+    examples,
+    json_option,
+    load,
+)
+
+if TYPE_CHECKING:
+    from runtime.actions import ExecutionRequest, ExecutionResult
+    from runtime.config import Config
+    from runtime.execution import Execution
+    from runtime.people import Person
+
+_NOBODY = "preview"
+
+
+@click.command(
+    epilog=examples(
+        "creditgate preview --action route_message --account acme \\",
+        "    --attribute message='Where is my card?' --attribute first_name=Ann",
+        "creditgate preview --action score_lead --account acme \\",
+        """    --person '{"first_name": "Ann", "job_title": "nurse"}'""",
+        "creditgate preview --action route_message --account acme \\",
+        "    --people people.csv --person-id p00042",
+    )
+)
+@config_option
+@click.option("--action", "action_id", required=True, metavar="ID", help="An action of the config.")
+@account_option
+@click.option(
+    "--person",
+    "person_json",
+    metavar="JSON",
+    help="The person: an object of attributes, or of scopes (customer, event...) that hold them.",
+)
+@click.option("--people", "people_path", type=PATH, metavar="FILE", help="Take the person from it.")
+@click.option("--person-id", metavar="ID", help="Which person of the file.  [default: the first]")
+@click.option(
+    "--attribute",
+    "attributes",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="One attribute, of the customer or of another scope (event.pages=3), as text; may be "
+    "given several times.",
+)
+@click.option("--workspace", "workspace_id", default="default", metavar="ID", help="The workspace.")
+@click.option("--campaign", "campaign_id", default="preview", metavar="ID", help="The campaign.")
+@json_option
+def preview(  # noqa: PLR0913 - one parameter an option
+    config_path: Path,
+    action_id: str,
+    account_id: str,
+    person_json: str | None,
+    people_path: Path | None,
+    person_id: str | None,
+    attributes: tuple[str, ...],
+    workspace_id: str,
+    campaign_id: str,
+    as_json: bool,
+) -> None:
+    """Run an action for one person and show everything about it: the receipt.
+
+    The prompt as it is sent, what it may cost at most, each call of the model, its raw answer,
+    the values and where each comes from, and what was charged. Each call of this command is an
+    execution of its own, and costs credits as the config's charge_previews says.
+    """
+    import uuid
+
+    from runtime.actions import ExecutionRequest, Source
+    from runtime.cli.failures import refusals
+    from runtime.cli.ledger import emit, run_async
+    from runtime.cli.receipt import receipt_json, receipt_lines
+    from runtime.cli.session import find_action
+    from runtime.required import missing_attributes
+
+    config = load(config_path)
+    action = find_action(config, action_id)
+    person = _person(person_json, people_path, person_id, attributes)
+    known = {(scope, name) for scope, names in person.data.items() for name in names}
+    for path in missing_attributes(action, known):
+        click.echo(f"note: the prompt reads {path}, which is not known of this person", err=True)
+    with refusals():
+        request = ExecutionRequest(
+            execution_id=f"preview.{uuid.uuid4().hex}:{action.id}:1",
+            account_id=account_id,
+            workspace_id=workspace_id,
+            campaign_id=campaign_id,
+            person_id=person.person_id,
+            action=action,
+            data=person.data,
+            source=Source.PREVIEW,
+        )
+    result, execution = run_async(_run(config, request))
+    if as_json:
+        emit(receipt_json(action, result, execution))
+    else:
+        click.echo("\n".join(receipt_lines(action, result, execution)))
+
+
+async def _run(
+    config: Config, request: ExecutionRequest
+) -> tuple[ExecutionResult, Execution | None]:
+    from runtime.bootstrap import build_runtime, open_ledger
+    from runtime.cli.interruption import Interruption
+    from runtime.cli.progress import Display
+
+    with Interruption(), Display() as display:
+        # Asked before LiteLLM is imported, which takes seconds.
+        async with open_ledger(config) as ledger:
+            await ledger.balance(request.account_id)
+            async with build_runtime(config, on_alert=display.tell) as runtime:
+                return await runtime.execute_traced(request)
+
+
+def _person(
+    person_json: str | None,
+    people_path: Path | None,
+    person_id: str | None,
+    attributes: tuple[str, ...],
+) -> Person:
+    """Return the person that the options describe.
+
+    Raises:
+        Stop: they do not describe one.
+        PeopleError: what is wrong with the file, or with the JSON.
+    """
+    from runtime.cli.failures import refusals
+    from runtime.people import PeopleFile
+    from runtime.people_rows import Person, attribute_path, parse_person, place
+
+    if person_json is not None and people_path is not None:
+        raise Stop("--person and --people: one of them can say who it is, not both")
+    person = Person(person_id or _NOBODY, {}, 1)
+    if person_json is not None:
+        person = parse_person(person_json, "--person", person.person_id)
+    elif people_path is not None:
+        people = PeopleFile(people_path).read()
+        found = next((one for one in people if person_id in (None, one.person_id)), None)
+        if found is None:
+            raise Stop(f"--person-id: nobody in {people_path} has it")
+        person = found
+    data: dict[str, Any] = person.data
+    for text in attributes:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise Stop("--attribute: must be like first_name=Ann")
+        with refusals():
+            place(data, attribute_path(name), value)
+    return person

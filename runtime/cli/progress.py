@@ -1,0 +1,130 @@
+"""How a run shows its progress on stderr: a bar on a terminal, else a line now and then."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from runtime.campaign import Tally
+from runtime.credits.answers import Alert
+from runtime.wording import alert_text, credits_text
+
+UPDATE_EVERY_S = 0.2
+_LINE_EVERY_S = 5.0
+
+
+class Display:
+    """Shows a tally as it grows, and sentences beside it.
+
+    Warnings that the parts log are shown as such sentences while it is entered.
+    """
+
+    def __init__(self) -> None:
+        self.alerts: list[Alert] = []
+        # The console is quiet about colours where there is no terminal, or NO_COLOR is set.
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._total = 0
+        self._started_s = 0.0
+        self._line_s = 0.0
+        self._handler = _Handler(self)
+
+    def __enter__(self) -> Self:
+        logging.getLogger("creditgate").addHandler(self._handler)
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.finish()
+        logging.getLogger("creditgate").removeHandler(self._handler)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Show a sentence."""
+        self._console.print(text, style=style, markup=False)
+
+    def tell(self, alert: Alert) -> None:
+        """Show an alert of the ledger, and keep it."""
+        self.alerts.append(alert)
+        text = alert_text(alert.account_id, alert.mark, alert.left_mc, alert.threshold_mc)
+        self.say(text, style="bold yellow")
+
+    def begin(self, total: int) -> None:
+        """Start to show progress towards ``total`` people."""
+        self._total = total
+        self._started_s = self._line_s = time.monotonic()
+        if not self._console.is_terminal:
+            return
+        self._bar = Progress(
+            MofNCompleteColumn(),
+            TextColumn("people"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[rate]:,.0f}/s"),
+            TextColumn("credits left {task.fields[left]}", style="green"),
+            TextColumn("fallbacks {task.fields[fallbacks]:,}", style="yellow"),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            auto_refresh=False,
+            expand=True,
+        )
+        self._task = self._bar.add_task("", total=total, rate=0.0, left="...", fallbacks=0)
+        self._bar.start()
+
+    def update(self, tally: Tally) -> None:
+        """Show how far it has come; cheap enough to be called every ``UPDATE_EVERY_S``."""
+        now_s = time.monotonic()
+        rate = tally.people / max(now_s - self._started_s, 0.001)
+        left = (
+            "..." if tally.available_mc is None else credits_text(tally.available_mc // 1000 * 1000)
+        )
+        fallbacks = tally.fallback + tally.mixed
+        if self._bar is not None:
+            self._bar.update(
+                self._task,
+                completed=tally.people,
+                rate=rate,
+                left=left,
+                fallbacks=fallbacks,
+                refresh=True,
+            )
+        elif now_s - self._line_s >= _LINE_EVERY_S:
+            self._line_s = now_s
+            self.say(
+                f"{tally.people:,} of {self._total:,} people, {rate:,.0f} a second, "
+                f"credits left {left}, fallbacks {fallbacks:,}"
+            )
+
+    def finish(self) -> None:
+        """Leave the bar as it is and go on below it."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+class _Handler(logging.Handler):
+    """Shows log records above the bar, instead of through it."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if sys.stderr is not None:
+            self._display.say(f"{record.levelname.lower()}: {record.getMessage()}", style="dim")

@@ -1,0 +1,55 @@
+"""``creditgate purchase``: credit an account with what it bought."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from runtime.cli.options import (
+    account_option,
+    actor_option,
+    config_option,
+    examples,
+    json_option,
+    load,
+)
+
+
+@click.command(
+    epilog=examples(
+        "creditgate purchase --account acme --credits 300000 --reference invoice-2026-118"
+    )
+)
+@config_option
+@account_option
+@click.option(
+    "--credits",
+    "amount",
+    type=int,
+    required=True,
+    help="How many: a multiple of the pack in the config (100000).",
+)
+@click.option(
+    "--reference",
+    required=True,
+    metavar="TEXT",
+    help="The payment: the same one credits the account once.",
+)
+@actor_option
+@json_option
+def purchase(
+    config_path: Path, account_id: str, amount: int, reference: str, actor: str, as_json: bool
+) -> None:
+    """Credit an account with bought credits, once for each payment. They never expire."""
+    from pricing.offers import MC_PER_CREDIT
+    from runtime.cli.grants import show_granted
+    from runtime.cli.ledger import with_ledger
+
+    granted = with_ledger(
+        load(config_path),
+        lambda ledger: ledger.purchase(
+            account_id, credits=amount, payment_reference=reference, actor=actor
+        ),
+    )
+    show_granted(account_id, amount * MC_PER_CREDIT, granted, as_json=as_json)

@@ -1,0 +1,119 @@
+"""The receipt of one execution, as text and as JSON. It shows the prompt and the raw answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from runtime.actions import ActionSpec, ExecutionResult
+from runtime.cli.books import table
+from runtime.execution import Execution
+from runtime.wording import REASONS, TOKEN_CLASSES, USAGE_ESTIMATED, credits_text
+
+
+def receipt_json(
+    action: ActionSpec, result: ExecutionResult, execution: Execution | None
+) -> dict[str, Any]:
+    """Return the receipt in JSON types; amounts are millicredits.
+
+    ``execution`` is ``None`` where there was no prompt or no price to begin with.
+    """
+    receipt: dict[str, Any] = {"action": action.id, "result": result.to_json()}
+    if execution is not None:
+        completion = execution.completion
+        receipt |= {
+            "model": execution.model.id,
+            "prompt": execution.messages,
+            "quote": asdict(execution.quote),
+            "lowered": execution.lowered,
+            "answer": None if completion is None else completion.text,
+            "finish": None if completion is None else completion.finish.value,
+        }
+    return receipt
+
+
+def receipt_lines(
+    action: ActionSpec, result: ExecutionResult, execution: Execution | None
+) -> Iterator[str]:
+    """Yield the receipt: the prompt, what it may cost, the calls, the answer, the values."""
+    yield f"Action {action.id}, version {result.action_version}"
+    if execution is not None:
+        yield from _prompt(execution)
+        yield from _before(execution)
+        yield from _calls(result, execution)
+    yield ""
+    yield "Values"
+    yield from table([_value(result, output) for output in result.values])
+    if result.detail:
+        yield f"  ({result.detail})"
+    yield ""
+    yield "Costs"
+    yield from _costs(result)
+    completion = execution and execution.completion
+    if completion is not None and completion.usage is None:
+        yield f"  {USAGE_ESTIMATED}"
+
+
+def _prompt(execution: Execution) -> Iterator[str]:
+    for message in execution.messages:
+        yield ""
+        yield f"Prompt, {message['role']}"
+        yield from _indented(message["content"])
+
+
+def _before(execution: Execution) -> Iterator[str]:
+    quote, model = execution.quote, execution.model
+    form = "a JSON schema" if model.json_schema else "an instruction in the prompt"
+    lowered = ", lowered to what the credits cover" if execution.lowered else ""
+    reserved = "none" if execution.reserved is None else credits_text(execution.reserved_mc)
+    yield ""
+    yield "Before the call"
+    yield from table(
+        [
+            ("model", f"{model.id} ({model.litellm_model}), answering by {form}"),
+            ("input", f"at most {quote.input_tokens:,} tokens"),
+            ("output", f"at most {quote.max_output_tokens:,} tokens{lowered}"),
+            ("quote", f"at most {credits_text(quote.amount_mc)} credits"),
+            ("reserved", f"{reserved} credits"),
+            ("rate card", execution.card.version),
+        ]
+    )
+
+
+def _calls(result: ExecutionResult, execution: Execution) -> Iterator[str]:
+    if result.attempts:
+        yield ""
+        yield "Calls of the model"
+    for attempt in result.attempts:
+        status = f", status {attempt.status}" if attempt.status else ""
+        detail = f": {attempt.detail}" if attempt.detail else ""
+        yield f"  {attempt.number}. {attempt.outcome}{status} in {attempt.latency_ms:,} ms{detail}"
+    if execution.completion is not None:
+        yield ""
+        yield f"Raw answer, finish {execution.completion.finish.value}"
+        yield from _indented(execution.completion.text)
+
+
+def _value(result: ExecutionResult, output: str) -> tuple[str, str, str]:
+    origin = result.origins[output]
+    mark = origin.mark if origin.reason is None else f"{origin.mark}: {REASONS[origin.reason]}"
+    return output, json.dumps(result.values[output], ensure_ascii=False), f"({mark})"
+
+
+def _costs(result: ExecutionResult) -> Iterator[str]:
+    rows: list[tuple[str, str]] = []
+    if result.usage is not None:
+        used = asdict(result.usage)
+        rows = [(TOKEN_CLASSES[name], f"{count:,}") for name, count in used.items() if count]
+    rows.append(("credits charged", credits_text(result.charged_mc)))
+    if result.available_after_mc is not None:
+        rows.append(("credits left", credits_text(result.available_after_mc)))
+    rows.append(("milliseconds", f"{result.timings_ms.get('total', 0):,}"))
+    yield from table(rows, right=(1,))
+
+
+def _indented(text: str) -> Iterator[str]:
+    for line in text.splitlines() or [""]:
+        yield f"  | {line}"

@@ -1,0 +1,197 @@
+"""``creditgate run``: run an action for everybody in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runtime.cli.options import (
+    PATH,
+    Stop,
+    account_option,
+    config_option,
+    examples,
+    json_option,
+    load,
+)
+
+if TYPE_CHECKING:
+    from runtime.campaign import Campaign
+    from runtime.cli.session import Order, Report
+    from runtime.config import Config
+    from runtime.people import PeopleFile, Survey
+
+
+@click.command(
+    epilog=examples(
+        "creditgate run --action route_message --people people.csv --account acme",
+        "creditgate run --action route_message --people people.csv --account acme \\",
+        "    --source test --limit 20",
+        "creditgate run --action score_lead --people leads.jsonl --account acme \\",
+        "    --campaign autumn --out results.jsonl --concurrency 64",
+        "creditgate run --action score_lead --people leads.jsonl --account acme \\",
+        "    --campaign autumn --out results.jsonl --retry-fallbacks",
+    )
+)
+@config_option
+@click.option("--action", "action_id", required=True, metavar="ID", help="An action of the config.")
+@click.option(
+    "--people",
+    "people_path",
+    type=PATH,
+    required=True,
+    metavar="FILE",
+    help="A .csv or .jsonl file in UTF-8, one person a row; it needs a person_id. Other columns "
+    "are attributes of the customer, or of another scope (event.pages). Empty cells count as not "
+    "known.",
+)
+@account_option
+@click.option(
+    "--campaign",
+    "campaign_id",
+    metavar="ID",
+    help="Names the campaign: run again under the same name, nobody is charged for twice.  "
+    "[default: the name of the people file]",
+)
+@click.option("--workspace", "workspace_id", default="default", metavar="ID", help="The workspace.")
+@click.option(
+    "--source",
+    type=click.Choice(["live", "test", "preview"]),
+    default="live",
+    help="What the executions are for; test and preview do not count as the campaign's own.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 1000),
+    default=32,
+    help="Executions that run at once.",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N people.")
+@click.option(
+    "--out",
+    type=PATH,
+    metavar="FILE",
+    help="Write the results there as they come, one JSON object a line. Replaces the file.",
+)
+@click.option(
+    "--retry-fallbacks",
+    is_flag=True,
+    help="Ask again for people who got fallback values alone when the campaign ran before.",
+)
+@json_option
+@click.pass_context
+def run(  # noqa: PLR0913 - one parameter an option
+    ctx: click.Context,
+    config_path: Path,
+    action_id: str,
+    people_path: Path,
+    account_id: str,
+    campaign_id: str | None,
+    workspace_id: str,
+    source: str,
+    concurrency: int,
+    limit: int | None,
+    out: Path | None,
+    retry_fallbacks: bool,
+    as_json: bool,
+) -> None:
+    """Run an action for everybody in a file, paid for from an account's credits.
+
+    The file is checked as a whole first; nothing is charged if something is wrong with it. It is
+    read as a stream, so that its size does not matter. When credits run out on the way, the
+    action's fallback values take over.
+
+    Run again with the same campaign, people who have their answer keep it for free, for as long
+    as the config's outcome_ttl_hours say.
+
+    Ctrl-C (or SIGTERM) takes no more people and waits for those that are running; once more stops
+    them too and gives their credits back. Exit status 130.
+    """
+    from runtime.actions import Source
+    from runtime.campaign import Campaign
+    from runtime.cli.ledger import emit, run_async
+    from runtime.cli.session import Order, find_action
+    from runtime.cli.summary import summary_json, summary_lines
+    from runtime.people import PeopleFile
+
+    config = load(config_path)
+    people = PeopleFile(people_path)
+    campaign = Campaign(
+        account_id=account_id,
+        workspace_id=workspace_id,
+        campaign_id=_campaign_id(campaign_id, people_path),
+        action=find_action(config, action_id),
+        source=Source(source),
+    )
+    if out is not None:
+        _check_out(out, people_path)
+    survey = _survey(campaign, people, limit)
+    order = Order(campaign, people, survey, concurrency, limit, out, retry_fallbacks)
+    report = run_async(_carry_out(config, order))
+    if report.failure is not None:
+        click.echo("\n".join(summary_lines(campaign, report)), err=True)
+        raise report.failure
+    if as_json:
+        emit(summary_json(campaign, report))
+    else:
+        click.echo("\n".join(summary_lines(campaign, report)))
+    ctx.exit(exit_status(report))
+
+
+def exit_status(report: Report) -> int:
+    """Return the exit status of a run that came to its end."""
+    from runtime.cli.failures import INTERRUPTED
+
+    if report.interrupted:
+        return INTERRUPTED
+    return 0 if report.balance.conserved else 1
+
+
+def _campaign_id(given: str | None, people_path: Path) -> str:
+    """Return the campaign's id; without points, which separate it from the person's.
+
+    Raises:
+        Stop: it has other characters than ids may have.
+    """
+    import re
+
+    if given is None:
+        return re.sub(r"[^A-Za-z0-9_-]", "-", people_path.stem)[:64] or "campaign"
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", given):
+        raise Stop(f"--campaign: found {given!r}, allowed are 1 to 64 of A-Z a-z 0-9 _ -")
+    return given
+
+
+def _check_out(out: Path, people_path: Path) -> None:
+    if out.exists() and out.samefile(people_path):
+        raise Stop("--out: is the people file itself; results need a file of their own")
+
+
+def _survey(campaign: Campaign, people: PeopleFile, limit: int | None) -> Survey:
+    """Find what is wrong with the file, before anything is charged.
+
+    Raises:
+        Stop: an id that was given can't be used.
+        PeopleError: the file, or what it lacks for the action.
+    """
+    from runtime.cli.failures import refusals
+    from runtime.people import Person
+    from runtime.required import check_fit
+
+    with refusals():
+        campaign.request(Person("somebody", {}, 1))
+    survey = people.survey(limit=limit, check=campaign.request)
+    for path in check_fit(campaign.action, survey, people.path):
+        click.echo(f"note: the prompt reads {path}, which nobody in {people.path} has", err=True)
+    return survey
+
+
+async def _carry_out(config: Config, order: Order) -> Report:
+    from runtime.cli.interruption import Interruption
+    from runtime.cli.progress import Display
+    from runtime.cli.session import carry_out
+
+    with Interruption() as interruption, Display() as display:
+        return await carry_out(config, order, display, interruption)

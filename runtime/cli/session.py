@@ -1,0 +1,136 @@
+"""One campaign run from the command line: checks first, then progress, results and the books."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.actions import ActionSpec, ExecutionResult
+from runtime.bootstrap import build_runtime, open_ledger
+from runtime.campaign import Campaign, CampaignRun, Tally
+from runtime.cli.interruption import Interruption
+from runtime.cli.options import Stop
+from runtime.cli.progress import UPDATE_EVERY_S, Display
+from runtime.cli.results import ResultsFile
+from runtime.config import Config
+from runtime.config.messages import did_you_mean
+from runtime.credits.answers import Alert, Balance
+from runtime.people import PeopleFile, Person, Survey
+from runtime.wording import stopping_text
+
+OnResult = Callable[[Person, ExecutionResult], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be run. ``people`` has been surveyed; ``limit`` cuts it short."""
+
+    campaign: Campaign
+    people: PeopleFile
+    survey: Survey
+    concurrency: int
+    limit: int | None = None
+    out: Path | None = None
+    retry_fallbacks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run ended with. ``failure`` is what cut it short, if something did."""
+
+    alerts: tuple[Alert, ...]
+
+    tally: Tally
+    seconds: float
+    balance: Balance
+    interrupted: bool
+    failure: Exception | None
+
+
+def find_action(config: Config, action_id: str) -> ActionSpec:
+    """Return the action of the config.
+
+    Raises:
+        Stop: there is none of this id.
+    """
+    action = config.actions.get(action_id)
+    if action is None:
+        hint = did_you_mean(action_id, config.actions)
+        raise Stop(f"--action: the config has no action {action_id!r}{hint}")
+    return action
+
+
+async def carry_out(
+    config: Config,
+    order: Order,
+    display: Display,
+    interruption: Interruption,
+    on_result: OnResult = lambda person, result: None,
+) -> Report:
+    """Run the campaign, and return how it went with the account's books at its end.
+
+    Raises:
+        AccountUnknown: before anything is run.
+        LedgerUnavailable: Redis can't be reached.
+    """
+    # This ledger outlives the runtime's: it asks for the books when all else is closed.
+    async with open_ledger(config) as ledger:
+        await ledger.balance(order.campaign.account_id)
+        async with build_runtime(config, on_alert=display.tell) as runtime:
+            with ExitStack() as stack:
+                hear = on_result
+                if order.out is not None:
+                    hear = _both(stack.enter_context(ResultsFile(order.out)).write, on_result)
+                run = CampaignRun(
+                    runtime,
+                    order.campaign,
+                    concurrency=order.concurrency,
+                    on_result=hear,
+                    retry_fallbacks=order.retry_fallbacks,
+                )
+                since_s = time.monotonic()
+                failure = await _run(run, order, display, interruption)
+                seconds = time.monotonic() - since_s
+        balance = await ledger.balance(order.campaign.account_id)
+    return Report(
+        tuple(display.alerts), run.tally, seconds, balance, interruption.happened, failure
+    )
+
+
+async def _run(
+    run: CampaignRun, order: Order, display: Display, interruption: Interruption
+) -> Exception | None:
+    def stop() -> None:
+        run.stop()
+        display.say(stopping_text(run.running))
+
+    async def show() -> None:
+        while True:
+            display.update(run.tally)
+            await asyncio.sleep(UPDATE_EVERY_S)
+
+    interruption.steps = [stop, run.cancel]
+    display.begin(order.survey.people)
+    showing = asyncio.create_task(show())
+    try:
+        await run.run(order.people.read(limit=order.limit))
+    except Exception as error:  # noqa: BLE001 - reported after the books, which it may have changed
+        return error
+    finally:
+        interruption.steps = []
+        showing.cancel()
+        display.update(run.tally)
+        display.finish()
+    return None
+
+
+def _both(first: OnResult, second: OnResult) -> OnResult:
+    def hear(person: Person, result: ExecutionResult) -> None:
+        first(person, result)
+        second(person, result)
+
+    return hear

@@ -1,0 +1,80 @@
+"""What a run tells at its end, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from runtime.campaign import Campaign, Tally
+from runtime.cli.books import balance_json, books_lines, table
+from runtime.cli.session import Report
+from runtime.wording import REASONS, SUMMARY, credits_text
+
+
+def summary_json(campaign: Campaign, report: Report) -> dict[str, Any]:
+    """Return the summary in JSON types; amounts are millicredits."""
+    tally = report.tally
+    return {
+        "campaign": campaign.campaign_id,
+        "action": campaign.action.id,
+        "action_version": campaign.action.version,
+        "account": campaign.account_id,
+        "source": campaign.source.value,
+        "people": tally.people,
+        "model": tally.model,
+        "mixed": tally.mixed,
+        "fallback": tally.fallback,
+        "unfinished": tally.unfinished,
+        "replayed": tally.replayed,
+        "reasons": {reason.value: count for reason, count in tally.reasons.most_common()},
+        "charged_mc": tally.charged_mc,
+        "charged_earlier_mc": tally.charged_earlier_mc,
+        "alerts": [asdict(alert) for alert in report.alerts],
+        "seconds": round(report.seconds, 3),
+        "people_per_second": round(_rate(report), 1),
+        "interrupted": report.interrupted,
+        "balance": balance_json(report.balance),
+    }
+
+
+def summary_lines(campaign: Campaign, report: Report) -> Iterator[str]:
+    """Yield what a marketer wants to know."""
+    tally = report.tally
+    yield (
+        f"Campaign {campaign.campaign_id}, action {campaign.action.id}: {tally.people:,} people "
+        f"in {report.seconds:,.1f} s ({_rate(report):,.0f} a second)"
+    )
+    yield from table(
+        [
+            (f"{getattr(tally, name):,}", text)
+            for name, text in SUMMARY.items()
+            if getattr(tally, name) or name == "model"
+        ],
+        right=(0,),
+    )
+    if tally.reasons:
+        yield ""
+        yield "Why values are fallback values (people, because ...)"
+        yield from table(
+            [(f"{count:,}", REASONS[reason]) for reason, count in tally.reasons.most_common()],
+            right=(0,),
+        )
+    yield ""
+    yield f"Credits charged: {credits_text(tally.charged_mc)}{_each(tally)}"
+    if tally.replayed:
+        earlier = credits_text(tally.charged_earlier_mc)
+        yield f"Answers from earlier runs had cost {earlier}, which is not charged again."
+    yield ""
+    yield from books_lines(report.balance)
+
+
+def _each(tally: Tally) -> str:
+    answered = tally.model + tally.mixed
+    if not answered or tally.replayed or not tally.charged_mc:
+        return ""
+    return f", {credits_text(round(tally.charged_mc / answered))} for each answer"
+
+
+def _rate(report: Report) -> float:
+    return report.tally.people / max(report.seconds, 0.001)
