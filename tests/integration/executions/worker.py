@@ -1,0 +1,47 @@
+"""One process of a race: executes its share at once and prints a line for each result.
+
+python -m tests.integration.executions.worker DATA_DIR REDIS_URL KEY_PREFIX API_BASE NAME COUNT
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+from runtime import ExecutionRequest, build_runtime
+from tests.integration.executions.conftest import ACCOUNT, action, make_config
+
+
+async def main(
+    data_dir: str, redis_url: str, key_prefix: str, api_base: str, name: str, count: str
+) -> None:
+    config = make_config(Path(data_dir), redis_url, key_prefix, api_base, timeout_ms=10_000)
+    spec = action(limits={"deadline_ms": 25_000, "min_output_tokens": 100})
+    async with build_runtime(config) as runtime:
+        print("ready", flush=True)
+        await asyncio.to_thread(sys.stdin.readline)
+
+        async def execute(number: int) -> None:
+            person = f"{name}-{number}"
+            result = await runtime.execute(
+                ExecutionRequest(
+                    execution_id=f"{person}:route:1",
+                    account_id=ACCOUNT,
+                    workspace_id=f"workspace-{number % 3}",
+                    campaign_id="race",
+                    person_id=person,
+                    action=spec,
+                    data={"customer": {"message": f"Where is my card? I am {person}."}},
+                )
+            )
+            reasons = sorted({str(o.reason) for o in result.origins.values() if o.reason})
+            line = [result.status, result.charged_mc, reasons, result.final]
+            print(json.dumps(line), flush=True)
+
+        await asyncio.gather(*[execute(number) for number in range(int(count))])
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
