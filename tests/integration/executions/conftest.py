@@ -29,7 +29,7 @@ _CONFIG = """
 version: 1
 data_dir: {data_dir}
 redis: {{url: "{redis_url}", key_prefix: {key_prefix}, timeout_ms: {timeout_ms}}}
-executions: {{wait_for_credits_ms: 300, reservation_ttl_ms: 30000}}
+executions: {{wait_for_credits_ms: {wait_ms}, reservation_ttl_ms: 30000}}
 endpoints:
   mock: {{api_base: "{api_base}", max_concurrency: 512}}
 plans:
@@ -134,7 +134,13 @@ OpenBench = Callable[..., AbstractAsyncContextManager[Bench]]
 
 
 def make_config(
-    data_dir: Path, redis_url: str, key_prefix: str, api_base: str, timeout_ms: int = 1_000
+    data_dir: Path,
+    redis_url: str,
+    key_prefix: str,
+    api_base: str,
+    *,
+    timeout_ms: int = 1_000,
+    wait_ms: int = 300,
 ) -> Config:
     """The tests' config, on these parts."""
     return parse_config(
@@ -144,6 +150,7 @@ def make_config(
             key_prefix=key_prefix,
             api_base=api_base,
             timeout_ms=timeout_ms,
+            wait_ms=wait_ms,
         )
     )
 
@@ -165,7 +172,11 @@ def open_bench(redis_url: str, key_prefix: str, tmp_path: Path) -> OpenBench:
         server = await start(MockOptions(**mock))
         try:
             config = make_config(
-                tmp_path / "data", url, key_prefix, api_base or f"{server.url}/v1", timeout_ms
+                tmp_path / "data",
+                url,
+                key_prefix,
+                api_base or f"{server.url}/v1",
+                timeout_ms=timeout_ms,
             )
             async with build_runtime(config, provider=provider) as runtime:
                 await runtime.ledger.open_account(ACCOUNT, plan="growth")
