@@ -2,6 +2,7 @@
 
 LedgerError
 ├── LedgerUnavailable       Redis can't be asked, or its answer can't be trusted
+│   └── AccountDamaged      a record of the account is damaged, or of a newer schema
 ├── ExecutionConflict       an execution_id was reused for something else
 ├── AccountUnknown          no such account
 ├── AccountConflict         the account exists with other attributes
@@ -23,7 +24,14 @@ class LedgerError(Exception):
 
 
 class LedgerUnavailable(LedgerError):
-    """Redis is away, too slow, of a newer schema, or holds a damaged record, which is named."""
+    """Redis is away, too slow, or can't be trusted."""
+
+
+class AccountDamaged(LedgerUnavailable):
+    """A record is damaged, missing, or of a newer schema; the message names it.
+
+    Other accounts, and other executions where the record is an execution's, are not affected.
+    """
 
 
 class ExecutionConflict(LedgerError):
@@ -122,7 +130,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """``found`` is false where this attempt had no open reservation (any more)."""
+    """``found`` is false where this attempt had nothing to release (any more)."""
 
     available_mc: int
     found: bool

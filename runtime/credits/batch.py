@@ -7,17 +7,23 @@ before reserves. An account with nothing under way is asked directly, by the cal
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from runtime.credits.answers import Alert, LedgerUnavailable
 from runtime.credits.keys import Keys
-from runtime.credits.transport import Reply, ScriptTransport
+from runtime.credits.transport import Reply, Request, ScriptTransport, UnknownOutcome, bulk
 
 Answer = list[Any]
 MAX_CALLS = 128
+
+_log = logging.getLogger("creditgate.ledger")
+_ACCOUNT_KEYS = 11
+_HEADER_VALUES = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -26,33 +32,59 @@ class Call:
 
     ``outcome_key`` is declared to Redis, and its index is put before ``args``.
     ``on_abandoned`` hears the answer (``None`` = unknown) if the caller has gone by then.
+
+    Raises:
+        ValueError: an argument can't be encoded.
     """
 
     verb: str
-    args: Sequence[str | bytes]
+    args: Sequence[bytes | str | int]
     outcome_key: str | None = None
     ends: bool = False
     on_abandoned: Callable[[Answer | None], None] | None = None
-    waiter: asyncio.Future[Answer] | None = field(default=None, init=False)
+    packed: bytes = field(default=b"", init=False)
+
+    def __post_init__(self) -> None:
+        self.packed = bulk(*self.args)
 
     def abandon(self, answer: Answer | None) -> None:
         if self.on_abandoned is not None:
             self.on_abandoned(answer)
 
 
+@dataclass(slots=True, eq=False)
+class _Queued:
+    """A call, and who waits for its answer."""
+
+    call: Call
+    waiter: asyncio.Future[Answer]
+
+    def deliver(self, answer: Answer) -> None:
+        if self.waiter.done():
+            self.call.abandon(answer)
+        else:
+            self.waiter.set_result(answer)
+
+    def fail(self, error: LedgerUnavailable) -> None:
+        if self.waiter.done():
+            self.call.abandon(None)
+        else:
+            self.waiter.set_exception(type(error)(*error.args))
+
+
 @dataclass(slots=True)
 class _Waiting:
     """Calls of one account behind the script call that is under way."""
 
-    endings: deque[Call] = field(default_factory=deque)
-    others: deque[Call] = field(default_factory=deque)
+    endings: deque[_Queued] = field(default_factory=deque)
+    others: deque[_Queued] = field(default_factory=deque)
 
-    def take(self) -> list[Call]:
-        calls: list[Call] = []
+    def take(self) -> list[_Queued]:
+        taken: list[_Queued] = []
         for queue in (self.endings, self.others):
-            while queue and len(calls) < MAX_CALLS:
-                calls.append(queue.popleft())
-        return calls
+            while queue and len(taken) < MAX_CALLS:
+                taken.append(queue.popleft())
+        return taken
 
 
 class Batcher:
@@ -72,11 +104,16 @@ class Batcher:
         on_alert: Callable[[Alert], None],
     ) -> None:
         self._transport = transport
-        self._keys = keys
-        self._header = header
         self._on_alert = on_alert
         self._waiting: dict[str, _Waiting] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+
+        @lru_cache(maxsize=4_096)
+        def packed_account(account_id: str, read_only: bool) -> tuple[bytes, bytes]:
+            mode = "r" if read_only else "w"
+            return bulk(*keys.of_account(account_id)), bulk(account_id, mode, *header)
+
+        self._packed_account = packed_account
 
     async def submit(self, account_id: str, call: Call, *, read_only: bool = False) -> Answer:
         """Run one call, alone or with others, and return its answer.
@@ -84,44 +121,50 @@ class Batcher:
         Raises:
             LedgerUnavailable: as ``ScriptTransport.run`` does, for every call of the batch.
         """
+        if read_only:
+            request = self._request(account_id, [call], read_only=True)
+            reply = await self._transport.run(request, call.abandon)
+            return self._answers(account_id, reply)[0]
         waiting = self._waiting.get(account_id)
-        if read_only or waiting is None:
-            return await self._submit_alone(account_id, call, read_only)
-        call.waiter = asyncio.get_running_loop().create_future()
+        if waiting is None:
+            return await self._submit_alone(account_id, call)
+        queued = _Queued(call, asyncio.get_running_loop().create_future())
         queue = waiting.endings if call.ends else waiting.others
-        queue.append(call)
+        queue.append(queued)
+        waiter = queued.waiter
         try:
-            return await call.waiter
+            return await waiter
         except asyncio.CancelledError:
-            if call in queue:
-                queue.remove(call)
+            if queued in queue:
+                queue.remove(queued)
+            elif waiter.done() and not waiter.cancelled():
+                # The answer came, but the cancellation before the caller could take it.
+                call.abandon(None if waiter.exception() else waiter.result())
             raise
 
-    async def aclose(self) -> None:
+    async def drain(self) -> None:
         """Wait until nothing is under way."""
         while self._tasks:
             await asyncio.wait(self._tasks)
-        await self._transport.aclose()
+        await self._transport.drain()
 
-    async def _submit_alone(self, account_id: str, call: Call, read_only: bool) -> Answer:
-        if not read_only:
-            self._waiting[account_id] = _Waiting()
-        left_unread = False
+    async def _submit_alone(self, account_id: str, call: Call) -> Answer:
+        self._waiting[account_id] = _Waiting()
 
         def abandoned(reply: Reply | None) -> None:
-            call.abandon(None if reply is None else self._answers(account_id, reply)[0])
             self._go_on(account_id)
+            call.abandon(None if reply is None else self._answers(account_id, reply)[0])
 
         try:
-            keys, args = self._assemble(account_id, [call], read_only)
-            reply = await self._transport.run(keys, args, call.abandon if read_only else abandoned)
-            return self._answers(account_id, reply)[0]
+            request = self._request(account_id, [call])
+            answer = self._answers(account_id, await self._transport.run(request, abandoned))[0]
         except asyncio.CancelledError:
-            left_unread = True
+            raise  # the transport has told abandoned(), or will
+        except BaseException:
+            self._go_on(account_id)
             raise
-        finally:
-            if not read_only and not left_unread:
-                self._go_on(account_id)
+        self._go_on(account_id)
+        return answer
 
     def _go_on(self, account_id: str) -> None:
         waiting = self._waiting[account_id]
@@ -133,52 +176,56 @@ class Batcher:
             del self._waiting[account_id]
 
     async def _drain(self, account_id: str, waiting: _Waiting) -> None:
-        while calls := waiting.take():
-            try:
-                keys, args = self._assemble(account_id, calls, read_only=False)
-                reply = await self._transport.run(keys, args, lambda _: None)
-                answers = self._answers(account_id, reply)
-            except Exception as exc:
-                error = exc if isinstance(exc, LedgerUnavailable) else LedgerUnavailable(repr(exc))
-                for call in calls:
-                    _fail(call, error)
-            else:
-                for call, answer in zip(calls, answers, strict=True):
-                    _deliver(call, answer)
-        del self._waiting[account_id]
+        batch: list[_Queued] = []
+        try:
+            while batch := waiting.take():
+                await self._send(account_id, batch)
+        except asyncio.CancelledError:
+            # The loop is being closed over everybody's head: nobody may wait for ever.
+            while batch:
+                for queued in batch:
+                    queued.fail(UnknownOutcome("cancelled"))
+                batch = waiting.take()
+            raise
+        finally:
+            del self._waiting[account_id]
 
-    def _assemble(
-        self, account_id: str, calls: Sequence[Call], read_only: bool
-    ) -> tuple[list[str], list[str | bytes]]:
-        keys = list(self._keys.of_account(account_id))
-        args: list[str | bytes] = [account_id, "r" if read_only else "w", *self._header]
+    async def _send(self, account_id: str, batch: Sequence[_Queued]) -> None:
+        try:
+            request = self._request(account_id, [queued.call for queued in batch])
+            answers = self._answers(account_id, await self._transport.run(request, lambda _: None))
+        except LedgerUnavailable as exc:
+            for queued in batch:
+                queued.fail(exc)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            for queued in batch:
+                queued.fail(UnknownOutcome(type(exc).__name__))
+        else:
+            for queued, answer in zip(batch, answers, strict=True):
+                queued.deliver(answer)
+
+    def _request(self, account_id: str, calls: Sequence[Call], read_only: bool = False) -> Request:
+        account_keys, header = self._packed_account(account_id, read_only)
+        keys, values = _ACCOUNT_KEYS, _HEADER_VALUES
+        packed_keys, packed = [account_keys], [header]
         for call in calls:
+            count = len(call.args)
             if call.outcome_key is None:
-                args += (call.verb, str(len(call.args)))
+                packed += (bulk(call.verb, count), call.packed)
             else:
-                keys.append(call.outcome_key)
-                args += (call.verb, str(len(call.args) + 1), str(len(keys)))
-            args += call.args
-        return keys, args
+                keys += 1
+                count += 1
+                packed_keys.append(bulk(call.outcome_key))
+                packed += (bulk(call.verb, count, keys), call.packed)
+            values += 2 + count
+        return Request(keys, values, b"".join(packed_keys + packed))
 
     def _answers(self, account_id: str, reply: Reply) -> list[Answer]:
-        answers, alerts = reply
-        for mark, threshold, left in alerts:
-            self._on_alert(Alert(account_id, mark.decode(), threshold, left))
-        return list(answers)
-
-
-def _deliver(call: Call, answer: Answer) -> None:
-    assert call.waiter is not None
-    if call.waiter.done():
-        call.abandon(answer)
-    else:
-        call.waiter.set_result(answer)
-
-
-def _fail(call: Call, error: LedgerUnavailable) -> None:
-    assert call.waiter is not None
-    if call.waiter.done():
-        call.abandon(None)
-    else:
-        call.waiter.set_exception(error)
+        answers: list[Answer] = reply[0]
+        for mark, threshold_mc, left_mc in reply[1]:
+            try:
+                self._on_alert(Alert(account_id, mark.decode(), threshold_mc, left_mc))
+            except Exception:  # noqa: BLE001 - a listener may do anything
+                # The calls are booked: a listener's fault must not make them look undone.
+                _log.exception("an alert's listener failed; the alert is in Redis")
+        return answers

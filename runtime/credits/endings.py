@@ -63,10 +63,17 @@ class Release:
 
 Ending = Settlement | Release
 
+_FORMAT = 1
+
+
+class NewerFormat(Exception):
+    """A newer release wrote this ending, and will read it."""
+
 
 def to_json(ending: Ending) -> dict[str, Any]:
     """Return the ending in JSON types."""
     plain = asdict(ending)
+    plain["format"] = _FORMAT
     plain["kind"] = type(ending).__name__
     plain["outcome"] = None if ending.outcome is None else b64encode(ending.outcome).decode()
     return plain
@@ -76,19 +83,44 @@ def from_json(plain: dict[str, Any]) -> Ending:
     """Return what ``to_json`` was given.
 
     Raises:
+        NewerFormat: see there.
         KeyError, TypeError, ValueError: it is not an ending.
     """
-    fields = dict(plain)
-    kind = fields.pop("kind")
-    attempt = dict(fields.pop("attempt"))
-    attempt["dimensions"] = tuple(attempt["dimensions"])
-    fields["attempt"] = ExecutionAttempt(**attempt)
-    if fields["outcome"] is not None:
-        fields["outcome"] = b64decode(fields["outcome"])
-    if kind == Settlement.__name__:
-        fields["flags"] = tuple(fields["flags"])
-        return Settlement(**fields)
-    if kind == Release.__name__:
-        fields["reason"] = None if fields["reason"] is None else FallbackReason(fields["reason"])
-        return Release(**fields)
-    raise ValueError(f"unknown kind of ending {kind!r}")
+    if plain["format"] > _FORMAT:
+        raise NewerFormat
+    attempt = _attempt(plain["attempt"])
+    outcome = None if plain["outcome"] is None else b64decode(plain["outcome"], validate=True)
+    if plain["kind"] == Release.__name__:
+        reason = None if plain["reason"] is None else FallbackReason(plain["reason"])
+        return Release(attempt, reason, plain["exposure_mc"], outcome)
+    if plain["kind"] == Settlement.__name__ and outcome is not None:
+        return Settlement(
+            attempt=attempt,
+            cost_mc=plain["cost_mc"],
+            reserved_mc=plain["reserved_mc"],
+            reserved_at_ms=plain["reserved_at_ms"],
+            tokens=_text(plain["tokens"]),
+            rate_card_version=_text(plain["rate_card_version"]),
+            flags=tuple(map(_text, plain["flags"])),
+            exposure_mc=plain["exposure_mc"],
+            outcome=outcome,
+        )
+    raise ValueError(f"unknown kind of ending {plain['kind']!r}")
+
+
+def _attempt(plain: dict[str, Any]) -> ExecutionAttempt:
+    workspace, campaign, action, version, model, source = map(_text, plain["dimensions"])
+    return ExecutionAttempt(
+        account_id=_text(plain["account_id"]),
+        execution_id=_text(plain["execution_id"]),
+        execution_key=_text(plain["execution_key"]),
+        attempt_id=_text(plain["attempt_id"]),
+        fingerprint=_text(plain["fingerprint"]),
+        dimensions=(workspace, campaign, action, version, model, source),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, found {type(value).__name__}")
+    return value

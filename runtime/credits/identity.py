@@ -8,9 +8,12 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from functools import lru_cache
 
+from runtime.credits.checks import check_account_id, check_dimension
+
 FINGERPRINT_FIELDS = ("workspace_id", "campaign_id", "action", "person_id", "source")
 _KEY_BYTES = 16
-_PART_BYTES = 4
+_PART_BYTES = 3  # four characters; executions.lua compares them part by part
+_ATTEMPT_BYTES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +45,19 @@ class Identity:
             raise ValueError(
                 f"the installation key has {len(installation_key)} bytes, needs {_KEY_BYTES}"
             )
-        self._key = installation_key
+        self._keyed = hmac.new(installation_key, digestmod="sha256")
         self._shared_part = lru_cache(maxsize=4_096)(self._part)
 
     def check_value(self) -> str:
         """What is stored beside the data so that another key is noticed at start."""
-        return hmac.digest(self._key, b"creditgate installation check", "sha256").hex()[:32]
+        return self._digest("creditgate installation check").hex()[:32]
 
     def execution_key(self, account_id: str, execution_id: str) -> str:
         """The first 16 bytes of HMAC-SHA-256 over account and id, as 22 URL-safe characters."""
-        message = f"{account_id}\0{execution_id}".encode()
-        digest = hmac.digest(self._key, message, "sha256")[:_KEY_BYTES]
-        return urlsafe_b64encode(digest).rstrip(b"=").decode()
+        digest = self._digest(f"{account_id}\0{execution_id}")
+        return urlsafe_b64encode(digest[:_KEY_BYTES])[:-2].decode()
 
-    def attempt(
+    def attempt(  # noqa: PLR0913 - what names an execution, each by keyword
         self,
         *,
         account_id: str,
@@ -68,20 +70,37 @@ class Identity:
         action_version: str = "",
         model: str = "",
     ) -> ExecutionAttempt:
-        """A new attempt, with a random id of its own."""
+        """A new attempt, with a random id of its own.
+
+        Raises:
+            ValueError: the account id is not allowed, or a dimension holds a control character.
+        """
+        check_account_id(account_id)
         shared = self._shared_part
         return ExecutionAttempt(
             account_id=account_id,
             execution_id=execution_id,
             execution_key=self.execution_key(account_id, execution_id),
-            attempt_id=secrets.token_urlsafe(8),
-            fingerprint=(
-                f"{shared(workspace_id)}.{shared(campaign_id)}.{shared(action)}"
-                f".{self._part(person_id)}.{source}"
+            attempt_id=secrets.token_urlsafe(_ATTEMPT_BYTES),
+            fingerprint=shared(workspace_id)
+            + shared(campaign_id)
+            + shared(action)
+            + self._part(person_id)
+            + shared(source),
+            dimensions=(
+                check_dimension(workspace_id),
+                check_dimension(campaign_id),
+                check_dimension(action),
+                check_dimension(action_version),
+                check_dimension(model),
+                check_dimension(source),
             ),
-            dimensions=(workspace_id, campaign_id, action, action_version, model, source),
         )
 
     def _part(self, value: str) -> str:
-        digest = hmac.digest(self._key, value.encode(), "sha256")[:_PART_BYTES]
-        return urlsafe_b64encode(digest).rstrip(b"=").decode()
+        return urlsafe_b64encode(self._digest(value)[:_PART_BYTES]).decode()
+
+    def _digest(self, message: str) -> bytes:
+        keyed = self._keyed.copy()
+        keyed.update(message.encode())
+        return keyed.digest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from binascii import crc32
 from dataclasses import dataclass
+from functools import lru_cache
 
 BUCKETS = 1_024
 
@@ -11,6 +12,11 @@ BUCKETS = 1_024
 def bucket_of(account_id: str) -> int:
     """The account's bucket, fixed for the life of an installation."""
     return crc32(account_id.encode()) % BUCKETS
+
+
+@lru_cache(maxsize=4_096)
+def _base(prefix: str, account_id: str) -> str:
+    return f"{prefix}:{{b{bucket_of(account_id)}}}:{account_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ class Keys:
 
     @property
     def installation(self) -> str:
-        """Bucket count, schema, and the installation key's check value."""
+        """Bucket count, and the installation key's check value."""
         return f"{self.prefix}:installation"
 
     def bucket(self, number: int, part: str) -> str:
@@ -36,7 +42,7 @@ class Keys:
     def of_account(self, account_id: str) -> tuple[str, ...]:
         """The eleven keys that every script declares, in the order of ``state.lua``."""
         number = bucket_of(account_id)
-        base = f"{self.prefix}:{{b{number}}}:{account_id}"
+        base = _base(self.prefix, account_id)
         return (
             f"{base}:account",
             f"{base}:grants",
@@ -53,4 +59,4 @@ class Keys:
 
     def outcome(self, account_id: str, execution_key: str) -> str:
         """Where an execution's outcome is kept until its TTL ends."""
-        return f"{self.prefix}:{{b{bucket_of(account_id)}}}:{account_id}:o:{execution_key}"
+        return f"{_base(self.prefix, account_id)}:o:{execution_key}"

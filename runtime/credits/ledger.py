@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import re
+import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from fallback.reasons import FallbackReason
 from pricing.offers import (
     DEFAULT_PRIORITY,
     GrantKind,
-    Offer,
-    Pack,
     check_amount_mc,
     check_timezone,
     offer_grants,
@@ -28,52 +23,37 @@ from pricing.offers import (
 )
 from runtime.credits import replies
 from runtime.credits.answers import (
-    AccountUnknown,
     Alert,
     Balance,
     Existing,
     Granted,
     InProgress,
     LedgerError,
-    LedgerUnavailable,
     Refused,
     Released,
     Reserved,
     Settled,
 )
+from runtime.credits.asking import Asker
 from runtime.credits.batch import Answer, Batcher, Call
+from runtime.credits.checks import (
+    MAX_PRIORITY,
+    check_account_id,
+    check_column,
+    check_reference,
+    check_whole,
+    expires_ms,
+)
 from runtime.credits.identity import ExecutionAttempt, Identity
-from runtime.credits.keys import BUCKETS, Keys
+from runtime.credits.keys import Keys
 from runtime.credits.scripts import Script, batch_script
-from runtime.credits.transport import NotReached, ScriptTransport, UnknownOutcome
+from runtime.credits.settings import Commerce, LedgerSettings
+from runtime.credits.transport import ScriptTransport
+from runtime.credits.upkeep import Upkeep
 
-MAX_PRIORITY = 1_000
-_ACCOUNT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_REFERENCE = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
-_ASK_AGAIN_AFTER_S = (0.02, 0.08)
+__all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
 
-
-@dataclass(frozen=True, slots=True)
-class LedgerSettings:
-    """How the ledger keeps its books in Redis.
-
-    ``outcome_ttl_ms`` is the horizon of idempotency. ``low_marks`` are alert marks: ``p20`` for
-    20% of what the last grant left, ``a5000`` for 5,000 mc. ``timeout_ms`` bounds one script call.
-    """
-
-    key_prefix: str = "cg1"
-    outcome_ttl_ms: int = 7 * 24 * 3_600_000
-    low_marks: tuple[str, ...] = ("p20",)
-    timeout_ms: int = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Commerce:
-    """What accounts may have: for each plan whether it may use AI credits; offers; the pack."""
-
-    plans: Mapping[str, bool] = field(default_factory=dict)
-    offers: Sequence[Offer] = ()
-    pack: Pack = Pack(credits=100_000, price_cents=1_000)
+_log = logging.getLogger("creditgate.ledger")
 
 
 class CreditLedger:
@@ -103,42 +83,25 @@ class CreditLedger:
         on_alert: Callable[[Alert], None] = lambda alert: None,
     ) -> None:
         self.settings = settings or LedgerSettings()
-        self._client = client
         self._identity = identity
         self._commerce = commerce or Commerce()
         self._keys = Keys(self.settings.key_prefix)
-        self._batcher = Batcher(
-            ScriptTransport(client, script or batch_script(), self.settings.timeout_ms),
-            self._keys,
-            (str(self.settings.outcome_ttl_ms), ",".join(self.settings.low_marks)),
-            on_alert,
-        )
+        self._upkeep = Upkeep(client, self._keys, self.settings.timeout_ms)
+        transport = ScriptTransport(client, script or batch_script(), self.settings.timeout_ms)
+        header = (str(self.settings.outcome_ttl_ms), ",".join(self.settings.low_marks))
+        batcher = Batcher(transport, self._keys, header, on_alert)
+        self._asker = Asker(batcher, self.settings.timeout_ms)
         self._clean_ups: set[asyncio.Task[Any]] = set()
         self.give_back: Callable[[ExecutionAttempt], None] = self._release_in_background
 
     async def check_installation(self) -> None:
-        """Store this installation's bucket count and key check, or compare them.
+        """Store this installation's key check, or compare it.
 
         Raises:
             LedgerError: the data under this prefix belongs to another installation key.
             LedgerUnavailable: Redis can't be asked.
         """
-        expected = {"buckets": str(BUCKETS), "key_check": self._identity.check_value()}
-        name = self._keys.installation
-        try:
-            async with asyncio.timeout(self.settings.timeout_ms / 1000):
-                for item, value in expected.items():
-                    await self._client.hsetnx(name, item, value)
-                stored = [_text(await self._client.hget(name, item)) for item in expected]
-        except (RedisError, OSError, TimeoutError) as exc:
-            raise LedgerUnavailable(f"{type(exc).__name__}: {exc}") from exc
-        if stored[0] != expected["buckets"]:
-            raise LedgerError(f"{name}: {stored[0]} buckets, this release uses {BUCKETS}")
-        if stored[1] != expected["key_check"]:
-            raise LedgerError(
-                f"{name}: the data was written with another installation key; "
-                "configure the key it was written with, or another redis.key_prefix"
-            )
+        await self._upkeep.check_installation(self._identity.check_value())
 
     # Accounts and grants
 
@@ -165,12 +128,12 @@ class CreditLedger:
             ValueError: an argument is not allowed; the message names it.
             AccountConflict: it is open already with another plan or time zone.
         """
-        _check_account_id(account_id)
+        check_account_id(account_id)
         check_timezone(timezone)
-        _check_reference(actor, "actor")
+        check_reference(actor, "actor")
         ai_credits = self._ai_credits_of(plan)
         args = (plan, "1" if ai_credits else "0", timezone, secrets.token_hex(4), actor)
-        answer = await self._ask(account_id, Call("open_account", args))
+        answer = await self._asker.ask(account_id, Call("open_account", args))
         opened = replies.opened(account_id, answer)
         if ai_credits:
             since = paying_since or datetime.now(UTC).astimezone(ZoneInfo(timezone)).date()
@@ -209,26 +172,23 @@ class CreditLedger:
             ValueError: an argument is not allowed; the message names it.
             AccountUnknown, GrantRefused, ReferenceConflict: see there.
         """
-        _check_account_id(account_id)
+        check_account_id(account_id)
         check_amount_mc(amount_mc, "amount_mc")
-        _check_reference(reference, "reference")
-        _check_reference(actor, "actor")
+        check_reference(reference, "reference")
+        check_reference(actor, "actor")
         rank = DEFAULT_PRIORITY[kind] if priority is None else priority
-        if not 0 <= rank <= MAX_PRIORITY:
-            raise ValueError(f"priority: found {rank}, allowed is 0 to {MAX_PRIORITY}")
-        args = (
-            str(kind),
-            str(rank),
-            str(amount_mc),
-            str(_expires_ms(expires_at)),
-            reference,
-            actor,
-        )
-        answer = await self._ask(account_id, Call("grant", args))
+        check_whole(rank, "priority", most=MAX_PRIORITY)
+        args = (kind, rank, amount_mc, expires_ms(expires_at), reference, actor)
+        answer = await self._asker.ask(account_id, Call("grant", args))
         return replies.granted(account_id, reference, answer)
 
     async def purchase(
-        self, account_id: str, *, credits: int, payment_reference: str, actor: str = "operator"
+        self,
+        account_id: str,
+        *,
+        credits: int,  # noqa: A002 - the unit that is sold; site's credits() means nothing here
+        payment_reference: str,
+        actor: str = "operator",
     ) -> Granted:
         """Credit a purchase, once per payment, in whole packs; purchased credits never expire.
 
@@ -250,13 +210,13 @@ class CreditLedger:
         Raises:
             AccountUnknown: a missing account is an error, not zero.
         """
-        _check_account_id(account_id)
-        answer = await self._ask(account_id, Call("balance", ()), read_only=True)
+        check_account_id(account_id)
+        answer = await self._asker.ask(account_id, Call("balance", ()), read_only=True)
         return replies.balance(account_id, answer)
 
     # Executions
 
-    def attempt(
+    def attempt(  # noqa: PLR0913 - what names an execution, each by keyword
         self,
         *,
         account_id: str,
@@ -299,25 +259,27 @@ class CreditLedger:
             final: store a refusal as the outcome, with ``outcome`` as its bytes.
 
         Raises:
+            ValueError: an amount or interval is not allowed; the message names it.
             ExecutionConflict: the id was used for something else.
         """
-        if amount_mc != 0:
-            check_amount_mc(amount_mc, "amount_mc")
+        check_whole(amount_mc, "amount_mc")
+        check_whole(ttl_ms, "ttl_ms", least=1, most=self.settings.outcome_ttl_ms)
         args = (
             attempt.execution_key,
             attempt.attempt_id,
-            str(amount_mc),
-            str(ttl_ms),
+            amount_mc,
+            ttl_ms,
             attempt.fingerprint,
             "\t".join(attempt.dimensions),
-            "1" if final else "0",
+            b"1" if final else b"0",
             outcome,
         )
-        call = self._call("reserve", attempt, args)
-        call.on_abandoned = lambda answer: self._abandoned(attempt, answer)
-        return replies.reservation(attempt.execution_id, await self._ask(attempt.account_id, call))
+        answer = await self._ask(
+            "reserve", attempt, args, on_abandoned=lambda answer: self._abandoned(attempt, answer)
+        )
+        return replies.reservation(attempt.execution_id, answer)
 
-    async def settle(
+    async def settle(  # noqa: PLR0913 - a settlement's columns, each by keyword
         self,
         attempt: ExecutionAttempt,
         *,
@@ -340,24 +302,31 @@ class CreditLedger:
             ``None`` where the settlement is older than the horizon: it is not charged.
 
         Raises:
+            ValueError: an argument is not allowed; the message names it.
             ExecutionConflict: the id was used for something else.
         """
+        check_whole(cost_mc, "cost_mc")
+        check_whole(reserved_mc, "reserved_mc")
+        check_whole(reserved_at_ms, "reserved_at_ms")
+        check_whole(exposure_mc, "exposure_mc")
+        joined_flags = ",".join(flags)
+        check_column(f"{tokens}{rate_card_version}{joined_flags}", "tokens, rate card or flags")
         args = (
             attempt.execution_key,
             attempt.attempt_id,
-            str(cost_mc),
-            str(reserved_mc),
-            str(reserved_at_ms),
+            cost_mc,
+            reserved_mc,
+            reserved_at_ms,
             attempt.fingerprint,
             "\t".join(attempt.dimensions),
             tokens,
             rate_card_version,
-            ",".join(flags),
-            str(exposure_mc),
+            joined_flags,
+            exposure_mc,
             outcome,
         )
-        call = self._call("settle", attempt, args, ends=True)
-        return replies.settlement(attempt.execution_id, await self._ask(attempt.account_id, call))
+        answer = await self._ask("settle", attempt, args, ends=True)
+        return replies.settlement(attempt.execution_id, answer)
 
     async def release(
         self,
@@ -371,20 +340,21 @@ class CreditLedger:
 
         Args:
             exposure_mc: what the operator may owe the provider for it.
-            outcome: stored as the execution's outcome; ``None`` leaves the id free to be asked again.
+            outcome: stored as the execution's outcome; ``None`` leaves the id to be asked again.
         """
+        check_whole(exposure_mc, "exposure_mc")
         args = (
             attempt.execution_key,
             attempt.attempt_id,
             attempt.fingerprint,
             "\t".join(attempt.dimensions),
-            str(exposure_mc),
-            reason or "",
-            "0" if outcome is None else "1",
+            exposure_mc,
+            reason or b"",
+            b"0" if outcome is None else b"1",
             outcome or b"",
         )
-        call = self._call("release", attempt, args, ends=True)
-        return replies.release(attempt.execution_id, await self._ask(attempt.account_id, call))
+        answer = await self._ask("release", attempt, args, ends=True)
+        return replies.release(attempt.execution_id, answer)
 
     async def conclude(
         self, attempt: ExecutionAttempt, reason: FallbackReason, outcome: bytes = b""
@@ -395,11 +365,11 @@ class CreditLedger:
             attempt.attempt_id,
             attempt.fingerprint,
             "\t".join(attempt.dimensions),
-            str(reason),
+            reason,
             outcome,
         )
-        call = self._call("conclude", attempt, args)
-        return replies.conclusion(attempt.execution_id, await self._ask(attempt.account_id, call))
+        answer = await self._ask("conclude", attempt, args)
+        return replies.conclusion(attempt.execution_id, answer)
 
     # Upkeep
 
@@ -408,55 +378,29 @@ class CreditLedger:
 
         No promise about expiry needs this: it tells alerts sooner and keeps the books tidy.
         """
-        now_ms = await self._server_ms()
-        visited = 0
-        for number in range(BUCKETS):
-            due = self._keys.bucket(number, "due")
-            try:
-                accounts = await self._client.zrangebyscore(due, "-inf", now_ms)
-            except (RedisError, OSError) as exc:
-                raise LedgerUnavailable(f"{type(exc).__name__}: {exc}") from exc
-            for account in accounts:
-                more_due = True
-                while more_due:
-                    call = Call("expire", (), ends=True)
-                    answer = await self._ask(_text(account) or "", call)
-                    more_due = answer[0] == b"swept" and answer[1] == 1
-                visited += 1
-        return visited
+        return await self._upkeep.sweep(self._asker)
 
     async def drain(self) -> None:
         """Wait for what is under way: batches, and releases for callers that went away."""
-        await self._batcher.aclose()
+        await self._asker.drain()
         while self._clean_ups:
             await asyncio.wait(self._clean_ups)
-            await self._batcher.aclose()
+            await self._asker.drain()
 
     # Inside
 
-    def _call(
+    async def _ask(
         self,
         verb: str,
         attempt: ExecutionAttempt,
-        args: tuple[str | bytes, ...],
+        args: Sequence[bytes | str | int],
+        *,
         ends: bool = False,
-    ) -> Call:
+        on_abandoned: Callable[[Answer | None], None] | None = None,
+    ) -> Answer:
         outcome_key = self._keys.outcome(attempt.account_id, attempt.execution_key)
-        return Call(verb, args, outcome_key=outcome_key, ends=ends)
-
-    async def _ask(self, account_id: str, call: Call, *, read_only: bool = False) -> Answer:
-        try:
-            answer = await self._batcher.submit(account_id, call, read_only=read_only)
-        except (NotReached, UnknownOutcome):
-            # Every verb may be asked again; a server that restarts is back within moments.
-            await asyncio.sleep(random.uniform(*_ASK_AGAIN_AFTER_S))  # noqa: S311 - jitter
-            call.waiter = None
-            answer = await self._batcher.submit(account_id, call, read_only=read_only)
-        if answer[0] == b"damaged":
-            raise LedgerUnavailable(answer[1].decode())
-        if answer[0] == b"account_unknown" and call.outcome_key is None:
-            raise AccountUnknown(account_id)
-        return answer
+        call = Call(verb, args, outcome_key, ends, on_abandoned)
+        return await self._asker.ask(attempt.account_id, call)
 
     def _abandoned(self, attempt: ExecutionAttempt, answer: Answer | None) -> None:
         if answer is None or answer[0] == b"reserved":
@@ -479,35 +423,3 @@ class CreditLedger:
             allowed = ", ".join(sorted(self._commerce.plans)) or "none is configured"
             raise ValueError(f"plan: found {plan!r}, allowed are: {allowed}")
         return self._commerce.plans[plan]
-
-    async def _server_ms(self) -> int:
-        try:
-            seconds, microseconds = await self._client.time()
-        except (RedisError, OSError) as exc:
-            raise LedgerUnavailable(f"{type(exc).__name__}: {exc}") from exc
-        return int(seconds) * 1000 + int(microseconds) // 1000
-
-
-def _check_account_id(account_id: str) -> None:
-    if not _ACCOUNT_ID.fullmatch(account_id):
-        raise ValueError(
-            f"account_id: found {account_id!r}, allowed are 1 to 64 of A-Z a-z 0-9 _ . -"
-        )
-
-
-def _check_reference(text: str, name: str) -> None:
-    if not _REFERENCE.fullmatch(text):
-        raise ValueError(f"{name}: found {text!r}, allowed are 1 to 200 printable characters")
-
-
-def _expires_ms(expires_at: datetime | None) -> int:
-    if expires_at is None:
-        return 0
-    if expires_at.tzinfo is None:
-        raise ValueError(f"expires_at: {expires_at.isoformat()} has no time zone")
-    # Law 8: never early, so a part of a millisecond counts as a whole one.
-    return max(1, -int(-expires_at.timestamp() * 1000 // 1))
-
-
-def _text(value: bytes | str | None) -> str | None:
-    return value.decode() if isinstance(value, bytes) else value

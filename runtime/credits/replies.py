@@ -9,8 +9,8 @@ from runtime.credits.answers import (
     Balance,
     ExecutionConflict,
     Existing,
-    Granted,
     GrantBalance,
+    Granted,
     GrantRefused,
     InProgress,
     LedgerError,
@@ -94,7 +94,7 @@ def conclusion(execution_id: str, answer: Answer) -> Existing | InProgress | Non
 def balance(account_id: str, answer: Answer) -> Balance:
     """Return the balance, its grants in burn order."""
     flat, grant_texts, at_ms = answer[1], answer[2], answer[3]
-    texts = {flat[i].decode(): flat[i + 1].decode() for i in range(0, len(flat), 2)}
+    fields = dict(zip(map(bytes.decode, flat[::2]), flat[1::2], strict=True))
     grants = [
         _grant(grant_texts[i].decode(), grant_texts[i + 1].decode())
         for i in range(0, len(grant_texts), 2)
@@ -110,21 +110,21 @@ def balance(account_id: str, answer: Answer) -> Balance:
     )
     return Balance(
         account_id=account_id,
-        state=texts["state"],
-        plan=texts["plan"],
-        timezone=texts["timezone"],
-        ai_credits=texts["eligible"] == "1",
+        state=fields["state"].decode(),
+        plan=fields["plan"].decode(),
+        timezone=fields["timezone"].decode(),
+        ai_credits=fields["eligible"] == b"1",
         at_ms=at_ms,
-        granted_mc=int(texts["granted"]),
-        available_mc=int(texts["available"]),
-        reserved_mc=int(texts["reserved"]),
-        charged_mc=int(texts["charged"]),
-        expired_mc=int(texts["expired"]),
-        voided_mc=int(texts["voided"]),
-        overage_mc=int(texts["overage"]),
-        exposure_mc=int(texts["exposure"]),
-        open_reservations=int(texts["open_n"]),
-        journal_seq=int(texts["seq"]),
+        granted_mc=fields["granted"],
+        available_mc=fields["available"],
+        reserved_mc=fields["reserved"],
+        charged_mc=fields["charged"],
+        expired_mc=fields["expired"],
+        voided_mc=fields["voided"],
+        overage_mc=fields["overage"],
+        exposure_mc=fields["exposure"],
+        open_reservations=fields["open_n"],
+        journal_seq=fields["seq"],
         grants=tuple(grants),
     )
 

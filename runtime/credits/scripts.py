@@ -14,6 +14,7 @@ _ORDER = (
     "credits.lua",
     "marks.lua",
     "expire.lua",
+    "executions.lua",
     "open_account.lua",
     "grant.lua",
     "reserve.lua",

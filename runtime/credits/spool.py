@@ -16,12 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.credits.answers import ExecutionConflict, LedgerUnavailable
-from runtime.credits.endings import Ending, from_json, to_json
+from runtime.credits.answers import AccountDamaged, ExecutionConflict, LedgerUnavailable
+from runtime.credits.endings import Ending, NewerFormat, from_json, to_json
 from runtime.credits.ledger import CreditLedger
 
 _log = logging.getLogger("creditgate.spool")
 _DEAD = "dead"
+_UNFINISHED_AFTER_S = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +55,25 @@ class Spool:
     async def replay(self, ledger: CreditLedger) -> Replay:
         """Send what is spooled, oldest first, until Redis is away again.
 
-        An ending that the ledger will never take (too old, or in conflict) moves to ``dead/``.
+        An ending that the ledger will never take (too old, in conflict, or no ending at all)
+        moves to ``dead/``. One that can't be taken now (its account is damaged, a newer release
+        wrote it, the file can't be read) stays, and keeps none of the others from going.
         """
         done = dead = 0
+        waiting: list[str] = []
         names = await asyncio.to_thread(self._names)
         for position, name in enumerate(names):
             path = self._folder / name
             try:
-                ending = from_json(json.loads(path.read_bytes()))
+                ending = await asyncio.to_thread(_read, path)
                 accepted = await ending.send(ledger) is not None
             except FileNotFoundError:
                 continue  # another process sharing the folder was faster
+            except (AccountDamaged, NewerFormat, OSError) as exc:
+                waiting.append(f"{name}: {type(exc).__name__} {exc}")
+                continue
             except LedgerUnavailable:
-                return Replay(done, dead, len(names) - position)
+                return Replay(done, dead, len(waiting) + len(names) - position)
             except (ExecutionConflict, KeyError, TypeError, ValueError) as exc:
                 _log.error("spooled ending %s can't be settled: %s", name, type(exc).__name__)
                 accepted = False
@@ -76,17 +83,24 @@ class Spool:
             else:
                 self._bury(path)
                 dead += 1
-        return Replay(done, dead, 0)
+        if waiting:
+            _log.error("%d spooled endings have to wait, first %s", len(waiting), waiting[0])
+        return Replay(done, dead, len(waiting))
 
     def waiting(self) -> int:
         """Return how many endings wait."""
         return len(self._names())
 
     def _names(self) -> list[str]:
-        try:
-            return sorted(name for name in os.listdir(self._folder) if name.endswith(".json"))
-        except FileNotFoundError:
-            return []
+        self._remove_unfinished()
+        return sorted(path.name for path in self._folder.glob("*.json"))
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a process that died was writing: it is no ending, but personal data."""
+        for path in self._folder.glob("*.part"):
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - _UNFINISHED_AFTER_S:
+                    path.unlink()
 
     def _write(self, ending: Ending) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,3 +123,7 @@ class Spool:
         dead.mkdir(mode=0o700, exist_ok=True)
         with suppress(FileNotFoundError):
             path.rename(dead / path.name)
+
+
+def _read(path: Path) -> Ending:
+    return from_json(json.loads(path.read_bytes()))

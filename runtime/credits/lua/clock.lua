@@ -1,4 +1,4 @@
--- now() -> integer milliseconds of the Redis server's own clock.
+-- server_ms() -> whole milliseconds of the Redis server's own clock.
 -- Tests put another file in this one's place; nothing else in the scripts reads a clock.
 local function server_ms()
   local time = redis.call('TIME')

@@ -1,7 +1,6 @@
 -- conclude: makes a refusal the outcome, after waiting for credits was of no use.
 -- args: outcome key index, execution key, attempt, fingerprint, dimensions, reason, outcome bytes
--- answer: {'concluded'} | {'existing', ...} | {'in_progress', remaining_ms}
---       | {'conflict', part of fingerprint}
+-- answer: {'concluded'} | what executions.lua answers
 
 V.conclude = function(args)
   local outcome_key, execution_key, attempt = KEYS[tonumber(args[1])], args[2], args[3]
@@ -12,9 +11,9 @@ V.conclude = function(args)
     return existing(outcome, fingerprint)
   end
   local record = reservation_now(execution_key)
-  if is_open(record) then
-    return differs_at(record.fingerprint, fingerprint) or in_progress(record)
-  end
+  local conflict = record and differs_at(record.fingerprint, fingerprint)
+  if conflict then return conflict end
+  if is_open(record) then return in_progress(record) end
   conclude_refusal(outcome_key, execution_key, attempt, fingerprint, dimensions, reason, args[7])
   return { 'concluded' }
 end

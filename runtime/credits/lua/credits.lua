@@ -3,6 +3,7 @@
 
 local LETTER = { available = 'a', reserved = 'r', charged = 'c', expired = 'e', voided = 'v' }
 local NO_DIMENSIONS = '\t\t\t\t\t'
+local CHAIN_DIGITS = 16
 
 local function move(grant, from, to, amount, postings)
   grant[from], grant[to] = grant[from] - amount, grant[to] + amount
@@ -14,25 +15,35 @@ local function move(grant, from, to, amount, postings)
   end
 end
 
--- One journal entry. Its columns are described in runtime/credits/journal.py.
+-- What stands beside the balance is a sum without a natural bound: it stops at the largest
+-- amount rather than stop a settlement.
+local function count(name, amount)
+  S.account[name] = math.min(MAX_MC, S.account[name] + amount)
+end
+
+local function above_zero(amount)
+  return amount and amount > 0 and int(amount) or ''
+end
+
+-- One journal entry. Its columns are described in runtime/credits/journal.py. What a read-only
+-- script finds due is not written, so it is no entry yet.
 local function journal(entry)
-  local account = S.account
-  account.seq = account.seq + 1
-  local effective = entry.effective_at
-  local body = table.concat({
-    RECORD_VERSION, account.epoch, int(account.seq), entry.kind, int(S.now),
-    effective and effective ~= S.now and int(effective) or '',
-    entry.actor or '', entry.reference or '', entry.execution_key or '',
+  if READ_ONLY then return end
+  local account, effective = S.account, entry.effective_at
+  local columns = {
+    RECORD_VERSION, account.epoch, entry.kind, int(S.now), entry.execution_key or '',
     entry.postings and table.concat(entry.postings, ',') or '',
-    entry.reserved_at and int(entry.reserved_at) or '',
-    entry.slices and slices_text(entry.slices) or '',
+    entry.reserved_at and int(S.now - entry.reserved_at) or '',
     entry.dimensions or NO_DIMENSIONS, entry.tokens or '', entry.rate_card or '',
-    entry.flags or '', entry.reason or '',
-    entry.overage and entry.overage > 0 and int(entry.overage) or '',
-    entry.exposure and entry.exposure > 0 and int(entry.exposure) or '',
-    entry.detail or '',
-  }, '\t')
-  account.chain = redis.sha1hex(account.chain .. body)
+    entry.flags or '', entry.reason or '', above_zero(entry.overage), above_zero(entry.exposure),
+    effective and effective ~= S.now and int(effective) or '',
+    entry.actor or '', entry.reference or '', entry.detail or '',
+  }
+  local last = #columns
+  while columns[last] == '' do last = last - 1 end
+  local body = table.concat(columns, '\t', 1, last)
+  account.seq = account.seq + 1
+  account.chain = string.sub(redis.sha1hex(account.chain .. body), 1, CHAIN_DIGITS)
   S.entries[#S.entries + 1] = { seq = account.seq, body = body, chain = account.chain }
   S.changed = true
 end
@@ -52,19 +63,14 @@ local function take(amount, to, postings)
   return slices, missing
 end
 
-local function grant_of(slice, execution_key)
-  local grant = S.grants[slice.id]
-  if not grant or grant.reserved < slice.amount then
-    stop('DAMAGED', K.grants .. ' ' .. slice.id .. ': holds less than the slice of ' .. execution_key)
-  end
-  return grant
-end
-
 -- Laws 5 and 9: pays up to `charge` from the pinned slices, in their order; the rest goes home
 -- to its own grant, which gives it up at once if it had expired by `at`. Returns what is unpaid.
 local function end_slices(execution_key, slices, charge, at, postings)
   for _, slice in ipairs(slices) do
-    local grant = grant_of(slice, execution_key)
+    local grant = S.grants[slice.id]
+    if grant.reserved < slice.amount then
+      stop('DAMAGED', K.grants .. ' ' .. grant.id .. ': holds less than the slice of ' .. execution_key)
+    end
     local paid = math.min(charge, slice.amount)
     if paid > 0 then move(grant, 'reserved', 'charged', paid, postings) end
     charge = charge - paid
@@ -74,16 +80,6 @@ local function end_slices(execution_key, slices, charge, at, postings)
     end
   end
   return charge
-end
-
-local function expire_grants(at)
-  for _, grant in ipairs(S.order) do
-    if grant.available > 0 and grant.expires > 0 and grant.expires <= at then
-      local postings = {}
-      move(grant, 'available', 'expired', grant.available, postings)
-      journal({ kind = 'grant_expired', effective_at = grant.expires, postings = postings })
-    end
-  end
 end
 
 local function reserved_at_home()

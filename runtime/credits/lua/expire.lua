@@ -1,20 +1,10 @@
 -- expire: what time has ended, in the order in which it ended it. Runs at the head of every
 -- script, so that no promise about expiry needs a sweeper.
--- args: none    answer: {'swept', 1 if more are due than one script ends, else 0}
+-- args: none
+-- answer: {'swept', 1 if more are due than one script ends, else 0, a damaged record or ''}
 
 local SWEEP_AT_MOST = 100
 local SWEEP_BEFORE_REFUSING = 1000
-
-local function expire_reservation(key, record)
-  local postings = {}
-  end_slices(key, record.slices, 0, record.deadline, postings)
-  journal({ kind = 'expired', effective_at = record.deadline, execution_key = key,
-    postings = postings, reserved_at = record.reserved_at, slices = record.slices,
-    dimensions = record.dimensions })
-  save_reservation(key, { state = 'x', attempt = record.attempt, amount = record.amount,
-    reserved_at = record.reserved_at, deadline = record.deadline, slices = {},
-    fingerprint = record.fingerprint, dimensions = record.dimensions, past = record.past })
-end
 
 -- An expired record stays until its settlement could no longer arrive, so that a late
 -- settlement is told from an orphan.
@@ -22,13 +12,50 @@ local function horizon_of(record)
   return record.reserved_at + OUTCOME_TTL_MS
 end
 
+local function expired_record(record, attempt, past)
+  return { state = 'x', attempt = attempt, amount = record.amount,
+    reserved_at = record.reserved_at, deadline = record.deadline, slices = {},
+    fingerprint = record.fingerprint, dimensions = record.dimensions, past = past }
+end
+
+local function expire_reservation(key, record)
+  local postings = {}
+  end_slices(key, record.slices, 0, record.deadline, postings)
+  journal({ kind = 'expired', effective_at = record.deadline, execution_key = key,
+    postings = postings, reserved_at = record.reserved_at, dimensions = record.dimensions })
+  save_reservation(key, expired_record(record, record.attempt, record.past))
+end
+
+local function expires_before(one, other)
+  if one.expires ~= other.expires then return one.expires < other.expires end
+  return one.number < other.number
+end
+
+local function expire_grants(at)
+  local over = {}
+  for _, grant in ipairs(S.order) do
+    if grant.available > 0 and grant.expires > 0 and grant.expires <= at then
+      over[#over + 1] = grant
+    end
+  end
+  table.sort(over, expires_before)
+  for _, grant in ipairs(over) do
+    local postings = {}
+    move(grant, 'available', 'expired', grant.available, postings)
+    journal({ kind = 'grant_expired', effective_at = grant.expires, postings = postings })
+  end
+end
+
 local function sweep(at_most)
   local keys = fetch('ZRANGEBYSCORE', K.due, '-inf', int(S.now), 'LIMIT', 0, at_most)
   load_reservations(keys)
+  local met_damage = 0
   for _, key in ipairs(keys) do
     local record = S.open[key]
-    if S.dirty_open[key] or S.damaged[key] then
-      -- ended by an earlier pass, or left for its own caller to hear of
+    if S.damaged[key] then
+      met_damage = met_damage + 1
+    elseif S.dirty_open[key] then
+      -- ended by an earlier pass of this script
     elseif is_open(record) then
       expire_grants(record.deadline)
       expire_reservation(key, record)
@@ -39,7 +66,13 @@ local function sweep(at_most)
     end
   end
   expire_grants(S.now)
-  return #keys == at_most
+  S.swept_at_most = at_most
+  S.more_due = #keys == at_most and met_damage < at_most
+end
+
+-- Credits that are due to come home must not be the reason for a refusal.
+local function sweep_before_refusing()
+  if S.more_due and S.swept_at_most < SWEEP_BEFORE_REFUSING then sweep(SWEEP_BEFORE_REFUSING) end
 end
 
 -- The reservation of this execution as it stands now: one that a bounded sweep has not reached
@@ -56,5 +89,6 @@ end
 V.expire = function()
   S.next_due_wanted = true
   S.changed = true
-  return { 'swept', S.more_due and 1 or 0 }
+  local _, damage = next(S.damaged)
+  return { 'swept', S.more_due and 1 or 0, damage or '' }
 end

@@ -40,24 +40,25 @@ local function decide(call)
   return answer
 end
 
-local function run()
-  local calls, keys, has_endings = read_calls()
+local function read_account(keys)
   S.account = load_account()
   S.now = server_ms()
-  if S.account then
-    S.now = math.max(S.now, S.account.last_ms)
-    load_grants()
-    load_reservations(keys)
-    local before = left()
-    S.more_due = sweep(READ_ONLY and SWEEP_BEFORE_REFUSING or SWEEP_AT_MOST)
-    check_marks(before)
-  end
-  local answers = {}
-  for i, call in ipairs(calls) do
-    answers[i] = decide(call)
-  end
+  if not S.account then return end
+  S.now = math.max(S.now, S.account.last_ms)
+  check_open()
+  load_grants()
+  load_reservations(keys)
+  local before = left()
+  sweep(READ_ONLY and SWEEP_BEFORE_REFUSING or SWEEP_AT_MOST)
+  check_marks(before)
+end
+
+local function run()
+  local calls, keys, has_endings = read_calls()
+  read_account(keys)
+  local answers, alerts = {}, {}
+  for i, call in ipairs(calls) do answers[i] = decide(call) end
   if S.changed and not READ_ONLY then write(has_endings) end
-  local alerts = {}
   for i, alert in ipairs(S.alerts) do alerts[i] = { alert.name, alert.threshold, alert.left } end
   return { answers, alerts }
 end
@@ -67,4 +68,5 @@ if ok then return answer end
 if type(answer) == 'table' and answer.creditgate then
   return redis.error_reply('CREDITGATE_' .. answer.creditgate)
 end
-return redis.error_reply('CREDITGATE_FAILED ' .. tostring(type(answer) == 'table' and answer.err or answer))
+local fault = type(answer) == 'table' and answer.err or answer
+return redis.error_reply('CREDITGATE_FAILED ' .. tostring(fault))

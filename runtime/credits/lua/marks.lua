@@ -11,19 +11,17 @@ local function left()
   return S.account and S.account.available + S.account.reserved or 0
 end
 
-local function mark_at(mark)
+-- In two steps, because top * percent may exceed what a number holds exactly.
+local function threshold_of(mark)
   if mark.sort == 'a' then return mark.number end
-  return math.floor(S.account.top / 100) * mark.number
-    + math.floor((S.account.top % 100) * mark.number / 100)
-end
-
-local function has_fired(name)
-  return string.find(',' .. S.account.fired .. ',', ',' .. name .. ',', 1, true) ~= nil
+  local top = S.account.top
+  return math.floor(top / 100) * mark.number + math.floor(top % 100 * mark.number / 100)
 end
 
 local function fire(name, threshold)
-  local account = S.account
-  account.fired = account.fired == '' and name or account.fired .. ',' .. name
+  if READ_ONLY or listed(S.account.fired, name) then return end
+  local fired = S.account.fired
+  S.account.fired = fired == '' and name or fired .. ',' .. name
   S.alerts[#S.alerts + 1] = { name = name, threshold = threshold, left = left() }
   S.changed = true
 end
@@ -32,34 +30,33 @@ local function check_marks(before)
   local now_left = left()
   if now_left >= before then return end
   for _, mark in ipairs(MARKS) do
-    local threshold = mark_at(mark)
-    if before > threshold and now_left <= threshold and not has_fired(mark.name) then
-      fire(mark.name, threshold)
-    end
+    local threshold = threshold_of(mark)
+    if before > threshold and now_left <= threshold then fire(mark.name, threshold) end
   end
-  if now_left == 0 and not has_fired('exhausted') then fire('exhausted', 0) end
+  if now_left == 0 then fire('exhausted', 0) end
 end
 
 -- A concluded refusal means exhaustion where what is left is too small to run anything.
 local function check_exhausted(reason)
   if reason ~= 'insufficient_credits' and reason ~= 'execution_too_large' then return end
-  if S.account.granted == 0 or has_fired('exhausted') then return end
+  if S.account.granted == 0 then return end
   local lowest
   for _, mark in ipairs(MARKS) do
-    local threshold = mark_at(mark)
+    local threshold = threshold_of(mark)
     if not lowest or threshold < lowest then lowest = threshold end
   end
   lowest = lowest or math.floor(S.account.top / 100)
   if left() <= lowest then fire('exhausted', lowest) end
 end
 
-local function rearm_marks()
-  local account, kept = S.account, {}
-  account.top = left()
-  local thresholds = { exhausted = 0 }
-  for _, mark in ipairs(MARKS) do thresholds[mark.name] = mark_at(mark) end
-  for name in string.gmatch(account.fired, '[^,]+') do
+-- After a grant. One that had expired when it came lifted nothing, and re-arms nothing.
+local function rearm_marks(before)
+  if left() <= before then return end
+  S.account.top = left()
+  local thresholds, kept = {}, {}
+  for _, mark in ipairs(MARKS) do thresholds[mark.name] = threshold_of(mark) end
+  for name in string.gmatch(S.account.fired, '[^,]+') do
     if left() <= (thresholds[name] or 0) then kept[#kept + 1] = name end
   end
-  account.fired = table.concat(kept, ',')
+  S.account.fired = table.concat(kept, ',')
 end

@@ -11,9 +11,9 @@ V.open_account = function(args)
     return { 'opened', 0 }
   end
   fetch('SISMEMBER', K.accounts, ACCOUNT_ID)
-  account = { schema = SCHEMA, state = 'open', plan = plan, eligible = eligible,
-    timezone = timezone, epoch = epoch, chain = '', fired = '' }
-  for _, name in ipairs(NUMBER_FIELDS) do account[name] = account[name] or 0 end
+  account = { state = 'open', plan = plan, eligible = eligible, timezone = timezone, epoch = epoch,
+    chain = '', fired = '' }
+  for _, name in ipairs(BOOKS) do account[name] = 0 end
   S.account, S.opened = account, true
   journal({ kind = 'opened', actor = actor, detail = plan .. ';' .. eligible .. ';' .. timezone })
   return { 'opened', 1 }

@@ -1,11 +1,15 @@
--- How values are read and written: every record is a line of tab-separated fields that
--- begins with its version, every amount a whole number of millicredits.
+-- How values are read and written: every record is one line of tab-separated fields that begins
+-- with its version, every amount a whole number of millicredits.
 
-local RECORD_VERSION = '1'
+local RECORD_VERSION = 1
 local MAX_MC = 9007199254740991
 
+-- Lua's own conversion writes 1e+14; these are exact. %d is twice as fast as %.0f, and right
+-- where the server's long has 64 bits.
+local INT = string.format('%d', MAX_MC) == '9007199254740991' and '%d' or '%.0f'
+
 local function int(number)
-  return string.format('%.0f', number)
+  return string.format(INT, number)
 end
 
 -- Ends the script before its first write; the client names the fault by the first word.
@@ -14,42 +18,29 @@ local function stop(word, detail)
 end
 
 local function whole(text, where)
-  local number = text and string.match(text, '^%d+$') and tonumber(text)
+  local number = text and not string.find(text, '%D') and tonumber(text)
   if not number or number > MAX_MC then
     stop('DAMAGED', where .. ': expected a whole number, found ' .. tostring(text))
   end
   return number
 end
 
-local function split(text, separator)
-  local parts, from = {}, 1
-  while true do
-    local at = string.find(text, separator, from, true)
-    if not at then
-      parts[#parts + 1] = string.sub(text, from)
-      return parts
-    end
-    parts[#parts + 1] = string.sub(text, from, at - 1)
-    from = at + 1
+-- Returns a record's fields by the pattern of its kind.
+local function fields_of(text, pattern, where)
+  local fields = { string.match(text, pattern) }
+  if fields[1] then return fields end
+  local version = tonumber(string.match(text, '^(%d+)\t'))
+  if version and version > RECORD_VERSION then
+    stop('SCHEMA', where .. ': record version ' .. version .. ', this release knows ' .. RECORD_VERSION)
   end
-end
-
-local function fields_of(text, count, where)
-  local fields = split(text, '\t')
-  local version = tonumber(fields[1])
-  if not version or #fields < count then
-    stop('DAMAGED', where .. ': not a record of ' .. count .. ' fields')
-  end
-  if version > tonumber(RECORD_VERSION) then
-    stop('SCHEMA', where .. ': record version ' .. fields[1])
-  end
-  return fields
+  stop('DAMAGED', where .. ': not a record of its kind')
 end
 
 -- Reads with a type check: a key of a foreign type stops the script by its name.
 local function fetch(command, key, ...)
   local answer = redis.pcall(command, key, ...)
   if type(answer) == 'table' and answer.err then
+    if not string.find(answer.err, 'WRONGTYPE', 1, true) then error(answer.err) end
     stop('DAMAGED', key .. ': ' .. answer.err)
   end
   return answer
@@ -58,7 +49,7 @@ end
 -- Slices and postings: 'g1:250,g2:50' and 'g1:rc:250,g1:ra:50'.
 local function slices_of(text, where)
   local slices = {}
-  for id, amount in string.gmatch(text, '([^:,]+):(%d+)') do
+  for id, amount in string.gmatch(text, '([^:,]+):([^:,]+)') do
     slices[#slices + 1] = { id = id, amount = whole(amount, where) }
   end
   return slices
@@ -70,4 +61,27 @@ local function slices_text(slices)
     parts[i] = slice.id .. ':' .. int(slice.amount)
   end
   return table.concat(parts, ',')
+end
+
+-- Short lists in one field: marks that fired, attempts. What is looked up is only ever recent,
+-- so the oldest fall out and no record grows for ever.
+local REMEMBERED = 8
+
+local function listed(list, item)
+  return string.find(',' .. list .. ',', ',' .. item .. ',', 1, true) ~= nil
+end
+
+local function list_with(list, item)
+  if list == '' then return item end
+  local _, commas = string.gsub(list, ',', '')
+  if commas + 2 > REMEMBERED then list = string.match(list, ',(.*)') end
+  return list .. ',' .. item
+end
+
+local function list_without(list, item)
+  local kept = {}
+  for other in string.gmatch(list, '[^,]+') do
+    if other ~= item then kept[#kept + 1] = other end
+  end
+  return table.concat(kept, ',')
 end

@@ -1,38 +1,54 @@
 -- release: gives all of a reservation back, because there is no answer to charge for.
 -- args: outcome key index, execution key, attempt, fingerprint, dimensions, exposure_mc, reason,
 --       store ('1' makes it the outcome; a cancelled attempt leaves none), outcome bytes
--- answer: {'released', available} | {'existing', ...} | {'nothing', available} where this
---         attempt has no open reservation | {'conflict', part of fingerprint}
+-- answer: {'released', available} | {'nothing', available} where this attempt had nothing to
+--         release | what executions.lua answers
+
+local function after_outcome(outcome_key, outcome, attempt, entry, fingerprint)
+  if outcome.attempt == attempt and outcome.state == 'released' then
+    return { 'released', S.account.available }
+  end
+  local answer = existing(outcome, fingerprint)
+  if answer[1] == 'existing' and entry.exposure > 0 then
+    expose_loser(outcome_key, outcome, attempt, entry)
+  end
+  return answer
+end
 
 V.release = function(args)
   local outcome_key, execution_key, attempt = KEYS[tonumber(args[1])], args[2], args[3]
-  local fingerprint, dimensions = args[4], args[5]
-  local exposure, reason = whole(args[6], 'exposure_mc'), args[7]
+  local fingerprint, store, bytes = args[4], args[8] == '1', args[9]
+  local entry = { kind = 'released', execution_key = execution_key, dimensions = args[5],
+    exposure = whole(args[6], 'exposure_mc'), reason = args[7], flags = '' }
   local outcome = outcome_of(outcome_key)
-  if outcome then
-    if outcome.attempt == attempt and outcome.state == 'released' then
-      return { 'released', S.account.available }
-    end
-    return existing(outcome, fingerprint)
-  end
+  if outcome then return after_outcome(outcome_key, outcome, attempt, entry, fingerprint) end
   local record = reservation_now(execution_key)
-  if not is_open(record) or record.attempt ~= attempt then
-    if exposure > 0 then expose(execution_key, dimensions, exposure, '', '') end
-    return { 'nothing', S.account.available }
-  end
-  local conflict = differs_at(record.fingerprint, fingerprint)
+  local conflict = record and differs_at(record.fingerprint, fingerprint)
   if conflict then return conflict end
 
-  local postings = {}
-  end_slices(execution_key, record.slices, 0, S.now, postings)
-  S.account.exposure = S.account.exposure + exposure
-  journal({ kind = 'released', execution_key = execution_key, postings = postings,
-    reserved_at = record.reserved_at, slices = record.slices, dimensions = dimensions,
-    flags = exposure > 0 and 'exposure' or '', reason = reason, exposure = exposure })
-  save_reservation(execution_key, false)
-  if args[8] == '1' then
-    store_outcome(outcome_key, { state = 'released', attempt = attempt, fingerprint = fingerprint,
-      charged = 0, overage = 0, reason = reason, bytes = args[9] })
+  local late = expired_attempt(record, attempt)
+  if is_open(record) and record.attempt == attempt then
+    entry.postings, entry.reserved_at = {}, record.reserved_at
+    end_slices(execution_key, record.slices, 0, S.now, entry.postings)
+  elseif not store or is_open(record) then
+    -- Another attempt may still run, or nothing is to be kept.
+    if late then
+      strike_off(execution_key, record, attempt)
+      if entry.exposure > 0 then expose(entry) end
+    end
+    return { 'nothing', S.account.available }
+  else
+    entry.flags = late and 'late' or 'orphan'
+  end
+  if entry.exposure > 0 then entry.flags = add_flag(entry.flags, 'exposure') end
+  count('exposure', entry.exposure)
+  journal(entry)
+  if store then
+    save_reservation(execution_key, false)
+    save_outcome(outcome_key, { state = 'released', attempt = attempt, fingerprint = fingerprint,
+      charged = 0, overage = 0, reason = entry.reason, exposed = '', bytes = bytes })
+  else
+    strike_off(execution_key, record, attempt)
   end
   return { 'released', S.account.available }
 end

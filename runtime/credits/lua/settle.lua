@@ -1,31 +1,14 @@
 -- settle: charges what an execution really cost, gives back the rest, stores its outcome.
 -- args: outcome key index, execution key, attempt, cost_mc, reserved_mc, reserved_at_ms,
 --       fingerprint, dimensions, tokens, rate card version, flags, exposure_mc, outcome bytes
--- answer: {'settled', charged, overage, available, flags} | {'existing', ...}
---       | {'dead'} where it is older than the horizon | {'conflict', part of fingerprint}
-
-local function attempted_before(record, attempt)
-  return record and (record.attempt == attempt
-    or string.find(',' .. record.past .. ',', ',' .. attempt .. ',', 1, true) ~= nil)
-end
-
-local function add_flag(flags, flag)
-  return flags == '' and flag or flags .. ',' .. flag
-end
-
--- A call that somebody else's answer made superfluous: the provider bills it, nobody is charged.
-local function expose(execution_key, dimensions, cost, tokens, rate_card)
-  S.account.exposure = S.account.exposure + cost
-  journal({ kind = 'exposure', execution_key = execution_key, dimensions = dimensions,
-    tokens = tokens, rate_card = rate_card, flags = 'exposure', exposure = cost })
-end
+-- answer: {'settled', charged, overage, available, flags}
+--       | {'dead'} where it is older than the horizon | what executions.lua answers
 
 local function close_other_attempt(execution_key, record)
   local postings = {}
   end_slices(execution_key, record.slices, 0, S.now, postings)
   journal({ kind = 'released', execution_key = execution_key, postings = postings,
-    reserved_at = record.reserved_at, slices = record.slices, dimensions = record.dimensions,
-    flags = 'superseded' })
+    reserved_at = record.reserved_at, dimensions = record.dimensions, flags = 'superseded' })
 end
 
 V.settle = function(args)
@@ -34,6 +17,7 @@ V.settle = function(args)
   local reserved_at = whole(args[6], 'reserved_at_ms')
   local fingerprint, dimensions, tokens, rate_card, flags = unpack(args, 7, 11)
   local exposure = whole(args[12], 'exposure_mc')
+  if cost > reserved_mc then flags = add_flag(flags, 'quote_exceeded') end
   local outcome = outcome_of(outcome_key)
   if outcome then
     if outcome.attempt == attempt and outcome.state == 'settled' then
@@ -41,7 +25,8 @@ V.settle = function(args)
     end
     local answer = existing(outcome, fingerprint)
     if answer[1] == 'existing' then
-      expose(execution_key, dimensions, cost + exposure, tokens, rate_card)
+      expose_loser(outcome_key, outcome, attempt, { execution_key = execution_key,
+        dimensions = dimensions, tokens = tokens, rate_card = rate_card, exposure = cost + exposure })
     end
     return answer
   end
@@ -50,23 +35,21 @@ V.settle = function(args)
   if conflict then return conflict end
   if not record and reserved_at + OUTCOME_TTL_MS <= S.now then return { 'dead' } end
 
-  local postings, slices, unpaid = {}, nil, cost
-  if cost > reserved_mc then flags = add_flag(flags, 'quote_exceeded') end
+  local postings, unpaid = {}, cost
   if is_open(record) and record.attempt == attempt then
-    slices = record.slices
-    unpaid = end_slices(execution_key, slices, cost, S.now, postings)
+    unpaid = end_slices(execution_key, record.slices, cost, S.now, postings)
   else
-    flags = add_flag(flags, attempted_before(record, attempt) and 'late' or 'orphan')
+    flags = add_flag(flags, expired_attempt(record, attempt) and 'late' or 'orphan')
     if is_open(record) then close_other_attempt(execution_key, record) end
   end
   local _, overage = take(unpaid, 'charged', postings)
-  S.account.overage = S.account.overage + overage
-  S.account.exposure = S.account.exposure + exposure
+  count('overage', overage)
+  count('exposure', exposure)
   journal({ kind = 'settled', execution_key = execution_key, postings = postings,
-    reserved_at = reserved_at, slices = slices, dimensions = dimensions, tokens = tokens,
-    rate_card = rate_card, flags = flags, overage = overage, exposure = exposure })
+    reserved_at = reserved_at, dimensions = dimensions, tokens = tokens, rate_card = rate_card,
+    flags = flags, overage = overage, exposure = exposure })
   save_reservation(execution_key, false)
-  store_outcome(outcome_key, { state = 'settled', attempt = attempt, fingerprint = fingerprint,
-    charged = cost - overage, overage = overage, reason = '', bytes = args[13] })
+  save_outcome(outcome_key, { state = 'settled', attempt = attempt, fingerprint = fingerprint,
+    charged = cost - overage, overage = overage, reason = '', exposed = '', bytes = args[13] })
   return { 'settled', cost - overage, overage, S.account.available, flags }
 end

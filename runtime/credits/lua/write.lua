@@ -2,40 +2,37 @@
 -- script has written, so nothing here may fail after the first write.
 
 local function check_writable()
-  fetch('XLEN', K.journal)
-  fetch('ZCARD', K.due)
+  if fetch('XLEN', K.journal) == 0 and not S.opened and redis.call('EXISTS', K.journal) == 0 then
+    stop('DAMAGED', K.journal .. ': missing')
+  end
   fetch('HLEN', K.ended)
   fetch('HLEN', K.refs)
   if #S.alerts > 0 then fetch('XLEN', K.alerts) end
   return fetch('SISMEMBER', K.news, ACCOUNT_ID) == 1, fetch('ZSCORE', K.bucket_due, ACCOUNT_ID)
 end
 
--- The stream refuses to go back, so a journal that is ahead of its account is found here,
--- by the first write but one that changes nothing.
+-- The stream refuses to go back, so a journal that is ahead of its account is found here, by
+-- the first write that changes anything.
 local function write_journal()
   for i, entry in ipairs(S.entries) do
-    local id = '0-' .. int(entry.seq)
-    local add = i == 1 and redis.pcall or redis.call
+    local add, id = i == 1 and redis.pcall or redis.call, '0-' .. int(entry.seq)
     local answer = add('XADD', K.journal, id, 'e', entry.body, 'c', entry.chain)
     if type(answer) == 'table' and answer.err then
-      stop('DAMAGED', K.journal .. ' ' .. id .. ': ' .. answer.err)
+      if not string.find(answer.err, 'ID specified in XADD', 1, true) then error(answer.err) end
+      stop('DAMAGED', K.journal .. ' ' .. id .. ': ahead of its account')
     end
   end
 end
 
 local function write_account()
-  local account, values = S.account, {}
-  account.last_ms = S.now
-  for _, name in ipairs(NUMBER_FIELDS) do
-    values[#values + 1] = name
-    values[#values + 1] = int(account[name])
+  S.account.last_ms = S.now
+  if S.opened then
+    redis.call('HSET', K.account, 'schema', SCHEMA, 'profile', profile_text(S.account),
+      'books', books_text(S.account))
+    redis.call('SADD', K.accounts, ACCOUNT_ID)
+  else
+    redis.call('HSET', K.account, 'books', books_text(S.account))
   end
-  for _, name in ipairs(TEXT_FIELDS) do
-    values[#values + 1] = name
-    values[#values + 1] = account[name]
-  end
-  redis.call('HSET', K.account, unpack(values))
-  if S.opened then redis.call('SADD', K.accounts, ACCOUNT_ID) end
 end
 
 local function write_grants()
@@ -57,7 +54,7 @@ local function write_reservations()
   for key in pairs(S.dirty_open) do
     local record = S.open[key]
     if record then
-      local due = record.state == 'o' and record.deadline or horizon_of(record)
+      local due = is_open(record) and record.deadline or horizon_of(record)
       redis.call('HSET', K.open, key, reservation_text(record))
       redis.call('ZADD', K.due, int(due), key)
       if not earliest or due < earliest then earliest = due end
@@ -88,12 +85,16 @@ local function write_due(earliest, registered)
   if earliest then redis.call('ZADD', K.bucket_due, int(earliest), ACCOUNT_ID) end
 end
 
+-- By the account's clock, not by an interval: while a failover's clock lags behind it, an outcome
+-- must not go before a settlement of the same reservation is past its horizon.
 local function write_outcomes()
   for key in pairs(S.dirty_outcomes) do
     local outcome = S.outcomes[key]
-    redis.call('SET', key, table.concat({ RECORD_VERSION, outcome.state, outcome.attempt,
-      outcome.fingerprint, int(outcome.charged), int(outcome.overage), int(outcome.at),
-      outcome.reason }, '\t') .. '\n' .. outcome.bytes, 'PX', int(OUTCOME_TTL_MS))
+    if outcome.stored then
+      redis.call('SET', key, outcome_text(outcome), 'KEEPTTL')
+    else
+      redis.call('SET', key, outcome_text(outcome), 'PXAT', int(S.now + OUTCOME_TTL_MS))
+    end
   end
 end
 

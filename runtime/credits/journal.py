@@ -1,0 +1,256 @@
+"""Reads the journal: typed entries, their chain, and the balance that they add up to.
+
+A stream entry ``0-<seq>`` has two fields: ``e``, the body, and ``c``, the chain, which is the
+first 16 hexadecimal digits of SHA-1 over the previous entry's chain and this body. The body is
+one line of tab-separated columns, empty ones at its end left out:
+
+     1  version         1
+     2  epoch           random, new when the account is opened or rebuilt
+     3  kind            one of ``Kind``
+     4  at              milliseconds since 1970 by the server's clock: when it was written
+     5  execution_key
+     6  postings        ``grant:from and to:millicredits``, separated by commas; the parts are
+                        n(othing), a(vailable), r(eserved), c(harged), e(xpired), v(oided)
+     7  held            milliseconds before ``at`` at which the reservation that ends here was made
+     8  workspace      10  action           12  model
+     9  campaign       11  action version   13  source
+    14  tokens          input, cached input, cache write, output, reasoning
+    15  rate card       its version
+    16  flags           late, orphan, superseded, quote_exceeded, usage_estimated, exposure, ...
+    17  reason          why the execution fell back
+    18  overage         millicredits that nothing was left to pay for
+    19  exposure        millicredits that the operator may owe without having charged them
+    20  effective_at    where it differs from ``at``: when time ended what is written only now
+    21  actor          22  reference        23  detail, separated by semicolons: of an opened
+                        account plan, eligible, timezone; of a grant kind, priority, expiry
+
+Reservations are not journaled: what a reservation had set aside is what its end moves out of
+``reserved``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fallback.reasons import FallbackReason
+from pricing.usage import TokenUsage
+
+VERSION = 1
+_COLUMNS = 23
+_CHAIN_DIGITS = 16
+
+
+class JournalError(ValueError):
+    """An entry that can't be read, or does not continue the one before it."""
+
+
+class Kind(StrEnum):
+    """What an entry records."""
+
+    OPENED = "opened"
+    GRANTED = "granted"
+    SETTLED = "settled"
+    RELEASED = "released"
+    EXPIRED = "expired"
+    GRANT_EXPIRED = "grant_expired"
+    REFUSED = "refused"
+    EXPOSURE = "exposure"
+
+
+class Part(StrEnum):
+    """Where credits are; ``NOTHING`` is where granted ones come from."""
+
+    NOTHING = "n"
+    AVAILABLE = "a"
+    RESERVED = "r"
+    CHARGED = "c"
+    EXPIRED = "e"
+    VOIDED = "v"
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """Credits of one grant that moved from one part of the balance to another."""
+
+    grant_id: str
+    source: Part
+    target: Part
+    amount_mc: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """What an execution's charge is reported by."""
+
+    workspace: str
+    campaign: str
+    action: str
+    action_version: str
+    model: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One entry. Instants are milliseconds since 1970, amounts millicredits."""
+
+    epoch: str
+    seq: int
+    chain: str
+    body: str
+    kind: Kind
+    at_ms: int
+    effective_at_ms: int
+    execution_key: str
+    postings: tuple[Posting, ...]
+    reserved_at_ms: int | None
+    dimensions: Dimensions | None
+    tokens: TokenUsage | None
+    rate_card_version: str
+    flags: tuple[str, ...]
+    reason: FallbackReason | None
+    overage_mc: int
+    exposure_mc: int
+    actor: str
+    reference: str
+    detail: tuple[str, ...]
+
+    @property
+    def slices(self) -> dict[str, int]:
+        """What the reservation that ended here had set aside, by grant."""
+        slices: dict[str, int] = {}
+        for posting in self.postings:
+            if posting.source is Part.RESERVED:
+                held_mc = slices.get(posting.grant_id, 0)
+                slices[posting.grant_id] = held_mc + posting.amount_mc
+        return slices
+
+
+def parse(entry_id: str | bytes, fields: Mapping[bytes, bytes]) -> JournalEntry:
+    """Read one stream entry, as redis-py returns it without decoding.
+
+    Raises:
+        JournalError: it is damaged, or of a newer version; the message names the entry.
+    """
+    name = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
+    try:
+        body, chain = fields[b"e"].decode(), fields[b"c"].decode()
+        return _entry(int(name.removeprefix("0-")), chain, body)
+    except (KeyError, ValueError) as exc:
+        raise JournalError(f"journal entry {name}: {type(exc).__name__}: {exc}") from exc
+
+
+def chain_of(previous: str, body: str) -> str:
+    """Return the chain of the entry with this body, behind the one with chain ``previous``."""
+    digest = hashlib.sha1((previous + body).encode(), usedforsecurity=False)
+    return digest.hexdigest()[:_CHAIN_DIGITS]
+
+
+def verify(entries: Iterable[JournalEntry], previous: str = "", seq: int = 0) -> None:
+    """Check that entries continue each other, and the entry ``seq`` with chain ``previous``.
+
+    Raises:
+        JournalError: a sequence number is missing, or a chain is another; the message names it.
+    """
+    for entry in entries:
+        seq += 1
+        if entry.seq != seq:
+            raise JournalError(f"journal entry 0-{seq} is missing, found 0-{entry.seq}")
+        previous = chain_of(previous, entry.body)
+        if entry.chain != previous:
+            raise JournalError(f"journal entry 0-{seq}: chain {entry.chain}, expected {previous}")
+
+
+@dataclass(slots=True)
+class GrantParts:
+    """The parts of one grant, rebuilt; in millicredits."""
+
+    amount_mc: int = 0
+    parts_mc: dict[Part, int] = field(
+        default_factory=lambda: {part: 0 for part in Part if part is not Part.NOTHING}
+    )
+
+
+@dataclass(slots=True)
+class Books:
+    """What a journal adds up to, by grant. Open reservations still count as available."""
+
+    grants: dict[str, GrantParts] = field(default_factory=dict)
+    overage_mc: int = 0
+    exposure_mc: int = 0
+
+
+def replay(entries: Iterable[JournalEntry]) -> Books:
+    """Rebuild the balance by postings alone, without a business rule.
+
+    Raises:
+        JournalError: a posting takes more from a part than it holds; the message names the entry.
+    """
+    books = Books()
+    for entry in entries:
+        for grant_id, amount_mc in entry.slices.items():
+            reserve = Posting(grant_id, Part.AVAILABLE, Part.RESERVED, amount_mc)
+            _move(books, entry, reserve)
+        for posting in entry.postings:
+            _move(books, entry, posting)
+        books.overage_mc += entry.overage_mc
+        books.exposure_mc += entry.exposure_mc
+    return books
+
+
+def _move(books: Books, entry: JournalEntry, posting: Posting) -> None:
+    grant = books.grants.setdefault(posting.grant_id, GrantParts())
+    if posting.source is Part.NOTHING:
+        grant.amount_mc += posting.amount_mc
+    else:
+        grant.parts_mc[posting.source] -= posting.amount_mc
+        if grant.parts_mc[posting.source] < 0:
+            raise JournalError(f"journal entry 0-{entry.seq}: {posting} takes more than is there")
+    grant.parts_mc[posting.target] += posting.amount_mc
+
+
+def _entry(seq: int, chain: str, body: str) -> JournalEntry:
+    columns = body.split("\t")
+    if int(columns[0]) > VERSION:
+        raise ValueError(f"version {columns[0]}, this release knows {VERSION}")
+    columns += [""] * (_COLUMNS - len(columns))
+    if len(columns) != _COLUMNS:
+        raise ValueError(f"{len(columns)} columns, expected {_COLUMNS}")
+    _, epoch, kind, at, execution_key, postings, held = columns[:7]
+    tokens, rate_card, flags, reason, overage, exposure, effective = columns[13:20]
+    actor, reference, detail = columns[20:]
+    return JournalEntry(
+        epoch=epoch,
+        seq=seq,
+        chain=chain,
+        body=body,
+        kind=Kind(kind),
+        at_ms=int(at),
+        effective_at_ms=int(effective or at),
+        execution_key=execution_key,
+        postings=tuple(_posting(text) for text in postings.split(",") if text),
+        reserved_at_ms=int(at) - int(held) if held else None,
+        dimensions=Dimensions(*columns[7:13]) if execution_key else None,
+        tokens=_tokens(tokens) if tokens else None,
+        rate_card_version=rate_card,
+        flags=tuple(flag for flag in flags.split(",") if flag),
+        reason=FallbackReason(reason) if reason else None,
+        overage_mc=int(overage or 0),
+        exposure_mc=int(exposure or 0),
+        actor=actor,
+        reference=reference,
+        detail=tuple(detail.split(";")) if detail else (),
+    )
+
+
+def _posting(text: str) -> Posting:
+    grant_id, parts, amount = text.split(":")
+    return Posting(grant_id, Part(parts[:1]), Part(parts[1:]), int(amount))
+
+
+def _tokens(text: str) -> TokenUsage:
+    prompt, cached, cache_write, output, reasoning = map(int, text.split(","))
+    return TokenUsage(prompt, output, cached, cache_write, reasoning)

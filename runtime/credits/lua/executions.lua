@@ -1,0 +1,72 @@
+-- What the ledger knows of an execution id, for the four verbs that take one: reserve, settle,
+-- release, conclude. Each is answered by the id's outcome where there is one.
+--
+-- {'existing', state, charged, overage, reason, bytes} | {'conflict', part of the fingerprint}
+-- | {'in_progress', remaining_ms}
+
+local FINGERPRINT_PARTS = 5
+local PART_LENGTH = 4
+
+-- The dimensions that a repeated id must share, compared part by part.
+local function differs_at(stored, given)
+  if stored == given then return nil end
+  for part = 1, FINGERPRINT_PARTS do
+    local from, to = (part - 1) * PART_LENGTH + 1, part * PART_LENGTH
+    if string.sub(stored, from, to) ~= string.sub(given, from, to) then return { 'conflict', part } end
+  end
+end
+
+local function existing(outcome, fingerprint)
+  return differs_at(outcome.fingerprint, fingerprint)
+    or { 'existing', outcome.state, outcome.charged, outcome.overage, outcome.reason, outcome.bytes }
+end
+
+local function in_progress(record)
+  return { 'in_progress', record.deadline - S.now }
+end
+
+local function add_flag(flags, flag)
+  return flags == '' and flag or flags .. ',' .. flag
+end
+
+-- Had this attempt a reservation that expired, and is it still to be heard of?
+local function expired_attempt(record, attempt)
+  if not record then return false end
+  return not is_open(record) and record.attempt == attempt or listed(record.past, attempt)
+end
+
+-- Takes an attempt that has ended off the record, which goes with the last of them. An exposure
+-- is booked only where the attempt is still on record, or put on the outcome's: hence once.
+local function strike_off(execution_key, record, attempt)
+  if record.attempt ~= attempt then
+    record.past = list_without(record.past, attempt)
+    return save_reservation(execution_key, record)
+  end
+  local newest = string.match(record.past, '([^,]+)$')
+  save_reservation(execution_key, newest ~= nil
+    and expired_record(record, newest, list_without(record.past, newest)))
+end
+
+-- A call that nobody is charged for, although the provider may bill it.
+local function expose(entry)
+  entry.kind, entry.flags = 'exposure', 'exposure'
+  entry.exposure = math.min(MAX_MC, entry.exposure)
+  count('exposure', entry.exposure)
+  journal(entry)
+end
+
+-- Somebody else's outcome made this attempt's call superfluous.
+local function expose_loser(outcome_key, outcome, attempt, entry)
+  if listed(outcome.exposed, attempt) then return end
+  outcome.exposed = list_with(outcome.exposed, attempt)
+  save_outcome(outcome_key, outcome)
+  expose(entry)
+end
+
+local function conclude_refusal(key, execution_key, attempt, fingerprint, dimensions, reason, bytes)
+  save_outcome(key, { state = 'refused', attempt = attempt, fingerprint = fingerprint,
+    charged = 0, overage = 0, reason = reason, exposed = '', bytes = bytes })
+  journal({ kind = 'refused', execution_key = execution_key, dimensions = dimensions,
+    reason = reason })
+  check_exhausted(reason)
+end

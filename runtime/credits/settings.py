@@ -1,0 +1,35 @@
+"""How a ledger keeps its books, and what is for sale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pricing.offers import Offer, Pack
+from runtime.credits.checks import check_marks
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """How the ledger keeps its books in Redis.
+
+    ``outcome_ttl_ms`` is the horizon of idempotency. ``low_marks`` are alert marks: ``p20`` for
+    20% of what the last grant left, ``a5000`` for 5,000 mc. ``timeout_ms`` bounds one script call.
+    """
+
+    key_prefix: str = "cg1"
+    outcome_ttl_ms: int = 7 * 24 * 3_600_000
+    low_marks: tuple[str, ...] = ("p20",)
+    timeout_ms: int = 1_000
+
+    def __post_init__(self) -> None:
+        check_marks(self.low_marks)
+
+
+@dataclass(frozen=True, slots=True)
+class Commerce:
+    """What accounts may have: for each plan whether it may use AI credits; offers; the pack."""
+
+    plans: Mapping[str, bool] = field(default_factory=dict)
+    offers: Sequence[Offer] = ()
+    pack: Pack = field(default_factory=lambda: Pack(credits=100_000, price_cents=1_000))
