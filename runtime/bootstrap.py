@@ -24,6 +24,7 @@ from runtime.credits.spool import Spool
 from runtime.embedded_redis import EmbeddedRedis
 from runtime.executor import ActionRuntime, ExecutorSettings
 from runtime.models import Model, Models
+from runtime.preparation import Preparation
 
 _HOUR_MS = 3_600_000
 
@@ -66,8 +67,9 @@ async def build_runtime(
             closer=closer,
             provider=provider,
             actions=actions or ConfigActions(config.actions),
-            models=models,
-            rate_cards=config.build_rate_cards(),
+            preparation=Preparation(
+                ledger, models, config.build_rate_cards(), config.compliance_prompt
+            ),
             limits=EndpointLimits(
                 {name: endpoint.max_concurrency for name, endpoint in config.endpoints.items()}
             ),
@@ -75,7 +77,6 @@ async def build_runtime(
                 reservation_ttl_ms=config.executions.reservation_ttl_ms,
                 wait_for_credits_ms=config.executions.wait_for_credits_ms,
                 charge_previews=config.executions.charge_previews,
-                compliance_prompt=config.compliance_prompt,
             ),
         )
 

@@ -8,13 +8,11 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from fallback.policy import Resolved
 from fallback.reasons import FallbackReason
-from pricing.quote import cost_mc, covered_output_tokens, quote_mc
-from pricing.rate_card import RateCards
+from pricing.quote import cost_mc, covered_output_tokens
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason, Provider
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError
@@ -42,9 +40,9 @@ from runtime.credits.answers import (
 from runtime.credits.endings import Release, Settlement
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.transport import UnknownOutcome
-from runtime.execution import Execution, Quote, Timings, unprepared
-from runtime.models import Model, Models
-from runtime.prompts import PromptError
+from runtime.execution import Execution, Timings
+from runtime.models import Model
+from runtime.preparation import Preparation
 
 _log = logging.getLogger("creditgate.executor")
 
@@ -65,7 +63,6 @@ class ExecutorSettings:
     reservation_ttl_ms: int = 120_000
     wait_for_credits_ms: int = 2_000
     charge_previews: bool = True
-    compliance_prompt: str = ""
 
 
 class ActionRuntime:
@@ -83,8 +80,7 @@ class ActionRuntime:
         closer: Closer,
         provider: Provider,
         actions: ActionSource,
-        models: Models,
-        rate_cards: RateCards,
+        preparation: Preparation,
         limits: EndpointLimits,
         settings: ExecutorSettings,
     ) -> None:
@@ -92,8 +88,7 @@ class ActionRuntime:
         self.actions = actions
         self._closer = closer
         self._provider = provider
-        self._models = models
-        self._rate_cards = rate_cards
+        self._preparation = preparation
         self._limits = limits
         self._settings = settings
         self._longest_answers: dict[tuple[str, str], int] = {}
@@ -123,55 +118,10 @@ class ActionRuntime:
         if not isinstance(spec, ActionSpec):
             spec = await self.actions.get(request.account_id, spec)
         deadline_s = asyncio.get_running_loop().time() + spec.limits.deadline_ms / 1000
-        prepared = self._prepare(request, spec, deadline_s, timings)
+        prepared = self._preparation.prepare(request, spec, deadline_s, timings)
         if isinstance(prepared, ExecutionResult):
             return prepared, None
         return await self._run(prepared), prepared
-
-    # Before the ledger is asked
-
-    def _prepare(
-        self, request: ExecutionRequest, spec: ActionSpec, deadline_s: float, timings: Timings
-    ) -> Execution | ExecutionResult:
-        """Choose the model, render, quote."""
-        since_s, now = time.perf_counter(), datetime.now(UTC)
-        model = self._models.usable(
-            spec.model, now.date(), allow_replacement=spec.allow_replacement_model
-        )
-        if model is None:
-            return unprepared(request, spec, FallbackReason.MODEL_UNAVAILABLE, timings)
-        card = self._rate_cards.at(now)
-        rates = card.rates.get(model.id) if card else None
-        if card is None or rates is None:
-            return unprepared(request, spec, FallbackReason.MODEL_NOT_PRICED, timings)
-        try:
-            messages = spec.render(
-                request.data,
-                with_instruction=not model.json_schema,
-                prepend=self._settings.compliance_prompt,
-            )
-        except PromptError as error:
-            return unprepared(request, spec, FallbackReason.PROMPT_ERROR, timings, str(error))
-        input_tokens = model.counter.count_messages(
-            messages, spec.json_schema if model.json_schema else None
-        )
-        most = spec.limits.max_output_tokens
-        attempt = self.ledger.attempt(
-            account_id=request.account_id,
-            execution_id=request.execution_id,
-            workspace_id=request.workspace_id,
-            campaign_id=request.campaign_id,
-            person_id=request.person_id,
-            action=spec.id,
-            source=request.source.value,
-            action_version=spec.version,
-            model=model.id,
-        )
-        timings.note("prepare", since_s)
-        quote = Quote(input_tokens, most, quote_mc(rates, input_tokens, most))
-        return Execution(
-            request, spec, deadline_s, model, card, rates, messages, quote, attempt, timings
-        )
 
     # Credits
 

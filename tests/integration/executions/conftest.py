@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 
 from pricing.offers import GrantKind
 from providers.base import Provider
@@ -22,6 +23,7 @@ from runtime.actions import Source
 from runtime.bootstrap import build_runtime
 from runtime.config import parse_config
 from runtime.credits.answers import Balance
+from runtime.credits.keys import Keys
 
 ACCOUNT = "acme"
 
@@ -96,6 +98,8 @@ class Bench:
 
     runtime: ActionRuntime
     mock: MockServer
+    redis: Redis
+    keys: Keys
     ids: Any = field(default_factory=lambda: itertools.count(1))
 
     def request(self, spec: ActionSpec | None = None, **changes: Any) -> ExecutionRequest:
@@ -187,7 +191,8 @@ def open_bench(redis_url: str, key_prefix: str, tmp_path: Path) -> OpenBench:
                         kind=GrantKind.PROMOTIONAL,
                         reference="test",
                     )
-                yield Bench(runtime, server)
+                async with Redis.from_url(url) as redis:
+                    yield Bench(runtime, server, redis, Keys(key_prefix))
         finally:
             await server.aclose()
 

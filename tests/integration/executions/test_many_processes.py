@@ -61,9 +61,7 @@ async def test_law_1_four_processes_never_overspend_one_account(
 
         watching = asyncio.create_task(watch())
         results = [
-            result
-            for share in await asyncio.gather(*map(results_of, workers))
-            for result in share
+            result for share in await asyncio.gather(*map(results_of, workers)) for result in share
         ]
         watching.cancel()
 

@@ -16,8 +16,9 @@ DEADLINE_MS = 4_000
 
 
 async def until_replayed(bench: Bench) -> None:
+    closer = bench.runtime._closer
     async with asyncio.timeout(20):
-        while bench.runtime._closer._tasks or bench.runtime._closer._spool.waiting():
+        while closer._tasks or closer._spool.waiting():  # noqa: ASYNC110 - a folder tells nobody
             await asyncio.sleep(0.05)
 
 
@@ -66,9 +67,7 @@ async def test_law_4_with_redis_killed_results_keep_coming_inside_the_deadline(
 async def test_law_4_with_redis_frozen_results_keep_coming_inside_the_deadline(
     open_bench: OpenBench, private_redis: PrivateRedis
 ) -> None:
-    async with open_bench(
-        url=private_redis.url, latency_median_ms=50, timeout_ms=300
-    ) as bench:
+    async with open_bench(url=private_redis.url, latency_median_ms=50, timeout_ms=300) as bench:
         await execute_many(bench, 16)
         private_redis.pause()
         during = await execute_many(bench, 48)
@@ -79,9 +78,7 @@ async def test_law_4_with_redis_frozen_results_keep_coming_inside_the_deadline(
             FallbackReason.LEDGER_UNAVAILABLE
         }
         assert max(spent_s for _, spent_s in during) < DEADLINE_MS / 1000 + 1
-        async with asyncio.timeout(10):
-            while (await bench.runtime.ledger.balance("acme")).reserved_mc:
-                await asyncio.sleep(0.1)
+        # Reserves that the frozen server found when it woke up are given back by the spool.
         await bench.books()
 
 

@@ -289,7 +289,7 @@ async def test_an_inline_action_on_a_model_without_a_price_is_not_called(bench: 
     from pricing.rate_card import RateCard, RateCards
 
     empty = RateCard("empty", datetime(2026, 1, 1, tzinfo=UTC), {})
-    bench.runtime._rate_cards = RateCards([empty])
+    bench.runtime._preparation._rate_cards = RateCards([empty])
 
     result = await bench.execute()
 
@@ -335,9 +335,9 @@ async def test_a_charged_id_whose_values_are_gone_is_outcome_lost_and_makes_no_c
         action="route",
         source="live",
     )
-    key = ledger._keys.outcome(ACCOUNT, attempt.execution_key)
-    stored = await ledger._client.get(key)
-    await ledger._client.set(key, stored.split(b"\n")[0] + b"\n")
+    key = bench.keys.outcome(ACCOUNT, attempt.execution_key)
+    stored = await bench.redis.get(key)
+    await bench.redis.set(key, stored.split(b"\n")[0] + b"\n")
 
     again = await bench.runtime.execute(request)
 

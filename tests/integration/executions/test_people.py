@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from providers.base import Completion, CompletionRequest, FinishReason
 from pricing.usage import TokenUsage
+from providers.base import Completion, CompletionRequest, FinishReason
 from tests.integration.executions.conftest import Bench, OpenBench, action
 
 MESSAGES = {

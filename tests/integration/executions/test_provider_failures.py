@@ -111,9 +111,8 @@ async def test_law_6_an_answer_without_usage_is_charged_by_counted_tokens_and_fl
 
         assert result.status == "model"
         assert result.charged_mc > 0
-        ledger = bench.runtime.ledger
-        journal = ledger._keys.of_account(ACCOUNT)[6]
-        entries = await ledger._client.xrevrange(journal, count=1)
+        journal = bench.keys.of_account(ACCOUNT)[6]
+        entries = await bench.redis.xrevrange(journal, count=1)
         assert b"usage_estimated" in entries[0][1][b"e"]
 
 

@@ -22,7 +22,8 @@ async def main(
     )
     spec = action(limits={"deadline_ms": 29_000, "min_output_tokens": 120})
     async with build_runtime(config) as runtime:
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)
 
         async def execute(number: int) -> None:
@@ -40,7 +41,7 @@ async def main(
             )
             reasons = sorted({str(o.reason) for o in result.origins.values() if o.reason})
             line = [result.status, result.charged_mc, reasons, result.final]
-            print(json.dumps(line), flush=True)
+            sys.stdout.write(json.dumps(line) + "\n")
 
         await asyncio.gather(*[execute(number) for number in range(int(count))])
 
