@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import logging
 import os
+import sys
 import threading
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, MutableMapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
 from pricing.usage import TokenUsage
 from providers import litellm_errors
 from providers.base import Completion, CompletionRequest, FinishReason
-from providers.errors import FailureKind, PossiblyExecuted
 
 GLOBALS: Mapping[str, object] = MappingProxyType(
     {
-        "suppress_debug_info": True,
-        "disable_hf_tokenizer_download": True,
-        "telemetry": False,
-        "drop_params": False,
-        "num_retries": 0,
+        "suppress_debug_info": True,  # else it prints lists of providers
+        "disable_hf_tokenizer_download": True,  # else counting blocks while it asks the internet
+        "drop_params": False,  # else it leaves out what a model can't take, and sends again
+        "modify_params": False,  # else it changes max_tokens
     }
 )
 """LiteLLM's module globals that are set when it is imported."""
@@ -28,39 +33,116 @@ GLOBALS: Mapping[str, object] = MappingProxyType(
 NO_KEY = "none"
 """Sent where an endpoint has no key: without one LiteLLM would take the environment's."""
 
+_OPENAI = "openai/"
+_OPENAI_API_BASE = "https://api.openai.com/v1"
+"""Sent where an endpoint has no address: LiteLLM would take the environment's."""
+
+_CONNECT_TIMEOUT_S = 10
+_READ_TIMEOUT_S = 3_600
+"""The caller bounds the call as a whole; LiteLLM's own limit is per read."""
+
 _ENVIRONMENT_AT_IMPORT = {
-    # Without it the import asks the internet for a price map, with retries.
+    # Without these, the import asks the internet for a map of prices, with retries, and the
+    # first Anthropic call for a list of headers.
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-    # Set by the import itself, for the whole process.
+    "LITELLM_LOCAL_ANTHROPIC_BETA_HEADERS": "True",
+    # Without it, a file `.env` near the installed package is read into the environment.
+    "LITELLM_MODE": "PRODUCTION",
+    # Set by LiteLLM as it loads a tokenizer.
     "TIKTOKEN_CACHE_DIR": None,
 }
-_importing = threading.Lock()
-_module: Any = None
 
 
-def _litellm() -> Any:
-    """Import LiteLLM; the environment is afterwards as it was before."""
-    global _module  # noqa: PLW0603 - a module can only be imported once a process
-    with _importing:
-        if _module is None:
-            before = {name: os.environ.get(name) for name in _ENVIRONMENT_AT_IMPORT}
+@dataclass(frozen=True, slots=True)
+class _LiteLLM:
+    """LiteLLM, once it is imported, and what each call needs of it."""
+
+    module: Any
+    is_internal_call: ContextVar[bool]
+    timeout: Any
+
+
+_loading = threading.Lock()
+_loaded: _LiteLLM | None = None
+
+
+def _load() -> _LiteLLM:
+    """Import LiteLLM, once in a process; the environment is afterwards as it was before."""
+    global _loaded  # noqa: PLW0603 - imports are the process's
+    with _loading:
+        if _loaded is None:
+            environ = os.environ  # noqa: TID251 - LiteLLM has no other switches than these
+            before = {name: environ.get(name) for name in _ENVIRONMENT_AT_IMPORT}
             try:
-                _set_environment(_ENVIRONMENT_AT_IMPORT)
-                import litellm
+                _update(environ, _ENVIRONMENT_AT_IMPORT)
+                litellm = _import_whole()
             finally:
-                _set_environment(before)
-            for name, value in GLOBALS.items():
-                setattr(litellm, name, value)
-            _module = litellm
-    return _module
+                _update(environ, before)
+            _loaded = _tame(litellm)
+    return _loaded
 
 
-def _set_environment(values: Mapping[str, str | None]) -> None:
+def _update(environ: MutableMapping[str, str], values: Mapping[str, str | None]) -> None:
     for name, value in values.items():
         if value is None:
-            os.environ.pop(name, None)
+            environ.pop(name, None)
         else:
-            os.environ[name] = value
+            environ[name] = value
+
+
+def _import_whole() -> Any:
+    """Import LiteLLM with what it would load later, when the environment is not ours any more."""
+    import litellm
+    import tiktoken
+    from litellm import anthropic_beta_headers_manager
+
+    anthropic_beta_headers_manager.get_provider_name("anthropic")
+    _ = litellm.encoding
+    # LiteLLM counts a prompt where OpenAI says that the token limit leaves no room for an answer:
+    # from the bundled file if it is read now, else from the internet.
+    tiktoken.get_encoding("o200k_base")
+    return litellm
+
+
+def _tame(litellm: Any) -> _LiteLLM:
+    """Set what is global in LiteLLM, for the whole process."""
+    import httpx
+    from litellm._internal_context import is_internal_call
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
+
+    for name, value in GLOBALS.items():
+        setattr(litellm, name, value)
+    for name in ("LiteLLM", "openai"):
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            # A host that logs all at DEBUG would have prompts and answers in its logs.
+            logger.setLevel(logging.WARNING)
+    # A call that is cancelled while LiteLLM prepares it in a thread leaves what the thread
+    # returns: a coroutine that has not begun, and has sent nothing.
+    warnings.filterwarnings(
+        "ignore", r"coroutine '[\w.]*completion\w*' was never awaited", RuntimeWarning
+    )
+    _send_once(AsyncHTTPHandler, is_internal_call)
+    timeout = httpx.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
+    return _LiteLLM(litellm, is_internal_call, timeout)
+
+
+def _send_once(http_handler: Any, is_internal_call: ContextVar[bool]) -> None:
+    """Keep LiteLLM from sending requests of ours anew.
+
+    Its HTTP handler (which all but the SDKs' providers go through) does so when a connection
+    breaks, whatever the number of retries: also when the provider has read the request, and may
+    bill it.
+    """
+    resend = http_handler.single_connection_post_request
+
+    async def resend_unless_ours(self: Any, *args: Any, **kwargs: Any) -> Any:
+        broken = sys.exception()
+        if broken is not None and is_internal_call.get():
+            raise broken
+        return await resend(self, *args, **kwargs)
+
+    http_handler.single_connection_post_request = resend_unless_ours
 
 
 class LiteLLMProvider:
@@ -68,8 +150,8 @@ class LiteLLMProvider:
 
     async def warm_up(self) -> None:
         """Import LiteLLM in a thread: it takes seconds."""
-        if _module is None:
-            await asyncio.to_thread(_litellm)
+        if _loaded is None:
+            await asyncio.to_thread(_load)
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """Return the model's answer.
@@ -77,92 +159,123 @@ class LiteLLMProvider:
         Raises:
             ProviderError: there is no answer; see ``litellm_errors``.
         """
-        if _module is None:
-            await self.warm_up()
+        litellm = _loaded if _loaded is not None else await asyncio.to_thread(_load)
+        before = sys.exception()
+        # In LiteLLM 1.106.2 this leaves out its handlers of success and failure: a task, a queue
+        # with a worker, a second count of the cost. They take 0.4 ms of CPU and would hand the
+        # prompt and the answer to the callbacks that the process may have set.
+        context = litellm.is_internal_call.set(True)
         try:
-            response = await _module.acompletion(**_arguments(request))
-        except Exception as exc:
-            raise litellm_errors.translate(_module, exc) from exc
-        try:
-            return _completion(response)
-        except (AttributeError, IndexError, TypeError, ValueError) as exc:
-            raise PossiblyExecuted(FailureKind.ERROR, "an answer of unknown form") from exc
+            return _completion(
+                await litellm.module.acompletion(**_arguments(request, litellm.timeout))
+            )
+        except Exception as exc:  # noqa: BLE001 - one table decides what it means
+            error = litellm_errors.translate(litellm.module, exc, before)
+        finally:
+            litellm.is_internal_call.reset(context)
+        # Not within the handler: LiteLLM's exceptions may quote the key, the prompt or the
+        # answer, and must not come along as the context of ours.
+        raise error
 
     async def aclose(self) -> None:
-        """Close LiteLLM's connections; they belong to this event loop."""
-        if _module is None:
+        """Close the connections of this event loop.
+
+        LiteLLM keeps clients by process and event loop, so these are all that it has here.
+        """
+        if _loaded is None:
             return
-        from litellm.llms.custom_httpx.async_client_cleanup import close_litellm_async_clients
+        clients = _loaded.module.in_memory_llm_clients_cache
+        mark = f"-{id(asyncio.get_running_loop())}"
+        for key in [key for key in clients.cache_dict if key.endswith(mark)]:
+            client = clients.cache_dict.pop(key)
+            clients.ttl_dict.pop(key, None)
+            if inspect.iscoroutinefunction(close := getattr(client, "close", None)):
+                await close()
+        # LiteLLM times each request in a task of its own, which ends when it gets to run.
+        await asyncio.sleep(0)
 
-        await close_litellm_async_clients()
-        _module.in_memory_llm_clients_cache.flush_cache()
 
-
-def _arguments(request: CompletionRequest) -> dict[str, Any]:
+def _arguments(request: CompletionRequest, timeout: Any) -> dict[str, Any]:
+    model, endpoint = request.litellm_model, request.endpoint
     arguments: dict[str, Any] = {
-        "model": request.litellm_model,
+        "model": model,
         "messages": request.messages,
         "max_tokens": request.max_output_tokens,
-        "api_key": request.endpoint.api_key or NO_KEY,
+        "api_key": endpoint.api_key or NO_KEY,
         "num_retries": 0,
         "max_retries": 0,
-        # The caller bounds the call as a whole; LiteLLM's own limit is per read.
-        "timeout": _TIMEOUT_S,
+        "timeout": timeout,
     }
-    if request.endpoint.api_base is not None:
-        arguments["api_base"] = request.endpoint.api_base
+    if endpoint.api_base is not None:
+        arguments["api_base"] = endpoint.api_base
+    elif model.startswith(_OPENAI):
+        arguments["api_base"] = _OPENAI_API_BASE
     if request.temperature is not None:
         arguments["temperature"] = request.temperature
     if request.response_schema is not None:
-        arguments["response_format"] = {
+        response_format = {
             "type": "json_schema",
             "json_schema": {"name": "answer", "strict": True, "schema": request.response_schema},
         }
+        if _is_sent_by_openai_sdk(model):
+            # The same goes over the wire, but the SDK does not look at each part of the schema,
+            # which takes 0.7 ms of CPU for 77 options.
+            arguments["extra_body"] = {"response_format": response_format}
+        else:
+            arguments["response_format"] = response_format
     return arguments
 
 
-_TIMEOUT_S = 600
+@cache
+def _is_sent_by_openai_sdk(model: str) -> bool:
+    """Whether LiteLLM calls the model by OpenAI's SDK, as a chat completion."""
+    if not model.startswith(_OPENAI):
+        return False
+    bridged, _ = _load().module.main.responses_api_bridge_check(
+        model=model.removeprefix(_OPENAI), custom_llm_provider="openai"
+    )
+    return bool(bridged.get("mode") != "responses")
 
 
 def _completion(response: Any) -> Completion:
     choice = response.choices[0]
     message = choice.message
-    text, refused = message.content, bool(getattr(message, "refusal", None))
+    text = message.content
     if not text and getattr(message, "tool_calls", None):
         # Some models are made to answer in a form by a forced tool call.
         text = message.tool_calls[0].function.arguments
+    text = text or ""
     finish = FinishReason.STOP
     if choice.finish_reason == "length":
         finish = FinishReason.LENGTH
-    elif refused or choice.finish_reason in ("content_filter", "refusal"):
+    elif choice.finish_reason == "content_filter" or getattr(message, "refusal", None):
         finish = FinishReason.REFUSED
-    return Completion(text=text or "", finish=finish, usage=_usage(response))
+    return Completion(text=text, finish=finish, usage=_usage(response, answered=bool(text)))
 
 
-def _usage(response: Any) -> TokenUsage | None:
+def _usage(response: Any, *, answered: bool) -> TokenUsage | None:
     """Read the usage, the dearer way where it contradicts itself.
 
-    All zeros is what LiteLLM reports where an OpenAI-like provider gave no usage at all.
+    LiteLLM makes zeros of what an OpenAI-like provider left out. No prompt has 0 tokens, and no
+    text: such usage is unknown.
     """
     usage = getattr(response, "usage", None)
-    if usage is None:
-        return None
-    prompt, completion = _count(usage.prompt_tokens), _count(usage.completion_tokens)
+    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     # xAI leaves reasoning out of completion_tokens; it is in total_tokens alone.
-    output = max(completion, _count(usage.total_tokens) - prompt)
-    if prompt == 0 and output == 0:
+    output = max(completion, _count(usage, "total_tokens") - prompt)
+    if prompt == 0 or (answered and output == 0):
         return None
     prompt_details = getattr(usage, "prompt_tokens_details", None)
     output_details = getattr(usage, "completion_tokens_details", None)
-    written = min(_detail(prompt_details, "cache_creation_tokens"), prompt)
-    cached = min(_detail(prompt_details, "cached_tokens"), prompt - written)
-    reasoning = min(_detail(output_details, "reasoning_tokens"), output)
+    written = min(_count(prompt_details, "cache_write_tokens"), prompt)
+    cached = min(_count(prompt_details, "cached_tokens"), prompt - written)
+    reasoning = _count(output_details, "reasoning_tokens")
+    if reasoning > output:
+        output += reasoning
     return TokenUsage(prompt, output, cached, written, reasoning)
 
 
-def _detail(details: Any, name: str) -> int:
-    return _count(getattr(details, name, None))
-
-
-def _count(value: Any) -> int:
-    return max(0, int(value or 0))
+def _count(counts: Any, name: str) -> int:
+    """Return a count of tokens; 0 where there is none, or what is there can't be one."""
+    value = getattr(counts, name, None)
+    return value if isinstance(value, int) and value > 0 else 0

@@ -2,72 +2,54 @@
 
 from __future__ import annotations
 
-from email.utils import parsedate_to_datetime
-from collections.abc import Iterator
+import asyncio
+import math
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
 
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
 
-_NOT_SENT_CAUSES = {
-    # httpx, aiohttp and the standard library: no connection was made, so nothing was sent.
-    "ConnectError",
-    "ConnectTimeout",
-    "PoolTimeout",
-    "ClientConnectorError",
-    "ClientConnectorDNSError",
-    "ClientConnectorSSLError",
-    "ClientConnectorCertificateError",
-    "ConnectionRefusedError",
-    "ConnectionTimeoutError",
-    "gaierror",
-}
-_REJECTED_STATUS = {400, 401, 403, 404, 405, 409, 413, 415, 422}
-_RETRYABLE_STATUS = {500, 502, 503, 529}
-_RAN_NOTHING_STATUS = {503, 529}
+if TYPE_CHECKING:
+    import httpx
+
+_RATE_LIMITED = 429
+_TIMEOUTS = {408, 504, 524}
+"""The provider, or a gateway before it, stopped to wait: the model may have run all the same."""
+_RAN_NOTHING = {503, 529}
+"""Overloaded: refused before the model."""
+_MAY_HELP = {500, 502, 503, 520, 521, 522, 523, 529}
+_MAX_RETRY_AFTER_MS = 86_400_000
 
 
-def translate(litellm: Any, error: Exception) -> ProviderError:
-    """Return what the exception means. Provider messages are left out: they may quote secrets.
+def translate(litellm: Any, error: Exception, before: BaseException | None) -> ProviderError:
+    """Return what the exception means for the call.
 
-    A refused connection comes as ``InternalServerError`` and a missing usage as
-    ``APIConnectionError`` or ``BadRequestError``, so causes and responses are looked at before
-    the class is believed. Anything unknown may have been executed.
+    ``before`` is the exception that was being handled as the call began, if any: Python chains
+    it to those of the call, of which it says nothing.
+
+    LiteLLM's class and status alone can't be believed: a refused connection, an answer that it
+    could not read and one without usage all come as errors with a made-up status. So a status
+    counts where an HTTP answer stands behind it, and a connection that was never made where the
+    client said so. All else may have been executed.
+
+    The message holds nothing of the provider's: that may quote the key or the prompt.
     """
-    if not _came_with_answer(error) and any(
-        type(cause).__name__ in _NOT_SENT_CAUSES for cause in _chain(error)
-    ):
-        return NotSent(FailureKind.ERROR, "no connection to the provider", retryable=True)
-    status = _status(error)
-    name = type(error).__name__
+    name, causes = type(error).__name__, tuple(_chain(error, before))
+    answer = _error_answer(causes)
+    if answer is not None:
+        return _by_status(litellm, error, answer)
+    unsent = _unsent(litellm, causes)
+    if unsent is not None:
+        return unsent
     if isinstance(error, litellm.Timeout):
-        return PossiblyExecuted(FailureKind.TIMEOUT, f"{name}: no answer in time", status=status)
-    if isinstance(error, litellm.RateLimitError):
-        return Rejected(
-            FailureKind.RATE_LIMITED,
-            f"{name}: the provider refuses more calls for now",
-            status=status,
-            retryable="insufficient_quota" not in str(error),
-            retry_after_ms=_retry_after_ms(error),
-        )
-    if isinstance(error, litellm.BadRequestError) and not _looks_answered(error):
-        return Rejected(FailureKind.REJECTED, f"{name}: status {status}", status=status)
-    if isinstance(error, litellm.APIConnectionError) or status is None:
-        return PossiblyExecuted(FailureKind.ERROR, f"{name}: the answer was lost")
-    if status in _REJECTED_STATUS and not _looks_answered(error):
-        return Rejected(FailureKind.REJECTED, f"{name}: status {status}", status=status)
-    kind = PossiblyExecuted if status not in _RAN_NOTHING_STATUS else Rejected
-    return kind(
-        FailureKind.ERROR,
-        f"{name}: status {status}",
-        status=status,
-        retryable=status in _RETRYABLE_STATUS,
-        retry_after_ms=_retry_after_ms(error),
-    )
+        return PossiblyExecuted(FailureKind.TIMEOUT, f"no answer in time ({name})")
+    return PossiblyExecuted(FailureKind.ERROR, f"the answer was lost or can't be read ({name})")
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
+def _chain(error: BaseException, before: BaseException | None) -> Iterator[BaseException]:
+    seen = {id(before)}
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
@@ -75,42 +57,111 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _status(error: Exception) -> int | None:
-    status = getattr(error, "status_code", None)
-    return status if isinstance(status, int) else None
+def _error_answer(causes: Sequence[BaseException]) -> httpx.Response | None:
+    """Return the provider's HTTP answer with an error status, if that is what went wrong."""
+    import httpx
+
+    for cause in reversed(causes):
+        # The SDKs' and LiteLLM's own errors have a response too, but one that they made up.
+        if isinstance(cause, httpx.HTTPStatusError):
+            return cause.response
+    return None
 
 
-def _came_with_answer(error: Exception) -> bool:
-    return bool(_headers(error))
+def _by_status(litellm: Any, error: Exception, answer: httpx.Response) -> ProviderError:
+    status = answer.status_code
+    kind, retryable = FailureKind.ERROR, status in _MAY_HELP
+    certainty: type[ProviderError] = PossiblyExecuted
+    if status == _RATE_LIMITED:
+        kind, certainty = FailureKind.RATE_LIMITED, Rejected
+        # A quota that is used up stays so, however often one asks.
+        retryable = "insufficient_quota" not in str(error)
+    elif status in _TIMEOUTS:
+        kind = FailureKind.TIMEOUT
+    elif status in _RAN_NOTHING:
+        certainty = Rejected
+    elif 400 <= status < 500:
+        # Azure bills prompts that its filter stopped: "HTTP Error response code and billing
+        # status", https://learn.microsoft.com/azure/ai-services/openai/how-to/manage-costs
+        billed = isinstance(error, litellm.ContentPolicyViolationError)
+        kind, certainty = FailureKind.REJECTED, PossiblyExecuted if billed else Rejected
+    return certainty(
+        kind,
+        f"the provider answered with status {status} ({type(error).__name__})",
+        status=status,
+        retryable=retryable,
+        retry_after_ms=_retry_after_ms(answer.headers) if retryable else None,
+    )
 
 
-def _looks_answered(error: Exception) -> bool:
-    """Whether LiteLLM failed on an answer of status 200, which the provider will bill."""
-    return any(isinstance(cause, (KeyError, TypeError)) for cause in _chain(error))
+def _unsent(litellm: Any, causes: Sequence[BaseException]) -> NotSent | None:
+    """Return the error of a request that never left, if it is certain that it did not."""
+    if any(_failed_to_connect(cause, causes) for cause in causes):
+        return NotSent(FailureKind.ERROR, "no connection to the provider", retryable=True)
+    first, name = causes[0], type(causes[0]).__name__
+    # LiteLLM raises these by itself, with no other error behind them, while it prepares a
+    # request: an unknown provider, a parameter that the model does not take, its own budget.
+    alone = len(causes) == 1 and isinstance(first, litellm.BadRequestError)
+    if alone or isinstance(first, litellm.BudgetExceededError):
+        return NotSent(FailureKind.REJECTED, f"LiteLLM refused the request ({name})")
+    for cause in causes:
+        if isinstance(cause, ModuleNotFoundError):
+            return NotSent(
+                FailureKind.REJECTED, f"LiteLLM needs the package {cause.name} for this provider"
+            )
+        if isinstance(cause, UnicodeEncodeError):
+            return NotSent(FailureKind.REJECTED, "the request holds what can't be encoded")
+    return None
 
 
-def _headers(error: Exception) -> Any:
-    for cause in _chain(error):
-        for holder in (cause, getattr(cause, "response", None)):
-            for name in ("litellm_response_headers", "headers"):
-                headers = getattr(holder, name, None)
-                if headers:
-                    return headers
-    return {}
+def _failed_to_connect(cause: BaseException, causes: Sequence[BaseException]) -> bool:
+    import aiohttp
+    import httpx
+
+    if any(isinstance(other, aiohttp.ClientError) for other in causes):
+        # LiteLLM turns aiohttp's errors into httpx's, and a connection that was reset after the
+        # request was sent into a ConnectError: only aiohttp's own tell one from the other.
+        return isinstance(
+            cause,
+            aiohttp.ClientConnectorError
+            | aiohttp.ConnectionTimeoutError
+            | aiohttp.ClientHttpProxyError
+            | aiohttp.InvalidURL,
+        )
+    if any(isinstance(other, asyncio.CancelledError) for other in causes):
+        # A session that is closed cancels its requests, whatever they are at.
+        return False
+    return isinstance(
+        cause,
+        httpx.ConnectError
+        | httpx.ConnectTimeout
+        | httpx.PoolTimeout
+        | httpx.ProxyError
+        | httpx.UnsupportedProtocol
+        | httpx.InvalidURL,
+    )
 
 
-def _retry_after_ms(error: Exception) -> int | None:
-    """Read ``Retry-After`` (RFC 9110, seconds or a date) or OpenAI's ``retry-after-ms``."""
-    headers = _headers(error)
-    try:
-        if "retry-after-ms" in headers:
-            return max(0, int(float(headers["retry-after-ms"])))
-        asked = headers.get("retry-after")
+def _retry_after_ms(headers: httpx.Headers) -> int | None:
+    """Read ``Retry-After`` (RFC 9110: seconds or a date) or OpenAI's ``retry-after-ms``."""
+    for name, unit_ms in (("retry-after-ms", 1), ("retry-after", 1_000)):
+        asked = headers.get(name)
         if asked is None:
-            return None
-        if asked.strip().replace(".", "", 1).isdigit():
-            return int(float(asked) * 1000)
-        wait = parsedate_to_datetime(asked) - datetime.now(UTC)
-        return max(0, int(wait.total_seconds() * 1000))
-    except (TypeError, ValueError):
-        return None
+            continue
+        try:
+            wait_ms = float(asked) * unit_ms
+        except ValueError:
+            wait_ms = _until_ms(asked)
+        if not math.isnan(wait_ms):
+            return int(min(max(wait_ms, 0), _MAX_RETRY_AFTER_MS))
+    return None
+
+
+def _until_ms(date: str) -> float:
+    try:
+        instant = parsedate_to_datetime(date)
+    except ValueError:
+        return math.nan
+    if instant.tzinfo is None:
+        instant = instant.replace(tzinfo=UTC)
+    return (instant - datetime.now(UTC)).total_seconds() * 1_000
