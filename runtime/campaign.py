@@ -43,10 +43,22 @@ class Campaign:
             retry: 1 and up name further executions, for people who got fallback values.
 
         Raises:
-            InvalidRequest: the person's id can't be part of a request.
+            InvalidRequest: an id can't be part of a request; ``check`` names it.
         """
+        return self._request(person, self._execution_id(person.person_id, retry))
+
+    def check(self, person: Person) -> None:
+        """Check that the campaign can be run for this person.
+
+        Raises:
+            InvalidRequest: naming the field that is wrong.
+        """
+        # The execution's own id is made of the others: by itself it is always right.
+        self._request(person, self.action.id)
+
+    def _request(self, person: Person, execution_id: str) -> ExecutionRequest:
         return ExecutionRequest(
-            execution_id=self._execution_id(person.person_id, retry),
+            execution_id=execution_id,
             account_id=self.account_id,
             workspace_id=self.workspace_id,
             campaign_id=self.campaign_id,

@@ -17,6 +17,14 @@ LONGEST_ROW_BYTES = 16 * 1024 * 1024
 Data = dict[str, dict[str, Any]]
 
 
+def _refuse_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON number")
+
+
+# NaN and infinities are Python's addition to JSON.
+_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 class PeopleError(ValueError):
     """People that can't be used. The message has the place, and no personal data."""
 
@@ -40,7 +48,7 @@ def parse_person(text: str, place: str, person_id: str | None = None, line: int 
         PeopleError: it can't be read.
     """
     try:
-        row = json.loads(text, parse_constant=_refuse_constant)
+        row = _JSON.decode(text)
     except json.JSONDecodeError as error:
         raise PeopleError(f"{place}: column {error.colno}: no valid JSON: {error.msg}") from None
     except (ValueError, RecursionError) as error:
@@ -166,10 +174,6 @@ def _header_hint(names: Sequence[str]) -> str:
             if separator in names[0]:
                 return f": the file seems to be separated by {word}; it must be by commas"
     return did_you_mean(PERSON_ID, names)
-
-
-def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON number")
 
 
 def _kind(value: object) -> str:

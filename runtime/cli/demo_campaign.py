@@ -7,6 +7,7 @@ import contextlib
 import json
 import shutil
 import sys
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from runtime.wording import REASONS
 ACCOUNT = "demo"
 _ACTION = "route_message"
 _OFFER = "welcome"
-_SAMPLES_OF_EACH = 2
+_ANSWERS_SHOWN = 2
 _START_S = 30.0
 _END_S = 5.0
 
@@ -64,19 +65,22 @@ def prepare(folder: Path, limit: int | None, concurrency: int) -> tuple[Config, 
     config = config.model_copy(update={"offers": {_OFFER: config.offers[_OFFER]}})
     campaign = Campaign(ACCOUNT, "demo", "demo", find_action(config, _ACTION))
     people = PeopleFile(Path(__file__).parents[1] / "demo_data" / "banking77" / "people.csv")
-    survey = people.survey(limit=limit, check=campaign.request)
+    survey = people.survey(limit=limit, check=campaign.check)
     out = folder / "results.jsonl"
     return config, Order(campaign, people, survey, concurrency, limit, out)
 
 
 async def run_demo(config: Config, order: Order, latency_ms: float) -> tuple[Report, list[Sample]]:
     """Start what the demo needs, run the campaign, stop everything."""
-    samples: dict[str, list[Sample]] = {"model": [], "fallback": []}
+    # The last of each kind: they are from when credits had become scarce, and were out.
+    samples: dict[str, deque[Sample]] = {
+        "model": deque(maxlen=_ANSWERS_SHOWN),
+        "fallback": deque(maxlen=1),
+    }
 
     def sample(person: Person, result: ExecutionResult) -> None:
-        kept = samples.get(result.status)
-        if kept is not None and len(kept) < _SAMPLES_OF_EACH:
-            kept.append(Sample(person.data["customer"]["message"], result))
+        if result.status in samples:
+            samples[result.status].append(Sample(person.data["customer"]["message"], result))
 
     endpoint = config.models[order.campaign.action.model].endpoint
     plan = next(name for name, section in config.plans.items() if section.ai_credits)
@@ -86,7 +90,7 @@ async def run_demo(config: Config, order: Order, latency_ms: float) -> tuple[Rep
             await ledger.open_account(ACCOUNT, plan=plan)
             config = config.with_api_base(endpoint, f"{url}/v1")
             report = await carry_out(config, order, display, interruption, sample)
-    return report, samples["model"] + samples["fallback"]
+    return report, [*samples["model"], *samples["fallback"]]
 
 
 @asynccontextmanager

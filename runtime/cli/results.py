@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TextIO
+from typing import TextIO
 
 from runtime.actions import ExecutionResult
 from runtime.people import Person
@@ -17,7 +16,8 @@ _FLUSH_AFTER_S = 0.2
 class ResultsFile:
     """Writes results, and flushes them soon after. It replaces the file, and is open at once.
 
-    A disk that is full (or another ``OSError``) is raised by the next ``write`` or at the end.
+    A disk that is full (or another ``OSError``) is raised by the next ``write``, and told by
+    ``close``.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,23 +26,6 @@ class ResultsFile:
         self._file: TextIO = path.open("w", encoding="utf-8", errors="backslashreplace")
         self._flushing: asyncio.TimerHandle | None = None
         self._failure: OSError | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._flushing is not None:
-            self._flushing.cancel()
-        try:
-            self._file.close()
-        except OSError as error:
-            if self._failure is None:
-                raise self._named(error) from None
 
     def write(self, person: Person, result: ExecutionResult) -> None:
         """Write one person's result; one that is not final is none yet.
@@ -55,10 +38,24 @@ class ResultsFile:
         if not result.final:
             return
         line = {"person_id": person.person_id, **result.to_json()}
-        self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+        try:
+            self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+        except OSError as error:
+            self._failure = self._named(error)
+            raise
         if self._flushing is None:
             loop = asyncio.get_running_loop()
             self._flushing = loop.call_later(_FLUSH_AFTER_S, self._flush)
+
+    def close(self) -> OSError | None:
+        """Write the rest; return why not everything could be written, if so."""
+        if self._flushing is not None:
+            self._flushing.cancel()
+        try:
+            self._file.close()
+        except OSError as error:
+            self._failure = self._failure or self._named(error)
+        return self._failure
 
     def _flush(self) -> None:
         self._flushing = None

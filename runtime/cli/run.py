@@ -181,8 +181,8 @@ def _survey(campaign: Campaign, people: PeopleFile, limit: int | None) -> Survey
     from runtime.required import check_fit
 
     with refusals():
-        campaign.request(Person("somebody", {}, 1))
-    survey = people.survey(limit=limit, check=campaign.request)
+        campaign.check(Person("somebody", {}, 1))
+    survey = people.survey(limit=limit, check=campaign.check)
     for path in check_fit(campaign.action, survey, people.path):
         click.echo(f"note: the prompt reads {path}, which nobody in {people.path} has", err=True)
     return survey

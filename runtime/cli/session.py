@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,23 +80,28 @@ async def carry_out(
     async with open_ledger(config) as ledger:
         await ledger.balance(order.campaign.account_id)
         async with build_runtime(config, on_alert=display.tell) as runtime:
-            with ExitStack() as stack:
-                hear = on_result
-                if order.out is not None:
-                    hear = _both(stack.enter_context(ResultsFile(order.out)).write, on_result)
-                run = CampaignRun(
-                    runtime,
-                    order.campaign,
-                    concurrency=order.concurrency,
-                    on_result=hear,
-                    retry_fallbacks=order.retry_fallbacks,
-                )
-                since_s = time.monotonic()
-                failure = await _run(run, order, display, interruption)
-                seconds = time.monotonic() - since_s
+            # Not before everything else is ready: it replaces the results of an earlier run.
+            results = None if order.out is None else ResultsFile(order.out)
+            run = CampaignRun(
+                runtime,
+                order.campaign,
+                concurrency=order.concurrency,
+                on_result=on_result if results is None else _both(results.write, on_result),
+                retry_fallbacks=order.retry_fallbacks,
+            )
+            since_s = time.monotonic()
+            failure = await _run(run, order, display, interruption)
+            seconds = time.monotonic() - since_s
+            if results is not None:
+                failure = results.close() or failure
         balance = await ledger.balance(order.campaign.account_id)
     return Report(
-        tuple(display.alerts), run.tally, seconds, balance, interruption.happened, failure
+        alerts=tuple(display.alerts),
+        tally=run.tally,
+        seconds=seconds,
+        balance=balance,
+        interrupted=interruption.happened,
+        failure=failure,
     )
 
 

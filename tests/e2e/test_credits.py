@@ -1,0 +1,40 @@
+"""Accounts and their credits from the command line."""
+
+from __future__ import annotations
+
+from tests.e2e.conftest import Home
+
+GRANT = ("grant", "--account", "acme", "--kind", "promotional", "--credits", "2500.125")
+
+
+def test_an_account_is_opened_given_credits_and_sells_some(home: Home) -> None:
+    opened = home.run(
+        *("account", "open", "acme", "--plan", "growth", "--timezone", "Europe/Berlin", "--json")
+    )
+    assert opened.json["new"] is True
+    assert opened.json["balance"]["granted_mc"] == 0
+    assert (
+        "was open already"
+        in home.run(
+            *("account", "open", "acme", "--plan", "growth", "--timezone", "Europe/Berlin")
+        ).stdout
+    )
+
+    expiring = (*GRANT, "--reference", "spring", "--expires-at", "2099-07-08")
+    assert "was given 2,500.125 credits" in home.run(*expiring).stdout
+    assert "nothing was added" in home.run(*expiring).stdout
+    bought = ("purchase", "--account", "acme", "--credits", "200000", "--reference", "invoice-7")
+    assert home.run(*bought, "--json").json["available_mc"] == 202_500_125
+    assert home.run(*bought, "--json").json["new"] is False
+
+    shown = home.run("balance", "--account", "acme").stdout
+    assert "available  202,500.125" in shown
+    assert "The books balance" in shown
+    spring, invoice = (line.split() for line in shown.splitlines()[-2:])
+    assert spring[:4] == ["spring", "promotional", "2,500.125", "2,500.125"]
+    assert spring[-2:] == ["2099-07-08", "00:00"], "by the account's time zone"
+    assert (invoice[0], invoice[-1]) == ("invoice-7", "never")
+
+    found = home.run("balance", "--account", "acme", "--json").json
+    assert [grant["expires_at"] for grant in found["grants"]] == ["2099-07-07T22:00:00+00:00", None]
+    assert found["available_mc"] == 202_500_125
