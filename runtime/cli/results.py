@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import TextIO
+from types import TracebackType
+from typing import Self, TextIO
 
 from runtime.actions import ExecutionResult
 from runtime.people import Person
@@ -16,16 +17,16 @@ _FLUSH_AFTER_S = 0.2
 class ResultsFile:
     """Writes results, and flushes them soon after. It replaces the file, and is open at once.
 
-    A disk that is full (or another ``OSError``) is raised by the next ``write``, and told by
-    ``close``.
+    A disk that is full (or another ``OSError``) is raised by the next ``write``, and is
+    ``failure`` when all is written and the file closed.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # What has no UTF-8 form becomes \\udXXX, which is how JSON writes it anyway.
+        # What has no UTF-8 form becomes \udXXX, which is how JSON writes it anyway.
         self._file: TextIO = path.open("w", encoding="utf-8", errors="backslashreplace")
         self._flushing: asyncio.TimerHandle | None = None
-        self._failure: OSError | None = None
+        self.failure: OSError | None = None
 
     def write(self, person: Person, result: ExecutionResult) -> None:
         """Write one person's result; one that is not final is none yet.
@@ -33,36 +34,42 @@ class ResultsFile:
         Raises:
             OSError: it can't be written, or those before could not.
         """
-        if self._failure is not None:
-            raise self._failure
+        if self.failure is not None:
+            raise self.failure
         if not result.final:
             return
         line = {"person_id": person.person_id, **result.to_json()}
         try:
             self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
         except OSError as error:
-            self._failure = self._named(error)
+            self.failure = self._named(error)
             raise
         if self._flushing is None:
             loop = asyncio.get_running_loop()
             self._flushing = loop.call_later(_FLUSH_AFTER_S, self._flush)
 
-    def close(self) -> OSError | None:
-        """Write the rest; return why not everything could be written, if so."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         if self._flushing is not None:
             self._flushing.cancel()
         try:
             self._file.close()
         except OSError as error:
-            self._failure = self._failure or self._named(error)
-        return self._failure
+            self.failure = self.failure or self._named(error)
 
     def _flush(self) -> None:
         self._flushing = None
         try:
             self._file.flush()
         except OSError as error:
-            self._failure = self._named(error)
+            self.failure = self._named(error)
 
     def _named(self, error: OSError) -> OSError:
         error.filename = str(self._path)

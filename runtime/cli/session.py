@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,20 +81,21 @@ async def carry_out(
     async with open_ledger(config) as ledger:
         await ledger.balance(order.campaign.account_id)
         async with build_runtime(config, on_alert=display.tell) as runtime:
-            # Not before everything else is ready: it replaces the results of an earlier run.
-            results = None if order.out is None else ResultsFile(order.out)
-            run = CampaignRun(
-                runtime,
-                order.campaign,
-                concurrency=order.concurrency,
-                on_result=on_result if results is None else _both(results.write, on_result),
-                retry_fallbacks=order.retry_fallbacks,
-            )
-            since_s = time.monotonic()
-            failure = await _run(run, order, display, interruption)
-            seconds = time.monotonic() - since_s
-            if results is not None:
-                failure = results.close() or failure
+            with ExitStack() as stack:
+                # Not opened before all else is ready: it replaces an earlier run's results.
+                results = stack.enter_context(ResultsFile(order.out)) if order.out else None
+                run = CampaignRun(
+                    runtime,
+                    order.campaign,
+                    concurrency=order.concurrency,
+                    on_result=on_result if results is None else _both(results.write, on_result),
+                    retry_fallbacks=order.retry_fallbacks,
+                )
+                since_s = time.monotonic()
+                failure = await _run(run, order, display, interruption)
+                seconds = time.monotonic() - since_s
+        if results is not None and results.failure is not None:
+            failure = results.failure
         balance = await ledger.balance(order.campaign.account_id)
     return Report(
         alerts=tuple(display.alerts),
