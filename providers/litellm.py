@@ -91,8 +91,9 @@ def _update(environ: MutableMapping[str, str], values: Mapping[str, str | None])
 
 
 def _import_whole() -> Any:
-    """Import LiteLLM with what it would load later, when the environment is not ours any more."""
+    """Import LiteLLM with what it would load later: with another environment, or in a call."""
     import litellm
+    import openai.resources.chat  # noqa: F401 - a second of the first call, on the event loop
     import tiktoken
     from litellm import anthropic_beta_headers_manager
 
@@ -123,8 +124,22 @@ def _tame(litellm: Any) -> _LiteLLM:
         "ignore", r"coroutine '[\w.]*completion\w*' was never awaited", RuntimeWarning
     )
     _send_once(AsyncHTTPHandler, is_internal_call)
+    _rehearse(litellm, is_internal_call)
     timeout = httpx.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
     return _LiteLLM(litellm, is_internal_call, timeout)
+
+
+def _rehearse(litellm: Any, is_internal_call: ContextVar[bool]) -> None:
+    """Make a call that is not sent: the first one loads more modules, for a second."""
+    context = is_internal_call.set(True)
+    try:
+        litellm.completion(
+            model="openai/gpt-4o-mini",
+            messages=[{"role": "user", "content": "Hello"}],
+            mock_response="Hello",
+        )
+    finally:
+        is_internal_call.reset(context)
 
 
 def _send_once(http_handler: Any, is_internal_call: ContextVar[bool]) -> None:
@@ -248,9 +263,14 @@ def _completion(response: Any) -> Completion:
     finish = FinishReason.STOP
     if choice.finish_reason == "length":
         finish = FinishReason.LENGTH
-    elif choice.finish_reason == "content_filter" or getattr(message, "refusal", None):
+    elif choice.finish_reason == "content_filter" or _refusal(message):
         finish = FinishReason.REFUSED
     return Completion(text=text, finish=finish, usage=_usage(response, answered=bool(text)))
+
+
+def _refusal(message: Any) -> Any:
+    """Return OpenAI's ``refusal``, which LiteLLM keeps among what its own messages don't have."""
+    return (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
 
 
 def _usage(response: Any, *, answered: bool) -> TokenUsage | None:

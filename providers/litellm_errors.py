@@ -39,7 +39,7 @@ def translate(litellm: Any, error: Exception, before: BaseException | None) -> P
     name, causes = type(error).__name__, tuple(_chain(error, before))
     answer = _error_answer(causes)
     if answer is not None:
-        return _by_status(litellm, error, answer)
+        return _by_status(litellm, causes, answer)
     unsent = _unsent(litellm, causes)
     if unsent is not None:
         return unsent
@@ -68,14 +68,16 @@ def _error_answer(causes: Sequence[BaseException]) -> httpx.Response | None:
     return None
 
 
-def _by_status(litellm: Any, error: Exception, answer: httpx.Response) -> ProviderError:
-    status = answer.status_code
+def _by_status(
+    litellm: Any, causes: Sequence[BaseException], answer: httpx.Response
+) -> ProviderError:
+    error, status = causes[0], answer.status_code
     kind, retryable = FailureKind.ERROR, status in _MAY_HELP
     certainty: type[ProviderError] = PossiblyExecuted
     if status == _RATE_LIMITED:
         kind, certainty = FailureKind.RATE_LIMITED, Rejected
         # A quota that is used up stays so, however often one asks.
-        retryable = "insufficient_quota" not in str(error)
+        retryable = not any("insufficient_quota" in str(cause) for cause in causes)
     elif status in _TIMEOUTS:
         kind = FailureKind.TIMEOUT
     elif status in _RAN_NOTHING:
