@@ -17,7 +17,7 @@ from typing import Any
 from runtime.actions import ExecutionResult
 from runtime.bootstrap import open_ledger
 from runtime.campaign import Campaign
-from runtime.cli.example import example_path
+from runtime.cli.example import EXAMPLE
 from runtime.cli.interruption import Interruption
 from runtime.cli.options import Stop
 from runtime.cli.progress import Display
@@ -59,7 +59,7 @@ class Sample:
 
 def prepare(folder: Path, limit: int | None, concurrency: int) -> tuple[Config, Order]:
     """Return the example config, at home in ``folder``, and what is to be run with it."""
-    shutil.copy(example_path(), folder / "config.yaml")
+    shutil.copy(EXAMPLE, folder / "config.yaml")
     config = load_config(folder / "config.yaml")
     # Whenever the demo is run, its account gets this one offer.
     config = config.model_copy(update={"offers": {_OFFER: config.offers[_OFFER]}})

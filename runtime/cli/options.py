@@ -97,11 +97,10 @@ def require_config(path: Path) -> None:
     """
     if path.exists():
         return
-    from runtime.cli.example import example_path
+    from runtime.cli.example import EXAMPLE
 
-    example = example_path()
-    if Path("config.example.yaml").is_file():
-        example = Path("config.example.yaml")
+    here = Path(EXAMPLE.name)
+    example = here if here.is_file() else EXAMPLE
     raise Stop(
         f"there is no config file {click.format_filename(path)}. Start with a copy of the "
         f"example:\n  cp {example} {click.format_filename(path)}\nor name yours with --config."
