@@ -1,9 +1,9 @@
 """What a provider call can fail with, by what is certain about it.
 
-    ProviderError
-    ├── NotSent             the provider never saw the request
-    ├── Rejected            the provider answered that it did not run the model
-    └── PossiblyExecuted    the model may have run, and the provider may bill it
+ProviderError
+├── NotSent             the provider never saw the request
+├── Rejected            the provider answered that it did not run the model
+└── PossiblyExecuted    the model may have run, and the provider may bill it
 """
 
 from __future__ import annotations
