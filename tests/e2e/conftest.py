@@ -36,10 +36,10 @@ __all__ = ["redis_server_program"]
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
 
-_PYTHON = {"PYTHONPATH": str(ROOT)}
+PROCESS_ENV = {"PYTHONPATH": str(ROOT)}
 if sys.dont_write_bytecode:
     # Without it LiteLLM would be compiled by every process that a test starts.
-    _PYTHON |= {
+    PROCESS_ENV |= {
         "PYTHONDONTWRITEBYTECODE": "",
         "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / f"creditgate-pyc-{os.getuid()}"),
     }
@@ -70,7 +70,7 @@ class Home:
         return subprocess.Popen(
             [sys.executable, "-m", "runtime.cli", *args],
             cwd=self.folder,
-            env={**os.environ, **_PYTHON, **env},
+            env={**os.environ, **PROCESS_ENV, **env},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -187,6 +187,9 @@ def test_with_json_an_error_is_an_object_on_stdout(home: Home) -> None:
     [mistake] = wrong.json["error"]["mistakes"]
     assert (mistake["line"], mistake["column"]) == (2, 1)
 
+    absent = home.run("balance", "--account", "acme", "--config", "absent.yaml", "--json")
+    assert absent.json["error"]["kind"] == "BadInput"
+
     usage = home.run("balance", "--json")
     assert "--account" in usage.json["error"]["message"]
 

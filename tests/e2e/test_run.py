@@ -27,6 +27,7 @@ def test_run_twice_a_campaign_charges_once_and_gives_the_same_values(home: Home)
     assert first.status == 0
     assert "40  answered by the model" in first.stdout
     assert "The books balance" in first.stdout
+    assert "\x1b" not in first.stdout + first.stderr, "no colours where there is no terminal"
     once = home.balance("acme")
     calls = home.calls()
 

@@ -1,0 +1,141 @@
+"""Every command and every program in the README and the API page does what it is there for."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import PROCESS_ENV, ROOT, Ended, end, wait_until
+
+EXAMPLE_PORT = "8377"
+RUN_ELSEWHERE = {
+    "make demo": "tests/e2e/test_demo.py",
+    "make test": "this very suite",
+}
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Return the fenced blocks of a language on a page."""
+    text = (ROOT / page).read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(page: str) -> list[str]:
+    """Return the lines that a page tells its reader to type."""
+    found = [line for block in blocks(page, "console") for line in block.splitlines()]
+    assert all(line.startswith("$ ") for line in found)
+    return [line.removeprefix("$ ") for line in found]
+
+
+class Reader:
+    """Somebody who follows the README in a folder of their own, on a port that is free."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = str(probe.getsockname()[1])
+        self.servers: list[subprocess.Popen[str]] = []
+        (folder / "config.example.yaml").write_text(
+            (ROOT / "config.example.yaml").read_text("utf-8").replace(EXAMPLE_PORT, self.port),
+            "utf-8",
+        )
+        (folder / "people.csv").write_text(
+            'person_id,message\np1,"Where is my card?"\np2,"Top-up failed, why?"\n', "utf-8"
+        )
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            args,
+            cwd=self.folder,
+            env={**os.environ, **PROCESS_ENV},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def type(self, line: str) -> Ended | None:
+        """Run a line; ``None`` for a server, which goes on running."""
+        words = shlex.split(line.replace(EXAMPLE_PORT, self.port))
+        if words[0] == "creditgate":
+            words[:1] = [sys.executable, "-m", "runtime.cli"]
+        process = self.start(*words)
+        if "mock-provider" not in words:
+            return end(process)
+        self.servers.append(process)
+        wait_until(self._mock_answers)
+        return None
+
+    def _mock_answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health"):  # noqa: S310 - loopback
+                return True
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        for server in self.servers:
+            server.terminate()
+            end(server)
+
+
+@pytest.fixture
+def reader(redis_server_program: None, tmp_path: Path) -> Iterator[Reader]:
+    reader = Reader(tmp_path)
+    yield reader
+    reader.close()
+
+
+@pytest.mark.timeout(240)
+def test_every_command_of_the_readme_works_in_its_order(reader: Reader) -> None:
+    typed = [line for line in commands("README.md") if line not in RUN_ELSEWHERE]
+    assert len(typed) >= 6
+    for line in typed:
+        ended = reader.type(line)
+        assert ended is None or ended.status == 0, f"{line}\n{ended.stderr}"
+
+    # The programs of the README and the API page use what the commands above have set up.
+    for page in ("README.md", "docs/api.md"):
+        for number, program in enumerate(b for b in blocks(page, "python") if "asyncio.run" in b):
+            name = f"program{number}.py"
+            (reader.folder / name).write_text(program, "utf-8")
+            ended = end(reader.start(sys.executable, name))
+            assert ended.status == 0, f"{page}\n{ended.stderr}"
+            assert ended.stdout.startswith(("model ", "mixed ")), ended.stdout
+
+
+@pytest.mark.parametrize("line", RUN_ELSEWHERE)
+def test_the_two_commands_of_the_readme_are_targets(line: str) -> None:
+    assert line in commands("README.md")
+    planned = subprocess.run(
+        ["make", "--dry-run", line.removeprefix("make ")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert {"make demo": "creditgate demo", "make test": "pytest"}[line] in planned
+
+
+def test_every_link_to_a_file_leads_somewhere() -> None:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_public_name_is_in_the_api_page() -> None:
+    import runtime
+
+    page = (ROOT / "docs/api.md").read_text("utf-8")
+    for name in runtime.__all__:
+        assert name in page
+        assert getattr(runtime, name) is not None
