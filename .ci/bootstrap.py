@@ -104,7 +104,9 @@ def install_with_uv(uv: Path, env: dict[str, str], flags: list[str]) -> None:
         env=env,
     )
     install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", PYTHON, "--no-deps"]
-    run([*install, *flags, "--require-hashes", "--requirement", LOCK], env=env)
+    # Compiled now, once: LiteLLM alone would cost the first command some seconds.
+    compiled = [*install, "--compile-bytecode"]
+    run([*compiled, *flags, "--require-hashes", "--requirement", LOCK], env=env)
     # Built by the locked backend that is installed by now, not by one fetched for the purpose.
     run([*install, "--no-build-isolation", "--editable", ROOT], env=env)
 
