@@ -58,7 +58,7 @@ def open_account(
     actor: str,
     as_json: bool,
 ) -> None:
-    """Open an account and give it the offers that its plan and first paid day entitle it to.
+    """Open an account and give it the offers that it is entitled to.
 
     ID is 1 to 64 of the characters A-Z a-z 0-9 _ . -. Doing it again changes nothing.
     """

@@ -19,7 +19,7 @@ from runtime.bootstrap import open_ledger
 from runtime.campaign import Campaign
 from runtime.cli.example import EXAMPLE
 from runtime.cli.interruption import Interruption
-from runtime.cli.options import Stop
+from runtime.cli.options import BadInput
 from runtime.cli.progress import Display
 from runtime.cli.session import Order, Report, carry_out, find_action
 from runtime.config import Config, load_config
@@ -117,14 +117,14 @@ async def _mock_provider(latency_ms: float) -> AsyncIterator[str]:
 
 async def _url(process: asyncio.subprocess.Process) -> str:
     if process.stdout is None:
-        raise Stop("the mock provider has no output to read")
+        raise BadInput("the mock provider has no output to read")
     try:
         async with asyncio.timeout(_START_S):
             line = await process.stdout.readline()
     except TimeoutError:
         line = b""
     if not line:
-        raise Stop(f"the mock provider did not start within {_START_S:g} s")
+        raise BadInput(f"the mock provider did not start within {_START_S:g} s")
     return str(json.loads(line)["url"])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from runtime.cli.options import JSON, Stop
+from runtime.cli.options import JSON, BadInput
 from runtime.config import ConfigError
 from runtime.credits.answers import (
     AccountUnknown,
@@ -60,12 +60,12 @@ def refusals() -> Iterator[None]:
     For the calls that check what they are given, and for nothing else: elsewhere one is a bug.
 
     Raises:
-        Stop: instead of the ``ValueError``.
+        BadInput: instead of the ``ValueError``.
     """
     try:
         yield
     except ValueError as error:
-        raise Stop(str(error)) from None
+        raise BadInput(str(error)) from None
 
 
 def _message(error: BaseException) -> str | None:

@@ -22,7 +22,7 @@ def with_ledger(config: Config, ask: Callable[[CreditLedger], Awaitable[_T]]) ->
 
     Raises:
         LedgerError: what it refuses, or that it can't be reached.
-        Stop: what is asked for makes no sense.
+        BadInput: what is asked for makes no sense.
     """
 
     async def run() -> _T:

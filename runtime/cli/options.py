@@ -24,7 +24,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
 
-class Stop(click.ClickException):
+class BadInput(click.ClickException):
     """What was asked can't be done; the message says why, and perhaps what to do."""
 
     exit_code = 2
@@ -77,7 +77,7 @@ def load(path: Path) -> Config:
     """Read the config file.
 
     Raises:
-        Stop: there is none.
+        BadInput: there is none.
         ConfigError: with all its mistakes.
     """
     from runtime.config import load_config
@@ -93,7 +93,7 @@ def require_config(path: Path) -> None:
     """Say how to come to a config file where there is none.
 
     Raises:
-        Stop: there is none.
+        BadInput: there is none.
     """
     if path.exists():
         return
@@ -101,7 +101,7 @@ def require_config(path: Path) -> None:
 
     here = Path(EXAMPLE.name)
     example = here if here.is_file() else EXAMPLE
-    raise Stop(
+    raise BadInput(
         f"there is no config file {click.format_filename(path)}. Start with a copy of the "
         f"example:\n  cp {example} {click.format_filename(path)}\nor name yours with --config."
     )

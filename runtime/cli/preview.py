@@ -9,7 +9,7 @@ import click
 
 from runtime.cli.options import (
     PATH,
-    Stop,
+    BadInput,
     account_option,
     config_option,
     examples,
@@ -133,7 +133,7 @@ def _person(
     """Return the person that the options describe.
 
     Raises:
-        Stop: they do not describe one.
+        BadInput: they do not describe one.
         PeopleError: what is wrong with the file, or with the JSON.
     """
     from runtime.cli.failures import refusals
@@ -141,7 +141,7 @@ def _person(
     from runtime.people_rows import Person, attribute_path, parse_person, place
 
     if person_json is not None and people_path is not None:
-        raise Stop("--person and --people: one of them can say who it is, not both")
+        raise BadInput("--person and --people: one of them can say who it is, not both")
     person = Person(person_id or _NOBODY, {}, 1)
     if person_json is not None:
         person = parse_person(person_json, "--person", person.person_id)
@@ -149,13 +149,13 @@ def _person(
         people = PeopleFile(people_path).read()
         found = next((one for one in people if person_id in (None, one.person_id)), None)
         if found is None:
-            raise Stop(f"--person-id: nobody in {people_path} has it")
+            raise BadInput(f"--person-id: nobody in {people_path} has it")
         person = found
     data: dict[str, Any] = person.data
     for text in attributes:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise Stop("--attribute: must be like first_name=Ann")
+            raise BadInput("--attribute: must be like first_name=Ann")
         with refusals():
             place(data, attribute_path(name), value)
     return person

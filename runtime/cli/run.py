@@ -9,7 +9,7 @@ import click
 
 from runtime.cli.options import (
     PATH,
-    Stop,
+    BadInput,
     account_option,
     config_option,
     examples,
@@ -153,27 +153,27 @@ def _campaign_id(given: str | None, people_path: Path) -> str:
     """Return the campaign's id; without points, which separate it from the person's.
 
     Raises:
-        Stop: it has other characters than ids may have.
+        BadInput: it has other characters than ids may have.
     """
     import re
 
     if given is None:
         return re.sub(r"[^A-Za-z0-9_-]", "-", people_path.stem)[:64] or "campaign"
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", given):
-        raise Stop(f"--campaign: found {given!r}, allowed are 1 to 64 of A-Z a-z 0-9 _ -")
+        raise BadInput(f"--campaign: found {given!r}, allowed are 1 to 64 of A-Z a-z 0-9 _ -")
     return given
 
 
 def _check_out(out: Path, people_path: Path) -> None:
     if out.exists() and out.samefile(people_path):
-        raise Stop("--out: is the people file itself; results need a file of their own")
+        raise BadInput("--out: is the people file itself; results need a file of their own")
 
 
 def _survey(campaign: Campaign, people: PeopleFile, limit: int | None) -> Survey:
     """Find what is wrong with the file, before anything is charged.
 
     Raises:
-        Stop: an id that was given can't be used.
+        BadInput: an id that was given can't be used.
         PeopleError: the file, or what it lacks for the action.
     """
     from runtime.cli.failures import refusals
@@ -182,6 +182,7 @@ def _survey(campaign: Campaign, people: PeopleFile, limit: int | None) -> Survey
 
     with refusals():
         campaign.check(Person("somebody", {}, 1))
+    click.echo(f"Checking {people.path} ...", err=True)
     survey = people.survey(limit=limit, check=campaign.check)
     for path in check_fit(campaign.action, survey, people.path):
         click.echo(f"note: the prompt reads {path}, which nobody in {people.path} has", err=True)
@@ -194,4 +195,5 @@ async def _carry_out(config: Config, order: Order) -> Report:
     from runtime.cli.session import carry_out
 
     with Interruption() as interruption, Display() as display:
+        display.say(f"Starting, for {order.survey.people:,} people ...")
         return await carry_out(config, order, display, interruption)

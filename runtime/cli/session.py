@@ -13,7 +13,7 @@ from runtime.actions import ActionSpec, ExecutionResult
 from runtime.bootstrap import build_runtime, open_ledger
 from runtime.campaign import Campaign, CampaignRun, Tally
 from runtime.cli.interruption import Interruption
-from runtime.cli.options import Stop
+from runtime.cli.options import BadInput
 from runtime.cli.progress import UPDATE_EVERY_S, Display
 from runtime.cli.results import ResultsFile
 from runtime.config import Config
@@ -55,12 +55,12 @@ def find_action(config: Config, action_id: str) -> ActionSpec:
     """Return the action of the config.
 
     Raises:
-        Stop: there is none of this id.
+        BadInput: there is none of this id.
     """
     action = config.actions.get(action_id)
     if action is None:
         hint = did_you_mean(action_id, config.actions)
-        raise Stop(f"--action: the config has no action {action_id!r}{hint}")
+        raise BadInput(f"--action: the config has no action {action_id!r}{hint}")
     return action
 
 

@@ -67,14 +67,12 @@ def test_when_credits_run_out_the_campaign_goes_on_and_a_retry_answers_the_rest(
     assert spent.reserved_mc == spent.open_reservations == 0
     assert spent.charged_mc <= spent.granted_mc == 1_000_000
 
-    bought = home.run(
+    bought = home.invoke(
         "purchase", *ACCOUNT, "--credits", "100000", "--reference", "invoice-1", "--json"
     )
     assert bought.json["new"] is True
 
-    second = home.run(
-        *run_args(people, "--retry-fallbacks", "--out", "results.jsonl", "--json"),
-    )
+    second = home.invoke(*run_args(people, "--retry-fallbacks", "--out", "results.jsonl", "--json"))
     assert second.json["model"] == 60
     assert second.json["replayed"] == 60 - len(fell_back)
     retried = home.results()
