@@ -59,7 +59,8 @@ async def build_runtime(
             provider = LiteLLMProvider()
             stack.push_async_callback(provider.aclose)
             await provider.warm_up()
-        closer = Closer(ledger, Spool(config.data_dir / "spool"))
+        max_age_ms = config.executions.spool_max_age_hours * _HOUR_MS
+        closer = Closer(ledger, Spool(config.data_dir / "spool", max_age_ms))
         stack.push_async_callback(closer.aclose)
         closer.start()
         yield ActionRuntime(

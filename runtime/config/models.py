@@ -145,7 +145,6 @@ class AlertsSection(Section):
     """When an account is told that its credits run low."""
 
     low_percent: Annotated[int, Field(strict=True, ge=1, le=99)] = 20
-    cooldown_ms: Whole = 21_600_000
 
 
 class ModelSection(Section):

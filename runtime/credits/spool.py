@@ -39,10 +39,13 @@ class Spool:
 
     Args:
         folder: created, for its owner alone, when the first ending is put.
+        max_age_ms: older endings are given up. It is well below the horizon of idempotency, so
+            that what is replayed is still known to be charged or not.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_age_ms: int = 24 * 3_600_000) -> None:
         self._folder = folder
+        self._max_age_ms = max_age_ms
 
     async def put(self, ending: Ending) -> None:
         """Keep an ending; it is on disk, synced, when this returns.
@@ -66,7 +69,7 @@ class Spool:
             path = self._folder / name
             try:
                 ending = await asyncio.to_thread(_read, path)
-                accepted = await ending.send(ledger) is not None
+                accepted = not self._too_old(name) and await ending.send(ledger) is not None
             except FileNotFoundError:
                 continue  # another process sharing the folder was faster
             except (AccountDamaged, NewerFormat, OSError) as exc:
@@ -86,6 +89,12 @@ class Spool:
         if waiting:
             _log.error("%d spooled endings have to wait, first %s", len(waiting), waiting[0])
         return Replay(done, dead, len(waiting))
+
+    def _too_old(self, name: str) -> bool:
+        written_ns, _, _ = name.partition("-")
+        return written_ns.isdigit() and time.time_ns() - int(written_ns) > (
+            self._max_age_ms * 1_000_000
+        )
 
     def waiting(self) -> int:
         """Return how many endings wait."""

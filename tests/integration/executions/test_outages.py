@@ -102,3 +102,22 @@ async def test_a_settlement_in_the_spool_is_for_its_owner_alone_and_gone_after_t
         await until_replayed(bench)
         assert (await bench.books()).charged_mc == result.charged_mc
         assert not list(spool.glob("*.json"))
+
+
+async def test_a_settlement_older_than_the_spool_may_keep_it_is_set_aside_and_not_charged(
+    open_bench: OpenBench, private_redis: PrivateRedis, tmp_path: Path
+) -> None:
+    async with open_bench(url=private_redis.url, latency_median_ms=600) as bench:
+        running = asyncio.create_task(bench.execute())
+        await asyncio.sleep(0.3)
+        await private_redis.stop()
+        await running
+        spool = tmp_path / "data" / "spool"
+        (written,) = spool.glob("*.json")
+        two_days_ago_ns = time.time_ns() - 48 * 3_600 * 10**9
+        written.rename(spool / f"{two_days_ago_ns:020d}-{written.name.partition('-')[2]}")
+        await private_redis.start()
+        await until_replayed(bench)
+
+        assert (await bench.runtime.ledger.balance("acme")).charged_mc == 0
+        assert len(list((spool / "dead").glob("*.json"))) == 1
