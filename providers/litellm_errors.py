@@ -77,7 +77,7 @@ def _by_status(
     if status == _RATE_LIMITED:
         kind, certainty = FailureKind.RATE_LIMITED, Rejected
         # A quota that is used up stays so, however often one asks.
-        retryable = not any("insufficient_quota" in str(cause) for cause in causes)
+        retryable = not _any_says(causes, "insufficient_quota")
     elif status in _TIMEOUTS:
         kind = FailureKind.TIMEOUT
     elif status in _RAN_NOTHING:
@@ -86,6 +86,7 @@ def _by_status(
         # Azure bills prompts that its filter stopped: "HTTP Error response code and billing
         # status", https://learn.microsoft.com/azure/ai-services/openai/how-to/manage-costs
         billed = isinstance(error, litellm.ContentPolicyViolationError)
+        billed = billed or _any_says(causes, "content_filter")
         kind, certainty = FailureKind.REJECTED, PossiblyExecuted if billed else Rejected
     return certainty(
         kind,
@@ -94,6 +95,11 @@ def _by_status(
         retryable=retryable,
         retry_after_ms=_retry_after_ms(answer.headers) if retryable else None,
     )
+
+
+def _any_says(causes: Sequence[BaseException], code: str) -> bool:
+    """Whether the provider gave this error code: which of the errors quotes it differs."""
+    return any(code in str(cause) for cause in causes)
 
 
 def _unsent(litellm: Any, causes: Sequence[BaseException]) -> NotSent | None:
@@ -127,20 +133,14 @@ def _failed_to_connect(cause: BaseException, causes: Sequence[BaseException]) ->
             cause,
             aiohttp.ClientConnectorError
             | aiohttp.ConnectionTimeoutError
-            | aiohttp.ClientHttpProxyError
-            | aiohttp.InvalidURL,
+            | aiohttp.ClientHttpProxyError,
         )
     if any(isinstance(other, asyncio.CancelledError) for other in causes):
         # A session that is closed cancels its requests, whatever they are at.
         return False
     return isinstance(
         cause,
-        httpx.ConnectError
-        | httpx.ConnectTimeout
-        | httpx.PoolTimeout
-        | httpx.ProxyError
-        | httpx.UnsupportedProtocol
-        | httpx.InvalidURL,
+        httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError,
     )
 
 
