@@ -41,7 +41,8 @@ class Asker:
                 raise
             answer = await self._again(account_id, call, read_only, first)
         if answer[0] == b"damaged":
-            raise AccountDamaged(answer[1].decode())
+            word, _, record = answer[1].decode().partition(" ")
+            raise AccountDamaged(f"{word.lower()}: {record}")
         if answer[0] == b"account_unknown" and call.outcome_key is None:
             raise AccountUnknown(account_id)
         return answer

@@ -310,7 +310,9 @@ class CreditLedger:
         check_whole(reserved_at_ms, "reserved_at_ms")
         check_whole(exposure_mc, "exposure_mc")
         joined_flags = ",".join(flags)
-        check_column(f"{tokens}{rate_card_version}{joined_flags}", "tokens, rate card or flags")
+        check_column(tokens, "tokens")
+        check_column(rate_card_version, "rate_card_version")
+        check_column(joined_flags, "flags")
         args = (
             attempt.execution_key,
             attempt.attempt_id,

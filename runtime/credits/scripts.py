@@ -11,6 +11,7 @@ CLOCK = "clock.lua"
 _ORDER = (
     "records.lua",
     "state.lua",
+    "reservations.lua",
     "credits.lua",
     "marks.lua",
     "expire.lua",

@@ -33,7 +33,7 @@ V.settle = function(args)
   local record = reservation_now(execution_key)
   local conflict = record and differs_at(record.fingerprint, fingerprint)
   if conflict then return conflict end
-  if not record and reserved_at + OUTCOME_TTL_MS <= S.now then return { 'dead' } end
+  if reserved_at + OUTCOME_TTL_MS <= S.now then return { 'dead' } end
 
   local postings, unpaid = {}, cost
   if is_open(record) and record.attempt == attempt then

@@ -1,0 +1,117 @@
+-- Reservations, open or expired, and outcomes: their records, read when a call needs them, and
+-- changed in memory until write.lua.
+
+-- A reservation: state (o open, x expired), attempt, amount, reserved_at, deadline, slices,
+-- fingerprint, the attempts on this id that expired before, dimensions (six columns).
+local DIMENSIONS_PATTERN = '([^\t]*' .. string.rep('\t[^\t]*', 5) .. ')'
+local RESERVATION_PATTERN = '^1\t([ox])\t([^\t]+)\t(%d+)\t(%d+)\t(%d+)\t([%w:,]*)\t([^\t]+)\t([^\t]*)\t'
+  .. DIMENSIONS_PATTERN .. '$'
+
+local function is_open(record)
+  return record and record.state == 'o'
+end
+
+local function check_slices(record, where)
+  local held = 0
+  for _, slice in ipairs(record.slices) do
+    local grant = S.grants[slice.id]
+    if not grant or grant.reserved < slice.amount then
+      stop('DAMAGED', where .. ': grant ' .. slice.id .. ' holds less than the slice of it')
+    end
+    held = held + slice.amount
+  end
+  if held ~= record.amount then stop('DAMAGED', where .. ': slices and amount differ') end
+end
+
+local function read_reservation(key, text)
+  local where = K.open .. ' ' .. key
+  local fields = fields_of(text, RESERVATION_PATTERN, where)
+  local record = {
+    state = fields[1], attempt = fields[2], amount = whole(fields[3], where),
+    reserved_at = whole(fields[4], where), deadline = whole(fields[5], where),
+    slices = slices_of(fields[6], where), fingerprint = fields[7], past = fields[8],
+    dimensions = fields[9],
+  }
+  if is_open(record) then check_slices(record, where) end
+  return record
+end
+
+local function reservation_text(record)
+  return table.concat({ RECORD_VERSION, record.state, record.attempt, int(record.amount),
+    int(record.reserved_at), int(record.deadline), slices_text(record.slices),
+    record.fingerprint, record.past, record.dimensions }, '\t')
+end
+
+-- Every record has its deadline in due: where the two disagree, credits would never come home.
+local function check_open()
+  local records, deadlines = fetch('HLEN', K.open), fetch('ZCARD', K.due)
+  if records ~= deadlines or records < S.account.open_n then
+    stop('DAMAGED', K.open .. ' and ' .. K.due .. ': ' .. records .. ' records, ' .. deadlines
+      .. ' deadlines, ' .. int(S.account.open_n) .. ' open reservations')
+  end
+end
+
+local function load_reservations(keys)
+  local missing = {}
+  for _, key in ipairs(keys) do
+    if S.open[key] == nil then
+      S.open[key] = false
+      missing[#missing + 1] = key
+    end
+  end
+  if #missing == 0 then return end
+  local raw = fetch('HMGET', K.open, unpack(missing))
+  for i, key in ipairs(missing) do
+    if raw[i] then
+      local sound, record = pcall(read_reservation, key, raw[i])
+      if sound then
+        S.open[key] = record
+      elseif type(record) == 'table' and record.creditgate then
+        S.damaged[key] = record.creditgate
+      else
+        error(record)
+      end
+    end
+  end
+end
+
+local function save_reservation(key, record)
+  local account = S.account
+  if is_open(S.open[key]) then account.open_n = account.open_n - 1 end
+  if is_open(record) then account.open_n = account.open_n + 1 end
+  S.open[key] = record
+  S.dirty_open[key] = true
+  S.changed = true
+end
+
+-- An outcome's header: state (s settled, r released, n not admitted), attempt, fingerprint,
+-- charged, overage, reason, other attempts whose exposure is booked.
+local OUTCOME_PATTERN = '^1\t([srn])\t([^\t\n]+)\t([^\t\n]+)\t(%d+)\t(%d*)\t([^\t\n]*)\t([^\t\n]*)\n()'
+local STATES = { s = 'settled', r = 'released', n = 'refused' }
+local LETTERS = { settled = 's', released = 'r', refused = 'n' }
+
+local function outcome_of(key)
+  local known = S.outcomes[key]
+  if known ~= nil then return known end
+  local raw = fetch('GET', key)
+  if raw then
+    local fields = fields_of(raw, OUTCOME_PATTERN, key)
+    raw = { state = STATES[fields[1]], attempt = fields[2], fingerprint = fields[3],
+      charged = whole(fields[4], key), overage = tonumber(fields[5]) or 0, reason = fields[6],
+      exposed = fields[7], bytes = string.sub(raw, fields[8]), stored = true }
+  end
+  S.outcomes[key] = raw
+  return raw
+end
+
+local function outcome_text(outcome)
+  return table.concat({ RECORD_VERSION, LETTERS[outcome.state], outcome.attempt,
+    outcome.fingerprint, int(outcome.charged), outcome.overage > 0 and int(outcome.overage) or '',
+    outcome.reason, outcome.exposed }, '\t') .. '\n' .. outcome.bytes
+end
+
+local function save_outcome(key, outcome)
+  S.outcomes[key] = outcome
+  S.dirty_outcomes[key] = true
+  S.changed = true
+end

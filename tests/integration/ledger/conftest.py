@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from runtime.credits.answers import Alert
+from tests.integration.ledger.desk import START_MS, Desk, connect, make_ledger, script_with_clock
+
+OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]
+
+
+@pytest.fixture
+def open_desk(redis_url: str, key_prefix: str) -> OpenDesk:
+    """Opens a ledger with settings of the test's own; its clock stands still until it is set."""
+
+    @asynccontextmanager
+    async def opened(**settings: Any) -> AsyncIterator[Desk]:
+        client = connect(redis_url)
+        alerts: list[Alert] = []
+        script = script_with_clock(key_prefix)
+        ledger = make_ledger(client, key_prefix, script=script, alerts=alerts, **settings)
+        desk = Desk(client, key_prefix, ledger, alerts)
+        await desk.set_clock(START_MS)
+        try:
+            yield desk
+        finally:
+            await ledger.drain()
+            await client.aclose()
+            await asyncio.sleep(0)  # closed transports say goodbye in the next turn of the loop
+
+    return opened
+
+
+@pytest_asyncio.fixture
+async def desk(open_desk: OpenDesk) -> AsyncIterator[Desk]:
+    """A ledger with the default settings."""
+    async with open_desk() as opened:
+        yield opened

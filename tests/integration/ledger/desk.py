@@ -1,0 +1,189 @@
+"""A ledger on a real server whose clock the test sets, and short words for what tests do."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+
+from pricing.offers import GrantKind, Offer
+from runtime.credits import scripts
+from runtime.credits.answers import (
+    Alert,
+    Balance,
+    GrantBalance,
+    Granted,
+    Reserved,
+    Settled,
+)
+from runtime.credits.batch import Call
+from runtime.credits.identity import ExecutionAttempt, Identity
+from runtime.credits.journal import JournalEntry, parse
+from runtime.credits.keys import Keys
+from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
+from runtime.credits.scripts import Script
+
+ACCOUNT = "acme"
+INSTALLATION_KEY = b"an installation key of a test"
+PLANS = {"growth": True, "trial": False}
+# Far ahead of the real clock, by which Redis ends outcomes.
+START_MS = 4_000_000_000_000
+
+
+def script_with_clock(prefix: str) -> Script:
+    """The shipped scripts with another clock file: a key that the test sets."""
+    return scripts.assemble(
+        f"local function server_ms() return tonumber(redis.call('GET', '{prefix}:clock')) end"
+    )
+
+
+def connect(url: str, connections: int = 16) -> Redis:
+    """A client as the product makes it: bounded pool, no time-outs of redis-py's own."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=1,
+        socket_connect_timeout=1,
+        socket_timeout=None,
+    )
+    return Redis.from_pool(pool)
+
+
+def make_ledger(
+    client: Redis,
+    prefix: str,
+    *,
+    script: Script | None = None,
+    offers: Sequence[Offer] = (),
+    alerts: list[Alert] | None = None,
+    **settings: Any,
+) -> CreditLedger:
+    return CreditLedger(
+        client,
+        Identity(INSTALLATION_KEY),
+        LedgerSettings(key_prefix=prefix, **settings),
+        Commerce(PLANS, offers),
+        script=script,
+        on_alert=(lambda alert: None) if alerts is None else alerts.append,
+    )
+
+
+@dataclass
+class Desk:
+    """A ledger, its clock, and what it has in Redis."""
+
+    client: Any  # redis-py's types are unions of all that a setting could make of an answer
+    prefix: str
+    ledger: CreditLedger
+    alerts: list[Alert] = field(default_factory=list)
+    now_ms: int = START_MS
+    numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def keys(self) -> Keys:
+        return Keys(self.prefix)
+
+    def key(self, part: str, account_id: str = ACCOUNT) -> str:
+        """The account's key that ends so."""
+        (name,) = [
+            k for k in self.keys.of_account(account_id) if k.endswith(f"{account_id}:{part}")
+        ]
+        return name
+
+    async def set_clock(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+        await self.client.set(f"{self.prefix}:clock", now_ms)
+
+    async def pass_time(self, by_ms: int) -> None:
+        await self.set_clock(self.now_ms + by_ms)
+
+    async def open(self, *grants_mc: int, account_id: str = ACCOUNT) -> None:
+        """Open the account with grants that never expire."""
+        await self.ledger.open_account(account_id, plan="growth")
+        for amount_mc in grants_mc:
+            await self.grant(amount_mc, account_id=account_id)
+
+    async def grant(self, amount_mc: int, *, account_id: str = ACCOUNT, **changes: Any) -> Granted:
+        """Give a grant under a reference of its own, unless told."""
+        expires_in_ms = changes.pop("expires_in_ms", None)
+        if expires_in_ms is not None:
+            changes["expires_at"] = instant(self.now_ms + expires_in_ms)
+        fields: dict[str, Any] = {
+            "kind": GrantKind.PROMOTIONAL,
+            "reference": f"grant-{next(self.numbers)}",
+        }
+        return await self.ledger.grant(account_id, amount_mc=amount_mc, **(fields | changes))
+
+    def attempt(self, execution_id: str | None = None, **changes: Any) -> ExecutionAttempt:
+        """An attempt on an execution of its own, unless told."""
+        fields: dict[str, Any] = {
+            "account_id": ACCOUNT,
+            "execution_id": execution_id or f"journey-{next(self.numbers)}:step:1",
+            "workspace_id": "retail",
+            "campaign_id": "welcome",
+            "person_id": "person-1",
+            "action": "route",
+            "source": "live",
+            "action_version": "v1",
+            "model": "writer",
+        }
+        return self.ledger.attempt(**(fields | changes))
+
+    async def reserve(
+        self, amount_mc: int, attempt: ExecutionAttempt | None = None, ttl_ms: int = 60_000
+    ) -> tuple[ExecutionAttempt, Reserved]:
+        """Reserve, and insist on it."""
+        attempt = attempt or self.attempt()
+        answer = await self.ledger.reserve(attempt, amount_mc, ttl_ms)
+        assert isinstance(answer, Reserved), answer
+        return attempt, answer
+
+    async def settle(
+        self, attempt: ExecutionAttempt, reserved: Reserved, cost_mc: int, **changes: Any
+    ) -> Any:
+        fields: dict[str, Any] = {
+            "cost_mc": cost_mc,
+            "reserved_mc": reserved.amount_mc,
+            "reserved_at_ms": reserved.reserved_at_ms,
+            "tokens": "120,20,0,30,10",
+            "rate_card_version": "2026-01",
+            "outcome": b"the first outcome",
+        }
+        return await self.ledger.settle(attempt, **(fields | changes))
+
+    async def spend(self, amount_mc: int) -> None:
+        """Reserve and settle so much."""
+        attempt, reserved = await self.reserve(amount_mc)
+        settled = await self.settle(attempt, reserved, amount_mc)
+        assert isinstance(settled, Settled), settled
+
+    async def balance(self, account_id: str = ACCOUNT) -> Balance:
+        """The balance, which balances."""
+        balance = await self.ledger.balance(account_id)
+        assert balance.conserved, balance
+        return balance
+
+    async def parts(self, grant_id: str = "g1") -> GrantBalance:
+        """One grant's parts."""
+        return {grant.grant_id: grant for grant in (await self.balance()).grants}[grant_id]
+
+    async def write_what_is_due(self, account_id: str = ACCOUNT) -> None:
+        await self.ledger._asker.ask(account_id, Call("expire", (), ends=True))
+
+    async def journal(self, account_id: str = ACCOUNT) -> list[JournalEntry]:
+        raw = await self.client.xrange(self.key("journal", account_id))
+        return [parse(entry_id, fields) for entry_id, fields in raw]
+
+    async def dump(self) -> dict[bytes, bytes | None]:
+        """Every key under the prefix, byte for byte."""
+        names = sorted([name async for name in self.client.scan_iter(f"{self.prefix}:*")])
+        return {name: await self.client.dump(name) for name in names}
+
+
+def instant(ms: int) -> datetime:
+    """The instant as a datetime."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)

@@ -1,0 +1,218 @@
+"""Callers that come together, and callers that go away."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from runtime.credits.answers import LedgerError, Refused, Reserved, Settled
+from runtime.credits.identity import ExecutionAttempt
+from tests.integration.ledger.conftest import OpenDesk
+from tests.integration.ledger.desk import Desk
+
+
+async def script_calls(desk: Desk) -> int:
+    return int((await desk.client.info("commandstats"))["cmdstat_evalsha"]["calls"])
+
+
+async def test_law_1_many_callers_at_once_never_overspend(desk: Desk) -> None:
+    await desk.open(100_000)
+
+    async def execute(number: int) -> int:
+        attempt = desk.attempt()
+        answer = await desk.ledger.reserve(attempt, 500, 60_000)
+        if not isinstance(answer, Reserved):
+            return 0
+        settled = await desk.settle(attempt, answer, 300 + number % 200)
+        assert isinstance(settled, Settled)
+        return settled.charged_mc
+
+    charged = sum(await asyncio.gather(*(execute(number) for number in range(600))))
+
+    balance = await desk.balance()
+    assert balance.charged_mc == charged <= 100_000
+    assert (balance.reserved_mc, balance.overage_mc) == (0, 0)
+
+
+async def test_callers_that_come_together_share_a_script_call(desk: Desk) -> None:
+    await desk.open(100_000)
+    before = await script_calls(desk)
+
+    await asyncio.gather(*(desk.reserve(1) for _ in range(500)))
+
+    assert await script_calls(desk) - before <= 6  # one alone, then 128 in each
+
+
+async def test_endings_go_before_reservations_that_came_earlier(desk: Desk) -> None:
+    await desk.open(100)
+    holder, reserved = await desk.reserve(100)
+    first = asyncio.create_task(desk.ledger.reserve(desk.attempt(), 0, 1_000))
+    waiting = asyncio.create_task(desk.ledger.reserve(desk.attempt(), 100, 1_000))
+    await asyncio.sleep(0)
+
+    await desk.settle(holder, reserved, 0)
+
+    await first
+    assert isinstance(await waiting, Reserved)
+
+
+async def test_one_wrong_call_of_a_batch_fails_alone(desk: Desk) -> None:
+    await desk.open(1_000)
+
+    async def wrong() -> object:
+        return await desk.ledger.reserve(desk.attempt(), -5, 1_000)
+
+    answers = await asyncio.gather(
+        desk.ledger.reserve(desk.attempt(), 10, 1_000),
+        wrong(),
+        desk.ledger.reserve(desk.attempt(), 10, 1_000),
+        desk.ledger.reserve(desk.attempt(), 2_000, 1_000),
+        return_exceptions=True,
+    )
+
+    assert [type(answer) for answer in answers] == [Reserved, ValueError, Reserved, Refused]
+
+
+async def test_an_account_that_waits_does_not_hold_up_another(desk: Desk) -> None:
+    names = [f"acme-{number}" for number in range(30)]
+    await asyncio.gather(*(desk.open(1_000, account_id=name) for name in names))
+
+    answers = await asyncio.gather(
+        *(
+            desk.ledger.reserve(desk.attempt(account_id=name), 100, 1_000)
+            for name in names
+            for _ in range(12)
+        )
+    )
+
+    assert sum(isinstance(answer, Reserved) for answer in answers) == 300
+    for name in names:
+        assert (await desk.balance(name)).reserved_mc == 1_000
+
+
+# Cancellation
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_cancelled_caller_leaves_nothing_reserved(desk: Desk, turns: int) -> None:
+    await desk.open(1_000)
+    for _ in range(20):
+        task = asyncio.create_task(desk.reserve(100))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        results = await asyncio.gather(task, return_exceptions=True)
+        if not isinstance(results[0], BaseException):
+            await desk.ledger.release(results[0][0])
+        await desk.ledger.drain()
+
+        assert (await desk.balance()).reserved_mc == 0
+
+
+async def test_cancelled_callers_leave_the_rest_of_their_batch_intact(desk: Desk) -> None:
+    await desk.open(1_000_000)
+    chance = random.Random(3)
+    for _ in range(20):
+        tasks = [asyncio.create_task(desk.reserve(10)) for _ in range(60)]
+        for _ in range(chance.randrange(8)):
+            await asyncio.sleep(0)
+        going = chance.sample(tasks, 25)
+        for task in going:
+            await asyncio.sleep(0)
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        stayed = [result for result in results if not isinstance(result, BaseException)]
+        assert len(stayed) >= 35
+        await desk.ledger.drain()
+
+        assert (await desk.balance()).reserved_mc == 10 * len(stayed)
+        await asyncio.gather(*(desk.ledger.release(attempt) for attempt, _ in stayed))
+    assert (await desk.balance()).open_reservations == 0
+
+
+async def test_a_caller_cancelled_when_its_answer_is_there_already_leaves_nothing_reserved(
+    desk: Desk,
+) -> None:
+    await desk.open(1_000)
+    given_back: list[ExecutionAttempt] = []
+    desk.ledger.give_back = given_back.append
+    batcher = desk.ledger._asker._batcher
+    tasks: list[asyncio.Task[object]] = []
+    answers_of = batcher._answers
+
+    def cancel_before_anyone_wakes(account_id: str, reply: list[object]) -> list[list[object]]:
+        if len(reply[0]) > 1:  # type: ignore[arg-type]  # the batch, not the call that went alone
+            asyncio.get_running_loop().call_soon(lambda: [task.cancel() for task in tasks])
+        return answers_of(account_id, reply)
+
+    batcher._answers = cancel_before_anyone_wakes  # type: ignore[method-assign]  # a spy
+    alone = asyncio.create_task(desk.reserve(1))
+    await asyncio.sleep(0)
+    attempts = [desk.attempt() for _ in range(3)]
+    tasks += [asyncio.create_task(desk.ledger.reserve(a, 100, 60_000)) for a in attempts]
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    await alone
+
+    assert all(isinstance(result, asyncio.CancelledError) for result in results)
+    assert given_back == attempts
+
+
+async def test_a_timed_out_caller_is_a_cancelled_one(desk: Desk) -> None:
+    await desk.open(1_000)
+    timed_out = 0
+    for microseconds in range(0, 3_000, 100):
+        try:
+            async with asyncio.timeout(microseconds / 1_000_000):
+                await desk.reserve(10)
+        except TimeoutError:
+            timed_out += 1
+    await desk.ledger.drain()
+
+    balance = await desk.balance()
+    assert timed_out > 0
+    assert balance.reserved_mc == 10 * (30 - timed_out)
+
+
+async def test_after_a_cancelled_caller_the_account_is_served_on(desk: Desk) -> None:
+    await desk.open(1_000)
+    first = asyncio.create_task(desk.reserve(10))
+    await asyncio.sleep(0)
+    behind = asyncio.create_task(desk.reserve(10))
+    await asyncio.sleep(0)
+    first.cancel()
+
+    async with asyncio.timeout(5):
+        await behind
+        await desk.reserve(10)
+
+
+async def test_closing_the_loop_over_waiting_callers_leaves_none_waiting(
+    open_desk: OpenDesk,
+) -> None:
+    async with open_desk() as desk:
+        await desk.open(1_000)
+        tasks = [asyncio.create_task(desk.reserve(1)) for _ in range(300)]
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+        async with asyncio.timeout(5):
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+
+        assert all(isinstance(r, asyncio.CancelledError | LedgerError | tuple) for r in results)
+        await desk.spend(1)
+
+
+async def test_idle_connections_never_take_the_whole_pool(desk: Desk) -> None:
+    await asyncio.gather(
+        *(desk.open(10, account_id=f"acme-{number}") for number in range(40)),
+    )
+
+    transport = desk.ledger._asker._batcher._transport
+
+    assert len(transport._idle) <= desk.client.connection_pool.max_connections // 2
+    await desk.ledger.drain()
+    assert transport._idle == []
+    assert (await desk.balance("acme-7")).available_mc == 10

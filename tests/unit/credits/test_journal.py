@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fallback.reasons import FallbackReason
+from pricing.usage import TokenUsage
+from runtime.credits.journal import (
+    Dimensions,
+    JournalEntry,
+    JournalError,
+    Kind,
+    Part,
+    Posting,
+    chain_of,
+    parse,
+    replay,
+    verify,
+)
+
+SETTLED = (
+    "1\tab12\tsettled\t1700000005000\tKEY\tg1:rc:700,g1:ra:300,g2:ac:50\t2500\t"
+    "retail\twelcome\troute\tv1\twriter\tlive\t120,20,5,30,10\t2026-01\tlate,quote_exceeded\t\t7\t9"
+)
+
+
+def sha1(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def entry(body: str, seq: int = 1, previous: str = "") -> JournalEntry:
+    return parse(f"0-{seq}", {b"e": body.encode(), b"c": chain_of(previous, body).encode()})
+
+
+def entries(*bodies: str) -> list[JournalEntry]:
+    """Entries that continue each other."""
+    found: list[JournalEntry] = []
+    for seq, body in enumerate(bodies, start=1):
+        found.append(entry(body, seq, found[-1].chain if found else ""))
+    return found
+
+
+def test_a_settlement_is_read_with_all_its_columns() -> None:
+    found = entry(SETTLED, seq=4)
+
+    assert (found.epoch, found.seq, found.kind) == ("ab12", 4, Kind.SETTLED)
+    assert (found.at_ms, found.effective_at_ms) == (1700000005000, 1700000005000)
+    assert found.reserved_at_ms == 1700000002500
+    assert found.execution_key == "KEY"
+    assert found.postings == (
+        Posting("g1", Part.RESERVED, Part.CHARGED, 700),
+        Posting("g1", Part.RESERVED, Part.AVAILABLE, 300),
+        Posting("g2", Part.AVAILABLE, Part.CHARGED, 50),
+    )
+    assert found.slices == {"g1": 1000}
+    assert found.dimensions == Dimensions("retail", "welcome", "route", "v1", "writer", "live")
+    assert found.tokens == TokenUsage(120, 30, 20, 5, 10)
+    assert found.flags == ("late", "quote_exceeded")
+    assert (found.rate_card_version, found.overage_mc, found.exposure_mc) == ("2026-01", 7, 9)
+    assert (found.reason, found.actor, found.reference, found.detail) == (None, "", "", ())
+
+
+def test_an_entry_without_an_execution_has_no_dimensions() -> None:
+    found = entry("1\tab12\tgranted\t5\t\tg1:na:10" + "\t" * 15 + "csm\tpayment-1\tplan;30;0")
+
+    assert (found.dimensions, found.tokens, found.reserved_at_ms) == (None, None, None)
+    assert (found.actor, found.reference, found.detail) == ("csm", "payment-1", ("plan", "30", "0"))
+
+
+def test_a_refusal_says_why() -> None:
+    found = entry("1\tab12\trefused\t5\tKEY\t\t\ta\tb\tc\td\te\tf\t\t\t\tinsufficient_credits")
+
+    assert found.reason is FallbackReason.INSUFFICIENT_CREDITS
+    assert replay([found]).grants == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "not an entry",
+        "2\tab12\tsettled\t5",
+        "1\tab12\tinvented\t5",
+        "1\tab12\tsettled\tlater",
+        "1\tab12\tsettled\t5\tKEY\tg1:xy:5",
+        "1\tab12\tsettled\t5\tKEY\tg1:rc:many",
+        "1\tab12\tsettled\t5\tKEY\tg1:rcx:5",
+        SETTLED + "\t" * 10,
+    ],
+)
+def test_a_damaged_or_newer_entry_is_refused_by_its_name(body: str) -> None:
+    with pytest.raises(JournalError, match="journal entry 0-7"):
+        parse(b"0-7", {b"e": body.encode(), b"c": b""})
+
+
+def test_an_entry_without_its_fields_is_refused_by_its_name() -> None:
+    with pytest.raises(JournalError, match="journal entry 0-7"):
+        parse("0-7", {b"e": SETTLED.encode()})
+
+
+def test_the_chain_is_the_head_of_a_sha1_over_the_one_before_and_the_body() -> None:
+    first = chain_of("", "body ☹ ü")
+
+    assert first == sha1("body ☹ ü")[:16]
+    assert chain_of(first, "next") == sha1(first + "next")[:16]
+
+
+GRANTED = "1\tab12\tgranted\t5\t\tg1:na:1000"
+EXPIRED = "1\tab12\texpired\t6\tKEY\tg1:ra:100\t1\ta\tb\tc\td\te\tf"
+PAID = "1\tab12\tsettled\t7\tKEY\tg1:rc:60,g1:ra:40\t1\ta\tb\tc\td\te\tf"
+
+
+@given(st.integers(0, 2), st.integers(0, 200))
+def test_a_changed_entry_breaks_the_chain_and_is_named(position: int, at: int) -> None:
+    sound = entries(GRANTED, EXPIRED, PAID)
+    verify(sound)
+    body = sound[position].body
+    at %= len(body)
+    changed = body[:at] + ("8" if body[at] != "8" else "9") + body[at + 1 :]
+    try:
+        forged = parse(
+            f"0-{position + 1}", {b"e": changed.encode(), b"c": sound[position].chain.encode()}
+        )
+    except JournalError:
+        return
+
+    with pytest.raises(JournalError, match=f"0-{position + 1}: chain"):
+        verify([*sound[:position], forged, *sound[position + 1 :]])
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_a_missing_entry_is_named(missing: int) -> None:
+    found = entries(GRANTED, EXPIRED, PAID)
+    del found[missing]
+
+    with pytest.raises(JournalError, match=f"0-{missing + 1} is missing"):
+        verify(found)
+
+
+def test_a_journal_can_be_verified_from_where_it_was_cut_off() -> None:
+    found = entries(GRANTED, EXPIRED, PAID)
+
+    verify(found[1:], previous=found[0].chain, seq=1)
+    with pytest.raises(JournalError, match="0-2: chain"):
+        verify(found[1:], previous="0" * 16, seq=1)
+
+
+def test_replay_rebuilds_the_parts_by_postings_alone() -> None:
+    books = replay(entries(GRANTED, EXPIRED, PAID))
+
+    assert books.grants["g1"].amount_mc == 1000
+    assert books.grants["g1"].parts_mc == {
+        Part.AVAILABLE: 940,
+        Part.RESERVED: 0,
+        Part.CHARGED: 60,
+        Part.EXPIRED: 0,
+        Part.VOIDED: 0,
+    }
+
+
+def test_replay_refuses_an_entry_that_takes_more_than_is_there() -> None:
+    too_much = "1\tab12\tsettled\t7\tKEY\tg1:rc:1001\t1\ta\tb\tc\td\te\tf"
+
+    with pytest.raises(JournalError, match=r"0-2: .*more than is there"):
+        replay(entries(GRANTED, too_much))

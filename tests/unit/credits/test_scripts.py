@@ -1,0 +1,56 @@
+"""House rules of the Lua files."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+import pytest
+
+from runtime.credits import scripts
+
+LUA = files("runtime.credits").joinpath("lua")
+NAMES = sorted(path.name for path in LUA.iterdir())
+CALL = re.compile(r"(?:redis\.p?call|fetch|add)\(\s*'(\w+)',?\s*([^,)]*)")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_lua_file_is_small_and_opens_by_saying_what_it_does(name: str) -> None:
+    lines = LUA.joinpath(name).read_text("utf-8").splitlines()
+
+    assert lines[0].startswith("-- ")
+    assert len(lines) <= 160
+    assert max(map(len, lines)) <= 108
+
+
+def test_every_lua_file_is_in_the_script() -> None:
+    source = scripts.assemble().source
+
+    for name in NAMES:
+        assert LUA.joinpath(name).read_text("utf-8") in source
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_key_is_made_in_lua(name: str) -> None:
+    """In Cluster, a key that is not declared may be in another slot, found out after a write."""
+    calls = CALL.findall(LUA.joinpath(name).read_text("utf-8"))
+
+    for command, key in calls:
+        if command != "TIME":
+            assert re.fullmatch(r"K\.\w+|key|unpack\(keys", key), (command, key)
+
+
+def test_only_the_last_file_but_one_writes() -> None:
+    writing = re.compile(r"'(HSET|HDEL|ZADD|ZREM|XADD|SET|SADD|SREM|DEL|EXPIRE)'")
+
+    assert [n for n in NAMES if writing.search(LUA.joinpath(n).read_text("utf-8"))] == ["write.lua"]
+
+
+def test_the_clock_can_be_another_and_changes_the_scripts_name() -> None:
+    shipped = scripts.batch_script()
+    other = scripts.assemble("local function server_ms() return 5 end")
+
+    assert "TIME" in shipped.source
+    assert "'TIME'" not in other.source
+    assert shipped.sha != other.sha
+    assert scripts.batch_script() is shipped
