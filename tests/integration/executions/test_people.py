@@ -97,3 +97,21 @@ async def test_attributes_cannot_change_roles_schema_or_other_fields_fallbacks(
     assert [message["role"] for message in sent.messages] == ["system", "user"]
     assert sent.response_schema == spec.json_schema
     assert spec.fallbacks["intent"] == "other"
+
+
+async def test_a_model_that_follows_no_schema_is_told_in_words_how_to_answer(
+    open_bench: OpenBench,
+) -> None:
+    listener = Listener()
+    async with open_bench(provider=listener) as bench:
+        by_schema = await bench.execute(action())
+        in_words = await bench.execute(action(model="wordy"))
+
+    assert by_schema.status == in_words.status == "model"
+    with_schema, without = listener.requests
+    assert with_schema.response_schema is not None
+    assert without.response_schema is None
+    said = without.messages[0]["content"]
+    assert said.startswith(with_schema.messages[0]["content"])
+    for name in ("intent", "score", "reply", "transfer"):
+        assert name in said
