@@ -124,6 +124,7 @@ def _tame(litellm: Any) -> _LiteLLM:
         "ignore", r"coroutine '[\w.]*completion\w*' was never awaited", RuntimeWarning
     )
     _send_once(AsyncHTTPHandler, is_internal_call)
+    _leave_costs_out(litellm, is_internal_call)
     _rehearse(litellm, is_internal_call)
     timeout = httpx.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
     return _LiteLLM(litellm, is_internal_call, timeout)
@@ -158,6 +159,20 @@ def _send_once(http_handler: Any, is_internal_call: ContextVar[bool]) -> None:
         return await resend(self, *args, **kwargs)
 
     http_handler.single_connection_post_request = resend_unless_ours
+
+
+def _leave_costs_out(litellm: Any, is_internal_call: ContextVar[bool]) -> None:
+    """Keep LiteLLM from pricing our answers by its own list: 0.3 ms of CPU for what nobody reads.
+
+    Our rate cards say what an answer costs. For some providers it even asks their servers for
+    prices, and the event loop waits.
+    """
+    calculate = litellm.response_cost_calculator
+
+    def calculate_unless_ours(**answer: Any) -> Any:
+        return None if is_internal_call.get() else calculate(**answer)
+
+    litellm.response_cost_calculator = calculate_unless_ours
 
 
 class LiteLLMProvider:

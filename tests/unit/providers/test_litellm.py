@@ -500,6 +500,30 @@ async def test_a_call_leaves_the_hosts_own_calls_as_they_were(
     assert adapter._loaded.is_internal_call.get() is False
 
 
+async def ask_without_the_adapter(model: str) -> Any:
+    return await litellm_module().acompletion(
+        model=model, messages=MESSAGES, api_key=KEY, api_base=BASE, num_retries=0, max_retries=0
+    )
+
+
+async def test_litellm_still_prices_the_hosts_own_calls(
+    provider: LiteLLMProvider, chat: respx.Route
+) -> None:
+    response = await ask_without_the_adapter("openai/gpt-4o-mini")
+
+    assert response._hidden_params["response_cost"] > 0
+
+
+async def test_litellm_still_sends_the_hosts_own_calls_anew(
+    provider: LiteLLMProvider, wire: respx.MockRouter, chat: respx.Route
+) -> None:
+    chat.mock(side_effect=[httpx.RemoteProtocolError("gone"), answer()])
+
+    await ask_without_the_adapter("mistral/mistral-small-latest")
+
+    assert len(wire.calls) == 2
+
+
 # What is not sent at all
 
 
