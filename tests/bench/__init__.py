@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m tests.bench``. What each measures and why: docs/benchmarks.md."""

@@ -1,0 +1,17 @@
+"""All benchmarks, in the order in which they run."""
+
+from __future__ import annotations
+
+from tests.bench import campaign_ratio, gate_own_cpu, gate_tax, help_start
+from tests.bench.registry import Benchmark
+
+BENCHMARKS = (
+    Benchmark("help_start", "ratio", help_start.measure, at_most=8),
+    Benchmark("gate_tax", "ratio", lambda: gate_tax.measure(prompt_tokens=300), at_most=1.15),
+    Benchmark("gate_tax_1000", "ratio", lambda: gate_tax.measure(prompt_tokens=1_000)),
+    Benchmark("gate_own_cpu", "ms", gate_own_cpu.measure),
+    Benchmark(
+        "campaign_ratio", "ratio", lambda: campaign_ratio.measure(latency_ms=120), at_least=0.85
+    ),
+    Benchmark("campaign_ratio_fast_model", "ratio", lambda: campaign_ratio.measure(latency_ms=5)),
+)

@@ -1,0 +1,134 @@
+"""What benchmarks run on: real Redis, the mock provider as a process, the example's config."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis
+
+from pricing.offers import GrantKind
+from providers.base import Endpoint, Message, Provider
+from runtime import ActionRuntime, ActionSpec, Config, build_runtime, load_config
+from runtime.embedded_redis import EmbeddedRedis
+
+ROOT = Path(__file__).parents[2]
+ACCOUNT = "bench"
+
+_PLAN = "growth"
+_ENDPOINT = "mock"
+_GRANT_MC = 10**12
+_START_S = 60.0
+_END_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A runtime whose one account has one grant, which pays for everything."""
+
+    runtime: ActionRuntime
+    config: Config
+    folder: Path
+    redis: str
+
+    def endpoint(self, model_id: str) -> Endpoint:
+        """Return where a model is called."""
+        return self.config.build_endpoint(self.config.models[model_id].endpoint)
+
+
+@asynccontextmanager
+async def open_stage(
+    *, provider: Provider | None = None, latency_ms: float = 0, latency_sigma: float = 0
+) -> AsyncIterator[Stage]:
+    """Start what is needed, and stop it afterwards.
+
+    Args:
+        provider: takes the place of LiteLLM and the mock provider, which is not started then.
+        latency_ms: the median of what the mock provider waits before it answers.
+    """
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="creditgate-bench-")))
+        config = load_config(ROOT / "config.example.yaml")
+        # Without offers, the account has no other grant.
+        config = config.model_copy(update={"data_dir": folder, "offers": {}})
+        redis = await stack.enter_async_context(EmbeddedRedis(folder / "redis"))
+        if provider is None:
+            url = await stack.enter_async_context(_mock_provider(latency_ms, latency_sigma))
+            config = config.with_api_base(_ENDPOINT, f"{url}/v1")
+        runtime = await stack.enter_async_context(build_runtime(config, provider=provider))
+        await runtime.ledger.open_account(ACCOUNT, plan=_PLAN)
+        await runtime.ledger.grant(
+            ACCOUNT, amount_mc=_GRANT_MC, kind=GrantKind.PURCHASED, reference="bench"
+        )
+        yield Stage(runtime, config, folder, await _describe(redis.url))
+
+
+def bare_arguments(
+    spec: ActionSpec, litellm_model: str, endpoint: Endpoint, messages: list[Message]
+) -> dict[str, Any]:
+    """Return what a careful caller of ``litellm.acompletion`` passes for the same request."""
+    return {
+        "model": litellm_model,
+        "messages": messages,
+        "max_tokens": spec.limits.max_output_tokens,
+        "response_format": {
+            "type": "json_schema",
+            "json_schema": {"name": "answer", "strict": True, "schema": spec.json_schema},
+        },
+        "api_base": endpoint.api_base,
+        "api_key": endpoint.api_key or "none",
+        "timeout": spec.limits.deadline_ms / 1000,
+        "num_retries": 0,
+        "max_retries": 0,
+    }
+
+
+async def _describe(url: str) -> str:
+    client = Redis.from_url(url)
+    try:
+        server = await client.info("server")
+        sync = await client.config_get("appendfsync")
+    finally:
+        await client.aclose()
+    name = "Valkey" if "valkey_version" in server else "Redis"
+    found = server.get("valkey_version", server["redis_version"])
+    return f"{name} {found}, embedded, AOF {sync['appendfsync']}"
+
+
+@asynccontextmanager
+async def _mock_provider(latency_ms: float, latency_sigma: float) -> AsyncIterator[str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "runtime.cli", "mock-provider", "--json", "--until-stdin-closes", "--port", "0"),
+        *("--latency-median-ms", str(latency_ms), "--latency-sigma", str(latency_sigma)),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        # A terminal's Ctrl-C is for the benchmark, which then ends this process.
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(_START_S):
+            line = await process.stdout.readline()
+        yield json.loads(line)["url"]
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await asyncio.shield(_ended(process))
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    try:
+        async with asyncio.timeout(_END_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
