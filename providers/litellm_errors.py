@@ -39,7 +39,7 @@ def translate(litellm: Any, error: Exception, before: BaseException | None) -> P
     name, causes = type(error).__name__, tuple(_chain(error, before))
     answer = _error_answer(causes)
     if answer is not None:
-        return _by_status(litellm, causes, answer)
+        return _by_status(name, answer)
     unsent = _unsent(litellm, causes)
     if unsent is not None:
         return unsent
@@ -68,38 +68,43 @@ def _error_answer(causes: Sequence[BaseException]) -> httpx.Response | None:
     return None
 
 
-def _by_status(
-    litellm: Any, causes: Sequence[BaseException], answer: httpx.Response
-) -> ProviderError:
-    error, status = causes[0], answer.status_code
+def _by_status(name: str, answer: httpx.Response) -> ProviderError:
+    status, codes = answer.status_code, _error_codes(answer)
     kind, retryable = FailureKind.ERROR, status in _MAY_HELP
     certainty: type[ProviderError] = PossiblyExecuted
     if status == _RATE_LIMITED:
         kind, certainty = FailureKind.RATE_LIMITED, Rejected
         # A quota that is used up stays so, however often one asks.
-        retryable = not _any_says(causes, "insufficient_quota")
+        retryable = "insufficient_quota" not in codes
     elif status in _TIMEOUTS:
         kind = FailureKind.TIMEOUT
     elif status in _RAN_NOTHING:
         certainty = Rejected
     elif 400 <= status < 500:
+        kind = FailureKind.REJECTED
         # Azure bills prompts that its filter stopped: "HTTP Error response code and billing
         # status", https://learn.microsoft.com/azure/ai-services/openai/how-to/manage-costs
-        billed = isinstance(error, litellm.ContentPolicyViolationError)
-        billed = billed or _any_says(causes, "content_filter")
-        kind, certainty = FailureKind.REJECTED, PossiblyExecuted if billed else Rejected
+        certainty = PossiblyExecuted if "content_filter" in codes else Rejected
     return certainty(
         kind,
-        f"the provider answered with status {status} ({type(error).__name__})",
+        f"the provider answered with status {status} ({name})",
         status=status,
         retryable=retryable,
         retry_after_ms=_retry_after_ms(answer.headers) if retryable else None,
     )
 
 
-def _any_says(causes: Sequence[BaseException], code: str) -> bool:
-    """Whether the provider gave this error code: which of the errors quotes it differs."""
-    return any(code in str(cause) for cause in causes)
+def _error_codes(answer: httpx.Response) -> set[str]:
+    """Return the words by which OpenAI and those who speak like it name an error."""
+    import httpx
+
+    try:
+        body = answer.json()
+    except (ValueError, RecursionError, httpx.ResponseNotRead):
+        return set()
+    error = body.get("error") if isinstance(body, dict) else None
+    fields = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
+    return {field for field in fields if isinstance(field, str)}
 
 
 def _unsent(litellm: Any, causes: Sequence[BaseException]) -> NotSent | None:

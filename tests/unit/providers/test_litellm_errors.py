@@ -124,21 +124,50 @@ async def test_a_quota_that_is_used_up_is_not_worth_another_attempt(
 
 
 @pytest.mark.parametrize(
-    "words",
+    "model, code, certainty",
     [
-        {"code": "content_filter"},
-        {"code": "content_policy_violation", "type": "invalid_request_error"},
+        ("azure/m", "content_filter", PossiblyExecuted),
+        ("openai/m", "content_filter", PossiblyExecuted),
+        ("openai/m", "content_policy_violation", Rejected),
     ],
-    ids=["Azure", "OpenAI"],
 )
-async def test_a_prompt_that_a_filter_stopped_may_be_billed(
-    provider: LiteLLMProvider, chat: respx.Route, words: dict[str, Any]
+async def test_a_prompt_that_azures_filter_stopped_may_be_billed(
+    provider: LiteLLMProvider,
+    wire: respx.MockRouter,
+    model: str,
+    code: str,
+    certainty: type[ProviderError],
 ) -> None:
-    chat.mock(return_value=failure(400, **words))
+    route = wire.route().mock(return_value=failure(400, code=code))
+    request = CompletionRequest(model, REQUEST.endpoint, REQUEST.messages, max_output_tokens=10)
+
+    error = await fail(provider, route, request)
+
+    assert (type(error), error.kind, error.retryable) == (certainty, REJECTED, False)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"null",
+        b"[]",
+        b'{"error": "no"}',
+        b'{"error": {"code": [1]}}',
+        b"[" * 9**6,
+    ],
+    ids=lambda content: str(content[:20]),
+)
+async def test_an_error_is_told_by_its_status_whatever_else_it_holds(
+    provider: LiteLLMProvider, chat: respx.Route, content: bytes
+) -> None:
+    chat.mock(return_value=httpx.Response(429, content=content))
 
     error = await fail(provider, chat)
 
-    assert (type(error), error.kind, error.retryable) == (PossiblyExecuted, REJECTED, False)
+    assert (type(error), error.kind, error.retryable) == (Rejected, RATE_LIMITED, True)
 
 
 async def test_a_prompt_that_is_too_long_is_rejected(
