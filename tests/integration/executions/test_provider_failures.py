@@ -39,7 +39,8 @@ async def fails(bench: Bench, reason: FallbackReason, **limits: Any) -> Balance:
         ("status=404", REJECTED, False),
         ("status=413", REJECTED, False),
         ("context_length_exceeded", REJECTED, False),
-        ("content_filter", REJECTED, False),
+        # Azure bills prompts that its filter stopped, and names them so.
+        ("content_filter", REJECTED, True),
         ("status=429", LIMITED, False),
         ("insufficient_quota", LIMITED, False),
         ("status=503", ERROR, False),
