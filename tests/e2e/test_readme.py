@@ -77,7 +77,7 @@ class Reader:
 
     def _mock_answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health"):  # noqa: S310 - loopback
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health"):
                 return True
         except OSError:
             return False
