@@ -39,7 +39,8 @@ def translate(litellm: Any, error: Exception, before: BaseException | None) -> P
     name, causes = type(error).__name__, tuple(_chain(error, before))
     answer = _error_answer(causes)
     if answer is not None:
-        return _by_status(name, answer)
+        filtered = isinstance(error, litellm.ContentPolicyViolationError)
+        return _by_status(name, answer, filtered=filtered)
     unsent = _unsent(litellm, causes)
     if unsent is not None:
         return unsent
@@ -68,7 +69,7 @@ def _error_answer(causes: Sequence[BaseException]) -> httpx.Response | None:
     return None
 
 
-def _by_status(name: str, answer: httpx.Response) -> ProviderError:
+def _by_status(name: str, answer: httpx.Response, *, filtered: bool) -> ProviderError:
     status, codes = answer.status_code, _error_codes(answer)
     kind, retryable = FailureKind.ERROR, status in _MAY_HELP
     certainty: type[ProviderError] = PossiblyExecuted
@@ -84,7 +85,7 @@ def _by_status(name: str, answer: httpx.Response) -> ProviderError:
         kind = FailureKind.REJECTED
         # Azure bills prompts that its filter stopped: "HTTP Error response code and billing
         # status", https://learn.microsoft.com/azure/ai-services/openai/how-to/manage-costs
-        certainty = PossiblyExecuted if "content_filter" in codes else Rejected
+        certainty = PossiblyExecuted if filtered or "content_filter" in codes else Rejected
     return certainty(
         kind,
         f"the provider answered with status {status} ({name})",

@@ -90,7 +90,7 @@ async def test_an_answer_comes_with_what_the_provider_counted(
         ("status=429", Rejected, FailureKind.RATE_LIMITED, 429, True),
         ("insufficient_quota", Rejected, FailureKind.RATE_LIMITED, 429, False),
         ("context_length_exceeded", Rejected, FailureKind.REJECTED, 400, False),
-        ("content_filter", Rejected, FailureKind.REJECTED, 400, False),
+        ("content_filter", PossiblyExecuted, FailureKind.REJECTED, 400, False),
         ("status=500", PossiblyExecuted, FailureKind.ERROR, 500, True),
         ("status=502", PossiblyExecuted, FailureKind.ERROR, 502, True),
         ("status=503", Rejected, FailureKind.ERROR, 503, True),
