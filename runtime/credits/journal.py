@@ -11,7 +11,7 @@ one line of tab-separated columns, empty ones at its end left out:
      5  execution_key
      6  postings        ``grant:from and to:millicredits``, separated by commas; the parts are
                         n(othing), a(vailable), r(eserved), c(harged), e(xpired), v(oided)
-     7  held            milliseconds before ``at`` at which the reservation that ends here was made
+     7  reserved for    milliseconds before ``at`` at which the reservation that ends here was made
      8  workspace      10  action           12  model
      9  campaign       11  action version   13  source
     14  tokens          input, cached input, cache write, output, reasoning
@@ -124,8 +124,8 @@ class JournalEntry:
         slices: dict[str, int] = {}
         for posting in self.postings:
             if posting.source is Part.RESERVED:
-                held_mc = slices.get(posting.grant_id, 0)
-                slices[posting.grant_id] = held_mc + posting.amount_mc
+                reserved_mc = slices.get(posting.grant_id, 0)
+                slices[posting.grant_id] = reserved_mc + posting.amount_mc
         return slices
 
 
@@ -219,7 +219,7 @@ def _entry(seq: int, chain: str, body: str) -> JournalEntry:
     columns += [""] * (_COLUMNS - len(columns))
     if len(columns) != _COLUMNS:
         raise ValueError(f"{len(columns)} columns, expected {_COLUMNS}")
-    _, epoch, kind, at, execution_key, postings, held = columns[:7]
+    _, epoch, kind, at, execution_key, postings, reserved_for = columns[:7]
     tokens, rate_card, flags, reason, overage, exposure, effective = columns[13:20]
     actor, reference, detail = columns[20:]
     return JournalEntry(
@@ -232,7 +232,7 @@ def _entry(seq: int, chain: str, body: str) -> JournalEntry:
         effective_at_ms=int(effective or at),
         execution_key=execution_key,
         postings=tuple(_posting(text) for text in postings.split(",") if text),
-        reserved_at_ms=int(at) - int(held) if held else None,
+        reserved_at_ms=int(at) - int(reserved_for) if reserved_for else None,
         dimensions=Dimensions(*columns[7:13]) if execution_key else None,
         tokens=_tokens(tokens) if tokens else None,
         rate_card_version=rate_card,

@@ -12,15 +12,15 @@ local function is_open(record)
 end
 
 local function check_slices(record, where)
-  local held = 0
+  local sum = 0
   for _, slice in ipairs(record.slices) do
     local grant = S.grants[slice.id]
     if not grant or grant.reserved < slice.amount then
       stop('DAMAGED', where .. ': grant ' .. slice.id .. ' holds less than the slice of it')
     end
-    held = held + slice.amount
+    sum = sum + slice.amount
   end
-  if held ~= record.amount then stop('DAMAGED', where .. ': slices and amount differ') end
+  if sum ~= record.amount then stop('DAMAGED', where .. ': slices and amount differ') end
 end
 
 local function read_reservation(key, text)
