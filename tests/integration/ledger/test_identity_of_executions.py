@@ -427,7 +427,7 @@ async def test_an_account_without_credits_or_plan_or_existence_is_told_apart(des
     }
 
 
-async def test_credits_reserved_of_an_expired_grant_are_not_promised_to_come_back(desk: Desk) -> None:
+async def test_credits_reserved_of_an_expired_grant_are_not_promised_back(desk: Desk) -> None:
     await desk.open()
     await desk.grant(1_000, expires_in_ms=5_000)
     await desk.reserve(1_000)
