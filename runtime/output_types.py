@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from abc import abstractmethod
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -72,13 +73,13 @@ class _Output(BaseModel):
         """Return what a schema's keywords do not say about valid values; perhaps nothing."""
         return ""
 
+    @abstractmethod
     def check(self, value: Any) -> Any:
         """Return a configured value in its plain form.
 
         Raises:
             Unfit: it is not of the output's type, or outside its limits.
         """
-        raise NotImplementedError
 
     def read(self, value: Any) -> Any:
         """Return a value from a model's answer, which may be written somewhat differently.

@@ -68,6 +68,7 @@ class CreditLedger:
         script: the assembled Lua; tests pass one with a clock of their own.
         on_alert: hears alerts that this process's calls raised, after they were written.
 
+    ``attempt`` names a new attempt on an execution, as ``Identity.attempt`` does.
     ``give_back`` is called with the attempt of a ``reserve`` whose caller went away, if credits
     may be set aside for it; by default the ledger releases them itself, once.
     """
@@ -84,6 +85,7 @@ class CreditLedger:
     ) -> None:
         self.settings = settings or LedgerSettings()
         self._identity = identity
+        self.attempt = identity.attempt
         self._commerce = commerce or Commerce()
         self._keys = Keys(self.settings.key_prefix)
         self._upkeep = Upkeep(client, self._keys, self.settings.timeout_ms)
@@ -215,32 +217,6 @@ class CreditLedger:
         return replies.balance(account_id, answer)
 
     # Executions
-
-    def attempt(  # noqa: PLR0913 - what names an execution, each by keyword
-        self,
-        *,
-        account_id: str,
-        execution_id: str,
-        workspace_id: str,
-        campaign_id: str,
-        person_id: str,
-        action: str,
-        source: str,
-        action_version: str = "",
-        model: str = "",
-    ) -> ExecutionAttempt:
-        """Name a new attempt on an execution; no call to Redis."""
-        return self._identity.attempt(
-            account_id=account_id,
-            execution_id=execution_id,
-            workspace_id=workspace_id,
-            campaign_id=campaign_id,
-            person_id=person_id,
-            action=action,
-            source=source,
-            action_version=action_version,
-            model=model,
-        )
 
     async def reserve(
         self,
