@@ -8,7 +8,9 @@ import random
 import pytest
 
 from runtime.credits.answers import LedgerError, Refused, Reserved, Settled
+from runtime.credits.batch import Answer, Call
 from runtime.credits.identity import ExecutionAttempt
+from runtime.credits.transport import UnknownOutcome
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import Desk
 
@@ -157,6 +159,45 @@ async def test_a_caller_cancelled_when_its_answer_is_there_already_leaves_nothin
 
     assert all(isinstance(result, asyncio.CancelledError) for result in results)
     assert given_back == attempts
+
+
+async def test_a_caller_cancelled_before_its_call_was_sent_asks_for_nothing(desk: Desk) -> None:
+    await desk.open(1_000)
+    given_back: list[ExecutionAttempt] = []
+    desk.ledger.give_back = given_back.append
+    alone = asyncio.create_task(desk.reserve(10))
+    await asyncio.sleep(0)
+    queued = asyncio.create_task(desk.reserve(500))
+    await asyncio.sleep(0)
+    queued.cancel()
+    await alone
+    await desk.ledger.drain()
+
+    assert given_back == []
+    assert (await desk.balance()).reserved_mc == 10
+
+
+async def test_a_caller_cancelled_between_two_askings_gives_back_what_the_first_may_have_done(
+    desk: Desk,
+) -> None:
+    await desk.open(1_000)
+    batcher = desk.ledger._asker._batcher
+    submit, lost = batcher.submit, asyncio.Event()
+
+    async def answer_lost(account_id: str, call: Call, *, read_only: bool = False) -> Answer:
+        await submit(account_id, call, read_only=read_only)
+        lost.set()
+        raise UnknownOutcome("the connection was lost")
+
+    batcher.submit = answer_lost  # type: ignore[method-assign]  # its answer is lost on the way
+    caller = asyncio.create_task(desk.reserve(500))
+    await lost.wait()
+    batcher.submit = submit  # type: ignore[method-assign]  # found again
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    await desk.ledger.drain()
+
+    assert (await desk.balance()).reserved_mc == 0
 
 
 async def test_a_timed_out_caller_is_a_cancelled_one(desk: Desk) -> None:

@@ -240,6 +240,20 @@ async def test_expiries_are_journaled_in_the_order_in_which_time_ended_them(desk
     assert (await desk.balance()).expired_mc == 300
 
 
+async def test_grants_that_expire_between_two_visits_are_journaled_in_order_of_expiry(
+    desk: Desk,
+) -> None:
+    await desk.open()
+    for priority, expires_in_ms in ((1, 3_000), (2, 1_000), (3, 2_000)):
+        await desk.grant(100, priority=priority, expires_in_ms=expires_in_ms)
+    await desk.pass_time(10_000)
+
+    await desk.write_what_is_due()
+
+    expired = [e for e in await desk.journal() if e.kind is Kind.GRANT_EXPIRED]
+    assert [e.effective_at_ms - desk.now_ms for e in expired] == [-9_000, -8_000, -7_000]
+
+
 @pytest.mark.parametrize("visits", [1, 7])
 async def test_one_visit_after_many_expiries_leaves_what_many_visits_would(
     open_desk: OpenDesk, visits: int
@@ -313,6 +327,17 @@ async def test_the_sweeper_ends_everything_that_is_due_and_then_has_nothing_to_v
         assert len([e for e in await desk.journal() if e.kind is Kind.EXPIRED]) == 250
         assert await desk.ledger.sweep() == 0
         assert (await desk.balance("other")).reserved_mc == 1
+
+
+async def test_the_sweeper_has_nothing_to_visit_where_nothing_can_become_due(desk: Desk) -> None:
+    seconds, _ = await desk.client.time()
+    await desk.set_clock(seconds * 1000 - 60_000)
+    await desk.open(100)
+    await desk.grant(100, expires_in_ms=5_000)
+    await desk.pass_time(10_000)
+
+    assert [await desk.ledger.sweep(), await desk.ledger.sweep()] == [1, 0]
+    assert (await desk.balance()).expired_mc == 100
 
 
 async def test_an_expired_record_goes_when_no_settlement_can_come_any_more(
