@@ -97,10 +97,11 @@ class CreditLedger:
         self.give_back: Callable[[ExecutionAttempt], None] = self._release_in_background
 
     async def check_installation(self) -> None:
-        """Store this installation's key check, or compare it.
+        """Check the server's version, and store this installation's key check, or compare it.
 
         Raises:
-            LedgerError: the data under this prefix belongs to another installation key.
+            LedgerError: the server is too old, or the data under this prefix belongs to another
+                installation key.
             LedgerUnavailable: Redis can't be asked.
         """
         await self._upkeep.check_installation(self._identity.check_value())

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from runtime.credits.answers import (
     AccountDamaged,
@@ -21,6 +21,8 @@ from runtime.credits.batch import Call
 from runtime.credits.keys import BUCKETS, Keys
 
 _log = logging.getLogger("creditgate.ledger")
+_OLDEST = (6, 2)
+_OLDEST_WORDS = "Redis or Valkey 6.2 or newer"
 
 
 class Upkeep:
@@ -32,14 +34,16 @@ class Upkeep:
         self._timeout_s = timeout_ms / 1000
 
     async def check_installation(self, key_check: str) -> None:
-        """Store this installation's bucket count and key check, or compare them.
+        """Check the server's version, and store or compare bucket count and key check.
 
         Raises:
-            LedgerError: the data under this prefix belongs to another installation key.
+            LedgerError: the server is too old, or the data under this prefix belongs to another
+                installation key.
             LedgerUnavailable: Redis can't be asked.
         """
         name = self._keys.installation
         expected = {"buckets": str(BUCKETS), "key_check": key_check}
+        await self._check_version()
         async with self._asking():
             for item, value in expected.items():
                 await self._client.hsetnx(name, item, value)
@@ -52,6 +56,17 @@ class Upkeep:
                 f"{name}: the data was written with another installation key; "
                 "configure the key it was written with, or another redis.key_prefix"
             )
+
+    async def _check_version(self) -> None:
+        """The script would stop half-way on a server that does not know all of its commands."""
+        async with self._asking():
+            try:
+                found = str((await self._client.info("server"))["redis_version"])
+            except (ResponseError, KeyError):
+                _log.warning("the server does not tell its version; %s is needed", _OLDEST_WORDS)
+                return
+        if tuple(map(int, found.split(".")[:2])) < _OLDEST:
+            raise LedgerError(f"the server is Redis {found}, {_OLDEST_WORDS} is needed")
 
     async def sweep(self, asker: Asker) -> int:
         """End what is due in every bucket; return how many accounts were visited.

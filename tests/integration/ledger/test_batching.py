@@ -6,13 +6,14 @@ import asyncio
 import random
 
 import pytest
+from redis.asyncio import Redis
 
 from runtime.credits.answers import LedgerError, Refused, Reserved, Settled
 from runtime.credits.batch import Answer, Call
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.transport import UnknownOutcome
 from tests.integration.ledger.conftest import OpenDesk
-from tests.integration.ledger.desk import Desk
+from tests.integration.ledger.desk import Desk, make_ledger
 
 
 async def script_calls(desk: Desk) -> int:
@@ -257,3 +258,21 @@ async def test_idle_connections_never_take_the_whole_pool(desk: Desk) -> None:
     await desk.ledger.drain()
     assert transport._idle == []
     assert (await desk.balance("acme-7")).available_mc == 10
+
+
+@pytest.mark.parametrize("decode", [True, False])
+async def test_a_hosts_own_client_will_do_however_it_is_made(
+    redis_url: str, key_prefix: str, decode: bool
+) -> None:
+    async with Redis.from_url(redis_url, decode_responses=decode, socket_timeout=5) as client:
+        desk = Desk(client, key_prefix, make_ledger(client, key_prefix))
+        await desk.ledger.check_installation()
+        await desk.open(1_000)
+        await asyncio.gather(*(desk.spend(10) for _ in range(20)))
+        await desk.reserve(5, ttl_ms=1)
+        await asyncio.sleep(0.002)
+
+        assert await desk.ledger.sweep() == 1
+        assert (await desk.balance()).available_mc == 800
+        await desk.ledger.drain()
+    await asyncio.sleep(0)

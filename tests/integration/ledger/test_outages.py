@@ -83,7 +83,7 @@ async def test_a_server_that_hangs_is_not_asked_again_by_who_waited_for_the_time
 
     batcher.submit = count  # type: ignore[method-assign]  # a spy
     private_redis.pause()
-    with pytest.raises(UnknownOutcome, match="no answer within 0.4 s"):
+    with pytest.raises(UnknownOutcome, match=r"no answer within 0\.4 s"):
         await desk.reserve(100)
     results = await asyncio.gather(*(desk.reserve(1) for _ in range(20)), return_exceptions=True)
     private_redis.resume()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from redis.exceptions import ResponseError
 
 from fallback.reasons import FallbackReason
 from runtime.credits.answers import LedgerError, LedgerUnavailable
@@ -105,6 +106,32 @@ async def test_data_with_another_number_of_buckets_is_refused_at_start(desk: Des
 
     with pytest.raises(LedgerError, match="16 buckets, this release uses 1024"):
         await desk.ledger.check_installation()
+
+
+@pytest.mark.parametrize("version", ["6.0.16", "5.0.7"])
+async def test_a_server_that_does_not_know_all_commands_is_refused_at_start(
+    desk: Desk, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def info(section: str) -> dict[str, str]:
+        return {"redis_version": version}
+
+    monkeypatch.setattr(desk.client, "info", info)
+
+    with pytest.raises(LedgerError, match=rf"Redis {version}, .* 6\.2 or newer is needed"):
+        await desk.ledger.check_installation()
+    assert await desk.client.exists(desk.keys.installation) == 0
+
+
+async def test_a_server_that_hides_its_version_is_believed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def info(section: str) -> dict[str, str]:
+        raise ResponseError("NOPERM this user has no permissions to run the 'info' command")
+
+    monkeypatch.setattr(desk.client, "info", info)
+    await desk.ledger.check_installation()
+
+    assert "does not tell its version" in caplog.text
 
 
 async def test_a_check_of_the_installation_without_redis_is_unavailable(desk: Desk) -> None:
