@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -31,7 +32,7 @@ _CONFIG = """
 version: 1
 data_dir: {data_dir}
 redis: {{url: "{redis_url}", key_prefix: {key_prefix}, timeout_ms: {timeout_ms}}}
-executions: {{wait_for_credits_ms: {wait_ms}, reservation_ttl_ms: 30000}}
+executions: {{wait_for_credits_ms: {wait_ms}, reservation_ttl_ms: 120000}}
 endpoints:
   mock: {{api_base: "{api_base}", max_concurrency: 512}}
 plans:
@@ -121,6 +122,12 @@ class Bench:
         """Execute a new request."""
         return await self.runtime.execute(self.request(spec, **changes))
 
+    async def until_reserved(self) -> None:
+        """Wait until an execution has its credits: its call is about to be made, or is."""
+        async with asyncio.timeout(10):
+            while not (await self.runtime.ledger.balance(ACCOUNT)).reserved_mc:  # noqa: ASYNC110 - Redis
+                await asyncio.sleep(0.005)
+
     async def calls(self) -> int:
         """How many requests reached the provider so far."""
         return int(self.mock.stats()["requests"])
@@ -209,6 +216,4 @@ async def bench(open_bench: OpenBench) -> AsyncIterator[Bench]:
 @pytest.fixture(scope="session", autouse=True)
 def imported_litellm() -> None:
     """Import LiteLLM once, outside the time limits of single tests."""
-    import asyncio
-
     asyncio.run(LiteLLMProvider().warm_up())

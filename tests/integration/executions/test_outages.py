@@ -87,7 +87,7 @@ async def test_a_settlement_in_the_spool_is_for_its_owner_alone_and_gone_after_t
 ) -> None:
     async with open_bench(url=private_redis.url, latency_median_ms=600) as bench:
         running = asyncio.create_task(bench.execute())
-        await asyncio.sleep(0.3)
+        await bench.until_reserved()
         await private_redis.stop()
         result = await running
         spool = tmp_path / "data" / "spool"
@@ -109,7 +109,7 @@ async def test_a_settlement_older_than_the_spool_may_keep_it_is_set_aside_and_no
 ) -> None:
     async with open_bench(url=private_redis.url, latency_median_ms=600) as bench:
         running = asyncio.create_task(bench.execute())
-        await asyncio.sleep(0.3)
+        await bench.until_reserved()
         await private_redis.stop()
         await running
         spool = tmp_path / "data" / "spool"

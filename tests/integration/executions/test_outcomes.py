@@ -245,9 +245,9 @@ async def test_credits_that_running_executions_hold_are_waited_for(open_bench: O
 
 
 async def test_credits_reserved_elsewhere_are_told_apart_from_none(open_bench: OpenBench) -> None:
-    async with open_bench(credits_mc=2_000, latency_median_ms=1_500) as bench:
+    async with open_bench(credits_mc=2_000, latency_median_ms=3_000) as bench:
         running = asyncio.create_task(bench.execute())
-        await asyncio.sleep(0.3)
+        await bench.until_reserved()
         waiting = await bench.execute(action(limits={"min_output_tokens": 120}))
 
         assert reasons(waiting) == {FallbackReason.CREDITS_RESERVED_ELSEWHERE}
@@ -258,12 +258,12 @@ async def test_credits_reserved_elsewhere_are_told_apart_from_none(open_bench: O
 async def test_the_same_id_elsewhere_is_execution_in_progress_and_not_final(
     open_bench: OpenBench,
 ) -> None:
-    async with open_bench(latency_median_ms=1_500) as bench:
+    async with open_bench(latency_median_ms=3_000) as bench:
         request = bench.request()
         running = asyncio.create_task(bench.runtime.execute(request))
-        await asyncio.sleep(0.3)
+        await bench.until_reserved()
         hasty = await bench.execute(
-            action(limits={"deadline_ms": 200}),
+            action(limits={"deadline_ms": 800}),
             execution_id=request.execution_id,
             person_id=request.person_id,
         )

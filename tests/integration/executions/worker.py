@@ -18,9 +18,9 @@ async def main(
     data_dir: str, redis_url: str, key_prefix: str, api_base: str, name: str, count: str
 ) -> None:
     config = make_config(
-        Path(data_dir), redis_url, key_prefix, api_base, timeout_ms=10_000, wait_ms=20_000
+        Path(data_dir), redis_url, key_prefix, api_base, timeout_ms=10_000, wait_ms=50_000
     )
-    spec = action(limits={"deadline_ms": 29_000, "min_output_tokens": 120})
+    spec = action(limits={"deadline_ms": 60_000, "min_output_tokens": 120})
     async with build_runtime(config) as runtime:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
