@@ -49,6 +49,11 @@ def settlement(attempt: ExecutionAttempt, reserved: Reserved, **changes: Any) ->
     return Settlement(**(fields | changes))
 
 
+def damaged_name() -> str:
+    """The name of a file that was put a moment before the others."""
+    return f"{time.time_ns() - 60_000_000_000:020d}-damaged.json"
+
+
 def files(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "spool").glob("*.json"))
 
@@ -147,10 +152,11 @@ async def test_a_file_that_is_no_ending_is_set_aside_and_stops_no_other(
 ) -> None:
     await desk.open(1_000)
     await spool.put(settlement(*await desk.reserve(100)))
-    (tmp_path / "spool" / "00000-damaged.json").write_bytes(content)
+    name = damaged_name()
+    (tmp_path / "spool" / name).write_bytes(content)
 
     assert await spool.replay(desk.ledger) == Replay(done=1, dead=1, left=0)
-    assert (tmp_path / "spool" / "dead" / "00000-damaged.json").read_bytes() == content
+    assert (tmp_path / "spool" / "dead" / name).read_bytes() == content
     assert (await desk.balance()).charged_mc == 70
 
 
@@ -175,7 +181,7 @@ async def test_an_ending_with_a_damaged_field_is_set_aside_and_charges_nothing(
     await desk.open(1_000)
     plain = to_json(settlement(*await desk.reserve(100))) | change
     await spool.put(settlement(*await desk.reserve(100)))
-    (tmp_path / "spool" / "00000-damaged.json").write_text(json.dumps(plain))
+    (tmp_path / "spool" / damaged_name()).write_text(json.dumps(plain))
 
     assert await spool.replay(desk.ledger) == Replay(done=1, dead=1, left=0)
     assert (await desk.balance()).charged_mc == 70
@@ -205,6 +211,21 @@ async def test_a_settlement_beyond_the_horizon_is_dead_not_charged(
         assert await spool.replay(desk.ledger) == Replay(done=0, dead=1, left=0)
         assert (await desk.balance()).charged_mc == 0
         assert len(list((tmp_path / "spool" / "dead").iterdir())) == 1
+
+
+@pytest.mark.parametrize("max_age_ms, charged_mc", [(0, 0), (60_000, 70)])
+async def test_an_ending_older_than_configured_is_dead_not_charged(
+    desk: Desk, tmp_path: Path, max_age_ms: int, charged_mc: int
+) -> None:
+    spool = Spool(tmp_path / "spool", max_age_ms)
+    await desk.open(1_000)
+    await spool.put(settlement(*await desk.reserve(100)))
+    await asyncio.sleep(0.001)
+
+    replay = await spool.replay(desk.ledger)
+
+    assert (replay.dead, replay.left) == (int(charged_mc == 0), 0)
+    assert (await desk.balance()).charged_mc == charged_mc
 
 
 async def test_an_ending_in_conflict_is_dead(desk: Desk, spool: Spool) -> None:
