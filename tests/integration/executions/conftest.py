@@ -80,7 +80,7 @@ OUTPUTS: dict[str, Any] = {
 
 def action(**changes: Any) -> ActionSpec:
     """An action with three outputs, changed as told; ``limits`` are merged."""
-    limits = {"max_output_tokens": 120, "deadline_ms": 10_000, "attempts": 1}
+    limits = {"max_output_tokens": 120, "deadline_ms": 30_000, "attempts": 1}
     limits |= changes.pop("limits", {})
     content = {
         "id": "route",
