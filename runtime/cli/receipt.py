@@ -99,7 +99,7 @@ def _calls(result: ExecutionResult, execution: Execution) -> Iterator[str]:
 def _value(result: ExecutionResult, output: str) -> tuple[str, str, str]:
     origin = result.origins[output]
     mark = origin.mark if origin.reason is None else f"{origin.mark}: {REASONS[origin.reason]}"
-    return output, json.dumps(result.values[output], ensure_ascii=False), f"({mark})"
+    return output, f"({mark})", json.dumps(result.values[output], ensure_ascii=False)
 
 
 def _costs(result: ExecutionResult) -> Iterator[str]:
