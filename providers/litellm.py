@@ -42,6 +42,9 @@ _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 3_600
 """The caller bounds the call as a whole; LiteLLM's own limit is per read."""
 
+_LONGEST_ANSWER_CHARS = 4_000_000
+"""Far beyond what any model can say at once: longer text comes from something that is broken."""
+
 _ENVIRONMENT_AT_IMPORT = {
     # Without these, the import asks the internet for a map of prices, with retries, and the
     # first Anthropic call for a list of headers.
@@ -272,6 +275,8 @@ def _completion(response: Any) -> Completion:
         # Some models are made to answer in a form by a forced tool call.
         text = message.tool_calls[0].function.arguments
     text = text or ""
+    if len(text) > _LONGEST_ANSWER_CHARS:
+        raise ValueError("the answer is too long to be a model's")
     finish = FinishReason.STOP
     if choice.finish_reason == "length":
         finish = FinishReason.LENGTH

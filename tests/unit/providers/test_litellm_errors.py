@@ -262,6 +262,18 @@ async def test_an_answer_of_unknown_form_may_be_billed(
     assert error.status is None
 
 
+async def test_an_answer_longer_than_models_can_speak_is_no_answer(
+    provider: LiteLLMProvider, chat: respx.Route
+) -> None:
+    message = {"role": "assistant", "content": "of the provider " * 300_000}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    chat.mock(return_value=httpx.Response(200, json={"id": "1", "choices": [choice]}))
+
+    error = await fail(provider, chat)
+
+    assert (type(error), error.kind, error.retryable) == (PossiblyExecuted, ERROR, False)
+
+
 @pytest.mark.parametrize(
     "broken, certainty, kind, retryable",
     [
