@@ -14,9 +14,14 @@ from tests.integration.executions.conftest import Bench, OpenBench
 class SlowProvider:
     """Answers after a few turns of the event loop, so that a cancellation finds it at work."""
 
+    def __init__(self) -> None:
+        self.phase = "before the call"
+
     async def complete(self, request: CompletionRequest) -> Completion:
+        self.phase = "during the call"
         for _ in range(5):
             await asyncio.sleep(0)
+        self.phase = "after the answer"
         answer = '{"intent": "card", "score": 3, "reply": "Soon."}'
         return Completion(answer, FinishReason.STOP, TokenUsage(50, 20))
 
@@ -42,21 +47,23 @@ async def run_for(turns: int, bench: Bench) -> bool:
 async def test_cancelled_at_any_await_point_an_execution_leaves_nothing_reserved(
     open_bench: OpenBench,
 ) -> None:
-    async with open_bench(provider=SlowProvider()) as bench:
-        cancelled = completed = 0
-        turns = 0
+    provider = SlowProvider()
+    async with open_bench(provider=provider) as bench:
+        cancelled_in: set[str] = set()
+        completed = turns = 0
         # Waits on the socket take several turns, so the points are not counted but passed through.
         while completed < 5:
             turns += 1 if turns < 60 else turns // 8
             assert turns < 1_000_000
+            provider.phase = "before the call"
             if await run_for(turns, bench):
-                cancelled += 1
+                cancelled_in.add(provider.phase)
             else:
                 completed += 1
             await bench.runtime._closer.drain()
             await bench.books()
 
-        assert cancelled > 5
+        assert cancelled_in == {"before the call", "during the call", "after the answer"}
 
 
 async def test_many_cancelled_at_once_leave_nothing_reserved(open_bench: OpenBench) -> None:

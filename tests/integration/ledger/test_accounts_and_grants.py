@@ -20,7 +20,7 @@ from runtime.credits.answers import (
     Settled,
 )
 from runtime.credits.checks import expires_ms
-from runtime.credits.journal import Kind, replay, verify
+from runtime.credits.journal import Kind, Part, replay, verify
 from runtime.credits.ledger import LedgerSettings
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk, instant
@@ -244,6 +244,7 @@ async def test_law_7_a_settlement_with_a_wrong_column_is_refused_before_redis(
     before = await desk.dump()
 
     with pytest.raises(ValueError, match="|".join(wrong)):
+        # Wrong types are what is tested.
         await desk.settle(attempt, reserved, **({"cost_mc": 5} | wrong))  # type: ignore[arg-type]
 
     assert await desk.dump() == before
@@ -270,7 +271,7 @@ async def test_law_7_the_largest_amount_is_exact_from_end_to_end(desk: Desk) -> 
     assert (balance.granted_mc, balance.charged_mc, balance.available_mc) == (MAX_MC, MAX_MC - 1, 1)
     entries = await desk.journal()
     verify(entries)
-    assert replay(entries).grants["g1"].parts_mc["c"] == MAX_MC - 1  # type: ignore[index]
+    assert replay(entries).grants["g1"].parts_mc[Part.CHARGED] == MAX_MC - 1
     again = await desk.ledger.reserve(desk.attempt(attempt.execution_id), 1, 1_000)
     assert again.charged_mc == MAX_MC - 1  # type: ignore[union-attr]  # an Existing
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest_asyncio
 
 from runtime.credits.answers import Reserved
-from runtime.credits.journal import replay, verify
+from runtime.credits.journal import Part, replay, verify
 from tests.integration.ledger.campaigner import AMOUNT_MC
 from tests.integration.ledger.desk import Desk, connect, make_ledger
 
@@ -64,7 +64,7 @@ async def test_laws_1_to_3_hold_between_four_processes_with_credits_for_half(
     assert sum(tally["refused"] for tally in tallies) > 0
     assert len(settled) == sum(tally["settled"] for tally in tallies)
     assert len({entry.execution_key for entry in settled}) == len(settled)
-    assert replay(entries).grants["g1"].parts_mc["c"] == balance.charged_mc  # type: ignore[index]
+    assert replay(entries).grants["g1"].parts_mc[Part.CHARGED] == balance.charged_mc
 
 
 async def test_what_a_killed_process_had_reserved_is_home_after_the_deadline(
@@ -92,4 +92,4 @@ async def test_what_a_killed_process_had_reserved_is_home_after_the_deadline(
     assert left_behind.granted_mc == balance.granted_mc
     assert balance.charged_mc + balance.available_mc == balance.granted_mc - 10
     assert isinstance(await desk.ledger.reserve(attempt, 10, 1_000), Reserved)
-    assert replay(entries).grants["g1"].parts_mc["c"] == balance.charged_mc  # type: ignore[index]
+    assert replay(entries).grants["g1"].parts_mc[Part.CHARGED] == balance.charged_mc

@@ -129,8 +129,7 @@ def test_relative_paths_are_relative_to_the_config_file(tmp_path: Path) -> None:
 
 def test_a_config_survives_the_way_to_another_process() -> None:
     config = load(right())
-    # Bytes that this test has just made itself.
-    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - its own bytes
 
 
 def test_an_endpoint_can_be_moved_without_touching_the_config() -> None:

@@ -1,0 +1,69 @@
+"""Who can take credits from an account: an answered execution, and nobody else."""
+
+from __future__ import annotations
+
+from pricing.offers import GrantKind
+from runtime import CreditLedger, FallbackReason
+from runtime.credits.answers import Reserved
+from tests.integration.executions.conftest import ACCOUNT, Bench
+
+VERBS = {
+    "attempt",
+    "balance",
+    "check_installation",
+    "conclude",
+    "drain",
+    "give_back",
+    "grant",
+    "open_account",
+    "purchase",
+    "release",
+    "reserve",
+    "settings",
+    "settle",
+    "sweep",
+}
+
+
+def public_names(ledger: CreditLedger) -> set[str]:
+    return {name for name in dir(ledger) if not name.startswith("_")}
+
+
+async def test_law_13_no_verb_but_settle_takes_credits(bench: Bench) -> None:
+    ledger = bench.runtime.ledger
+    assert public_names(ledger) == VERBS, "does the new verb charge? then this test must say so"
+
+    await ledger.open_account(ACCOUNT, plan="growth")
+    await ledger.grant(ACCOUNT, amount_mc=5, kind=GrantKind.ADJUSTMENT, reference="adjusted")
+    await ledger.purchase(ACCOUNT, credits=100_000, payment_reference="paid")
+    before = await bench.books()
+    for number in range(3):
+        attempt = ledger.attempt(
+            account_id=ACCOUNT,
+            execution_id=f"by-hand-{number}",
+            workspace_id="retail",
+            campaign_id="welcome",
+            person_id="p1",
+            action="route",
+            source="live",
+        )
+        if number == 0:
+            await ledger.conclude(attempt, FallbackReason.INSUFFICIENT_CREDITS)
+            continue
+        assert isinstance(await ledger.reserve(attempt, 1_000, 60_000), Reserved)
+        await ledger.release(attempt, exposure_mc=number * 700)
+    await ledger.sweep()
+
+    after = await bench.books()
+    assert after.charged_mc == before.charged_mc == 0
+    assert after.available_mc == before.available_mc == after.granted_mc
+
+
+async def test_law_13_an_execution_without_an_answer_takes_nothing_and_one_with_it_does(
+    bench: Bench,
+) -> None:
+    await bench.execute(data={"customer": {}})
+    assert (await bench.books()).charged_mc == 0
+
+    answered = await bench.execute()
+    assert (await bench.books()).charged_mc == answered.charged_mc > 0
