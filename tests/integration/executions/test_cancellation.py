@@ -29,41 +29,42 @@ class SlowProvider:
         pass
 
 
-async def run_for(turns: int, bench: Bench) -> bool:
-    """Execute, cancel after so many turns of the event loop; return whether it was cancelled."""
+PHASES = ("before the call", "during the call", "after the answer")
+
+
+async def cancel_in(phase: str, turns: int, provider: SlowProvider, bench: Bench) -> bool:
+    """Execute, cancel so many turns of the event loop into a phase.
+
+    Returns whether that is where it was cancelled.
+    """
+    provider.phase = PHASES[0]
     task = asyncio.create_task(bench.execute())
+    while provider.phase != phase and not task.done():  # noqa: ASYNC110 - turns are counted
+        await asyncio.sleep(0)
     for _ in range(turns):
         await asyncio.sleep(0)
-        if task.done():
-            break
+    in_phase = provider.phase == phase
     task.cancel()
     try:
         await task
     except asyncio.CancelledError:
-        return True
+        return in_phase
     return False
 
 
+@pytest.mark.parametrize("phase", PHASES)
 async def test_cancelled_at_any_await_point_an_execution_leaves_nothing_reserved(
-    open_bench: OpenBench,
+    open_bench: OpenBench, phase: str
 ) -> None:
     provider = SlowProvider()
     async with open_bench(provider=provider) as bench:
-        cancelled_in: set[str] = set()
-        completed = turns = 0
-        # Waits on the socket take several turns, so the points are not counted but passed through.
-        while completed < 5:
-            turns += 1 if turns < 60 else turns // 8
-            assert turns < 1_000_000
-            provider.phase = "before the call"
-            if await run_for(turns, bench):
-                cancelled_in.add(provider.phase)
-            else:
-                completed += 1
+        cancelled = 0
+        for turns in (*range(25), 40, 80, 160, 320):
+            cancelled += await cancel_in(phase, turns, provider, bench)
             await bench.runtime._closer.drain()
             await bench.books()
 
-        assert cancelled_in == {"before the call", "during the call", "after the answer"}
+        assert cancelled
 
 
 async def test_many_cancelled_at_once_leave_nothing_reserved(open_bench: OpenBench) -> None:
