@@ -52,7 +52,7 @@ async def test_keys_and_records_name_no_person_and_no_execution(desk: Desk) -> N
 
 async def test_values_are_only_in_outcomes_which_end_by_themselves(desk: Desk) -> None:
     await run_everything(desk)
-    outcomes = [name async for name in desk.client.scan_iter(f"{desk.prefix}:*:o:*")]
+    outcomes = await desk.names("*:o:*")
 
     assert len(outcomes) == 4
     for name in outcomes:
