@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from runtime.credits.answers import Alert, LedgerUnavailable
-from runtime.credits.keys import Keys
+from runtime.credits.keys import Keys, bucket_of, slot_of_bucket
 from runtime.credits.transport import Reply, Request, ScriptTransport, UnknownOutcome, bulk
 
 Answer = list[Any]
@@ -109,9 +109,10 @@ class Batcher:
         self._tasks: set[asyncio.Task[None]] = set()
 
         @lru_cache(maxsize=4_096)
-        def packed_account(account_id: str, read_only: bool) -> tuple[bytes, bytes]:
+        def packed_account(account_id: str, read_only: bool) -> tuple[bytes, bytes, int]:
             mode = "r" if read_only else "w"
-            return bulk(*keys.of_account(account_id)), bulk(account_id, mode, *header)
+            slot = slot_of_bucket(bucket_of(account_id))
+            return bulk(*keys.of_account(account_id)), bulk(account_id, mode, *header), slot
 
         self._packed_account = packed_account
 
@@ -205,7 +206,7 @@ class Batcher:
                 queued.deliver(answer)
 
     def _request(self, account_id: str, calls: Sequence[Call], read_only: bool = False) -> Request:
-        account_keys, header = self._packed_account(account_id, read_only)
+        account_keys, header, slot = self._packed_account(account_id, read_only)
         keys, values = _ACCOUNT_KEYS, _HEADER_VALUES
         packed_keys, packed = [account_keys], [header]
         for call in calls:
@@ -218,7 +219,7 @@ class Batcher:
                 packed_keys.append(bulk(call.outcome_key))
                 packed += (bulk(call.verb, count, keys), call.packed)
             values += 2 + count
-        return Request(keys, values, b"".join(packed_keys + packed))
+        return Request(keys, values, b"".join(packed_keys + packed), slot)
 
     def _answers(self, account_id: str, reply: Reply) -> list[Answer]:
         answers: list[Answer] = reply[0]

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
 from fallback.reasons import FallbackReason
 from pricing.offers import (
@@ -44,11 +44,11 @@ from runtime.credits.checks import (
     check_whole,
     expires_ms,
 )
+from runtime.credits.cluster import transport_to
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.keys import Keys
 from runtime.credits.scripts import Script, batch_script
 from runtime.credits.settings import Commerce, LedgerSettings
-from runtime.credits.transport import ScriptTransport
 from runtime.credits.upkeep import Upkeep
 
 __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
@@ -63,7 +63,7 @@ class CreditLedger:
     asking again with the same ids is safe.
 
     Args:
-        client: redis-py client of one server, owned by the caller.
+        client: redis-py's, of one server or of a cluster; owned by the caller.
         identity: keyed hashes with the installation key.
         script: the assembled Lua; tests pass one with a clock of their own.
         on_alert: hears alerts that this process's calls raised, after they were written.
@@ -75,7 +75,7 @@ class CreditLedger:
 
     def __init__(
         self,
-        client: Redis,
+        client: Redis | RedisCluster,
         identity: Identity,
         settings: LedgerSettings | None = None,
         commerce: Commerce | None = None,
@@ -89,7 +89,7 @@ class CreditLedger:
         self._commerce = commerce or Commerce()
         self._keys = Keys(self.settings.key_prefix)
         self._upkeep = Upkeep(client, self._keys, self.settings.timeout_ms)
-        transport = ScriptTransport(client, script or batch_script(), self.settings.timeout_ms)
+        transport = transport_to(client, script or batch_script(), self.settings.timeout_ms)
         header = (str(self.settings.outcome_ttl_ms), ",".join(self.settings.low_marks))
         batcher = Batcher(transport, self._keys, header, on_alert)
         self._asker = Asker(batcher, self.settings.timeout_ms)

@@ -19,6 +19,7 @@ import pytest
 from runtime import embedded_redis, redis_binary
 
 OLDEST, NEWER, CLUSTER = "6.2", "7", "cluster"
+OTHERS = (NEWER, CLUSTER)
 CLUSTER_SCHEME = "cluster+"
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.02

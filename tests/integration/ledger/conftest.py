@@ -10,12 +10,12 @@ import pytest_asyncio
 
 from runtime.credits.answers import Alert
 from tests.integration.ledger.desk import SCRIPT_WITH_CLOCK, Desk, connect, make_ledger
-from tests.integration.servers import NEWER, OLDEST, LedgerServers
+from tests.integration.servers import OLDEST, OTHERS, LedgerServers
 
 OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]
 
 
-@pytest.fixture(params=[OLDEST, pytest.param(NEWER, marks=pytest.mark.long)])
+@pytest.fixture(params=[OLDEST, *(pytest.param(kind, marks=pytest.mark.long) for kind in OTHERS)])
 def redis_url(request: pytest.FixtureRequest, ledger_servers: LedgerServers) -> str:
     """The address of each server in turn that the ledger has to run on."""
     return ledger_servers.url(request.param)

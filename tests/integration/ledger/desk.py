@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 
 from pricing.offers import GrantKind, Offer
 from runtime.credits import scripts
@@ -25,7 +26,9 @@ from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.journal import JournalEntry, parse
 from runtime.credits.keys import Keys, bucket_of
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
+from runtime.credits.primaries import primaries
 from runtime.credits.scripts import Script
+from tests.integration.servers import CLUSTER_SCHEME
 
 ACCOUNT = "acme"
 INSTALLATION_KEY = b"an installation key of a test"
@@ -41,20 +44,27 @@ local function server_ms()
 end""")
 
 
-def connect(url: str, connections: int = 16) -> Redis:
+def connect(url: str, connections: int = 16, **options: Any) -> Redis | RedisCluster:
     """A client as the product makes it: bounded pool, no time-outs of redis-py's own."""
+    if url.startswith(CLUSTER_SCHEME):
+        return RedisCluster.from_url(
+            url.removeprefix(CLUSTER_SCHEME),
+            max_connections=connections,
+            require_full_coverage=False,
+            **options,
+        )
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
         timeout=1,
         socket_connect_timeout=1,
-        socket_timeout=None,
+        **{"socket_timeout": None, **options},
     )
     return Redis.from_pool(pool)
 
 
 def make_ledger(
-    client: Redis,
+    client: Redis | RedisCluster,
     prefix: str,
     *,
     script: Script | None = None,
@@ -86,14 +96,15 @@ class Desk:
 
     def go_by_own_clock(self) -> None:
         """Have the clock that SCRIPT_WITH_CLOCK reads set before whatever the ledger asks."""
-        ask = self.ledger._asker.ask
+        ask, setting = self.ledger._asker.ask, asyncio.Lock()
 
         async def ask_by_own_clock(account_id: str, call: Call, **options: Any) -> Any:
             bucket = bucket_of(account_id)
             if self.clocks.get(bucket) != self.now_ms:
-                now_ms = self.now_ms
-                await self.client.set(self.keys.bucket(bucket, "clock"), now_ms)
-                self.clocks[bucket] = now_ms
+                async with setting:
+                    now_ms = self.now_ms
+                    await self.client.set(self.keys.bucket(bucket, "clock"), now_ms)
+                    self.clocks[bucket] = now_ms
             return await ask(account_id, call, **options)
 
         self.ledger._asker.ask = ask_by_own_clock  # type: ignore[method-assign]
@@ -191,6 +202,10 @@ class Desk:
     async def journal(self, account_id: str = ACCOUNT) -> list[JournalEntry]:
         raw = await self.client.xrange(self.key("journal", account_id))
         return [parse(entry_id, fields) for entry_id, fields in raw]
+
+    async def server_ms(self) -> int:
+        """The clock of a server, by which the sweeper goes and outcomes end."""
+        return await (await primaries(self.client))[0].time_ms()
 
     async def names(self, pattern: str = "*") -> list[bytes]:
         """The keys under the prefix whose rest is like ``pattern``, in order."""
