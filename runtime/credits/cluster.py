@@ -31,7 +31,7 @@ from redis.exceptions import (
 
 from runtime.credits.connections import InBackground, Line, Reply, Server
 from runtime.credits.scripts import Script
-from runtime.credits.transport import ScriptTransport, ServerTransport, Visit, words
+from runtime.credits.transport import NotReached, ScriptTransport, ServerTransport, Visit, words
 
 _log = logging.getLogger("creditgate.ledger")
 
@@ -43,6 +43,7 @@ _SAME_HOST = ("", "?")
 # Two servers may name each other for a moment.
 _REDIRECTIONS_AT_ONCE = 4
 _BACK_OFF_S = (0.01, 0.02, 0.04, 0.08)
+_SHARE_FOR_TRYING = 0.8
 _READ_MAP_EVERY_S = 0.1
 
 
@@ -134,6 +135,9 @@ class ClusterTransport(ScriptTransport):
     async def _deliver(self, visit: Visit) -> tuple[Line, Reply]:
         slot = visit.request.slot
         server, asking, refusals = self._map.owner(slot), False, 0
+        time_s = asyncio.get_running_loop().time
+        # The rest of the time is for the last answer: cut off, it would be an unknown outcome.
+        until_s = time_s() + self._timeout_s * _SHARE_FOR_TRYING
         while True:
             if server is None:
                 server = await self._find(visit)
@@ -143,7 +147,11 @@ class ClusterTransport(ScriptTransport):
                 return line, await self._exchange(line, visit.request, asking=asking)
             except _PASSING as error:
                 server.keep(line)
-                visit.line, visit.refusal = None, words(error)
+                visit.line = None
+                if not (isinstance(error, AskError) and visit.refusal):
+                    visit.refusal = words(error)
+                if time_s() > until_s:
+                    raise NotReached(visit.refusal) from error
                 server, asking = await self._next(error, server, slot, refusals)
                 refusals += 1
 

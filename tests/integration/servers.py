@@ -13,8 +13,10 @@ import subprocess
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis import Redis
 
 from runtime import embedded_redis, redis_binary
 
@@ -148,7 +150,7 @@ class Cluster:
     def __init__(self, folder: Path, **options: str) -> None:
         server_program = program(CLUSTER)
         self._client_program = _client_program()
-        ports = _free_ports(6)
+        ports = free_ports(6)
         self.servers = [
             Server(
                 server_program,
@@ -176,6 +178,16 @@ class Cluster:
         if done.returncode:
             self.stop()
             raise AssertionError(f"no cluster: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+        self.wait_until_whole()
+
+    def wait_until_whole(self) -> None:
+        """Wait until every server sees that all slots are served."""
+        give_up_at = time.monotonic() + _START_SECONDS
+        for server in self.servers:
+            with Redis.from_url(server.url) as client:
+                while b"cluster_state:ok" not in _bytes(client.execute_command("CLUSTER", "INFO")):
+                    assert time.monotonic() < give_up_at, "the cluster does not come up"
+                    time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
         """End all servers."""
@@ -213,7 +225,12 @@ class LedgerServers:
         return Cluster(folder) if kind == CLUSTER else Server(program(kind), folder)
 
 
-def _free_ports(count: int) -> list[int]:
+def _bytes(answer: Any) -> bytes:
+    return bytes(answer)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on just now."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for held in sockets:
