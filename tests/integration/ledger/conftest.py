@@ -22,8 +22,8 @@ def open_desk(redis_url: str, key_prefix: str) -> OpenDesk:
     async def opened(**settings: Any) -> AsyncIterator[Desk]:
         client = connect(redis_url)
         alerts: list[Alert] = []
-        script = script_with_clock(key_prefix)
-        ledger = make_ledger(client, key_prefix, script=script, alerts=alerts, **settings)
+        scripts = script_with_clock(key_prefix)
+        ledger = make_ledger(client, key_prefix, scripts=scripts, alerts=alerts, **settings)
         desk = Desk(client, key_prefix, ledger, alerts)
         await desk.set_clock(START_MS)
         try:

@@ -22,10 +22,10 @@ from runtime.credits.answers import (
 )
 from runtime.credits.batch import Call
 from runtime.credits.identity import ExecutionAttempt, Identity
-from runtime.credits.journal import JournalEntry, parse
+from runtime.credits.journal import Dimensions, JournalEntry, parse
 from runtime.credits.keys import Keys
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
-from runtime.credits.scripts import Script
+from runtime.credits.scripts import Scripts
 
 ACCOUNT = "acme"
 INSTALLATION_KEY = b"an installation key of a test"
@@ -34,7 +34,7 @@ PLANS = {"growth": True, "trial": False}
 START_MS = 4_000_000_000_000
 
 
-def script_with_clock(prefix: str) -> Script:
+def script_with_clock(prefix: str) -> Scripts:
     """The shipped scripts with another clock file: a key that the test sets."""
     return scripts.assemble(
         f"local function server_ms() return tonumber(redis.call('GET', '{prefix}:clock')) end"
@@ -57,7 +57,7 @@ def make_ledger(
     client: Redis,
     prefix: str,
     *,
-    script: Script | None = None,
+    scripts: Scripts | None = None,
     offers: Sequence[Offer] = (),
     alerts: list[Alert] | None = None,
     **settings: Any,
@@ -67,7 +67,7 @@ def make_ledger(
         Identity(INSTALLATION_KEY),
         LedgerSettings(key_prefix=prefix, **settings),
         Commerce(PLANS, offers),
-        script=script,
+        scripts=scripts,
         on_alert=(lambda alert: None) if alerts is None else alerts.append,
     )
 
@@ -176,7 +176,8 @@ class Desk:
 
     async def journal(self, account_id: str = ACCOUNT) -> list[JournalEntry]:
         raw = await self.client.xrange(self.key("journal", account_id))
-        return [parse(entry_id, fields) for entry_id, fields in raw]
+        names: dict[int, Dimensions] = {}
+        return [parse(entry_id, fields, names) for entry_id, fields in raw]
 
     async def dump(self) -> dict[bytes, bytes | None]:
         """Every key under the prefix, byte for byte."""
