@@ -1,8 +1,8 @@
 -- Alerts: each mark is told once per downward crossing of left = available + reserved, exactly-at
 -- included, and is armed again by a grant that lifts left above it. ARGV[4]: 'p20,a5000' are a
 -- mark at 20% of what the last grant left and one at 5,000 mc. ARGV[5]: a mark is told at most
--- once within so many milliseconds; a crossing before that waits (LEDGER: a balance that hovers
--- around a mark must not send a mail an hour).
+-- once within so many milliseconds; a crossing before that waits, so that a balance that hovers
+-- around a mark does not send a mail an hour.
 --
 -- account.marks: 'p20:t:1700000000000,...' for each mark that was ever reached: its state (t told,
 -- w waits, a armed again) and when it was last told, 0 for never.
@@ -32,6 +32,11 @@ local function lowest_threshold()
     if not lowest or threshold < lowest then lowest = threshold end
   end
   return lowest or math.floor(S.account.top / 100)
+end
+
+local function threshold_by_name(name)
+  if name == 'exhausted' then return left() == 0 and 0 or lowest_threshold() end
+  return threshold_of({ sort = string.sub(name, 1, 1), number = tonumber(string.sub(name, 2)) })
 end
 
 local function state_of(name)
@@ -98,9 +103,7 @@ local function tell_waiting()
   if READ_ONLY or S.account.state ~= 'open' then return end
   for _, waiting in ipairs(waiting_marks()) do
     if waiting.due <= S.now then
-      local threshold = waiting.name == 'exhausted' and (left() == 0 and 0 or lowest_threshold())
-        or threshold_of({ sort = string.sub(waiting.name, 1, 1), number = tonumber(string.sub(waiting.name, 2)) })
-      tell(waiting.name, threshold)
+      tell(waiting.name, threshold_by_name(waiting.name))
     end
   end
 end

@@ -5,9 +5,7 @@ local function check_writable()
   if fetch('XLEN', K.journal) == 0 and not S.opened and redis.call('EXISTS', K.journal) == 0 then
     stop('DAMAGED', K.journal .. ': missing')
   end
-  fetch('HLEN', K.ended)
-  fetch('HLEN', K.refs)
-  if next(S.dirty_limits) then fetch('HLEN', K.limits) end
+  for _, key in ipairs({ K.ended, K.refs, K.limits, K.dims }) do fetch('HLEN', key) end
   if #S.alerts > 0 then fetch('XLEN', K.alerts) end
   return fetch('SISMEMBER', K.news, ACCOUNT_ID) == 1, fetch('ZSCORE', K.bucket_due, ACCOUNT_ID)
 end
@@ -29,35 +27,6 @@ end
 local function write_hash(key, values, gone)
   if #values > 0 then redis.call('HSET', key, unpack(values)) end
   if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
-end
-
--- What is left of the order when grants have ended.
-local function order_text(ended)
-  if next(ended) then
-    while grant_at(#S.order + 1) do end
-  elseif not S.dirty_order then
-    return nil
-  end
-  local kept = {}
-  for _, id in ipairs(S.order) do
-    if not ended[id] then kept[#kept + 1] = id end
-  end
-  return table.concat(kept, ',')
-end
-
--- Grants that are used up leave the ones in use; returns them.
-local function sort_out_grants()
-  local used, ended = {}, {}
-  for id in pairs(S.dirty_grants) do
-    local grant = S.grants[id]
-    if grant.available + grant.reserved > 0 then
-      used[#used + 1], used[#used + 2] = id, grant_text(grant)
-    else
-      ended[id] = grant_text(grant)
-      S.account.open_grants = S.account.open_grants - 1
-    end
-  end
-  return used, ended
 end
 
 local function write_grants(used, ended)
