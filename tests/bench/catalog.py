@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.bench import campaign_ratio, gate_own_cpu, gate_tax, help_start
+from tests.bench import (
+    campaign_ratio,
+    gate_own_cpu,
+    gate_tax,
+    help_start,
+    ledger_lone_caller,
+    ledger_throughput,
+)
 from tests.bench.registry import Benchmark
 
 BENCHMARKS = (
@@ -14,4 +21,7 @@ BENCHMARKS = (
         "campaign_ratio", "ratio", lambda: campaign_ratio.measure(latency_ms=120), at_least=0.85
     ),
     Benchmark("campaign_ratio_fast_model", "ratio", lambda: campaign_ratio.measure(latency_ms=5)),
+    Benchmark("ledger_batching", "ratio", ledger_throughput.measure_batching, at_least=5),
+    Benchmark("ledger_pairs", "pairs/s", ledger_throughput.measure_pairs, at_least=15_000),
+    Benchmark("ledger_lone_caller", "ratio", ledger_lone_caller.measure, at_most=1.1),
 )
