@@ -63,7 +63,7 @@ async def _round_us(stage: LedgerStage, plain: PlainScript) -> tuple[list[float]
 
 
 def _ratio(ledger_us: Sequence[float], plain_us: Sequence[float]) -> float:
-    return sum(ledger_us) / sum(plain_us)
+    return percentile(ledger_us, 50) / percentile(plain_us, 50)
 
 
 def _latencies(times_us: Sequence[float]) -> dict[str, Any]:
