@@ -25,8 +25,7 @@ class PlainScript:
     """
 
     def __init__(self, client: Any, settings: LedgerSettings, account_id: str) -> None:
-        self._evalsha = client.evalsha
-        self._script_load = client.script_load
+        self._client = client
         self._sha = batch_script().sha
         keys = Keys(settings.key_prefix)
         self._account_keys = keys.of_account(account_id)
@@ -36,7 +35,7 @@ class PlainScript:
 
     async def load(self) -> None:
         """Make the script known to the server."""
-        await self._script_load(batch_script().source)
+        await self._client.script_load(batch_script().source)
 
     async def reserve(self, attempt: ExecutionAttempt) -> int:
         """Reserve; return when, by the server's clock."""
@@ -79,7 +78,7 @@ class PlainScript:
 
     async def _call(self, attempt: ExecutionAttempt, verb: str, *values: _Argument) -> Any:
         execution_key = attempt.execution_key
-        answer = await self._evalsha(
+        answer = await self._client.evalsha(
             self._sha,
             self._key_count,
             *self._account_keys,

@@ -18,7 +18,7 @@ ANSWERS = (
 
 
 class Wire:
-    """A client, its pool, and a connection that keeps what is sent, and answers as a server does."""
+    """A client, its pool and its connection: keeps what is sent, and answers as a server does."""
 
     max_connections = 2
 
