@@ -3,6 +3,7 @@
 
 local NAMED = { { 1, 1 }, { 2, 2 }, { 4, 3 }, { 8, 6 } } -- bit of a shape, column of the dimensions
 local MATCHING = {} -- dimensions -> caps that count them, in the order of their sorts
+local CAPS = {} -- field -> cap, for two combinations of dimensions may share one
 local SWITCHED = {} -- dimensions -> whether they are switched off
 
 -- Caps and switches are counted in the profile: one that went missing must not be taken for none.
@@ -38,7 +39,8 @@ local function matching_caps(dimensions)
   local raw = fetch('HMGET', K.limits, unpack(fields))
   check_limits()
   for i, field in ipairs(fields) do
-    if raw[i] then caps[#caps + 1] = read_cap(field, raw[i]) end
+    CAPS[field] = CAPS[field] or raw[i] and read_cap(field, raw[i])
+    if CAPS[field] then caps[#caps + 1] = CAPS[field] end
   end
   MATCHING[dimensions] = caps
   return caps
@@ -80,7 +82,7 @@ local function count_in(caps, amount)
   for i, cap in ipairs(caps) do
     local use = current_use(cap)
     use.reserved = use.reserved + amount
-    keep_use(cap, use)
+    keep_use(cap)
     note[i] = string.sub(use.field, 5)
   end
   return table.concat(note, ',')
@@ -121,6 +123,6 @@ local function charge_current(dimensions, charged)
   for _, cap in ipairs(matching_caps(dimensions)) do
     local use = current_use(cap)
     use.charged = use.charged + charged
-    keep_use(cap, use)
+    keep_use(cap)
   end
 end

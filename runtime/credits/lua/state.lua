@@ -29,7 +29,8 @@ local S = {
   damaged = {},            -- execution key -> what is wrong with its record
   outcomes = {},           -- outcome key -> outcome, or false
   entries = {}, alerts = {}, refs = {}, dims = {}, new_dims = {}, new_dims_n = 0,
-  dirty_grants = {}, dirty_open = {}, dirty_outcomes = {}, dirty_limits = {}, dirty_order = false,
+  dirty_grants = {}, dirty_open = {}, dirty_outcomes = {}, dirty_limits = {}, dirty_uses = {},
+  dirty_order = false,
   changed = false, opened = false, dirty_profile = false, next_due_wanted = false,
   swept_at_most = 0, more_due = false,
 }

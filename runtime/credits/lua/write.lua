@@ -56,6 +56,7 @@ end
 
 local function write_limits()
   local values, gone = {}, {}
+  for field, use in pairs(S.dirty_uses) do S.dirty_limits[field] = use and use_text(use) end
   for field, record in pairs(S.dirty_limits) do
     if record then
       values[#values + 1], values[#values + 2] = field, record
