@@ -60,7 +60,8 @@ class Call:
     mode: Mode = Mode.EXECUTION
     packed: bytes = field(default=b"", init=False, repr=False)
     packed_key: bytes = field(default=b"", init=False, repr=False)
-    waiter: asyncio.Future[Answer] | None = field(default=None, init=False, repr=False)
+    # Set while the call waits behind others.
+    waiter: asyncio.Future[Answer] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.packed = bulk(self.verb, len(self.args), *self.args)
@@ -72,14 +73,12 @@ class Call:
             self.on_abandoned(answer)
 
     def deliver(self, answer: Answer) -> None:
-        assert self.waiter is not None
         if self.waiter.done():
             self.abandon(answer)
         else:
             self.waiter.set_result(answer)
 
     def fail(self, error: LedgerUnavailable) -> None:
-        assert self.waiter is not None
         if self.waiter.done():
             self.abandon(None)
         else:

@@ -6,6 +6,9 @@
 local SWEEP_AT_MOST = 100
 local SWEEP_BEFORE_REFUSING = 1000
 
+-- In place of the note of an attempt whose record gave way to a newer attempt's.
+local FORGOTTEN = '-'
+
 -- An expired record stays until its settlement could no longer arrive, so that a late
 -- settlement is told from an orphan.
 local function horizon_of(record)
@@ -15,7 +18,8 @@ end
 local function expired_record(record, attempt, past)
   return { state = 'x', attempt = attempt, amount = record.amount,
     reserved_at = record.reserved_at, deadline = record.deadline, slices = {},
-    fingerprint = record.fingerprint, dims = record.dims, note = record.note, past = past }
+    fingerprint = record.fingerprint, dims = record.dims,
+    note = attempt == record.attempt and record.note or FORGOTTEN, past = past }
 end
 
 local function expire_reservation(key, record)
