@@ -48,6 +48,14 @@ local function resets_in_ms(letter)
   return next_day * DAY_MS - S.now
 end
 
+-- One that went missing must not be taken for none.
+local function check_limits()
+  local found = fetch('HLEN', K.limits)
+  if found ~= S.account.limits_n then
+    stop('DAMAGED', K.limits .. ': ' .. found .. ' fields, expected ' .. int(S.account.limits_n))
+  end
+end
+
 local USES = {} -- field -> what that window has used, or false where nothing is kept of it
 
 local function read_use(field, raw)

@@ -45,7 +45,7 @@ local PROFILE_PATTERN = '^1\t(%a+)\t([^\t]+)\t([01])\t([^\t]+)\t([^\t]+)\t(%d+)\
 -- next_expiry is when the first of those grants expires, 0 where none will.
 local BOOKS = { 'seq', 'last_ms', 'grants_n', 'granted', 'available', 'reserved', 'charged',
   'expired', 'voided', 'overage', 'exposure', 'top', 'open_n', 'open_grants', 'next_expiry',
-  'refs_n', 'dims_n' }
+  'refs_n', 'dims_n', 'limits_n' }
 local BOOKS_PATTERN = '^1' .. string.rep('\t(%d+)', #BOOKS) .. '\t(%x*)\t([%w:,]*)$'
 
 local function balances(whole_mc, parts)
