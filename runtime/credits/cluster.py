@@ -30,7 +30,6 @@ from redis.exceptions import (
 )
 
 from runtime.credits.connections import InBackground, Line, Reply, Server
-from runtime.credits.scripts import Script
 from runtime.credits.transport import NotReached, ScriptTransport, ServerTransport, Visit, words
 
 _log = logging.getLogger("creditgate.ledger")
@@ -142,10 +141,10 @@ class ClusterMap:
 
 
 class ClusterTransport(ScriptTransport):
-    """Runs the batch script on the server that owns the request's slot."""
+    """Runs scripts on the server that owns the request's slot."""
 
-    def __init__(self, client: RedisCluster, script: Script, timeout_ms: int) -> None:
-        super().__init__(script, timeout_ms)
+    def __init__(self, client: RedisCluster, timeout_ms: int) -> None:
+        super().__init__(timeout_ms)
         self._map = ClusterMap(client, self._timeout_s, self._in_background)
 
     async def _deliver(self, visit: Visit) -> tuple[Line, Reply]:
@@ -206,11 +205,11 @@ class ClusterTransport(ScriptTransport):
         await self._map.drain()
 
 
-def transport_to(client: Redis | RedisCluster, script: Script, timeout_ms: int) -> ScriptTransport:
+def transport_to(client: Redis | RedisCluster, timeout_ms: int) -> ScriptTransport:
     """The transport for this kind of client."""
     if isinstance(client, RedisCluster):
-        return ClusterTransport(client, script, timeout_ms)
-    return ServerTransport(client, script, timeout_ms)
+        return ClusterTransport(client, timeout_ms)
+    return ServerTransport(client, timeout_ms)
 
 
 async def _back_off(tries: int) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from redis.asyncio import Redis
@@ -52,11 +53,12 @@ class UnknownOutcome(LedgerUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Keys and arguments of a script call, packed for the wire, and how many they are.
+    """A script, its keys and arguments, packed for the wire, and how many they are.
 
     ``slot`` is Redis Cluster's for all of its keys.
     """
 
+    script: Script
     keys: int
     values: int
     packed: bytes
@@ -75,28 +77,35 @@ class Visit:
 
 def bulk(*values: bytes | str | int) -> bytes:
     """Pack values as Redis' protocol has them, which redis-py does five times slower."""
-    return b"".join([b"$%d\r\n%b\r\n" % (len(raw), raw) for raw in map(_raw, values)])
+    packed: list[bytes] = []
+    text = ""
+    for value in values:
+        if isinstance(value, bytes):
+            packed += (text.encode(), b"$%d\r\n%b\r\n" % (len(value), value))
+            text = ""
+        else:
+            word = value if isinstance(value, str) else str(value)
+            size = len(word) if word.isascii() else len(word.encode())
+            text += f"${size}\r\n{word}\r\n"
+    return b"".join([*packed, text.encode()])
 
 
-def _raw(value: bytes | str | int) -> bytes:
-    if isinstance(value, str):
-        return value.encode()
-    return value if isinstance(value, bytes) else b"%d" % value
+@cache
+def _by_sha(script: Script) -> bytes:
+    return bulk("EVALSHA", script.sha)
 
 
 _ASKING = b"*1\r\n" + bulk("ASKING")
 
 
 class ScriptTransport(ABC):
-    """Runs the batch script where the account is.
+    """Runs scripts where the account is.
 
     Args:
         timeout_ms: for one call as a whole: connection, request and answer.
     """
 
-    def __init__(self, script: Script, timeout_ms: int) -> None:
-        self._by_sha = bulk("EVALSHA", script.sha)
-        self._by_source = bulk("EVAL", script.source)
+    def __init__(self, timeout_ms: int) -> None:
         self._timeout_s = timeout_ms / 1000
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -155,9 +164,11 @@ class ScriptTransport(ABC):
 
     async def _exchange(self, line: Line, request: Request, *, asking: bool = False) -> Reply:
         try:
-            return await line.ask(self._packed(self._by_sha, request, asking), before=asking)
+            packed = self._packed(_by_sha(request.script), request, asking)
+            return await line.ask(packed, before=asking)
         except NoScriptError:
-            return await line.ask(self._packed(self._by_source, request, asking), before=asking)
+            packed = self._packed(bulk("EVAL", request.script.source), request, asking)
+            return await line.ask(packed, before=asking)
 
     @staticmethod
     def _packed(command: bytes, request: Request, asking: bool) -> bytes:
@@ -210,14 +221,14 @@ class ScriptTransport(ABC):
 
 
 class ServerTransport(ScriptTransport):
-    """Runs the batch script on one server.
+    """Runs scripts on one server.
 
     Args:
         client: its pool provides the connections; decoding is left to us.
     """
 
-    def __init__(self, client: Redis, script: Script, timeout_ms: int) -> None:
-        super().__init__(script, timeout_ms)
+    def __init__(self, client: Redis, timeout_ms: int) -> None:
+        super().__init__(timeout_ms)
         self._server = Server(client.connection_pool, self._in_background, shared=True)
 
     async def _deliver(self, visit: Visit) -> tuple[Line, Reply]:

@@ -15,15 +15,19 @@ end
 local function expired_record(record, attempt, past)
   return { state = 'x', attempt = attempt, amount = record.amount,
     reserved_at = record.reserved_at, deadline = record.deadline, slices = {},
-    fingerprint = record.fingerprint, dimensions = record.dimensions, past = past }
+    fingerprint = record.fingerprint, dims = record.dims,
+    note = attempt == record.attempt and record.note or NOT_NOTED, past = past }
 end
 
 local function expire_reservation(key, record)
   local postings = {}
   end_slices(key, record.slices, 0, record.deadline, postings)
+  count_out(record.note, record.amount, 0)
   journal({ kind = 'expired', effective_at = record.deadline, execution_key = key,
-    postings = postings, reserved_at = record.reserved_at, dimensions = record.dimensions })
-  save_reservation(key, expired_record(record, record.attempt, record.past))
+    postings = postings, reserved_at = record.reserved_at, dims = record.dims })
+  -- One late visit leaves what many timely ones would: beyond the horizon nothing is kept.
+  local kept = horizon_of(record) > S.now
+  save_reservation(key, kept and expired_record(record, record.attempt, record.past) or false)
 end
 
 local function expires_before(one, other)
@@ -32,11 +36,13 @@ local function expires_before(one, other)
 end
 
 local function expire_grants(at)
+  local account = S.account
+  if account.next_expiry == 0 or account.next_expiry > at then return end
+  load_all_grants()
   local over = {}
-  for _, grant in ipairs(S.order) do
-    if grant.available > 0 and grant.expires > 0 and grant.expires <= at then
-      over[#over + 1] = grant
-    end
+  for _, id in ipairs(S.order) do
+    local grant = S.grants[id]
+    if grant.available > 0 and grant.expires > 0 and grant.expires <= at then over[#over + 1] = grant end
   end
   table.sort(over, expires_before)
   for _, grant in ipairs(over) do
@@ -44,6 +50,8 @@ local function expire_grants(at)
     move(grant, 'available', 'expired', grant.available, postings)
     journal({ kind = 'grant_expired', effective_at = grant.expires, postings = postings })
   end
+  account.next_expiry = next_expiry_after(at)
+  S.changed = true
 end
 
 local function sweep(at_most)

@@ -5,8 +5,7 @@ local function check_writable()
   if fetch('XLEN', K.journal) == 0 and not S.opened and redis.call('EXISTS', K.journal) == 0 then
     stop('DAMAGED', K.journal .. ': missing')
   end
-  fetch('HLEN', K.ended)
-  fetch('HLEN', K.refs)
+  for _, key in ipairs({ K.ended, K.refs, K.limits, K.dims }) do fetch('HLEN', key) end
   if #S.alerts > 0 then fetch('XLEN', K.alerts) end
   return fetch('SISMEMBER', K.news, ACCOUNT_ID) == 1, fetch('ZSCORE', K.bucket_due, ACCOUNT_ID)
 end
@@ -24,45 +23,72 @@ local function write_journal()
   end
 end
 
-local function write_account()
-  S.account.last_ms = S.now
-  if S.opened then
-    redis.call('HSET', K.account, 'schema', SCHEMA, 'profile', profile_text(S.account),
-      'books', books_text(S.account))
-    redis.call('SADD', K.accounts, ACCOUNT_ID)
-  else
-    redis.call('HSET', K.account, 'books', books_text(S.account))
-  end
+-- Writes changed fields of a hash with one command, and removes others with another.
+-- Returns by how many fields it grew.
+local function write_hash(key, values, gone)
+  local added = #values > 0 and redis.call('HSET', key, unpack(values)) or 0
+  local removed = #gone > 0 and redis.call('HDEL', key, unpack(gone)) or 0
+  return added - removed
 end
 
-local function write_grants()
-  for id in pairs(S.dirty_grants) do
-    local grant = S.grants[id]
-    if grant.available + grant.reserved > 0 then
-      redis.call('HSET', K.grants, id, grant_text(grant))
+local function write_grants(used, ended)
+  local gone, values = {}, {}
+  for id, text in pairs(ended) do
+    gone[#gone + 1] = id
+    values[#values + 1], values[#values + 2] = id, text
+  end
+  write_hash(K.ended, values, {})
+  write_hash(K.grants, used, gone)
+end
+
+local function write_account(order)
+  local account = S.account
+  account.last_ms = S.now
+  local fields = { 'books', books_text(account) }
+  if order or S.opened then fields[3], fields[4] = 'order', order or '' end
+  if S.opened or S.dirty_profile then
+    fields[#fields + 1], fields[#fields + 2] = 'profile', profile_text(account)
+  end
+  if S.opened then
+    fields[#fields + 1], fields[#fields + 2] = 'schema', SCHEMA
+    redis.call('SADD', K.accounts, ACCOUNT_ID)
+  end
+  redis.call('HSET', K.account, unpack(fields))
+end
+
+local function write_limits()
+  local values, gone = {}, {}
+  for field, use in pairs(S.dirty_uses) do S.dirty_limits[field] = use and use_text(use) end
+  for field, record in pairs(S.dirty_limits) do
+    if record then
+      values[#values + 1], values[#values + 2] = field, record
     else
-      redis.call('HSET', K.ended, id, grant_text(grant))
-      redis.call('HDEL', K.grants, id)
+      gone[#gone + 1] = field
     end
   end
-  for key, record in pairs(S.refs) do redis.call('HSET', K.refs, key, record) end
+  S.account.limits_n = S.account.limits_n + write_hash(K.limits, values, gone)
+  for reference, record in pairs(S.refs) do redis.call('HSET', K.refs, reference, record) end
+  for text, number in pairs(S.new_dims) do redis.call('HSET', K.dims, text, number) end
 end
 
 -- Returns the earliest moment at which this script knows that something will be due.
 local function write_reservations()
   local earliest
+  local values, gone, deadlines = {}, {}, {}
   for key in pairs(S.dirty_open) do
     local record = S.open[key]
     if record then
       local due = is_open(record) and record.deadline or horizon_of(record)
-      redis.call('HSET', K.open, key, reservation_text(record))
-      redis.call('ZADD', K.due, int(due), key)
+      values[#values + 1], values[#values + 2] = key, reservation_text(record)
+      deadlines[#deadlines + 1], deadlines[#deadlines + 2] = int(due), key
       if not earliest or due < earliest then earliest = due end
     else
-      redis.call('HDEL', K.open, key)
-      redis.call('ZREM', K.due, key)
+      gone[#gone + 1] = key
     end
   end
+  write_hash(K.open, values, gone)
+  if #deadlines > 0 then redis.call('ZADD', K.due, unpack(deadlines)) end
+  if #gone > 0 then redis.call('ZREM', K.due, unpack(gone)) end
   return earliest
 end
 
@@ -72,8 +98,10 @@ end
 
 -- The bucket's due set holds a lower bound per account; the sweeper's own visit makes it exact.
 local function write_due(earliest, registered)
-  for _, grant in ipairs(S.order) do
-    if grant.expires > 0 and grant.available > 0 then earliest = earlier(earliest, grant.expires) end
+  local account = S.account
+  if account.next_expiry > 0 then earliest = earlier(earliest, account.next_expiry) end
+  if account.state == 'open' then
+    for _, waiting in ipairs(waiting_marks()) do earliest = earlier(earliest, waiting.due) end
   end
   if S.next_due_wanted then
     local first = redis.call('ZRANGE', K.due, 0, 0, 'WITHSCORES')
@@ -102,10 +130,13 @@ end
 -- through, one that begins with HSET is refused. Endings therefore begin with an empty ZREM.
 local function write(has_endings)
   local in_news, registered = check_writable()
+  local used, ended = sort_out_grants()
+  local order = order_text(ended)
   if has_endings then redis.call('ZREM', K.due, '') end
   write_journal()
-  write_account()
-  write_grants()
+  write_limits()
+  write_account(order)
+  write_grants(used, ended)
   write_due(write_reservations(), registered)
   write_outcomes()
   if #S.entries > 0 and not in_news then redis.call('SADD', K.news, ACCOUNT_ID) end

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from runtime.credits.answers import Alert
-from tests.integration.ledger.desk import SCRIPT_WITH_CLOCK, Desk, connect, make_ledger
+from tests.integration.ledger.desk import SCRIPTS_WITH_CLOCK, Desk, connect, make_ledger
 from tests.integration.servers import OLDEST, OTHERS, LedgerServers
 
 OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]
@@ -30,7 +30,7 @@ def open_desk(redis_url: str, key_prefix: str) -> OpenDesk:
         client = connect(redis_url)
         alerts: list[Alert] = []
         ledger = make_ledger(
-            client, key_prefix, script=SCRIPT_WITH_CLOCK, alerts=alerts, **settings
+            client, key_prefix, scripts=SCRIPTS_WITH_CLOCK, alerts=alerts, **settings
         )
         desk = Desk(client, key_prefix, ledger, alerts)
         desk.go_by_own_clock()

@@ -23,11 +23,11 @@ from runtime.credits.answers import (
 )
 from runtime.credits.batch import Call
 from runtime.credits.identity import ExecutionAttempt, Identity
-from runtime.credits.journal import JournalEntry, parse
+from runtime.credits.journal import Dimensions, JournalEntry, parse
 from runtime.credits.keys import Keys, bucket_of
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.credits.primaries import primaries
-from runtime.credits.scripts import Script
+from runtime.credits.scripts import Scripts
 from tests.integration.servers import CLUSTER_SCHEME
 
 ACCOUNT = "acme"
@@ -38,7 +38,7 @@ START_MS = 4_000_000_000_000
 
 
 # The key is not declared, but of the account's slot, which is all that a cluster asks for.
-SCRIPT_WITH_CLOCK = scripts.assemble("""
+SCRIPTS_WITH_CLOCK = scripts.assemble("""
 local function server_ms()
   return tonumber(redis.call('GET', string.match(KEYS[1], '^.-{b%d+}:') .. 'clock'))
 end""")
@@ -67,7 +67,7 @@ def make_ledger(
     client: Redis | RedisCluster,
     prefix: str,
     *,
-    script: Script | None = None,
+    scripts: Scripts | None = None,
     offers: Sequence[Offer] = (),
     alerts: list[Alert] | None = None,
     **settings: Any,
@@ -75,9 +75,9 @@ def make_ledger(
     return CreditLedger(
         client,
         Identity(INSTALLATION_KEY),
-        LedgerSettings(key_prefix=prefix, **settings),
+        LedgerSettings(key_prefix=prefix, **({"alert_cooldown_ms": 0} | settings)),
         Commerce(PLANS, offers),
-        script=script,
+        scripts=scripts,
         on_alert=(lambda alert: None) if alerts is None else alerts.append,
     )
 
@@ -95,7 +95,7 @@ class Desk:
     clocks: dict[int, int] = field(default_factory=dict)
 
     def go_by_own_clock(self) -> None:
-        """Have the clock that SCRIPT_WITH_CLOCK reads set before whatever the ledger asks."""
+        """Have the clock that SCRIPTS_WITH_CLOCK reads set before whatever the ledger asks."""
         ask, setting = self.ledger._asker.ask, asyncio.Lock()
 
         async def ask_by_own_clock(account_id: str, call: Call, **options: Any) -> Any:
@@ -201,7 +201,8 @@ class Desk:
 
     async def journal(self, account_id: str = ACCOUNT) -> list[JournalEntry]:
         raw = await self.client.xrange(self.key("journal", account_id))
-        return [parse(entry_id, fields) for entry_id, fields in raw]
+        names: dict[int, Dimensions] = {}
+        return [parse(entry_id, fields, names) for entry_id, fields in raw]
 
     async def server_ms(self) -> int:
         """The clock of a server, by which the sweeper goes and outcomes end."""

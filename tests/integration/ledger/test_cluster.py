@@ -25,6 +25,7 @@ from runtime.credits.answers import (
     Reserved,
     Settled,
 )
+from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.endings import Settlement
 from runtime.credits.journal import verify
 from runtime.credits.keys import bucket_of, slot_of_bucket
@@ -275,6 +276,7 @@ async def test_promise_09_an_account_whose_keys_have_all_moved_is_served_before_
     target = next(server for server in cluster.servers if server is not source)
     # Something under every key: Redis refuses scripts for which one is missing.
     await desk.open(100, 1_000)
+    await desk.ledger.set_cap("acme", Cap(CapWindow.DAY), limit_mc=10_000, reference="cap")
     await desk.spend(100)
     await desk.spend(850)
     attempt, reserved = await desk.reserve(10)

@@ -20,7 +20,7 @@ from runtime.credits.transport import NotReached, Request, UnknownOutcome, bulk
 from tests.integration.conftest import PrivateRedis
 from tests.integration.ledger.desk import Desk, connect, make_ledger
 
-REQUEST = Request(1, 1, bulk("{b1}:key", "argument"))
+REQUEST = Request(Script("return 1", "sha"), 1, 1, bulk("{b1}:key", "argument"))
 DONE = b"*2\r\n*0\r\n*0\r\n"
 
 
@@ -75,7 +75,7 @@ def open_made_up(tmp_path_factory: pytest.TempPathFactory) -> OpenMadeUp:
 async def run(made_up: MadeUp, times: int = 1) -> list[Any]:
     """What each of so many calls after one another comes to."""
     client = connect(made_up.url, protocol=2)  # connecting is the same few commands everywhere
-    transport = transport_to(client, Script("return 1", "sha"), 1_000)
+    transport = transport_to(client, 1_000)
     results = [
         (await asyncio.gather(transport.run(REQUEST, lambda _: None), return_exceptions=True))[0]
         for _ in range(times)
