@@ -22,6 +22,7 @@ VERBS = {
     "settings",
     "settle",
     "sweep",
+    "watch",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,6 +28,7 @@ from runtime.credits.keys import Keys, bucket_of
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.credits.primaries import primaries
 from runtime.credits.scripts import Scripts
+from runtime.credits.watch import own_clock_ms
 from tests.integration.servers import CLUSTER_SCHEME
 
 ACCOUNT = "acme"
@@ -70,6 +71,7 @@ def make_ledger(
     scripts: Scripts | None = None,
     offers: Sequence[Offer] = (),
     alerts: list[Alert] | None = None,
+    clock_ms: Callable[[], int] = own_clock_ms,
     **settings: Any,
 ) -> CreditLedger:
     return CreditLedger(
@@ -79,6 +81,7 @@ def make_ledger(
         Commerce(PLANS, offers),
         scripts=scripts,
         on_alert=(lambda alert: None) if alerts is None else alerts.append,
+        clock_ms=clock_ms,
     )
 
 

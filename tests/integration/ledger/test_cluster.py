@@ -444,6 +444,26 @@ async def test_a_process_starts_while_a_server_is_away(
     assert f"127.0.0.1:{lost.port} can't be asked" in caplog.text
 
 
+async def test_a_server_that_is_nearly_full_refuses_its_own_accounts_alone(
+    cluster: Cluster, desk: Desk
+) -> None:
+    accounts = await accounts_apart(cluster)
+    for account_id in accounts.values():
+        await desk.open(1_000, account_id=account_id)
+    full = cluster.servers[1]
+    used = (await ask(full, "INFO", "memory"))["used_memory"]
+    await ask(full, "CONFIG", "SET", "maxmemory", used * 100 // 95)
+    await desk.ledger.check_installation()
+
+    for port, account_id in accounts.items():
+        attempt = desk.attempt(account_id=account_id)
+        if port == full.port:
+            with pytest.raises(LedgerUnavailable, match=f"{port} is full to"):
+                await desk.ledger.reserve(attempt, 10, 1_000)
+        else:
+            assert isinstance(await desk.ledger.reserve(attempt, 10, 1_000), Reserved)
+
+
 # The configuration
 
 
