@@ -60,7 +60,9 @@ class ClusterMap:
         self._timeout_s = timeout_s
         self._in_background = in_background
         self._servers: dict[str, Server] = {}
+        self._reading: asyncio.Task[str | None] | None = None
         self._read_again_at_s = 0.0
+        self._can_read = True
 
     def owner(self, slot: int) -> Server | None:
         """The slot's server, or ``None`` where the map, if there is one, knows of none."""
@@ -79,36 +81,50 @@ class ClusterMap:
         return self._server(ClusterNode(host, port, **self._nodes.connection_kwargs))
 
     async def read(self) -> None:
-        """Read the map, again if there is one.
+        """Wait until the map was read, again if there is one.
 
         Raises:
             RedisClusterException: no server can be reached.
         """
-        is_there = bool(self._nodes.slots_cache)
-        _ = await self._client.initialize()
-        if is_there:
-            await self._nodes.initialize()
-        for name in self._servers.keys() - self._nodes.nodes_cache.keys():
-            self._servers.pop(name).retire()
+        # In a task of its own: redis-py may swallow a cancellation, and whoever waits must not.
+        if (fault := await asyncio.shield(self._reading_now())) is not None:
+            raise RedisClusterException(fault)
 
     def read_soon(self) -> None:
-        """Read the map in the background, unless that was just begun."""
-        now_s = asyncio.get_running_loop().time()
-        if now_s >= self._read_again_at_s:
-            self._read_again_at_s = now_s + _READ_MAP_EVERY_S
-            self._in_background(self._read_quietly())
+        """Read the map in the background, unless that was just done."""
+        if asyncio.get_running_loop().time() >= self._read_again_at_s:
+            _ = self._reading_now()
 
     async def drain(self) -> None:
         """Close what is idle."""
+        if self._reading is not None:
+            await asyncio.wait([self._reading])
         for server in self._servers.values():
             await server.drain()
 
-    async def _read_quietly(self) -> None:
+    def _reading_now(self) -> asyncio.Task[str | None]:
+        if self._reading is None or self._reading.done():
+            self._read_again_at_s = asyncio.get_running_loop().time() + _READ_MAP_EVERY_S
+            self._reading = asyncio.create_task(self._read())
+        return self._reading
+
+    async def _read(self) -> str | None:
+        """Return what went wrong, if anything did."""
+        is_there = bool(self._nodes.slots_cache)
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self.read()
-        except (RedisError, RedisClusterException, OSError, TimeoutError) as exc:
-            _log.warning("the map of the cluster can't be read: %s", words(exc))
+                _ = await self._client.initialize()
+                if is_there:
+                    await self._nodes.initialize()
+        except Exception as exc:  # noqa: BLE001 - redis-py lets more than its own errors through
+            if self._can_read:
+                _log.warning("the map of the cluster can't be read: %s", words(exc))
+            self._can_read = False
+            return words(exc)
+        self._can_read = True
+        for name in self._servers.keys() - self._nodes.nodes_cache.keys():
+            self._servers.pop(name).retire()
+        return None
 
     def _server(self, node: ClusterNode) -> Server:
         # As the node makes them, but for time-outs: each call is bounded as a whole.
