@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -70,6 +72,23 @@ def make_ledger(
         script=script,
         on_alert=(lambda alert: None) if alerts is None else alerts.append,
     )
+
+
+@asynccontextmanager
+async def open_desk(url: str, prefix: str, **settings: Any) -> AsyncIterator[Desk]:
+    """Open a ledger with these settings; its clock stands still until it is set."""
+    client = connect(url)
+    alerts: list[Alert] = []
+    script = script_with_clock(prefix)
+    ledger = make_ledger(client, prefix, script=script, alerts=alerts, **settings)
+    desk = Desk(client, prefix, ledger, alerts)
+    await desk.set_clock(START_MS)
+    try:
+        yield desk
+    finally:
+        await ledger.drain()
+        await client.aclose()
+        await asyncio.sleep(0)  # closed transports say goodbye in the next turn of the loop
 
 
 @dataclass
