@@ -6,8 +6,10 @@ LedgerError
 ├── ExecutionConflict       an execution_id was reused for something else
 ├── AccountUnknown          no such account
 ├── AccountConflict         the account exists with other attributes
-├── ReferenceConflict       a reference was reused with another amount or kind
-└── GrantRefused            this account may not be given credits
+├── ReferenceConflict       a reference was reused for something else
+├── GrantRefused            this account may not be given credits
+├── GrantUnknown            the account has no such grant
+└── CapUnknown              the account has no such cap
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from datetime import UTC, datetime
 
 from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind
+from runtime.credits.caps import Cap, CapStatus
 
 
 class LedgerError(Exception):
@@ -53,15 +56,15 @@ class AccountUnknown(LedgerError):
 
 
 class AccountConflict(LedgerError):
-    """The account is open already, with another value of ``field``."""
+    """The account is not as the call has it: ``field`` holds another value."""
 
     def __init__(self, account_id: str, field: str, stored: str) -> None:
-        super().__init__(f"account {account_id!r} is open already, with {field} {stored!r}")
+        super().__init__(f"account {account_id!r} exists already, with {field} {stored!r}")
         self.field = field
 
 
 class ReferenceConflict(LedgerError):
-    """The reference credited the account before, with another value of ``field``."""
+    """The reference changed the account before, with another value of ``field``."""
 
     def __init__(self, reference: str, field: str, stored: str) -> None:
         super().__init__(f"reference {reference!r} was used before, with {field} {stored}")
@@ -76,6 +79,20 @@ class GrantRefused(LedgerError):
         self.reason = reason
 
 
+class GrantUnknown(LedgerError):
+    """The account was never given this grant."""
+
+    def __init__(self, account_id: str, grant_id: str) -> None:
+        super().__init__(f"account {account_id!r} has no grant {grant_id!r}")
+
+
+class CapUnknown(LedgerError):
+    """The account has no such cap."""
+
+    def __init__(self, account_id: str, cap: Cap) -> None:
+        super().__init__(f"account {account_id!r} has no cap {cap}")
+
+
 @dataclass(frozen=True, slots=True)
 class Reserved:
     """Credits are set aside. ``expires_in_ms`` counts from when the script ran."""
@@ -88,16 +105,17 @@ class Reserved:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No reservation. ``home_mc`` is what running executions hold of usable grants."""
+    """No reservation.
+
+    ``home_mc`` is what running executions hold of usable grants, ``cap`` the one that was reached.
+    ``passing`` tells that waiting for running executions to end can help.
+    """
 
     reason: FallbackReason
     available_mc: int = 0
     home_mc: int = 0
-
-    @property
-    def passing(self) -> bool:
-        """Whether waiting for running executions to end can help."""
-        return self.reason is FallbackReason.CREDITS_RESERVED_ELSEWHERE
+    cap: CapStatus | None = None
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +164,16 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
+class Voided:
+    """What was taken back of a grant. ``new`` is false where the reference had done it before."""
+
+    grant_id: str
+    amount_mc: int
+    available_mc: int
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """``left`` (available + reserved) fell to a mark: ``p20``, ``a5000`` or ``exhausted``."""
 
@@ -157,13 +185,14 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class GrantBalance:
-    """One grant and its parts. ``expires_at_ms`` is ``None`` for never."""
+    """One grant and its parts. ``expires_at_ms`` and ``voided_at_ms`` are ``None`` for never."""
 
     grant_id: str
     kind: GrantKind
     priority: int
     expires_at_ms: int | None
     created_at_ms: int
+    voided_at_ms: int | None
     amount_mc: int
     available_mc: int
     reserved_mc: int
@@ -192,7 +221,10 @@ class GrantBalance:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """An account's parts at one instant of the server's clock, and its grants in burn order."""
+    """An account's parts at one instant of the server's clock, and its grants in burn order.
+
+    ``switched_off`` has ``account``, ``workspace <id>`` and ``action <id>``.
+    """
 
     account_id: str
     state: str
@@ -210,6 +242,7 @@ class Balance:
     exposure_mc: int
     open_reservations: int
     journal_seq: int
+    switched_off: tuple[str, ...]
     grants: tuple[GrantBalance, ...]
 
     @property

@@ -23,7 +23,7 @@ class Asker:
         self._batcher = batcher
         self._ask_again_within_s = timeout_ms / 2_000
 
-    async def ask(self, account_id: str, call: Call, *, read_only: bool = False) -> Answer:
+    async def ask(self, account_id: str, call: Call) -> Answer:
         """Return the script's answer to one call.
 
         Raises:
@@ -34,12 +34,12 @@ class Asker:
         loop_time = asyncio.get_running_loop().time
         ask_again_until_s = loop_time() + self._ask_again_within_s
         try:
-            answer = await self._batcher.submit(account_id, call, read_only=read_only)
+            answer = await self._batcher.submit(account_id, call)
         except (NotReached, UnknownOutcome) as first:
             # Every verb may be asked again; but who waited for the time-out has waited enough.
             if loop_time() > ask_again_until_s:
                 raise
-            answer = await self._again(account_id, call, read_only, first)
+            answer = await self._again(account_id, call, first)
         if answer[0] == b"damaged":
             word, _, record = answer[1].decode().partition(" ")
             raise AccountDamaged(f"{word.lower()}: {record}")
@@ -47,13 +47,11 @@ class Asker:
             raise AccountUnknown(account_id)
         return answer
 
-    async def _again(
-        self, account_id: str, call: Call, read_only: bool, first: LedgerUnavailable
-    ) -> Answer:
+    async def _again(self, account_id: str, call: Call, first: LedgerUnavailable) -> Answer:
         try:
             # A server that restarts is back within moments.
             await asyncio.sleep(random.uniform(*_ASK_AGAIN_AFTER_S))  # noqa: S311 - jitter
-            return await self._batcher.submit(account_id, call, read_only=read_only)
+            return await self._batcher.submit(account_id, call)
         except asyncio.CancelledError:
             # The first asking may have done it, whatever became of this one.
             call.abandon(None)

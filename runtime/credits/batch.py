@@ -1,7 +1,9 @@
 """Joins the calls that wait for one account into one script call.
 
 While a script call of an account runs, further calls wait and then go together, endings
-before reserves. An account with nothing under way is asked directly, by the caller itself.
+before reserves. An account with nothing under way is asked directly, by the caller itself. Where
+many calls wait, two script calls are under way: one runs in Redis while the answers of the other
+are handed out here.
 """
 
 from __future__ import annotations
@@ -11,27 +13,40 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import lru_cache
 from typing import Any
 
 from runtime.credits.answers import Alert, LedgerUnavailable
 from runtime.credits.keys import Keys
+from runtime.credits.scripts import Scripts
 from runtime.credits.transport import Reply, Request, ScriptTransport, UnknownOutcome, bulk
 
 Answer = list[Any]
-MAX_CALLS = 128
+# LEDGER.md allows 128; with 64 a script call takes half of the 3 ms that others may have to wait
+# for it, and the more of them overlap with this process's own work.
+MAX_CALLS = 64
+_MOST_UNDER_WAY = 2
 
 _log = logging.getLogger("creditgate.ledger")
-_ACCOUNT_KEYS = 11
-_HEADER_VALUES = 4
+_ACCOUNT_KEYS = 13
+_HEADER_VALUES = 5
+
+
+class Mode(Enum):
+    """How a call is sent."""
+
+    EXECUTION = "batched with others of its account"
+    ACCOUNT = "alone, by the script that changes accounts"
+    READ = "alone, by the same script, which then writes nothing"
 
 
 @dataclass(slots=True, eq=False)
 class Call:
     """One verb for one account.
 
-    ``outcome_key`` is declared to Redis, and its index is put before ``args``.
-    ``on_abandoned`` hears the answer (``None`` = unknown) if the caller has gone by then.
+    ``outcome_key`` is declared to Redis. ``on_abandoned`` hears the answer (``None`` = unknown)
+    if the caller has gone by then.
 
     Raises:
         ValueError: an argument can't be encoded.
@@ -42,45 +57,48 @@ class Call:
     outcome_key: str | None = None
     ends: bool = False
     on_abandoned: Callable[[Answer | None], None] | None = None
+    mode: Mode = Mode.EXECUTION
     packed: bytes = field(default=b"", init=False)
+    packed_key: bytes = field(default=b"", init=False)
+    waiter: asyncio.Future[Answer] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        self.packed = bulk(*self.args)
+        self.packed = bulk(self.verb, len(self.args), *self.args)
+        if self.outcome_key is not None:
+            self.packed_key = bulk(self.outcome_key)
 
     def abandon(self, answer: Answer | None) -> None:
         if self.on_abandoned is not None:
             self.on_abandoned(answer)
 
-
-@dataclass(slots=True, eq=False)
-class _Queued:
-    """A call, and who waits for its answer."""
-
-    call: Call
-    waiter: asyncio.Future[Answer]
-
     def deliver(self, answer: Answer) -> None:
+        assert self.waiter is not None
         if self.waiter.done():
-            self.call.abandon(answer)
+            self.abandon(answer)
         else:
             self.waiter.set_result(answer)
 
     def fail(self, error: LedgerUnavailable) -> None:
+        assert self.waiter is not None
         if self.waiter.done():
-            self.call.abandon(None)
+            self.abandon(None)
         else:
             self.waiter.set_exception(type(error)(*error.args))
 
 
 @dataclass(slots=True)
-class _Waiting:
-    """Calls of one account behind the script call that is under way."""
+class _Lane:
+    """One account's calls: how many script calls are under way, and what waits behind them."""
 
-    endings: deque[_Queued] = field(default_factory=deque)
-    others: deque[_Queued] = field(default_factory=deque)
+    under_way: int = 1
+    endings: deque[Call] = field(default_factory=deque)
+    others: deque[Call] = field(default_factory=deque)
 
-    def take(self) -> list[_Queued]:
-        taken: list[_Queued] = []
+    def __len__(self) -> int:
+        return len(self.endings) + len(self.others)
+
+    def take(self) -> list[Call]:
+        taken: list[Call] = []
         for queue in (self.endings, self.others):
             while queue and len(taken) < MAX_CALLS:
                 taken.append(queue.popleft())
@@ -88,59 +106,50 @@ class _Waiting:
 
 
 class Batcher:
-    """Sends calls to the ledger script, at most one script call under way per account.
+    """Sends calls to the ledger's scripts.
 
     Args:
-        header: the arguments that every script call begins with, after account and mode:
-            outcome TTL in ms, marks.
+        header: the arguments that every script call begins with, after account and mode.
         on_alert: hears each alert that a script call of this process raised.
     """
 
     def __init__(
         self,
         transport: ScriptTransport,
+        scripts: Scripts,
         keys: Keys,
-        header: tuple[str, str],
+        header: tuple[str, str, str],
         on_alert: Callable[[Alert], None],
     ) -> None:
         self._transport = transport
+        self._scripts = scripts
         self._on_alert = on_alert
-        self._waiting: dict[str, _Waiting] = {}
+        self._lanes: dict[str, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
         @lru_cache(maxsize=4_096)
-        def packed_account(account_id: str, read_only: bool) -> tuple[bytes, bytes]:
-            mode = "r" if read_only else "w"
-            return bulk(*keys.of_account(account_id)), bulk(account_id, mode, *header)
+        def packed_account(account_id: str, mode: Mode) -> tuple[bytes, bytes]:
+            letter = "r" if mode is Mode.READ else "w"
+            return bulk(*keys.of_account(account_id)), bulk(account_id, letter, *header)
 
         self._packed_account = packed_account
 
-    async def submit(self, account_id: str, call: Call, *, read_only: bool = False) -> Answer:
+    async def submit(self, account_id: str, call: Call) -> Answer:
         """Run one call, alone or with others, and return its answer.
 
         Raises:
             LedgerUnavailable: as ``ScriptTransport.run`` does, for every call of the batch.
         """
-        if read_only:
-            request = self._request(account_id, [call], read_only=True)
-            reply = await self._transport.run(request, call.abandon)
+        if call.mode is not Mode.EXECUTION:
+            reply = await self._transport.run(
+                self._request(account_id, [call]),
+                lambda reply: call.abandon(None if reply is None else reply[0][0]),
+            )
             return self._answers(account_id, reply)[0]
-        waiting = self._waiting.get(account_id)
-        if waiting is None:
+        lane = self._lanes.get(account_id)
+        if lane is None:
             return await self._submit_alone(account_id, call)
-        queued = _Queued(call, asyncio.get_running_loop().create_future())
-        queue = waiting.endings if call.ends else waiting.others
-        queue.append(queued)
-        waiter = queued.waiter
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if queued in queue:
-                queue.remove(queued)
-            elif waiter.done() and not waiter.cancelled():
-                # The answer came, but the cancellation before the caller could take it.
-                call.abandon(None if waiter.exception() else waiter.result())
-            raise
+        return await self._submit_queued(account_id, lane, call)
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""
@@ -149,10 +158,10 @@ class Batcher:
         await self._transport.drain()
 
     async def _submit_alone(self, account_id: str, call: Call) -> Answer:
-        self._waiting[account_id] = _Waiting()
+        lane = self._lanes[account_id] = _Lane()
 
         def abandoned(reply: Reply | None) -> None:
-            self._go_on(account_id)
+            self._go_on(account_id, lane)
             call.abandon(None if reply is None else self._answers(account_id, reply)[0])
 
         try:
@@ -161,64 +170,90 @@ class Batcher:
         except asyncio.CancelledError:
             raise  # the transport has told abandoned(), or will
         except BaseException:
-            self._go_on(account_id)
+            self._go_on(account_id, lane)
             raise
-        self._go_on(account_id)
+        self._go_on(account_id, lane)
         return answer
 
-    def _go_on(self, account_id: str) -> None:
-        waiting = self._waiting[account_id]
-        if waiting.endings or waiting.others:
-            task = asyncio.create_task(self._drain(account_id, waiting))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        else:
-            del self._waiting[account_id]
-
-    async def _drain(self, account_id: str, waiting: _Waiting) -> None:
-        batch: list[_Queued] = []
+    async def _submit_queued(self, account_id: str, lane: _Lane, call: Call) -> Answer:
+        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        call.waiter = waiter
+        queue = lane.endings if call.ends else lane.others
+        queue.append(call)
+        if lane.under_way < _MOST_UNDER_WAY and len(lane) >= MAX_CALLS:
+            lane.under_way += 1
+            self._start(account_id, lane)
         try:
-            while batch := waiting.take():
+            return await waiter
+        except asyncio.CancelledError:
+            if call in queue:
+                queue.remove(call)
+            elif waiter.done() and not waiter.cancelled():
+                # The answer came, but the cancellation before the caller could take it.
+                call.abandon(None if waiter.exception() else waiter.result())
+            raise
+
+    def _go_on(self, account_id: str, lane: _Lane) -> None:
+        if len(lane):
+            self._start(account_id, lane)
+        else:
+            self._leave(account_id, lane)
+
+    def _leave(self, account_id: str, lane: _Lane) -> None:
+        lane.under_way -= 1
+        if not lane.under_way:
+            del self._lanes[account_id]
+
+    def _start(self, account_id: str, lane: _Lane) -> None:
+        task = asyncio.create_task(self._work_off(account_id, lane))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work_off(self, account_id: str, lane: _Lane) -> None:
+        batch: list[Call] = []
+        try:
+            while batch := lane.take():
                 await self._send(account_id, batch)
         except asyncio.CancelledError:
             # The loop is being closed over everybody's head: nobody may wait for ever.
             while batch:
-                for queued in batch:
-                    queued.fail(UnknownOutcome("cancelled"))
-                batch = waiting.take()
+                for call in batch:
+                    call.fail(UnknownOutcome("cancelled"))
+                batch = lane.take()
             raise
         finally:
-            del self._waiting[account_id]
+            self._leave(account_id, lane)
 
-    async def _send(self, account_id: str, batch: Sequence[_Queued]) -> None:
+    async def _send(self, account_id: str, batch: Sequence[Call]) -> None:
         try:
-            request = self._request(account_id, [queued.call for queued in batch])
+            request = self._request(account_id, batch)
             answers = self._answers(account_id, await self._transport.run(request, lambda _: None))
         except LedgerUnavailable as exc:
-            for queued in batch:
-                queued.fail(exc)
+            for call in batch:
+                call.fail(exc)
         except Exception as exc:  # noqa: BLE001 - whatever it is, nobody may wait for ever
-            for queued in batch:
-                queued.fail(UnknownOutcome(type(exc).__name__))
+            for call in batch:
+                call.fail(UnknownOutcome(type(exc).__name__))
         else:
-            for queued, answer in zip(batch, answers, strict=True):
-                queued.deliver(answer)
+            for call, answer in zip(batch, answers, strict=True):
+                call.deliver(answer)
 
-    def _request(self, account_id: str, calls: Sequence[Call], read_only: bool = False) -> Request:
-        account_keys, header = self._packed_account(account_id, read_only)
-        keys, values = _ACCOUNT_KEYS, _HEADER_VALUES
-        packed_keys, packed = [account_keys], [header]
-        for call in calls:
-            count = len(call.args)
-            if call.outcome_key is None:
-                packed += (bulk(call.verb, count), call.packed)
-            else:
-                keys += 1
-                count += 1
-                packed_keys.append(bulk(call.outcome_key))
-                packed += (bulk(call.verb, count, keys), call.packed)
-            values += 2 + count
-        return Request(keys, values, b"".join(packed_keys + packed))
+    def _request(self, account_id: str, calls: Sequence[Call]) -> Request:
+        mode = calls[0].mode
+        account_keys, header = self._packed_account(account_id, mode)
+        return Request(
+            script=self._scripts.executions if mode is Mode.EXECUTION else self._scripts.accounts,
+            keys=_ACCOUNT_KEYS + sum(call.outcome_key is not None for call in calls),
+            values=_HEADER_VALUES + sum(2 + len(call.args) for call in calls),
+            packed=b"".join(
+                [
+                    account_keys,
+                    *(call.packed_key for call in calls),
+                    header,
+                    *(call.packed for call in calls),
+                ]
+            ),
+        )
 
     def _answers(self, account_id: str, reply: Reply) -> list[Answer]:
         answers: list[Answer] = reply[0]

@@ -12,17 +12,21 @@ one line of tab-separated columns, empty ones at its end left out:
      6  postings        ``grant:from and to:millicredits``, separated by commas; the parts are
                         n(othing), a(vailable), r(eserved), c(harged), e(xpired), v(oided)
      7  reserved for    milliseconds before ``at`` at which the reservation that ends here was made
-     8  workspace      10  action           12  model
-     9  campaign       11  action version   13  source
-    14  tokens          input, cached input, cache write, output, reasoning
-    15  rate card       its version
-    16  flags           late, orphan, superseded, quote_exceeded, usage_estimated, exposure, ...
-    17  reason          why the execution fell back
-    18  overage         millicredits that nothing was left to pay for
-    19  exposure        millicredits that the operator may owe without having charged them
-    20  effective_at    where it differs from ``at``: when time ended what is written only now
-    21  actor          22  reference        23  detail, separated by semicolons: of an opened
-                        account plan, eligible, timezone; of a grant kind, priority, expiry
+     8  dimensions      the number that an entry of kind ``named`` gave them
+     9  tokens          input, cached input, cache write, output, reasoning
+    10  rate card       its version
+    11  flags           late, orphan, superseded, quote_exceeded, usage_estimated, exposure, ...
+    12  reason          why the execution fell back
+    13  overage         millicredits that nothing was left to pay for
+    14  exposure        millicredits that the operator may owe without having charged them
+    15  effective_at    where it differs from ``at``: when time ended what is written only now
+    16  actor          17  reference
+    18  detail          to the end of the line; of an entry ``named`` the six dimensions separated
+                        by tabs, of others separated by semicolons: of an opened account plan,
+                        eligible, timezone; of a grant kind, priority, expiry; of a void grant and
+                        reason; of a closing its reason; of a plan change plan, eligible; of a cap
+                        its window and dimensions, limit, and what it began with; of a switch its
+                        target and 1 for on
 
 Reservations are not journaled: what a reservation had set aside is what its end moves out of
 ``reserved``.
@@ -39,7 +43,7 @@ from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
 
 VERSION = 1
-_COLUMNS = 23
+_COLUMNS = 18
 _CHAIN_DIGITS = 16
 
 
@@ -51,7 +55,14 @@ class Kind(StrEnum):
     """What an entry records."""
 
     OPENED = "opened"
+    NAMED = "named"
     GRANTED = "granted"
+    VOIDED = "voided"
+    CLOSED = "closed"
+    PLAN_CHANGED = "plan_changed"
+    CAP_SET = "cap_set"
+    CAP_REMOVED = "cap_removed"
+    SWITCHED = "switched"
     SETTLED = "settled"
     RELEASED = "released"
     EXPIRED = "expired"
@@ -129,8 +140,14 @@ class JournalEntry:
         return slices
 
 
-def parse(entry_id: str | bytes, fields: Mapping[bytes, bytes]) -> JournalEntry:
+def parse(
+    entry_id: str | bytes, fields: Mapping[bytes, bytes], names: dict[int, Dimensions]
+) -> JournalEntry:
     """Read one stream entry, as redis-py returns it without decoding.
+
+    Args:
+        names: dimensions by their number, from the account's earlier entries; an entry that names
+            some adds to it.
 
     Raises:
         JournalError: it is damaged, or of a newer version; the message names the entry.
@@ -138,8 +155,8 @@ def parse(entry_id: str | bytes, fields: Mapping[bytes, bytes]) -> JournalEntry:
     name = entry_id.decode() if isinstance(entry_id, bytes) else entry_id
     try:
         body, chain = fields[b"e"].decode(), fields[b"c"].decode()
-        return _entry(int(name.removeprefix("0-")), chain, body)
-    except (KeyError, ValueError) as exc:
+        return _entry(int(name.removeprefix("0-")), chain, body, names)
+    except (KeyError, TypeError, ValueError) as exc:
         raise JournalError(f"journal entry {name}: {type(exc).__name__}: {exc}") from exc
 
 
@@ -212,16 +229,16 @@ def _move(books: Books, entry: JournalEntry, posting: Posting) -> None:
     grant.parts_mc[posting.target] += posting.amount_mc
 
 
-def _entry(seq: int, chain: str, body: str) -> JournalEntry:
-    columns = body.split("\t")
+def _entry(seq: int, chain: str, body: str, names: dict[int, Dimensions]) -> JournalEntry:
+    columns = body.split("\t", _COLUMNS - 1)
     if int(columns[0]) > VERSION:
         raise ValueError(f"version {columns[0]}, this release knows {VERSION}")
     columns += [""] * (_COLUMNS - len(columns))
-    if len(columns) != _COLUMNS:
-        raise ValueError(f"{len(columns)} columns, expected {_COLUMNS}")
-    _, epoch, kind, at, execution_key, postings, reserved_for = columns[:7]
-    tokens, rate_card, flags, reason, overage, exposure, effective = columns[13:20]
-    actor, reference, detail = columns[20:]
+    _, epoch, kind, at, execution_key, postings, reserved_for, dims = columns[:8]
+    tokens, rate_card, flags, reason, overage, exposure, effective = columns[8:15]
+    actor, reference, detail = columns[15:]
+    if kind == Kind.NAMED:
+        names[int(dims)] = Dimensions(*detail.split("\t"))
     return JournalEntry(
         epoch=epoch,
         seq=seq,
@@ -233,7 +250,7 @@ def _entry(seq: int, chain: str, body: str) -> JournalEntry:
         execution_key=execution_key,
         postings=tuple(_posting(text) for text in postings.split(",") if text),
         reserved_at_ms=int(at) - int(reserved_for) if reserved_for else None,
-        dimensions=Dimensions(*columns[7:13]) if execution_key else None,
+        dimensions=names[int(dims)] if dims else None,
         tokens=_tokens(tokens) if tokens else None,
         rate_card_version=rate_card,
         flags=tuple(flag for flag in flags.split(",") if flag),
@@ -242,7 +259,7 @@ def _entry(seq: int, chain: str, body: str) -> JournalEntry:
         exposure_mc=int(exposure or 0),
         actor=actor,
         reference=reference,
-        detail=tuple(detail.split(";")) if detail else (),
+        detail=tuple(detail.split("\t" if kind == Kind.NAMED else ";")) if detail else (),
     )
 
 

@@ -40,7 +40,7 @@ class Keys:
         return f"{self.prefix}:{{b{number}}}:{part}"
 
     def of_account(self, account_id: str) -> tuple[str, ...]:
-        """The eleven keys that every script declares, in the order of ``state.lua``."""
+        """The thirteen keys that every script declares, in the order of ``state.lua``."""
         number = bucket_of(account_id)
         base = _base(self.prefix, account_id)
         return (
@@ -50,6 +50,8 @@ class Keys:
             f"{base}:open",
             f"{base}:due",
             f"{base}:refs",
+            f"{base}:limits",
+            f"{base}:dims",
             f"{base}:journal",
             self.bucket(number, "due"),
             self.bucket(number, "news"),

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from redis.asyncio import Redis
 
 from fallback.reasons import FallbackReason
-from pricing.offers import (
-    DEFAULT_PRIORITY,
-    GrantKind,
-    check_amount_mc,
-    check_timezone,
-    offer_grants,
-    purchase_amount_mc,
-)
 from runtime.credits import replies
+from runtime.credits.accounts import Accounts
 from runtime.credits.answers import (
     Alert,
-    Balance,
     Existing,
-    Granted,
     InProgress,
     LedgerError,
     Refused,
@@ -36,17 +24,10 @@ from runtime.credits.answers import (
 )
 from runtime.credits.asking import Asker
 from runtime.credits.batch import Answer, Batcher, Call
-from runtime.credits.checks import (
-    MAX_PRIORITY,
-    check_account_id,
-    check_column,
-    check_reference,
-    check_whole,
-    expires_ms,
-)
+from runtime.credits.checks import check_column, check_whole
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.keys import Keys
-from runtime.credits.scripts import Script, batch_script
+from runtime.credits.scripts import Scripts, batch_scripts
 from runtime.credits.settings import Commerce, LedgerSettings
 from runtime.credits.transport import ScriptTransport
 from runtime.credits.upkeep import Upkeep
@@ -56,7 +37,7 @@ __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
 _log = logging.getLogger("creditgate.ledger")
 
 
-class CreditLedger:
+class CreditLedger(Accounts):
     """Prepaid credits in Redis.
 
     Every method may raise ``LedgerUnavailable``: then nothing is known to have happened, and
@@ -65,7 +46,7 @@ class CreditLedger:
     Args:
         client: redis-py client of one server, owned by the caller.
         identity: keyed hashes with the installation key.
-        script: the assembled Lua; tests pass one with a clock of their own.
+        scripts: the assembled Lua; tests pass one with a clock of their own.
         on_alert: hears alerts that this process's calls raised, after they were written.
 
     ``attempt`` names a new attempt on an execution, as ``Identity.attempt`` does.
@@ -80,19 +61,22 @@ class CreditLedger:
         settings: LedgerSettings | None = None,
         commerce: Commerce | None = None,
         *,
-        script: Script | None = None,
+        scripts: Scripts | None = None,
         on_alert: Callable[[Alert], None] = lambda alert: None,
     ) -> None:
         self.settings = settings or LedgerSettings()
-        self._identity = identity
         self.attempt = identity.attempt
-        self._commerce = commerce or Commerce()
         self._keys = Keys(self.settings.key_prefix)
         self._upkeep = Upkeep(client, self._keys, self.settings.timeout_ms)
-        transport = ScriptTransport(client, script or batch_script(), self.settings.timeout_ms)
-        header = (str(self.settings.outcome_ttl_ms), ",".join(self.settings.low_marks))
-        batcher = Batcher(transport, self._keys, header, on_alert)
-        self._asker = Asker(batcher, self.settings.timeout_ms)
+        batcher = Batcher(
+            ScriptTransport(client, self.settings.timeout_ms),
+            scripts or batch_scripts(),
+            self._keys,
+            self.settings.header,
+            on_alert,
+        )
+        asker = Asker(batcher, self.settings.timeout_ms)
+        super().__init__(asker, identity, commerce or Commerce())
         self._clean_ups: set[asyncio.Task[Any]] = set()
         self.give_back: Callable[[ExecutionAttempt], None] = self._release_in_background
 
@@ -105,117 +89,6 @@ class CreditLedger:
             LedgerUnavailable: Redis can't be asked.
         """
         await self._upkeep.check_installation(self._identity.check_value())
-
-    # Accounts and grants
-
-    async def open_account(
-        self,
-        account_id: str,
-        *,
-        plan: str,
-        timezone: str = "UTC",
-        paying_since: date | None = None,
-        actor: str = "operator",
-    ) -> bool:
-        """Open an account and give it the offers that it is entitled to; repeats change nothing.
-
-        Args:
-            plan: one of the configured plans.
-            timezone: IANA name; offers expire by it.
-            paying_since: first paid day in that time zone; today by default.
-
-        Returns:
-            Whether the account is new.
-
-        Raises:
-            ValueError: an argument is not allowed; the message names it.
-            AccountConflict: it is open already with another plan or time zone.
-        """
-        check_account_id(account_id)
-        check_timezone(timezone)
-        check_reference(actor, "actor")
-        ai_credits = self._ai_credits_of(plan)
-        args = (plan, "1" if ai_credits else "0", timezone, secrets.token_hex(4), actor)
-        answer = await self._asker.ask(account_id, Call("open_account", args))
-        opened = replies.opened(account_id, answer)
-        if ai_credits:
-            since = paying_since or datetime.now(UTC).astimezone(ZoneInfo(timezone)).date()
-            for offered in offer_grants(
-                self._commerce.offers, paying_since=since, timezone=timezone
-            ):
-                await self.grant(
-                    account_id,
-                    amount_mc=offered.amount_mc,
-                    kind=offered.kind,
-                    reference=f"offer:{offered.offer_id}",
-                    expires_at=offered.expires_at,
-                    actor=actor,
-                )
-        return opened
-
-    async def grant(
-        self,
-        account_id: str,
-        *,
-        amount_mc: int,
-        kind: GrantKind,
-        reference: str,
-        priority: int | None = None,
-        expires_at: datetime | None = None,
-        actor: str = "operator",
-    ) -> Granted:
-        """Give credits, once per ``reference``.
-
-        Args:
-            amount_mc: 1 to 2^53 - 1 millicredits.
-            priority: 0 to 1,000, lowest burns first; by kind if not given.
-            expires_at: an instant with time zone; ``None`` = never.
-
-        Raises:
-            ValueError: an argument is not allowed; the message names it.
-            AccountUnknown, GrantRefused, ReferenceConflict: see there.
-        """
-        check_account_id(account_id)
-        check_amount_mc(amount_mc, "amount_mc")
-        check_reference(reference, "reference")
-        check_reference(actor, "actor")
-        rank = DEFAULT_PRIORITY[kind] if priority is None else priority
-        check_whole(rank, "priority", most=MAX_PRIORITY)
-        args = (kind, rank, amount_mc, expires_ms(expires_at), reference, actor)
-        answer = await self._asker.ask(account_id, Call("grant", args))
-        return replies.granted(account_id, reference, answer)
-
-    async def purchase(
-        self,
-        account_id: str,
-        *,
-        credits: int,  # noqa: A002 - the unit that is sold; site's credits() means nothing here
-        payment_reference: str,
-        actor: str = "operator",
-    ) -> Granted:
-        """Credit a purchase, once per payment, in whole packs; purchased credits never expire.
-
-        Raises:
-            PurchaseRefused: ``credits`` is not a multiple of the pack.
-            AccountUnknown, GrantRefused, ReferenceConflict: see there.
-        """
-        return await self.grant(
-            account_id,
-            amount_mc=purchase_amount_mc(credits, self._commerce.pack),
-            kind=GrantKind.PURCHASED,
-            reference=payment_reference,
-            actor=actor,
-        )
-
-    async def balance(self, account_id: str) -> Balance:
-        """Return the parts of the balance and its grants, as of now; nothing is written.
-
-        Raises:
-            AccountUnknown: a missing account is an error, not zero.
-        """
-        check_account_id(account_id)
-        answer = await self._asker.ask(account_id, Call("balance", ()), read_only=True)
-        return replies.balance(account_id, answer)
 
     # Executions
 
@@ -396,9 +269,3 @@ class CreditLedger:
         except LedgerError:
             # Unreachable: the reservation's own deadline gives the credits back.
             return
-
-    def _ai_credits_of(self, plan: str) -> bool:
-        if plan not in self._commerce.plans:
-            allowed = ", ".join(sorted(self._commerce.plans)) or "none is configured"
-            raise ValueError(f"plan: found {plan!r}, allowed are: {allowed}")
-        return self._commerce.plans[plan]

@@ -7,11 +7,13 @@ from pricing.offers import MAX_MC, GrantKind
 from runtime.credits.answers import (
     AccountConflict,
     Balance,
+    CapUnknown,
     ExecutionConflict,
     Existing,
     GrantBalance,
     Granted,
     GrantRefused,
+    GrantUnknown,
     InProgress,
     LedgerError,
     ReferenceConflict,
@@ -19,8 +21,10 @@ from runtime.credits.answers import (
     Released,
     Reserved,
     Settled,
+    Voided,
 )
 from runtime.credits.batch import Answer
+from runtime.credits.caps import Cap, CapStatus, cap_of
 from runtime.credits.identity import FINGERPRINT_FIELDS
 
 
@@ -33,9 +37,8 @@ def opened(account_id: str, answer: Answer) -> bool:
 
 def granted(account_id: str, reference: str, answer: Answer) -> Granted:
     """Return what ``grant`` did."""
+    _check_reference(reference, answer)
     kind = answer[0]
-    if kind == b"conflict":
-        raise ReferenceConflict(reference, answer[1].decode(), answer[2].decode())
     if kind == b"refused":
         raise GrantRefused(account_id, FallbackReason(answer[1].decode()))
     if kind == b"too_much":
@@ -46,18 +49,81 @@ def granted(account_id: str, reference: str, answer: Answer) -> Granted:
     return Granted(answer[1].decode(), answer[3], new=bool(answer[2]))
 
 
+def voided(account_id: str, grant_id: str, reference: str, answer: Answer) -> Voided:
+    """Return what ``void`` took back."""
+    if answer[0] == b"unknown":
+        raise GrantUnknown(account_id, grant_id)
+    _check_reference(reference, answer)
+    return Voided(grant_id, answer[1], answer[2], new=bool(answer[3]))
+
+
+def plan_changed(account_id: str, reference: str, answer: Answer) -> bool:
+    """Return whether ``change_plan`` changed it now."""
+    if answer[0] == b"conflict" and answer[1] == b"state":
+        raise AccountConflict(account_id, "state", answer[2].decode())
+    return changed(reference, answer)
+
+
+def capped(account_id: str, cap: Cap, reference: str, answer: Answer) -> bool:
+    """Return whether a cap was changed now."""
+    if answer[0] == b"unknown":
+        raise CapUnknown(account_id, cap)
+    if answer[0] == b"too_many":
+        raise LedgerError(
+            f"account {account_id!r} has caps of {answer[1]} sorts (window and dimensions), "
+            "which is the most that one execution may be counted in; remove one first"
+        )
+    return changed(reference, answer)
+
+
+def changed(reference: str, answer: Answer) -> bool:
+    """Return whether something was changed now; ``False`` where the reference had done it."""
+    _check_reference(reference, answer)
+    return bool(answer[1])
+
+
+def _check_reference(reference: str, answer: Answer) -> None:
+    if answer[0] == b"conflict":
+        raise ReferenceConflict(reference, answer[1].decode(), answer[2].decode())
+
+
+def caps(answer: Answer) -> tuple[CapStatus, ...]:
+    """Return the caps and what their windows hold."""
+    return tuple(map(_cap_status, answer[1:]))
+
+
+def _cap_status(fields: Answer) -> CapStatus:
+    field, limit_mc, charged_mc, reserved_mc, resets_in_ms = fields[:5]
+    return CapStatus(
+        cap=cap_of(field.decode()),
+        limit_mc=limit_mc,
+        charged_mc=charged_mc,
+        reserved_mc=reserved_mc,
+        resets_in_ms=None if resets_in_ms < 0 else resets_in_ms,
+    )
+
+
 def reservation(execution_id: str, answer: Answer) -> Reserved | Refused | InProgress | Existing:
     """Return what ``reserve`` answered."""
     kind = answer[0]
     if kind == b"reserved":
         return Reserved(answer[1], answer[2], answer[3], answer[4])
     if kind == b"refused":
-        return Refused(FallbackReason(answer[1].decode()), answer[2], answer[3])
+        return _refused(answer)
     if kind == b"account_unknown":
         return Refused(FallbackReason.ACCOUNT_UNKNOWN)
     if kind == b"in_progress":
         return InProgress(answer[1])
     return _existing(execution_id, answer)
+
+
+def _refused(answer: Answer) -> Refused:
+    reason = FallbackReason(answer[1].decode())
+    if reason is FallbackReason.CAP_REACHED:
+        cap = answer[4]
+        return Refused(reason, answer[2], cap=_cap_status(cap), passing=bool(cap[5]))
+    passing = reason is FallbackReason.CREDITS_RESERVED_ELSEWHERE
+    return Refused(reason, answer[2], answer[3], passing=passing)
 
 
 def settlement(execution_id: str, answer: Answer) -> Settled | Existing | None:
@@ -93,7 +159,7 @@ def conclusion(execution_id: str, answer: Answer) -> Existing | InProgress | Non
 
 def balance(account_id: str, answer: Answer) -> Balance:
     """Return the balance, its grants in burn order."""
-    flat, grant_texts, at_ms = answer[1], answer[2], answer[3]
+    flat, grant_texts, at_ms, off = answer[1:5]
     fields = dict(zip(map(bytes.decode, flat[::2]), flat[1::2], strict=True))
     grants = [
         _grant(grant_texts[i].decode(), grant_texts[i + 1].decode())
@@ -125,6 +191,7 @@ def balance(account_id: str, answer: Answer) -> Balance:
         exposure_mc=fields["exposure"],
         open_reservations=fields["open_n"],
         journal_seq=fields["seq"],
+        switched_off=tuple(target.decode().replace("\t", " ") for target in off),
         grants=tuple(grants),
     )
 
@@ -137,14 +204,15 @@ def _existing(execution_id: str, answer: Answer) -> Existing:
 
 
 def _grant(grant_id: str, record: str) -> GrantBalance:
-    _, kind, priority, expires, created, *amounts, reference = record.split("\t")[:12]
-    amount, available, reserved, charged, expired, voided = map(int, amounts)
+    _, kind, priority, expires, created, *amounts, reference = record.split("\t")
+    amount, available, reserved, charged, expired, voided, voided_at = map(int, amounts)
     return GrantBalance(
         grant_id=grant_id,
         kind=GrantKind(kind),
         priority=int(priority),
         expires_at_ms=int(expires) or None,
         created_at_ms=int(created),
+        voided_at_ms=voided_at or None,
         amount_mc=amount,
         available_mc=available,
         reserved_mc=reserved,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pricing.offers import Offer, Pack
-from runtime.credits.checks import check_marks
+from runtime.credits.checks import check_marks, check_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,16 +14,24 @@ class LedgerSettings:
     """How the ledger keeps its books in Redis.
 
     ``outcome_ttl_ms`` is the horizon of idempotency. ``low_marks`` are alert marks: ``p20`` for
-    20% of what the last grant left, ``a5000`` for 5,000 mc. ``timeout_ms`` bounds one script call.
+    20% of what the last grant left, ``a5000`` for 5,000 mc. One that was told is not told again
+    before ``alert_cooldown_ms`` are over. ``timeout_ms`` bounds one script call.
     """
 
     key_prefix: str = "cg1"
     outcome_ttl_ms: int = 7 * 24 * 3_600_000
     low_marks: tuple[str, ...] = ("p20",)
+    alert_cooldown_ms: int = 3_600_000
     timeout_ms: int = 1_000
 
     def __post_init__(self) -> None:
         check_marks(self.low_marks)
+        check_whole(self.alert_cooldown_ms, "alert_cooldown_ms")
+
+    @property
+    def header(self) -> tuple[str, str, str]:
+        """What every script call is told of it: see ``main.lua``."""
+        return str(self.outcome_ttl_ms), ",".join(self.low_marks), str(self.alert_cooldown_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from redis.asyncio import Redis
@@ -31,8 +32,9 @@ class UnknownOutcome(LedgerUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Keys and arguments of a script call, packed for the wire, and how many they are."""
+    """A script, its keys and arguments, packed for the wire, and how many they are."""
 
+    script: Script
     keys: int
     values: int
     packed: bytes
@@ -43,6 +45,11 @@ def bulk(*values: bytes | str | int) -> bytes:
     return b"".join([b"$%d\r\n%b\r\n" % (len(raw), raw) for raw in map(_raw, values)])
 
 
+@cache
+def _by_sha(script: Script) -> bytes:
+    return bulk("EVALSHA", script.sha)
+
+
 def _raw(value: bytes | str | int) -> bytes:
     if isinstance(value, str):
         return value.encode()
@@ -50,7 +57,7 @@ def _raw(value: bytes | str | int) -> bytes:
 
 
 class ScriptTransport:
-    """Runs the batch script on a Redis server.
+    """Runs scripts on a Redis server.
 
     Idle connections are kept here, for taking one from redis-py's pool and giving it back costs
     as much as the call.
@@ -60,10 +67,8 @@ class ScriptTransport:
         timeout_ms: for one call as a whole: connection, request and answer.
     """
 
-    def __init__(self, client: Redis, script: Script, timeout_ms: int) -> None:
+    def __init__(self, client: Redis, timeout_ms: int) -> None:
         self._pool: Any = client.connection_pool  # redis-py types it in parts only
-        self._by_sha = bulk("EVALSHA", script.sha)
-        self._by_source = bulk("EVAL", script.source)
         self._timeout_s = timeout_ms / 1000
         self._idle: list[Any] = []
         # Half of the pool at most, so that its owner is never left without.
@@ -115,9 +120,9 @@ class ScriptTransport:
 
     async def _exchange(self, connection: Any, request: Request) -> Reply:
         try:
-            return await self._ask(connection, self._by_sha, request)
+            return await self._ask(connection, _by_sha(request.script), request)
         except NoScriptError:
-            return await self._ask(connection, self._by_source, request)
+            return await self._ask(connection, bulk("EVAL", request.script.source), request)
 
     async def _ask(self, connection: Any, command: bytes, request: Request) -> Reply:
         values = 3 + request.keys + request.values

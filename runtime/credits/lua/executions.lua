@@ -64,6 +64,7 @@ local function expose_loser(outcome_key, outcome, attempt, entry)
 end
 
 local function conclude_refusal(key, execution_key, attempt, fingerprint, dimensions, reason, bytes)
+  load_all_grants()
   save_outcome(key, { state = 'refused', attempt = attempt, fingerprint = fingerprint,
     charged = 0, overage = 0, reason = reason, exposed = '', bytes = bytes })
   journal({ kind = 'refused', execution_key = execution_key, dimensions = dimensions,

@@ -15,14 +15,15 @@ end
 local function expired_record(record, attempt, past)
   return { state = 'x', attempt = attempt, amount = record.amount,
     reserved_at = record.reserved_at, deadline = record.deadline, slices = {},
-    fingerprint = record.fingerprint, dimensions = record.dimensions, past = past }
+    fingerprint = record.fingerprint, dims = record.dims, note = record.note, past = past }
 end
 
 local function expire_reservation(key, record)
   local postings = {}
   end_slices(key, record.slices, 0, record.deadline, postings)
+  count_out(record.note, record.amount, 0)
   journal({ kind = 'expired', effective_at = record.deadline, execution_key = key,
-    postings = postings, reserved_at = record.reserved_at, dimensions = record.dimensions })
+    postings = postings, reserved_at = record.reserved_at, dims = record.dims })
   save_reservation(key, expired_record(record, record.attempt, record.past))
 end
 
@@ -32,11 +33,13 @@ local function expires_before(one, other)
 end
 
 local function expire_grants(at)
+  local account = S.account
+  if account.next_expiry == 0 or account.next_expiry > at then return end
+  load_all_grants()
   local over = {}
-  for _, grant in ipairs(S.order) do
-    if grant.available > 0 and grant.expires > 0 and grant.expires <= at then
-      over[#over + 1] = grant
-    end
+  for _, id in ipairs(S.order) do
+    local grant = S.grants[id]
+    if grant.available > 0 and grant.expires > 0 and grant.expires <= at then over[#over + 1] = grant end
   end
   table.sort(over, expires_before)
   for _, grant in ipairs(over) do
@@ -44,6 +47,8 @@ local function expire_grants(at)
     move(grant, 'available', 'expired', grant.available, postings)
     journal({ kind = 'grant_expired', effective_at = grant.expires, postings = postings })
   end
+  account.next_expiry = next_expiry_after(at)
+  S.changed = true
 end
 
 local function sweep(at_most)

@@ -1,21 +1,26 @@
 -- The batch: calls of one account, each decided in order on the state that the ones before it
 -- left, all written together.
--- KEYS: the eleven keys of state.lua, then outcome keys.
--- ARGV: account id, 'w' | 'r', outcome TTL in ms, marks, then for each call: verb, number of
---       arguments, arguments.
+-- KEYS: the keys of state.lua, then an outcome key for each call that takes an execution.
+-- ARGV: account id, 'w' | 'r', outcome TTL in ms, marks, cool-down of a mark in ms, then for each
+--       call: verb, number of arguments, arguments.
 -- answer: {answers in the order of the calls, alerts as {name, threshold, left}}
 
+local FIRST_CALL, ACCOUNT_KEYS = 6, 13
 local ENDS = { settle = true, release = true, expire = true }
 local TAKES_EXECUTION = { reserve = true, settle = true, release = true, conclude = true }
 
 local function read_calls()
-  local calls, at, keys, has_endings = {}, 5, {}, false
+  local calls, at, keys, has_endings = {}, FIRST_CALL, {}, false
   while at <= #ARGV do
     local verb, count = ARGV[at], tonumber(ARGV[at + 1])
     local args = {}
     for i = 1, count do args[i] = ARGV[at + 1 + i] end
-    calls[#calls + 1] = { verb = verb, args = args }
-    if TAKES_EXECUTION[verb] then keys[#keys + 1] = args[2] end
+    local call = { verb = verb, args = args }
+    calls[#calls + 1] = call
+    if TAKES_EXECUTION[verb] then
+      keys[#keys + 1] = args[1]
+      call.outcome_key = KEYS[ACCOUNT_KEYS + #keys]
+    end
     has_endings = has_endings or ENDS[verb]
     at = at + 2 + count
   end
@@ -24,9 +29,9 @@ end
 
 -- A call whose own keys are damaged fails alone; the others of its batch go on.
 local function damage_of(call)
-  if not TAKES_EXECUTION[call.verb] then return nil end
-  local sound, fault = pcall(outcome_of, KEYS[tonumber(call.args[1])])
-  if sound then return S.damaged[call.args[2]] end
+  if not call.outcome_key then return nil end
+  local sound, fault = pcall(outcome_of, call.outcome_key)
+  if sound then return S.damaged[call.args[1]] end
   return type(fault) == 'table' and fault.creditgate or error(fault)
 end
 
@@ -35,7 +40,7 @@ local function decide(call)
   local damage = damage_of(call)
   if damage then return { 'damaged', damage } end
   local before = left()
-  local answer = V[call.verb](call.args)
+  local answer = V[call.verb](call.args, call.outcome_key)
   check_marks(before)
   return answer
 end
@@ -46,11 +51,12 @@ local function read_account(keys)
   if not S.account then return end
   S.now = math.max(S.now, S.account.last_ms)
   check_open()
-  load_grants()
+  check_grants()
   load_reservations(keys)
   local before = left()
   sweep(READ_ONLY and SWEEP_BEFORE_REFUSING or SWEEP_AT_MOST)
   check_marks(before)
+  tell_waiting()
 end
 
 local function run()

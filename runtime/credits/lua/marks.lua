@@ -1,7 +1,13 @@
--- Alerts: each mark fires once per downward crossing of left = available + reserved, exactly-at
+-- Alerts: each mark is told once per downward crossing of left = available + reserved, exactly-at
 -- included, and is armed again by a grant that lifts left above it. ARGV[4]: 'p20,a5000' are a
--- mark at 20% of what the last grant left and one at 5,000 mc.
+-- mark at 20% of what the last grant left and one at 5,000 mc. ARGV[5]: a mark is told at most
+-- once within so many milliseconds; a crossing before that waits (LEDGER: a balance that hovers
+-- around a mark must not send a mail an hour).
+--
+-- account.marks: 'p20:t:1700000000000,...' for each mark that was ever reached: its state (t told,
+-- w waits, a armed again) and when it was last told, 0 for never.
 
+local COOLDOWN_MS = tonumber(ARGV[5])
 local MARKS = {}
 for sort, number in string.gmatch(ARGV[4], '([pa])(%d+)') do
   MARKS[#MARKS + 1] = { name = sort .. number, sort = sort, number = tonumber(number) }
@@ -18,12 +24,45 @@ local function threshold_of(mark)
   return math.floor(top / 100) * mark.number + math.floor(top % 100 * mark.number / 100)
 end
 
-local function fire(name, threshold)
-  if READ_ONLY or listed(S.account.fired, name) then return end
-  local fired = S.account.fired
-  S.account.fired = fired == '' and name or fired .. ',' .. name
-  S.alerts[#S.alerts + 1] = { name = name, threshold = threshold, left = left() }
+-- At or below this, what is left is too small to run anything.
+local function lowest_threshold()
+  local lowest
+  for _, mark in ipairs(MARKS) do
+    local threshold = threshold_of(mark)
+    if not lowest or threshold < lowest then lowest = threshold end
+  end
+  return lowest or math.floor(S.account.top / 100)
+end
+
+local function state_of(name)
+  local state, told_at = string.match(',' .. S.account.marks, ',' .. name .. ':(%a):(%d+)')
+  return state or 'a', tonumber(told_at or 0)
+end
+
+local function set_state(name, state, told_at)
+  local kept, found = {}, false
+  for item in string.gmatch(S.account.marks, '[^,]+') do
+    if string.match(item, '^%w+') == name then
+      item, found = name .. ':' .. state .. ':' .. int(told_at), true
+    end
+    kept[#kept + 1] = item
+  end
+  if not found then kept[#kept + 1] = name .. ':' .. state .. ':' .. int(told_at) end
+  S.account.marks = table.concat(kept, ',')
   S.changed = true
+end
+
+local function tell(name, threshold)
+  S.alerts[#S.alerts + 1] = { name = name, threshold = threshold, left = left() }
+  set_state(name, 't', S.now)
+end
+
+local function reach(name, threshold)
+  if READ_ONLY or S.account.state ~= 'open' then return end
+  local state, told_at = state_of(name)
+  if state ~= 'a' then return end
+  if told_at > 0 and S.now < told_at + COOLDOWN_MS then return set_state(name, 'w', told_at) end
+  tell(name, threshold)
 end
 
 local function check_marks(before)
@@ -31,32 +70,48 @@ local function check_marks(before)
   if now_left >= before then return end
   for _, mark in ipairs(MARKS) do
     local threshold = threshold_of(mark)
-    if before > threshold and now_left <= threshold then fire(mark.name, threshold) end
+    if before > threshold and now_left <= threshold then reach(mark.name, threshold) end
   end
-  if now_left == 0 then fire('exhausted', 0) end
+  if now_left == 0 then reach('exhausted', 0) end
 end
 
 -- A concluded refusal means exhaustion where what is left is too small to run anything.
 local function check_exhausted(reason)
   if reason ~= 'insufficient_credits' and reason ~= 'execution_too_large' then return end
   if S.account.granted == 0 then return end
-  local lowest
-  for _, mark in ipairs(MARKS) do
-    local threshold = threshold_of(mark)
-    if not lowest or threshold < lowest then lowest = threshold end
+  local lowest = lowest_threshold()
+  if left() <= lowest then reach('exhausted', lowest) end
+end
+
+local function waiting_marks()
+  if not string.find(S.account.marks, ':w:', 1, true) then return {} end
+  local waiting = {}
+  for name, told_at in string.gmatch(S.account.marks, '(%w+):w:(%d+)') do
+    waiting[#waiting + 1] = { name = name, due = tonumber(told_at) + COOLDOWN_MS }
   end
-  lowest = lowest or math.floor(S.account.top / 100)
-  if left() <= lowest then fire('exhausted', lowest) end
+  return waiting
+end
+
+-- Tells what waited through its cool-down. Only a grant can have lifted left since, and a grant
+-- arms again what it lifts left above.
+local function tell_waiting()
+  if READ_ONLY or S.account.state ~= 'open' then return end
+  for _, waiting in ipairs(waiting_marks()) do
+    if waiting.due <= S.now then
+      local threshold = waiting.name == 'exhausted' and (left() == 0 and 0 or lowest_threshold())
+        or threshold_of({ sort = string.sub(waiting.name, 1, 1), number = tonumber(string.sub(waiting.name, 2)) })
+      tell(waiting.name, threshold)
+    end
+  end
 end
 
 -- After a grant. One that had expired when it came lifted nothing, and re-arms nothing.
 local function rearm_marks(before)
   if left() <= before then return end
   S.account.top = left()
-  local thresholds, kept = {}, {}
+  local thresholds = { exhausted = 0 }
   for _, mark in ipairs(MARKS) do thresholds[mark.name] = threshold_of(mark) end
-  for name in string.gmatch(S.account.fired, '[^,]+') do
-    if left() <= (thresholds[name] or 0) then kept[#kept + 1] = name end
+  for name, told_at in string.gmatch(S.account.marks, '(%w+):[tw]:(%d+)') do
+    if left() > (thresholds[name] or 0) then set_state(name, 'a', tonumber(told_at)) end
   end
-  S.account.fired = table.concat(kept, ',')
 end

@@ -6,10 +6,19 @@ local MAX_MC = 9007199254740991
 
 -- Lua's own conversion writes 1e+14; these are exact. %d is twice as fast as %.0f, and right
 -- where the server's long has 64 bits.
-local INT = string.format('%d', MAX_MC) == '9007199254740991' and '%d' or '%.0f'
+local format = string.format
+local INT = format('%d', MAX_MC) == '9007199254740991' and '%d' or '%.0f'
+
+-- A batch writes the same instants and amounts again and again.
+local WRITTEN = {}
 
 local function int(number)
-  return string.format(INT, number)
+  local text = WRITTEN[number]
+  if not text then
+    text = format(INT, number)
+    WRITTEN[number] = text
+  end
+  return text
 end
 
 -- Ends the script before its first write; the client names the fault by the first word.
@@ -56,6 +65,7 @@ local function slices_of(text, where)
 end
 
 local function slices_text(slices)
+  if #slices == 1 then return slices[1].id .. ':' .. int(slices[1].amount) end
   local parts = {}
   for i, slice in ipairs(slices) do
     parts[i] = slice.id .. ':' .. int(slice.amount)
@@ -63,12 +73,12 @@ local function slices_text(slices)
   return table.concat(parts, ',')
 end
 
--- Short lists in one field: marks that fired, attempts. What is looked up is only ever recent,
--- so the oldest fall out and no record grows for ever.
+-- Short lists of attempts in one field. What is looked up is only ever recent, so the oldest fall
+-- out and no record grows for ever.
 local REMEMBERED = 8
 
 local function listed(list, item)
-  return string.find(',' .. list .. ',', ',' .. item .. ',', 1, true) ~= nil
+  return list ~= '' and string.find(',' .. list .. ',', ',' .. item .. ',', 1, true) ~= nil
 end
 
 local function list_with(list, item)
@@ -79,6 +89,7 @@ local function list_with(list, item)
 end
 
 local function list_without(list, item)
+  if list == '' then return '' end
   local kept = {}
   for other in string.gmatch(list, '[^,]+') do
     if other ~= item then kept[#kept + 1] = other end

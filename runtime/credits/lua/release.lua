@@ -1,5 +1,5 @@
 -- release: gives all of a reservation back, because there is no answer to charge for.
--- args: outcome key index, execution key, attempt, fingerprint, dimensions, exposure_mc, reason,
+-- args: execution key, attempt, fingerprint, dimensions, exposure_mc, reason,
 --       store ('1' makes it the outcome; a cancelled attempt leaves none), outcome bytes
 -- answer: {'released', available} | {'nothing', available} where this attempt had nothing to
 --         release | what executions.lua answers
@@ -15,11 +15,11 @@ local function after_outcome(outcome_key, outcome, attempt, entry, fingerprint)
   return answer
 end
 
-V.release = function(args)
-  local outcome_key, execution_key, attempt = KEYS[tonumber(args[1])], args[2], args[3]
-  local fingerprint, store, bytes = args[4], args[8] == '1', args[9]
-  local entry = { kind = 'released', execution_key = execution_key, dimensions = args[5],
-    exposure = whole(args[6], 'exposure_mc'), reason = args[7], flags = '' }
+V.release = function(args, outcome_key)
+  local execution_key, attempt = args[1], args[2]
+  local fingerprint, store, bytes = args[3], args[7] == '1', args[8]
+  local entry = { kind = 'released', execution_key = execution_key, dimensions = args[4],
+    exposure = whole(args[5], 'exposure_mc'), reason = args[6], flags = '' }
   local outcome = outcome_of(outcome_key)
   if outcome then return after_outcome(outcome_key, outcome, attempt, entry, fingerprint) end
   local record = reservation_now(execution_key)
@@ -30,6 +30,7 @@ V.release = function(args)
   if is_open(record) and record.attempt == attempt then
     entry.postings, entry.reserved_at = {}, record.reserved_at
     end_slices(execution_key, record.slices, 0, S.now, entry.postings)
+    count_out(record.note, record.amount, 0)
   elseif not store or is_open(record) then
     -- Another attempt may still run, or nothing is to be kept.
     if late then

@@ -2,10 +2,10 @@
 -- changed in memory until write.lua.
 
 -- A reservation: state (o open, x expired), attempt, amount, reserved_at, deadline, slices,
--- fingerprint, the attempts on this id that expired before, dimensions (six columns).
-local DIMENSIONS_PATTERN = '([^\t]*' .. string.rep('\t[^\t]*', 5) .. ')'
+-- fingerprint, the attempts on this id that expired before, number of its dimensions, and the
+-- windows of caps that it counts in.
 local RESERVATION_PATTERN = '^1\t([ox])\t([^\t]+)\t(%d+)\t(%d+)\t(%d+)\t([%w:,]*)\t([^\t]+)\t([^\t]*)\t'
-  .. DIMENSIONS_PATTERN .. '$'
+  .. '(%d+)\t([%w:,]*)$'
 
 local function is_open(record)
   return record and record.state == 'o'
@@ -14,7 +14,7 @@ end
 local function check_slices(record, where)
   local sum = 0
   for _, slice in ipairs(record.slices) do
-    local grant = S.grants[slice.id]
+    local grant = grant_of(slice.id)
     if not grant or grant.reserved < slice.amount then
       stop('DAMAGED', where .. ': grant ' .. slice.id .. ' holds less than the slice of it')
     end
@@ -30,7 +30,7 @@ local function read_reservation(key, text)
     state = fields[1], attempt = fields[2], amount = whole(fields[3], where),
     reserved_at = whole(fields[4], where), deadline = whole(fields[5], where),
     slices = slices_of(fields[6], where), fingerprint = fields[7], past = fields[8],
-    dimensions = fields[9],
+    dims = fields[9], note = fields[10],
   }
   if is_open(record) then check_slices(record, where) end
   return record
@@ -39,7 +39,7 @@ end
 local function reservation_text(record)
   return table.concat({ RECORD_VERSION, record.state, record.attempt, int(record.amount),
     int(record.reserved_at), int(record.deadline), slices_text(record.slices),
-    record.fingerprint, record.past, record.dimensions }, '\t')
+    record.fingerprint, record.past, record.dims, record.note }, '\t')
 end
 
 -- Every record has its deadline in due: where the two disagree, credits would never come home.

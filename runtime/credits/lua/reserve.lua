@@ -1,14 +1,14 @@
 -- reserve: sets credits aside for one execution, or says truthfully why not.
--- args: outcome key index, execution key, attempt, amount_mc, ttl_ms, fingerprint,
+-- args: execution key, attempt, amount_mc, ttl_ms, fingerprint,
 --       dimensions (six tab-separated columns), final ('1' stores a refusal), outcome bytes
 -- answer: {'reserved', amount, available, reserved_at, remaining_ms}
---       | {'refused', reason, available, home} | what executions.lua answers
+--       | {'refused', reason, available, home, cap or nothing} | what executions.lua answers
+-- cap: field, limit, charged, reserved, resets_in_ms (-1 for never), 1 if it is passing else 0
 
-local function refusal(amount)
+local function lacks_credits(amount)
   local account = S.account
-  if account.state ~= 'open' then return 'account_closed', 0 end
-  if account.eligible ~= '1' then return 'plan_not_eligible', 0 end
-  if amount > account.available then sweep_before_refusing() end
+  if amount <= account.available then return nil end
+  sweep_before_refusing()
   if amount <= account.available then return nil end
   local home = reserved_at_home()
   if amount <= account.available + home or S.more_due then
@@ -17,14 +17,28 @@ local function refusal(amount)
   return account.available + home > 0 and 'execution_too_large' or 'insufficient_credits', home
 end
 
+-- Why not, if not: reason, home, the cap.
+local function refusal(amount, dimensions, caps)
+  local account = S.account
+  if account.state ~= 'open' then return 'account_closed', 0 end
+  if account.eligible ~= '1' then return 'plan_not_eligible', 0 end
+  if is_switched_off(dimensions) then return 'switched_off', 0 end
+  if #caps > 0 and amount > 0 then
+    if capped(caps, amount) then sweep_before_refusing() end
+    local cap = capped(caps, amount)
+    if cap then return 'cap_reached', 0, cap end
+  end
+  return lacks_credits(amount)
+end
+
 local function past_attempts(record, attempt)
   return record and list_without(list_with(record.past, record.attempt), attempt) or ''
 end
 
-V.reserve = function(args)
-  local outcome_key, execution_key, attempt = KEYS[tonumber(args[1])], args[2], args[3]
-  local amount, ttl = whole(args[4], 'amount_mc'), whole(args[5], 'ttl_ms')
-  local fingerprint, dimensions = args[6], args[7]
+V.reserve = function(args, outcome_key)
+  local execution_key, attempt = args[1], args[2]
+  local amount, ttl = whole(args[3], 'amount_mc'), whole(args[4], 'ttl_ms')
+  local fingerprint, dimensions = args[5], args[6]
   local outcome = outcome_of(outcome_key)
   if outcome then return existing(outcome, fingerprint) end
   local record = reservation_now(execution_key)
@@ -36,16 +50,17 @@ V.reserve = function(args)
       record.deadline - S.now }
   end
 
-  local reason, home = refusal(amount)
+  local caps = matching_caps(dimensions)
+  local reason, home, cap = refusal(amount, dimensions, caps)
   if reason then
-    if args[8] == '1' then
-      conclude_refusal(outcome_key, execution_key, attempt, fingerprint, dimensions, reason, args[9])
+    if args[7] == '1' then
+      conclude_refusal(outcome_key, execution_key, attempt, fingerprint, dimensions, reason, args[8])
     end
-    return { 'refused', reason, S.account.available, home }
+    return { 'refused', reason, S.account.available, home, cap }
   end
   local slices = take(amount, 'reserved')
   save_reservation(execution_key, { state = 'o', attempt = attempt, amount = amount,
     reserved_at = S.now, deadline = S.now + ttl, slices = slices, fingerprint = fingerprint,
-    dimensions = dimensions, past = past_attempts(record, attempt) })
+    dims = dims_of(dimensions), note = count_in(caps, amount), past = past_attempts(record, attempt) })
   return { 'reserved', amount, S.account.available, S.now, ttl }
 end

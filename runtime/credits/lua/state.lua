@@ -1,11 +1,13 @@
 -- The account as this script sees it: read once, changed in memory, written once (write.lua).
 --
--- account  hash    schema, profile and books: the two records below
+-- account  hash    schema, profile, books and order: the records below
 -- grants   hash    grant id -> record, only grants with something available or reserved
 -- ended    hash    grant id -> record, grants with nothing left; never changed again
 -- open     hash    execution key -> reservation record, open, or expired until the horizon
 -- due      zset    execution key -> when its reservation expires, or its expired record may go
--- refs     hash    kind of operation and reference -> what it did; kept for ever
+-- refs     hash    reference -> what it did; kept for ever
+-- limits   hash    caps, their windows, switches: see limits.lua
+-- dims     hash    dimensions of a charge -> the number under which the journal has them
 -- journal  stream  0-<seq> -> e: body, c: chain
 -- outcome  string  one key an execution: header line, then the caller's bytes; has a TTL
 -- and of the bucket that shares the slot: due zset, news set, accounts set, alerts stream.
@@ -14,32 +16,36 @@ local SCHEMA = 1
 
 local K = {
   account = KEYS[1], grants = KEYS[2], ended = KEYS[3], open = KEYS[4], due = KEYS[5],
-  refs = KEYS[6], journal = KEYS[7], bucket_due = KEYS[8], news = KEYS[9],
-  accounts = KEYS[10], alerts = KEYS[11],
+  refs = KEYS[6], limits = KEYS[7], dims = KEYS[8], journal = KEYS[9], bucket_due = KEYS[10],
+  news = KEYS[11], accounts = KEYS[12], alerts = KEYS[13],
 }
 local ACCOUNT_ID, READ_ONLY, OUTCOME_TTL_MS = ARGV[1], ARGV[2] == 'r', tonumber(ARGV[3])
 
 local S = {
   now = 0,
-  account = nil,          -- profile and books by name, or nil where there is no account
-  grants = {}, order = {}, -- by id; in burn order
-  open = {},              -- execution key -> reservation, or false where there is none
-  damaged = {},           -- execution key -> what is wrong with its record
-  outcomes = {},          -- outcome key -> outcome, or false
-  entries = {}, alerts = {}, refs = {}, new_refs = 0,
-  dirty_grants = {}, dirty_open = {}, dirty_outcomes = {},
-  changed = false, opened = false, next_due_wanted = false,
+  account = nil,           -- profile and books by name, or nil where there is no account
+  grants = {}, order = {}, order_from = 1, all_grants = false, -- see grants.lua
+  open = {},               -- execution key -> reservation, or false where there is none
+  damaged = {},            -- execution key -> what is wrong with its record
+  outcomes = {},           -- outcome key -> outcome, or false
+  entries = {}, alerts = {}, refs = {}, dims = {}, new_dims = {}, new_dims_n = 0,
+  dirty_grants = {}, dirty_open = {}, dirty_outcomes = {}, dirty_limits = {}, dirty_order = false,
+  changed = false, opened = false, dirty_profile = false, next_due_wanted = false,
   swept_at_most = 0, more_due = false,
 }
-local V = {}              -- the verbs, by name
+local V = {}               -- the verbs, by name
 
--- profile: what the account is. books: its numbers, then the chain and the marks that fired.
--- top is what the last grant left; open_n counts open reservations.
-local PROFILE = { 'state', 'plan', 'eligible', 'timezone', 'epoch' }
-local PROFILE_PATTERN = '^1\t(%a+)\t([^\t]+)\t([01])\t([^\t]+)\t([^\t]+)$'
+-- profile: what the account is, and how many caps of which sort and switches it has.
+local PROFILE = { 'state', 'plan', 'eligible', 'timezone', 'epoch', 'caps_n', 'sorts', 'off_n' }
+local PROFILE_PATTERN = '^1\t(%a+)\t([^\t]+)\t([01])\t([^\t]+)\t([^\t]+)\t(%d+)\t([%w=,]*)\t(%d+)$'
+
+-- books: its numbers, then the chain, and the marks that were reached (marks.lua).
+-- top is what the last grant left, open_n and open_grants count reservations and grants in use,
+-- next_expiry is when the first of those grants expires, 0 where none will.
 local BOOKS = { 'seq', 'last_ms', 'grants_n', 'granted', 'available', 'reserved', 'charged',
-  'expired', 'voided', 'overage', 'exposure', 'top', 'open_n' }
-local BOOKS_PATTERN = '^1' .. string.rep('\t(%d+)', #BOOKS) .. '\t(%x*)\t([%w,]*)$'
+  'expired', 'voided', 'overage', 'exposure', 'top', 'open_n', 'open_grants', 'next_expiry',
+  'refs_n', 'dims_n' }
+local BOOKS_PATTERN = '^1' .. string.rep('\t(%d+)', #BOOKS) .. '\t(%x*)\t([%w:,]*)$'
 
 local function balances(whole_mc, parts)
   return whole_mc == parts.available + parts.reserved + parts.charged + parts.expired + parts.voided
@@ -47,31 +53,33 @@ end
 
 -- An account whose own record went missing must not be taken for one that never was.
 local function unknown_account(found)
-  local keys = { K.account, K.grants, K.ended, K.open, K.due, K.refs, K.journal }
+  local keys = { K.account, K.grants, K.ended, K.open, K.due, K.refs, K.limits, K.dims, K.journal }
   if found or redis.call('EXISTS', unpack(keys)) > 0 then
-    stop('DAMAGED', K.account .. ': schema, profile or books missing, while other keys are there')
+    stop('DAMAGED', K.account .. ': schema, profile, books or order missing, while other keys are there')
   end
   return nil
 end
 
 local function load_account()
-  local raw = fetch('HMGET', K.account, 'schema', 'profile', 'books')
-  local schema, profile, books = raw[1], raw[2], raw[3]
-  if not schema then return unknown_account(profile or books) end
-  if whole(schema, K.account .. ' schema') > SCHEMA then
+  local raw = fetch('HMGET', K.account, 'schema', 'profile', 'books', 'order')
+  local schema, profile, books, order = raw[1], raw[2], raw[3], raw[4]
+  if not schema then return unknown_account(profile or books or order) end
+  if schema ~= '1' and whole(schema, K.account .. ' schema') > SCHEMA then
     stop('SCHEMA', K.account .. ': schema ' .. schema .. ', this release knows ' .. SCHEMA)
   end
-  if not (profile and books) then return unknown_account(true) end
-  local account = {}
+  if not (profile and books and order) then return unknown_account(true) end
+  local account = { order = order }
   for i, text in ipairs(fields_of(profile, PROFILE_PATTERN, K.account .. ' profile')) do
     account[PROFILE[i]] = text
   end
+  account.caps_n, account.off_n = tonumber(account.caps_n), tonumber(account.off_n)
   local fields = fields_of(books, BOOKS_PATTERN, K.account .. ' books')
   for i, name in ipairs(BOOKS) do
-    account[name] = tonumber(fields[i])
-    if account[name] > MAX_MC then stop('DAMAGED', K.account .. ' books: ' .. name .. ' too large') end
+    local number = tonumber(fields[i])
+    if number > MAX_MC then stop('DAMAGED', K.account .. ' books: ' .. name .. ' too large') end
+    account[name] = number
   end
-  account.chain, account.fired = fields[#BOOKS + 1], fields[#BOOKS + 2]
+  account.chain, account.marks = fields[#BOOKS + 1], fields[#BOOKS + 2]
   if not balances(account.granted, account) then
     stop('DAMAGED', K.account .. ' books: the parts do not add up to what was granted')
   end
@@ -87,62 +95,6 @@ end
 local function books_text(account)
   local fields = { RECORD_VERSION }
   for i, name in ipairs(BOOKS) do fields[i + 1] = int(account[name]) end
-  fields[#BOOKS + 2], fields[#BOOKS + 3] = account.chain, account.fired
+  fields[#BOOKS + 2], fields[#BOOKS + 3] = account.chain, account.marks
   return table.concat(fields, '\t')
-end
-
--- A grant: kind, then these numbers, then its reference. expires is 0 for never.
-local GRANT = { 'priority', 'expires', 'created', 'amount', 'available', 'reserved', 'charged',
-  'expired', 'voided' }
-local GRANT_PATTERN = '^1\t(%a+)' .. string.rep('\t(%d+)', #GRANT) .. '\t([^\t]+)$'
-
-local function read_grant(key, id, text)
-  local where = key .. ' ' .. id
-  local fields = fields_of(text, GRANT_PATTERN, where)
-  local grant = { id = id, number = tonumber(string.sub(id, 2)), kind = fields[1],
-    reference = fields[#GRANT + 2] }
-  for i, name in ipairs(GRANT) do grant[name] = tonumber(fields[i + 1]) end
-  if not grant.number or grant.amount > MAX_MC or not balances(grant.amount, grant) then
-    stop('DAMAGED', where .. ': the parts do not add up to what was granted')
-  end
-  return grant
-end
-
-local function grant_text(grant)
-  local fields = { RECORD_VERSION, grant.kind }
-  for i, name in ipairs(GRANT) do fields[i + 2] = int(grant[name]) end
-  fields[#fields + 1] = grant.reference
-  return table.concat(fields, '\t')
-end
-
--- Law 10: priority, then soonest expiry (never is last), then creation, then id.
-local function burns_before(one, other)
-  if one.priority ~= other.priority then return one.priority < other.priority end
-  if one.expires ~= other.expires then
-    if one.expires == 0 or other.expires == 0 then return other.expires == 0 end
-    return one.expires < other.expires
-  end
-  if one.created ~= other.created then return one.created < other.created end
-  return one.number < other.number
-end
-
-local function add_grant(grant)
-  S.grants[grant.id] = grant
-  S.order[#S.order + 1] = grant
-end
-
-local function load_grants()
-  local raw = fetch('HGETALL', K.grants)
-  local available, reserved = 0, 0
-  for i = 1, #raw, 2 do
-    local grant = read_grant(K.grants, raw[i], raw[i + 1])
-    add_grant(grant)
-    available, reserved = available + grant.available, reserved + grant.reserved
-  end
-  if available ~= S.account.available or reserved ~= S.account.reserved then
-    stop('DAMAGED', K.grants .. ': grants hold ' .. int(available) .. ' available and '
-      .. int(reserved) .. ' reserved, the account ' .. int(S.account.available) .. ' and '
-      .. int(S.account.reserved))
-  end
-  table.sort(S.order, burns_before)
 end

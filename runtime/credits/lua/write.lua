@@ -7,6 +7,7 @@ local function check_writable()
   end
   fetch('HLEN', K.ended)
   fetch('HLEN', K.refs)
+  if next(S.dirty_limits) then fetch('HLEN', K.limits) end
   if #S.alerts > 0 then fetch('XLEN', K.alerts) end
   return fetch('SISMEMBER', K.news, ACCOUNT_ID) == 1, fetch('ZSCORE', K.bucket_due, ACCOUNT_ID)
 end
@@ -24,45 +25,98 @@ local function write_journal()
   end
 end
 
-local function write_account()
-  S.account.last_ms = S.now
-  if S.opened then
-    redis.call('HSET', K.account, 'schema', SCHEMA, 'profile', profile_text(S.account),
-      'books', books_text(S.account))
-    redis.call('SADD', K.accounts, ACCOUNT_ID)
-  else
-    redis.call('HSET', K.account, 'books', books_text(S.account))
-  end
+-- Writes changed fields of a hash with one command, and removes others with another.
+local function write_hash(key, values, gone)
+  if #values > 0 then redis.call('HSET', key, unpack(values)) end
+  if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
 end
 
-local function write_grants()
+-- What is left of the order when grants have ended.
+local function order_text(ended)
+  if next(ended) then
+    while grant_at(#S.order + 1) do end
+  elseif not S.dirty_order then
+    return nil
+  end
+  local kept = {}
+  for _, id in ipairs(S.order) do
+    if not ended[id] then kept[#kept + 1] = id end
+  end
+  return table.concat(kept, ',')
+end
+
+-- Grants that are used up leave the ones in use; returns them.
+local function sort_out_grants()
+  local used, ended = {}, {}
   for id in pairs(S.dirty_grants) do
     local grant = S.grants[id]
     if grant.available + grant.reserved > 0 then
-      redis.call('HSET', K.grants, id, grant_text(grant))
+      used[#used + 1], used[#used + 2] = id, grant_text(grant)
     else
-      redis.call('HSET', K.ended, id, grant_text(grant))
-      redis.call('HDEL', K.grants, id)
+      ended[id] = grant_text(grant)
+      S.account.open_grants = S.account.open_grants - 1
     end
   end
-  for key, record in pairs(S.refs) do redis.call('HSET', K.refs, key, record) end
+  return used, ended
+end
+
+local function write_grants(used, ended)
+  local gone, values = {}, {}
+  for id, text in pairs(ended) do
+    gone[#gone + 1] = id
+    values[#values + 1], values[#values + 2] = id, text
+  end
+  write_hash(K.ended, values, {})
+  write_hash(K.grants, used, gone)
+end
+
+local function write_account(order)
+  local account = S.account
+  account.last_ms = S.now
+  local fields = { 'books', books_text(account) }
+  if order or S.opened then fields[3], fields[4] = 'order', order or '' end
+  if S.opened or S.dirty_profile then
+    fields[#fields + 1], fields[#fields + 2] = 'profile', profile_text(account)
+  end
+  if S.opened then
+    fields[#fields + 1], fields[#fields + 2] = 'schema', SCHEMA
+    redis.call('SADD', K.accounts, ACCOUNT_ID)
+  end
+  redis.call('HSET', K.account, unpack(fields))
+end
+
+local function write_limits()
+  local values, gone = {}, {}
+  for field, record in pairs(S.dirty_limits) do
+    if record then
+      values[#values + 1], values[#values + 2] = field, record
+    else
+      gone[#gone + 1] = field
+    end
+  end
+  write_hash(K.limits, values, gone)
+  for reference, record in pairs(S.refs) do redis.call('HSET', K.refs, reference, record) end
+  for text, number in pairs(S.new_dims) do redis.call('HSET', K.dims, text, number) end
 end
 
 -- Returns the earliest moment at which this script knows that something will be due.
 local function write_reservations()
   local earliest
+  local values, gone, deadlines = {}, {}, {}
   for key in pairs(S.dirty_open) do
     local record = S.open[key]
     if record then
       local due = is_open(record) and record.deadline or horizon_of(record)
-      redis.call('HSET', K.open, key, reservation_text(record))
-      redis.call('ZADD', K.due, int(due), key)
+      values[#values + 1], values[#values + 2] = key, reservation_text(record)
+      deadlines[#deadlines + 1], deadlines[#deadlines + 2] = int(due), key
       if not earliest or due < earliest then earliest = due end
     else
-      redis.call('HDEL', K.open, key)
-      redis.call('ZREM', K.due, key)
+      gone[#gone + 1] = key
     end
   end
+  write_hash(K.open, values, gone)
+  if #deadlines > 0 then redis.call('ZADD', K.due, unpack(deadlines)) end
+  if #gone > 0 then redis.call('ZREM', K.due, unpack(gone)) end
   return earliest
 end
 
@@ -72,8 +126,10 @@ end
 
 -- The bucket's due set holds a lower bound per account; the sweeper's own visit makes it exact.
 local function write_due(earliest, registered)
-  for _, grant in ipairs(S.order) do
-    if grant.expires > 0 and grant.available > 0 then earliest = earlier(earliest, grant.expires) end
+  local account = S.account
+  if account.next_expiry > 0 then earliest = earlier(earliest, account.next_expiry) end
+  if account.state == 'open' then
+    for _, waiting in ipairs(waiting_marks()) do earliest = earlier(earliest, waiting.due) end
   end
   if S.next_due_wanted then
     local first = redis.call('ZRANGE', K.due, 0, 0, 'WITHSCORES')
@@ -102,10 +158,13 @@ end
 -- through, one that begins with HSET is refused. Endings therefore begin with an empty ZREM.
 local function write(has_endings)
   local in_news, registered = check_writable()
+  local used, ended = sort_out_grants()
+  local order = order_text(ended)
   if has_endings then redis.call('ZREM', K.due, '') end
   write_journal()
-  write_account()
-  write_grants()
+  write_account(order)
+  write_grants(used, ended)
+  write_limits()
   write_due(write_reservations(), registered)
   write_outcomes()
   if #S.entries > 0 and not in_news then redis.call('SADD', K.news, ACCOUNT_ID) end

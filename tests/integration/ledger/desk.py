@@ -24,10 +24,10 @@ from runtime.credits.answers import (
 )
 from runtime.credits.batch import Call
 from runtime.credits.identity import ExecutionAttempt, Identity
-from runtime.credits.journal import JournalEntry, parse
+from runtime.credits.journal import Dimensions, JournalEntry, parse
 from runtime.credits.keys import Keys
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
-from runtime.credits.scripts import Script
+from runtime.credits.scripts import Scripts
 
 ACCOUNT = "acme"
 INSTALLATION_KEY = b"an installation key of a test"
@@ -36,7 +36,7 @@ PLANS = {"growth": True, "trial": False}
 START_MS = 4_000_000_000_000
 
 
-def script_with_clock(prefix: str) -> Script:
+def script_with_clock(prefix: str) -> Scripts:
     """The shipped scripts with another clock file: a key that the test sets."""
     return scripts.assemble(
         f"local function server_ms() return tonumber(redis.call('GET', '{prefix}:clock')) end"
@@ -59,7 +59,7 @@ def make_ledger(
     client: Redis,
     prefix: str,
     *,
-    script: Script | None = None,
+    scripts: Scripts | None = None,
     offers: Sequence[Offer] = (),
     alerts: list[Alert] | None = None,
     **settings: Any,
@@ -69,7 +69,7 @@ def make_ledger(
         Identity(INSTALLATION_KEY),
         LedgerSettings(key_prefix=prefix, **settings),
         Commerce(PLANS, offers),
-        script=script,
+        scripts=scripts,
         on_alert=(lambda alert: None) if alerts is None else alerts.append,
     )
 
@@ -79,8 +79,8 @@ async def open_desk(url: str, prefix: str, **settings: Any) -> AsyncIterator[Des
     """Open a ledger with these settings; its clock stands still until it is set."""
     client = connect(url)
     alerts: list[Alert] = []
-    script = script_with_clock(prefix)
-    ledger = make_ledger(client, prefix, script=script, alerts=alerts, **settings)
+    scripts = script_with_clock(prefix)
+    ledger = make_ledger(client, prefix, scripts=scripts, alerts=alerts, **settings)
     desk = Desk(client, prefix, ledger, alerts)
     await desk.set_clock(START_MS)
     try:
@@ -195,7 +195,8 @@ class Desk:
 
     async def journal(self, account_id: str = ACCOUNT) -> list[JournalEntry]:
         raw = await self.client.xrange(self.key("journal", account_id))
-        return [parse(entry_id, fields) for entry_id, fields in raw]
+        names: dict[int, Dimensions] = {}
+        return [parse(entry_id, fields, names) for entry_id, fields in raw]
 
     async def dump(self) -> dict[bytes, bytes | None]:
         """Every key under the prefix, byte for byte."""

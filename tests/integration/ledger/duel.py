@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pricing.offers import MAX_MC
 from runtime.credits.answers import Balance
 from runtime.credits.identity import ExecutionAttempt
-from runtime.credits.journal import JournalEntry, Part, parse, replay, verify
+from runtime.credits.journal import Dimensions, JournalEntry, Part, parse, replay, verify
 from tests.integration.ledger.desk import PLANS, Desk
 from tests.integration.ledger.loss import Loss, LossyTransport
 from tests.integration.ledger.model import PARTS, Grant, Identity, Model
@@ -49,13 +49,14 @@ class Duel:
     made: list[Made] = field(default_factory=list)
     reserved: dict[str, tuple[int, int]] = field(default_factory=dict)
     entries: list[JournalEntry] = field(default_factory=list)
+    names: dict[int, Dimensions] = field(default_factory=dict)
     is_current: bool = True
     """Whether the last script knew the time that it is now."""
 
     async def start(self, at_ms: int, plan: str = "growth") -> None:
         await self.desk.set_clock(at_ms)
         settings = self.desk.ledger.settings
-        rules = Rules(HORIZON_MS, PLANS, settings.low_marks, cooldown=0)
+        rules = Rules(HORIZON_MS, PLANS, settings.low_marks, settings.alert_cooldown_ms)
         self.model = Model(rules, clock=at_ms, plan=plan)
         self.transport = LossyTransport(self.desk.ledger)
         self.desk.alerts.clear()
@@ -176,7 +177,7 @@ class Duel:
             for grant_id, amount_mc in slices:
                 pinned[grant_id] = pinned.get(grant_id, 0) + amount_mc
         insist(pinned, {g.grant_id: g.reserved_mc for g in balance.grants if g.reserved_mc})
-        entries = [parse(entry_id, fields) for entry_id, fields in raw]
+        entries = [parse(entry_id, fields, self.names) for entry_id, fields in raw]
         verify(entries, last.chain if last else "", last.seq if last else 0)
         self.entries += entries
         insist(len(self.entries), balance.journal_seq)

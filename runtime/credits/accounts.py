@@ -1,0 +1,363 @@
+"""What changes accounts: opening, grants, voids, plans, caps, switches, closing; and balances.
+
+Each change is made once per reference. References are an account's own and are kept for ever: a
+repeat changes nothing and gives the first answer, and the same reference for something else is a
+``ReferenceConflict``.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+from pricing.offers import (
+    DEFAULT_PRIORITY,
+    GrantKind,
+    check_amount_mc,
+    check_timezone,
+    offer_grants,
+    purchase_amount_mc,
+)
+from runtime.credits import replies
+from runtime.credits.answers import Balance, Granted, GrantRefused, ReferenceConflict, Voided
+from runtime.credits.asking import Asker
+from runtime.credits.batch import Answer, Call, Mode
+from runtime.credits.caps import Cap, CapStatus
+from runtime.credits.checks import (
+    MAX_PRIORITY,
+    check_account_id,
+    check_dimension,
+    check_reference,
+    check_whole,
+    expires_ms,
+)
+from runtime.credits.identity import Identity
+from runtime.credits.settings import Commerce
+
+
+class Accounts:
+    """The ledger's verbs that are about accounts; ``CreditLedger`` adds those about executions.
+
+    Every method may raise ``LedgerUnavailable``, ``AccountUnknown``, and ``ValueError`` for an
+    argument that is not allowed, which its message names. ``actor`` is who does it, for the journal.
+    """
+
+    def __init__(self, asker: Asker, identity: Identity, commerce: Commerce) -> None:
+        self._asker = asker
+        self._identity = identity
+        self._commerce = commerce
+
+    async def open_account(
+        self,
+        account_id: str,
+        *,
+        plan: str,
+        timezone: str = "UTC",
+        paying_since: date | None = None,
+        actor: str = "operator",
+    ) -> bool:
+        """Open an account and give it the offers that it is entitled to; repeats change nothing.
+
+        Args:
+            plan: one of the configured plans.
+            timezone: IANA name; offers expire by it.
+            paying_since: first paid day in that time zone; today by default.
+
+        Returns:
+            Whether the account is new.
+
+        Raises:
+            AccountConflict: it is open already with another plan or time zone.
+        """
+        check_timezone(timezone)
+        ai_credits = self._ai_credits_of(plan)
+        args = (plan, _flag(ai_credits), timezone, secrets.token_hex(4), actor)
+        answer = await self._change(account_id, "open_account", args, actor)
+        opened = replies.opened(account_id, answer)
+        if ai_credits:
+            await self._give_offers(account_id, timezone, paying_since, actor)
+        return opened
+
+    async def change_plan(
+        self,
+        account_id: str,
+        *,
+        plan: str,
+        reference: str,
+        paying_since: date | None = None,
+        actor: str = "operator",
+    ) -> bool:
+        """Put an account on another plan.
+
+        On a plan without AI credits it reserves nothing from now on, keeps its credits and their
+        expiry, and what runs is settled. On one with AI credits it is given the offers that it is
+        entitled to and has not had.
+
+        Args:
+            paying_since: as ``open_account`` has it; a repeat gives offers too, by this day.
+
+        Returns:
+            Whether it was changed now.
+
+        Raises:
+            AccountConflict: it is closed.
+            ReferenceConflict: see the module.
+        """
+        ai_credits = self._ai_credits_of(plan)
+        args = (plan, _flag(ai_credits), reference, actor)
+        answer = await self._change(account_id, "change_plan", args, actor, reference)
+        changed = replies.plan_changed(account_id, reference, answer)
+        if ai_credits:
+            balance = await self.balance(account_id)
+            if balance.plan == plan:
+                await self._give_offers(account_id, balance.timezone, paying_since, actor)
+        return changed
+
+    async def close_account(
+        self, account_id: str, *, reference: str, reason: str, actor: str = "operator"
+    ) -> bool:
+        """Close an account for good: nothing new is reserved or granted, what is left is voided.
+
+        Reservations that are open may still be settled from their slices.
+
+        Returns:
+            Whether it was closed now.
+
+        Raises:
+            ReferenceConflict: see the module.
+        """
+        check_reference(reason, "reason")
+        args = (reference, actor, reason)
+        answer = await self._change(account_id, "close", args, actor, reference)
+        return replies.changed(reference, answer)
+
+    async def grant(
+        self,
+        account_id: str,
+        *,
+        amount_mc: int,
+        kind: GrantKind,
+        reference: str,
+        priority: int | None = None,
+        expires_at: datetime | None = None,
+        execution_id: str | None = None,
+        actor: str = "operator",
+    ) -> Granted:
+        """Give credits, once per ``reference``.
+
+        Args:
+            amount_mc: 1 to 2^53 - 1 millicredits.
+            priority: 0 to 1,000, lowest burns first; by kind if not given.
+            expires_at: an instant with time zone; ``None`` = never.
+            execution_id: what an adjustment corrects: charges themselves are never reversed.
+
+        Raises:
+            GrantRefused, ReferenceConflict: see there.
+        """
+        check_amount_mc(amount_mc, "amount_mc")
+        rank = DEFAULT_PRIORITY[kind] if priority is None else priority
+        check_whole(rank, "priority", most=MAX_PRIORITY)
+        corrected = ""
+        if execution_id is not None:
+            if kind is not GrantKind.ADJUSTMENT:
+                raise ValueError(f"execution_id: only an adjustment names one, this is {kind}")
+            corrected = self._identity.execution_key(account_id, execution_id)
+        args = (kind, rank, amount_mc, expires_ms(expires_at), reference, actor, corrected)
+        answer = await self._change(account_id, "grant", args, actor, reference)
+        return replies.granted(account_id, reference, answer)
+
+    async def purchase(
+        self,
+        account_id: str,
+        *,
+        credits: int,  # noqa: A002 - the unit that is sold; site's credits() means nothing here
+        payment_reference: str,
+        actor: str = "operator",
+    ) -> Granted:
+        """Credit a purchase, once per payment, in whole packs; purchased credits never expire.
+
+        Raises:
+            PurchaseRefused: ``credits`` is not a multiple of the pack.
+            GrantRefused, ReferenceConflict: see there.
+        """
+        return await self.grant(
+            account_id,
+            amount_mc=purchase_amount_mc(credits, self._commerce.pack),
+            kind=GrantKind.PURCHASED,
+            reference=payment_reference,
+            actor=actor,
+        )
+
+    async def void(
+        self,
+        account_id: str,
+        grant_id: str,
+        *,
+        reference: str,
+        reason: str,
+        actor: str = "operator",
+    ) -> Voided:
+        """Take back what is left of one grant; reservations of it may still be settled.
+
+        Raises:
+            GrantUnknown, ReferenceConflict: see there.
+        """
+        check_reference(grant_id, "grant_id")
+        check_reference(reason, "reason")
+        args = (grant_id, reference, actor, reason)
+        answer = await self._change(account_id, "void", args, actor, reference)
+        return replies.voided(account_id, grant_id, reference, answer)
+
+    async def set_cap(
+        self,
+        account_id: str,
+        cap: Cap,
+        *,
+        limit_mc: int,
+        reference: str,
+        used_mc: int = 0,
+        actor: str = "operator",
+    ) -> bool:
+        """Make a cap, which counts from now on, or change the limit of one, which keeps its counts.
+
+        Args:
+            used_mc: what a new cap's window holds already, by a report for instance.
+
+        Returns:
+            Whether it was changed now.
+
+        Raises:
+            LedgerError: the account has caps of eight other sorts already.
+            ReferenceConflict: see the module.
+        """
+        check_whole(limit_mc, "limit_mc")
+        check_whole(used_mc, "used_mc")
+        args = (cap.sort, cap.field, str(cap), limit_mc, used_mc, reference, actor)
+        answer = await self._change(account_id, "set_cap", args, actor, reference)
+        return replies.capped(account_id, cap, reference, answer)
+
+    async def remove_cap(
+        self, account_id: str, cap: Cap, *, reference: str, actor: str = "operator"
+    ) -> bool:
+        """Remove a cap; set again it begins at zero. Returns whether it was removed now.
+
+        Raises:
+            CapUnknown, ReferenceConflict: see there.
+        """
+        args = (cap.sort, cap.field, str(cap), reference, actor)
+        answer = await self._change(account_id, "remove_cap", args, actor, reference)
+        return replies.capped(account_id, cap, reference, answer)
+
+    async def switch_off(
+        self,
+        account_id: str,
+        *,
+        reference: str,
+        workspace_id: str | None = None,
+        action: str | None = None,
+        actor: str = "operator",
+    ) -> bool:
+        """Refuse new executions of the account, or of one workspace or action, at once.
+
+        Returns:
+            Whether it was done now.
+
+        Raises:
+            ReferenceConflict: see the module.
+        """
+        return await self._switch(account_id, workspace_id, action, "0", reference, actor)
+
+    async def switch_on(
+        self,
+        account_id: str,
+        *,
+        reference: str,
+        workspace_id: str | None = None,
+        action: str | None = None,
+        actor: str = "operator",
+    ) -> bool:
+        """Take back what ``switch_off`` did."""
+        return await self._switch(account_id, workspace_id, action, "1", reference, actor)
+
+    async def balance(self, account_id: str) -> Balance:
+        """Return the parts of the balance and its grants, as of now; nothing is written.
+
+        Raises:
+            AccountUnknown: a missing account is an error, not zero.
+        """
+        check_account_id(account_id)
+        answer = await self._asker.ask(account_id, Call("balance", (), mode=Mode.READ))
+        return replies.balance(account_id, answer)
+
+    async def caps(self, account_id: str) -> tuple[CapStatus, ...]:
+        """Return the account's caps and what their current windows hold; nothing is written."""
+        check_account_id(account_id)
+        return replies.caps(await self._asker.ask(account_id, Call("caps", (), mode=Mode.READ)))
+
+    # Inside
+
+    async def _change(
+        self,
+        account_id: str,
+        verb: str,
+        args: Sequence[bytes | str | int],
+        actor: str,
+        reference: str | None = None,
+    ) -> Answer:
+        check_account_id(account_id)
+        check_reference(actor, "actor")
+        if reference is not None:
+            check_reference(reference, "reference")
+        return await self._asker.ask(account_id, Call(verb, args, mode=Mode.ACCOUNT))
+
+    async def _switch(
+        self,
+        account_id: str,
+        workspace_id: str | None,
+        action: str | None,
+        on: str,
+        reference: str,
+        actor: str,
+    ) -> bool:
+        if workspace_id is not None and action is not None:
+            raise ValueError("workspace_id, action: one of them at most")
+        target = "account"
+        for name, value in (("workspace", workspace_id), ("action", action)):
+            if value is not None:
+                target = f"{name}\t{check_dimension(value)}"
+        args = (f"off {target}", target.replace("\t", " "), on, reference, actor)
+        answer = await self._change(account_id, "switch", args, actor, reference)
+        return replies.changed(reference, answer)
+
+    async def _give_offers(
+        self, account_id: str, timezone: str, paying_since: date | None, actor: str
+    ) -> None:
+        since = paying_since or datetime.now(UTC).astimezone(ZoneInfo(timezone)).date()
+        for offered in offer_grants(
+            self._commerce.offers, paying_since=since, timezone=timezone
+        ):
+            try:
+                await self.grant(
+                    account_id,
+                    amount_mc=offered.amount_mc,
+                    kind=offered.kind,
+                    reference=f"offer:{offered.offer_id}",
+                    expires_at=offered.expires_at,
+                    actor=actor,
+                )
+            except ReferenceConflict:
+                continue  # it was given once, under the terms of that day
+            except GrantRefused:
+                return  # closed, or on another plan by now
+
+    def _ai_credits_of(self, plan: str) -> bool:
+        if plan not in self._commerce.plans:
+            allowed = ", ".join(sorted(self._commerce.plans)) or "none is configured"
+            raise ValueError(f"plan: found {plan!r}, allowed are: {allowed}")
+        return self._commerce.plans[plan]
+
+
+def _flag(value: bool) -> str:
+    return "1" if value else "0"

@@ -1,0 +1,88 @@
+"""Caps: what a workspace, campaign, action or source may charge in a window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import quote
+
+from runtime.credits.checks import check_dimension
+
+# The bit of each dimension in a sort's shape, as limits.lua has them.
+_BITS = {"workspace_id": 1, "campaign_id": 2, "action": 4, "source": 8}
+
+
+class CapWindow(StrEnum):
+    """How long a cap counts before it begins anew: a UTC day, a UTC month, or for ever."""
+
+    DAY = "day"
+    MONTH = "month"
+    TOTAL = "total"
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """What is capped: charges within a window, of the dimensions that are named.
+
+    A cap without dimensions is the account's.
+
+    Raises:
+        ValueError: a dimension is empty or holds a control character.
+    """
+
+    window: CapWindow
+    workspace_id: str | None = None
+    campaign_id: str | None = None
+    action: str | None = None
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self.named.items():
+            if not value:
+                raise ValueError(f"{name}: a cap can't name an empty one")
+            check_dimension(value)
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The dimensions that must match."""
+        found = {name: getattr(self, name) for name in _BITS}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def sort(self) -> str:
+        """Window and named dimensions, as ``limits.lua`` has them."""
+        return f"{self.window[0]}{sum(_BITS[name] for name in self.named)}"
+
+    @property
+    def field(self) -> str:
+        """The field of the account's limits that holds it."""
+        return "\t".join([f"cap {self.sort}", *self.named.values()])
+
+    def __str__(self) -> str:
+        """``day;workspace_id=retail``: one word, in which values can't be confused with syntax."""
+        named = (f"{name}={quote(value, safe='')}" for name, value in self.named.items())
+        return ";".join([self.window, *named])
+
+
+@dataclass(frozen=True, slots=True)
+class CapStatus:
+    """A cap, and what its current window holds. ``resets_in_ms`` is ``None`` for a total."""
+
+    cap: Cap
+    limit_mc: int
+    charged_mc: int
+    reserved_mc: int
+    resets_in_ms: int | None
+
+    @property
+    def cap_excess_mc(self) -> int:
+        """What stands above the limit: bills above their quote, late ones, a lowered limit."""
+        return max(0, self.charged_mc + self.reserved_mc - self.limit_mc)
+
+
+def cap_of(field: str) -> Cap:
+    """Return the cap whose ``field`` this is."""
+    sort, *values = field.removeprefix("cap ").split("\t")
+    (window,) = [window for window in CapWindow if window[0] == sort[0]]
+    shape, left = int(sort[1:]), iter(values)
+    return Cap(window, **{name: next(left) for name, bit in _BITS.items() if shape & bit})
