@@ -24,7 +24,9 @@ local function expire_reservation(key, record)
   count_out(record.note, record.amount, 0)
   journal({ kind = 'expired', effective_at = record.deadline, execution_key = key,
     postings = postings, reserved_at = record.reserved_at, dims = record.dims })
-  save_reservation(key, expired_record(record, record.attempt, record.past))
+  -- One visit leaves what many would: beyond the horizon nothing is kept.
+  local kept = horizon_of(record) > S.now
+  save_reservation(key, kept and expired_record(record, record.attempt, record.past) or false)
 end
 
 local function expires_before(one, other)

@@ -32,6 +32,10 @@ from runtime.credits.scripts import Scripts
 ACCOUNT = "acme"
 INSTALLATION_KEY = b"an installation key of a test"
 PLANS = {"growth": True, "trial": False}
+OFFERS = (
+    Offer("welcome", GrantKind.PROMOTIONAL, amount_mc=70),
+    Offer("first-day", GrantKind.INTRODUCTORY, amount_mc=50, expires_after_days=0),
+)
 # Far ahead of the real clock, by which Redis ends outcomes.
 START_MS = 4_000_000_000_000
 
@@ -198,10 +202,31 @@ class Desk:
         names: dict[int, Dimensions] = {}
         return [parse(entry_id, fields, names) for entry_id, fields in raw]
 
-    async def dump(self) -> dict[bytes, bytes | None]:
-        """Every key under the prefix, byte for byte."""
-        names = sorted([name async for name in self.client.scan_iter(f"{self.prefix}:*")])
-        return {name: await self.client.dump(name) for name in names}
+    async def dump(self, names: Sequence[str] | None = None) -> dict[str, object]:
+        """What these keys hold, or all under the prefix; Redis' own order of hashes aside."""
+        if names is None:
+            pattern = f"{self.prefix}:*"
+            names = sorted([name.decode() async for name in self.client.scan_iter(pattern)])
+        pipeline = self.client.pipeline(transaction=False)
+        for name in names:
+            pipeline.type(name)
+        kinds = [kind.decode() for kind in await pipeline.execute()]
+        pipeline = self.client.pipeline(transaction=False)
+        for name, kind in zip(names, kinds, strict=True):
+            pipeline.execute_command(*(part.format(name) for part in _READING[kind]))
+        return dict(zip(names, zip(kinds, await pipeline.execute(), strict=True), strict=True))
+
+
+# Not DUMP: the same hash has other bytes while Redis grows its table.
+_READING = {
+    "none": ("GET", "{}"),
+    "string": ("GET", "{}"),
+    "hash": ("HGETALL", "{}"),
+    "zset": ("ZRANGE", "{}", "0", "-1", "WITHSCORES"),
+    "set": ("SMEMBERS", "{}"),
+    "list": ("LRANGE", "{}", "0", "-1"),
+    "stream": ("XRANGE", "{}", "-", "+"),
+}
 
 
 def instant(ms: int) -> datetime:

@@ -7,10 +7,12 @@ from functools import singledispatch
 
 from runtime.credits.answers import (
     AccountConflict,
+    CapUnknown,
     ExecutionConflict,
     Existing,
     Granted,
     GrantRefused,
+    GrantUnknown,
     InProgress,
     LedgerError,
     LedgerUnavailable,
@@ -19,7 +21,10 @@ from runtime.credits.answers import (
     Released,
     Reserved,
     Settled,
+    Voided,
 )
+from runtime.credits.caps import Cap, CapStatus, CapWindow
+from tests.integration.ledger.model import CapName
 from tests.integration.ledger.model.references import Answer
 
 
@@ -62,7 +67,8 @@ def _(answer: Reserved) -> Answer:
 @plain.register
 def _(answer: Refused) -> Answer:
     figures = (answer.available_mc, answer.home_mc)
-    return ("refused", answer.reason, *figures, None, answer.passing)
+    cap = None if answer.cap is None else plain_cap(answer.cap)
+    return ("refused", answer.reason, *figures, cap, answer.passing)
 
 
 @plain.register
@@ -92,6 +98,36 @@ def _(answer: Granted) -> Answer:
     return ("granted", answer.grant_id, answer.available_mc, answer.new)
 
 
+@plain.register
+def _(answer: Voided) -> Answer:
+    return ("voided", answer.grant_id, answer.amount_mc, answer.available_mc, answer.new)
+
+
+def plain_cap(status: CapStatus) -> tuple[CapName, int, int, int, int | None]:
+    """A cap's status as the model has it."""
+    cap = status.cap
+    name = CapName(cap.window, cap.workspace_id, cap.campaign_id, cap.action, cap.source)
+    return (name, status.limit_mc, status.charged_mc, status.reserved_mc, status.resets_in_ms)
+
+
+def cap_of(name: CapName) -> Cap:
+    """The ledger's cap of this name."""
+    window, *dimensions = name
+    return Cap(CapWindow(window), *dimensions)
+
+
+def stored_as_text(answer: Answer) -> Answer:
+    """A conflict tells what is stored in words; here the model's become the ledger's."""
+    match answer:
+        case ("reference_conflict", str(field), CapName() as cap):
+            return ("reference_conflict", field, str(cap_of(cap)))
+        case ("reference_conflict", str(field), bool(on)):
+            return ("reference_conflict", field, str(int(on)))
+        case ("reference_conflict", str(field), stored):
+            return ("reference_conflict", field, str(stored))
+    return answer
+
+
 @singledispatch
 def plain_error(error: LedgerError) -> Answer:
     """An error that only says no, in words of its own."""
@@ -118,3 +154,13 @@ def _(error: ReferenceConflict) -> Answer:
 @plain_error.register
 def _(error: GrantRefused) -> Answer:
     return ("grant_refused", error.reason)
+
+
+@plain_error.register
+def _(error: GrantUnknown) -> Answer:
+    return ("grant_unknown",)
+
+
+@plain_error.register
+def _(error: CapUnknown) -> Answer:
+    return ("cap_unknown",)

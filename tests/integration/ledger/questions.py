@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC, GrantKind
 from tests.integration.ledger.desk import instant
 from tests.integration.ledger.duel import Ask, Duel, Made
+from tests.integration.ledger.model import CapName
 from tests.integration.ledger.model.references import Answer
+from tests.integration.ledger.plain import cap_of
 
 ORPHAN_MC = 50
 ORPHAN_AGE_MS = 500
@@ -15,6 +19,7 @@ ORPHAN_AGE_MS = 500
 def grant(
     duel: Duel, reference: str, kind: GrantKind, amount_mc: int, priority: int, expires: int | None
 ) -> Ask:
+    corrects = "journey-1:step:1" if kind is GrantKind.ADJUSTMENT else None
     return Ask(
         lambda: duel.desk.ledger.grant(
             duel.account_id,
@@ -23,22 +28,100 @@ def grant(
             reference=reference,
             priority=priority,
             expires_at=None if expires is None else instant(expires),
+            execution_id=corrects,
         ),
         lambda: duel.model.grant(reference, kind, amount_mc, priority, expires),
+        is_about_account=True,
     )
 
 
 def open_again(duel: Duel, plan: str, timezone: str) -> Ask:
     return Ask(
-        lambda: duel.desk.ledger.open_account(duel.account_id, plan=plan, timezone=timezone),
+        lambda: duel.desk.ledger.open_account(
+            duel.account_id, plan=plan, timezone=timezone, paying_since=duel.today
+        ),
         lambda: duel.model.open_account(plan, timezone),
+        is_about_account=True,
+        then=_offers_of(duel, plan),
+    )
+
+
+def change_plan(duel: Duel, reference: str, plan: str) -> Ask:
+    return Ask(
+        lambda: duel.desk.ledger.change_plan(
+            duel.account_id, plan=plan, reference=reference, paying_since=duel.today
+        ),
+        lambda: duel.model.change_plan(reference, plan),
+        is_about_account=True,
+        then=_offers_of(duel, plan),
+    )
+
+
+def _offers_of(duel: Duel, plan: str) -> Callable[[Answer], None]:
+    def then(answer: Answer) -> None:
+        if answer[0] == "done":
+            duel.give_offers(plan)
+
+    return then
+
+
+def void(duel: Duel, reference: str, grant_id: str) -> Ask:
+    return Ask(
+        lambda: duel.desk.ledger.void(
+            duel.account_id, grant_id, reference=reference, reason="a test"
+        ),
+        lambda: duel.model.void(reference, grant_id),
+        is_about_account=True,
+    )
+
+
+def close(duel: Duel, reference: str) -> Ask:
+    return Ask(
+        lambda: duel.desk.ledger.close_account(
+            duel.account_id, reference=reference, reason="a test"
+        ),
+        lambda: duel.model.close(reference),
+        is_about_account=True,
+    )
+
+
+def set_cap(duel: Duel, reference: str, name: CapName, limit_mc: int, used_mc: int) -> Ask:
+    cap = cap_of(name)
+    return Ask(
+        lambda: duel.desk.ledger.set_cap(
+            duel.account_id, cap, limit_mc=limit_mc, reference=reference, used_mc=used_mc
+        ),
+        lambda: duel.model.set_cap(reference, name, limit_mc, used_mc),
+        is_about_account=True,
+    )
+
+
+def remove_cap(duel: Duel, reference: str, name: CapName) -> Ask:
+    cap = cap_of(name)
+    return Ask(
+        lambda: duel.desk.ledger.remove_cap(duel.account_id, cap, reference=reference),
+        lambda: duel.model.remove_cap(reference, name),
+        is_about_account=True,
+    )
+
+
+def switch(duel: Duel, reference: str, target: str, on: bool) -> Ask:
+    kind, _, name = target.partition(" ")
+    workspace = name if kind == "workspace" else None
+    action = name if kind == "action" else None
+    ledger = duel.desk.ledger
+    verb = ledger.switch_on if on else ledger.switch_off
+    return Ask(
+        lambda: verb(duel.account_id, reference=reference, workspace_id=workspace, action=action),
+        lambda: duel.model.switch(reference, target, on),
+        is_about_account=True,
     )
 
 
 def reserve(duel: Duel, made: Made, amount_mc: int, ttl_ms: int, final: bool) -> Ask:
     attempt = made.attempt
 
-    def hear(answer: Answer) -> None:
+    def then(answer: Answer) -> None:
         if answer[0] != "execution_conflict" and made not in duel.made:
             duel.made.append(made)
         if answer[0] == "reserved":
@@ -53,7 +136,7 @@ def reserve(duel: Duel, made: Made, amount_mc: int, ttl_ms: int, final: bool) ->
         lambda: duel.model.reserve(
             attempt.execution_id, attempt.attempt_id, made.identity, amount_mc, ttl_ms, final, body
         ),
-        hear=hear,
+        then=then,
     )
 
 
@@ -98,9 +181,7 @@ def release(duel: Duel, made: Made, exposure_mc: int, store: bool) -> Ask:
     attempt, reason = made.attempt, FallbackReason.PROVIDER_ERROR
     body = b"fallback" if store else None
     return Ask(
-        lambda: duel.desk.ledger.release(
-            attempt, reason, exposure_mc=exposure_mc, outcome=body
-        ),
+        lambda: duel.desk.ledger.release(attempt, reason, exposure_mc=exposure_mc, outcome=body),
         lambda: duel.model.release(
             attempt.execution_id, attempt.attempt_id, made.identity, reason, exposure_mc, body
         ),

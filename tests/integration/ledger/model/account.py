@@ -7,6 +7,13 @@ from tests.integration.ledger.model.caps import CapName
 from tests.integration.ledger.model.references import Answer
 
 MAX_MC = 2**53 - 1
+DEFAULT_PRIORITY = {
+    "introductory": 10,
+    "promotional": 20,
+    "plan": 30,
+    "adjustment": 40,
+    "purchased": 50,
+}
 
 
 class AccountVerbs(Books):
@@ -19,7 +26,7 @@ class AccountVerbs(Books):
         return ("account_conflict", "timezone") if timezone != "UTC" else ("done", False)
 
     def grant(
-        self, reference: str, kind: str, amount: int, priority: int, expires: int | None
+        self, reference: str, kind: str, amount: int, priority: int | None, expires: int | None
     ) -> Answer:
         known = self.references.first_answer(reference, kind=kind, amount_mc=amount)
         if known and known[0] == "granted":
@@ -33,7 +40,8 @@ class AccountVerbs(Books):
         if self.purse.granted + amount > MAX_MC:
             return ("refused_outright",)
         before = self.purse.left
-        grant = self.purse.add(kind, amount, priority, expires, self.now)
+        rank = DEFAULT_PRIORITY[kind] if priority is None else priority
+        grant = self.purse.add(kind, amount, rank, expires, self.now)
         self.alarms.rose(before, self.purse.left)
         return self._done(
             reference,

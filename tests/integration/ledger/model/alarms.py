@@ -63,6 +63,9 @@ class Alarms:
             self._tell(mark, left, now)
         return bool(due)
 
+    def when_pending_may_be_told(self) -> list[int]:
+        return [self.told_at[mark] + self.cooldown for mark in self.pending]
+
     def _cross(self, mark: str, left: int, now: int) -> None:
         if mark in self.crossed:
             return

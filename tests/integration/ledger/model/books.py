@@ -76,6 +76,16 @@ class Books:
         self.changed = True
         return ("swept",)
 
+    def next_due(self) -> int | None:
+        """When a sweeper is wanted next."""
+        known = self.executions.values()
+        instants = [e.open.deadline for e in known if e.open]
+        instants += [e.forget_at for e in known if e.expired_attempts and not e.open]
+        instants += [g.expires for g in self.purse.grants if g.available and g.expires]
+        if self.state == "open":
+            instants += self.alarms.when_pending_may_be_told()
+        return min(instants, default=None)
+
     def look(self) -> Self:
         """The books as reading finds them: what is due has ended, and nothing is written."""
         running = {name: e for name, e in self.executions.items() if e.open}
