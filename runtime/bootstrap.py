@@ -26,7 +26,8 @@ from runtime.executor import ActionRuntime, ExecutorSettings
 from runtime.models import Model, Models
 from runtime.preparation import Preparation
 
-_HOUR_MS = 3_600_000
+_MINUTE_MS = 60_000
+_HOUR_MS = 60 * _MINUTE_MS
 
 
 @asynccontextmanager
@@ -111,6 +112,7 @@ async def open_ledger(
                 key_prefix=config.redis.key_prefix,
                 outcome_ttl_ms=config.executions.outcome_ttl_hours * _HOUR_MS,
                 low_marks=(f"p{config.alerts.low_percent}",),
+                alert_cooldown_ms=config.alerts.cooldown_minutes * _MINUTE_MS,
                 timeout_ms=config.redis.timeout_ms,
             ),
             Commerce(

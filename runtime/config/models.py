@@ -142,9 +142,10 @@ class OfferSection(Section):
 
 
 class AlertsSection(Section):
-    """When an account is told that its credits run low."""
+    """When an account is told that its credits run low, and how soon again."""
 
     low_percent: Annotated[int, Field(strict=True, ge=1, le=99)] = 20
+    cooldown_minutes: Annotated[int, Field(strict=True, ge=0, le=525_600)] = 60
 
 
 class ModelSection(Section):

@@ -58,9 +58,10 @@ class Call:
     ends: bool = False
     on_abandoned: Callable[[Answer | None], None] | None = None
     mode: Mode = Mode.EXECUTION
-    packed: bytes = field(default=b"", init=False)
-    packed_key: bytes = field(default=b"", init=False)
-    waiter: asyncio.Future[Answer] | None = field(default=None, init=False)
+    packed: bytes = field(default=b"", init=False, repr=False)
+    packed_key: bytes = field(default=b"", init=False, repr=False)
+    # Set while the call waits behind others.
+    waiter: asyncio.Future[Answer] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.packed = bulk(self.verb, len(self.args), *self.args)
@@ -72,14 +73,12 @@ class Call:
             self.on_abandoned(answer)
 
     def deliver(self, answer: Answer) -> None:
-        assert self.waiter is not None
         if self.waiter.done():
             self.abandon(answer)
         else:
             self.waiter.set_result(answer)
 
     def fail(self, error: LedgerUnavailable) -> None:
-        assert self.waiter is not None
         if self.waiter.done():
             self.abandon(None)
         else:
@@ -201,28 +200,37 @@ class Batcher:
 
     def _leave(self, account_id: str, lane: _Lane) -> None:
         lane.under_way -= 1
-        if not lane.under_way:
-            del self._lanes[account_id]
+        if lane.under_way:
+            return
+        del self._lanes[account_id]
+        # None wait behind a script call that is over, unless the loop is being closed over
+        # everybody's head: nobody may wait for ever.
+        while left := lane.take():
+            for call in left:
+                call.fail(UnknownOutcome("cancelled"))
 
     def _start(self, account_id: str, lane: _Lane) -> None:
         task = asyncio.create_task(self._work_off(account_id, lane))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        # Not in the coroutine, which never begins if it is cancelled before its first turn.
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if task.cancelled():
+                self._leave(account_id, lane)
+            else:
+                self._go_on(account_id, lane)
+
+        task.add_done_callback(done)
 
     async def _work_off(self, account_id: str, lane: _Lane) -> None:
-        batch: list[Call] = []
-        try:
-            while batch := lane.take():
+        while batch := lane.take():
+            try:
                 await self._send(account_id, batch)
-        except asyncio.CancelledError:
-            # The loop is being closed over everybody's head: nobody may wait for ever.
-            while batch:
+            except asyncio.CancelledError:
                 for call in batch:
                     call.fail(UnknownOutcome("cancelled"))
-                batch = lane.take()
-            raise
-        finally:
-            self._leave(account_id, lane)
+                raise
 
     async def _send(self, account_id: str, batch: Sequence[Call]) -> None:
         try:

@@ -237,8 +237,11 @@ def _entry(seq: int, chain: str, body: str, names: dict[int, Dimensions]) -> Jou
     _, epoch, kind, at, execution_key, postings, reserved_for, dims = columns[:8]
     tokens, rate_card, flags, reason, overage, exposure, effective = columns[8:15]
     actor, reference, detail = columns[15:]
+    details = tuple(detail.split("\t" if kind == Kind.NAMED else ";")) if detail else ()
     if kind == Kind.NAMED:
-        names[int(dims)] = Dimensions(*detail.split("\t"))
+        names[int(dims)] = Dimensions(*details)
+    elif "\t" in detail:
+        raise ValueError(f"more than {_COLUMNS} columns")
     return JournalEntry(
         epoch=epoch,
         seq=seq,
@@ -259,7 +262,7 @@ def _entry(seq: int, chain: str, body: str, names: dict[int, Dimensions]) -> Jou
         exposure_mc=int(exposure or 0),
         actor=actor,
         reference=reference,
-        detail=tuple(detail.split("\t" if kind == Kind.NAMED else ";")) if detail else (),
+        detail=details,
     )
 
 

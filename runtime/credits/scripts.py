@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -32,6 +33,10 @@ _ACCOUNTS = (
     "balance.lua",
 )
 _END = ("write.lua", "main.lua")
+_TOP_LEVEL = re.compile(
+    r"^local (?:function (?P<function>\w+)(?P<value>\()|(?P<names>\w+(?:, \w+)*)(?P<value2> =)?)",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +66,36 @@ def assemble(clock: str | None = None) -> Scripts:
 
     def joined(verbs: tuple[str, ...]) -> Script:
         names = (*_PREAMBLE, *verbs, *_END)
-        source = "\n".join([first, *(lua.joinpath(name).read_text("utf-8") for name in names)])
+        source = _scoped([first, *(lua.joinpath(name).read_text("utf-8") for name in names)])
         sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
         return Script(source, sha)
 
     return Scripts(joined(_EXECUTIONS), joined(_ACCOUNTS))
+
+
+def _scoped(texts: list[str]) -> str:
+    """Join files so that each runs in a function of its own, but for the last.
+
+    Lua finds a captured local by walking the list of all that are captured so far: with a hundred
+    functions beside each other that takes longer than most verbs do. Within a function the list is
+    short, and what other files use is declared outside, where capturing it is one step.
+    """
+    parts = []
+    for position, text in enumerate(texts[:-1]):
+        later = "\n".join(texts[position + 1 :])
+        shared: list[str] = []
+
+        def share(found: re.Match[str], later: str = later, shared: list[str] = shared) -> str:
+            names = (found["function"] or found["names"]).replace(" ", "").split(",")
+            if not any(re.search(rf"\b{name}\b", later) for name in names):
+                return found[0]
+            shared.extend(names)
+            return found[0].removeprefix("local ") if found["value"] or found["value2"] else ""
+
+        body = _TOP_LEVEL.sub(share, text)
+        declared = f"local {', '.join(shared)}\n" if shared else ""
+        parts.append(f"{declared}do local function define()\n{body}\nend define() end")
+    return "\n".join([*parts, texts[-1]])
 
 
 @cache

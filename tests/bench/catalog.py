@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.bench import campaign_ratio, gate_own_cpu, gate_tax, help_start
+from tests.bench import (
+    campaign_ratio,
+    gate_own_cpu,
+    gate_tax,
+    help_start,
+    ledger_flat,
+    ledger_lone_caller,
+    ledger_memory,
+    ledger_script_time,
+    ledger_throughput,
+)
 from tests.bench.registry import Benchmark
 
 BENCHMARKS = (
@@ -14,4 +24,12 @@ BENCHMARKS = (
         "campaign_ratio", "ratio", lambda: campaign_ratio.measure(latency_ms=120), at_least=0.85
     ),
     Benchmark("campaign_ratio_fast_model", "ratio", lambda: campaign_ratio.measure(latency_ms=5)),
+    Benchmark("ledger_batching", "ratio", ledger_throughput.measure_batching, at_least=5),
+    Benchmark("ledger_pairs", "pairs/s", ledger_throughput.measure_pairs, at_least=15_000),
+    Benchmark("ledger_lone_caller", "ratio", ledger_lone_caller.measure, at_most=1.1),
+    Benchmark("ledger_flat_accounts", "ratio", ledger_flat.measure_accounts, at_most=1.5),
+    Benchmark("ledger_flat_reservations", "ratio", ledger_flat.measure_reservations, at_most=1.1),
+    Benchmark("ledger_flat_grants", "ratio", ledger_flat.measure_grants, at_most=2),
+    Benchmark("ledger_script_p99_ms", "ms", ledger_script_time.measure, at_most=3),
+    Benchmark("ledger_memory", "bytes", ledger_memory.measure, at_most=450),
 )

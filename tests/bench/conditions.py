@@ -48,6 +48,11 @@ def median(values: Sequence[float]) -> float:
     return round(statistics.median(values), 3)
 
 
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the value that so many per cent of the values do not exceed."""
+    return sorted(values)[max(0, -(-len(values) * percent // 100) - 1)]
+
+
 @cache
 def _cpu() -> str:
     try:

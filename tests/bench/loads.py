@@ -23,8 +23,10 @@ class Cost:
     wall_ms: float
 
 
-async def run_calls(call: Callable[[_T], Awaitable[object]], items: Iterable[_T]) -> None:
-    """Make one call an item, ``CONCURRENCY`` of them at a time."""
+async def run_calls(
+    call: Callable[[_T], Awaitable[object]], items: Iterable[_T], concurrency: int = CONCURRENCY
+) -> None:
+    """Make one call an item, so many of them at a time."""
     feed = iter(items)
 
     async def work() -> None:
@@ -32,7 +34,7 @@ async def run_calls(call: Callable[[_T], Awaitable[object]], items: Iterable[_T]
             await call(item)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(CONCURRENCY):
+        for _ in range(concurrency):
             group.create_task(work())
 
 

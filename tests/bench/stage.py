@@ -67,7 +67,7 @@ async def open_stage(
         await runtime.ledger.grant(
             ACCOUNT, amount_mc=_GRANT_MC, kind=GrantKind.PURCHASED, reference="bench"
         )
-        yield Stage(runtime, config, folder, await _describe(redis.url))
+        yield Stage(runtime, config, folder, await describe_redis(redis.url))
 
 
 def bare_arguments(
@@ -90,7 +90,8 @@ def bare_arguments(
     }
 
 
-async def _describe(url: str) -> str:
+async def describe_redis(url: str) -> str:
+    """Return what the server is, and how often it syncs its file."""
     client = Redis.from_url(url)
     try:
         server = await client.info("server")

@@ -47,6 +47,14 @@ def test_the_promised_goals_are_the_ones_that_are_checked() -> None:
         "gate_tax": (1.15, None),
         "help_start": (8, None),
         "campaign_ratio": (None, 0.85),
+        "ledger_batching": (None, 5),
+        "ledger_pairs": (None, 15_000),
+        "ledger_lone_caller": (1.1, None),
+        "ledger_flat_accounts": (1.5, None),
+        "ledger_flat_reservations": (1.1, None),
+        "ledger_flat_grants": (2, None),
+        "ledger_script_p99_ms": (3, None),
+        "ledger_memory": (450, None),
     }
 
 

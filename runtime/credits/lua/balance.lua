@@ -35,9 +35,9 @@ V.balance = function()
     add_parts(sums, read_grant(K.ended, ended[i], ended[i + 1]))
     grants[#grants + 1], grants[#grants + 2] = ended[i], ended[i + 1]
   end
-  for id, grant in pairs(S.grants) do
-    add_parts(sums, grant)
-    grants[#grants + 1], grants[#grants + 2] = id, grant_text(grant)
+  for _, id in ipairs(S.order) do
+    add_parts(sums, S.grants[id])
+    grants[#grants + 1], grants[#grants + 2] = id, grant_text(S.grants[id])
   end
   check_sums(sums)
   for _, names in ipairs({ PROFILE, BOOKS }) do

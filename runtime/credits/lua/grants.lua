@@ -100,3 +100,32 @@ local function next_expiry_after(at)
   end
   return soonest
 end
+
+-- What is left of the order when grants have ended.
+local function order_text(ended)
+  if next(ended) then
+    while grant_at(#S.order + 1) do end
+  elseif not S.dirty_order then
+    return nil
+  end
+  local kept = {}
+  for _, id in ipairs(S.order) do
+    if not ended[id] then kept[#kept + 1] = id end
+  end
+  return table.concat(kept, ',')
+end
+
+-- Grants that are used up leave the ones in use; returns them.
+local function sort_out_grants()
+  local used, ended = {}, {}
+  for id in pairs(S.dirty_grants) do
+    local grant = S.grants[id]
+    if grant.available + grant.reserved > 0 then
+      used[#used + 1], used[#used + 2] = id, grant_text(grant)
+    else
+      ended[id] = grant_text(grant)
+      S.account.open_grants = S.account.open_grants - 1
+    end
+  end
+  return used, ended
+end

@@ -1,8 +1,8 @@
 -- Alerts: each mark is told once per downward crossing of left = available + reserved, exactly-at
 -- included, and is armed again by a grant that lifts left above it. ARGV[4]: 'p20,a5000' are a
 -- mark at 20% of what the last grant left and one at 5,000 mc. ARGV[5]: a mark is told at most
--- once within so many milliseconds; a crossing before that waits (LEDGER: a balance that hovers
--- around a mark must not send a mail an hour).
+-- once within so many milliseconds; a crossing before that waits, so that a balance that hovers
+-- around a mark does not send a mail an hour.
 --
 -- account.marks: 'p20:t:1700000000000,...' for each mark that was ever reached: its state (t told,
 -- w waits, a armed again) and when it was last told, 0 for never.
@@ -24,14 +24,27 @@ local function threshold_of(mark)
   return math.floor(top / 100) * mark.number + math.floor(top % 100 * mark.number / 100)
 end
 
+-- The marks with their thresholds, which a grant moves.
+local function marks()
+  if MARKS.top ~= S.account.top then
+    MARKS.top, MARKS.highest, MARKS.lowest = S.account.top, 0, nil
+    for _, mark in ipairs(MARKS) do
+      mark.threshold = threshold_of(mark)
+      MARKS.highest = math.max(MARKS.highest, mark.threshold)
+      MARKS.lowest = math.min(MARKS.lowest or mark.threshold, mark.threshold)
+    end
+  end
+  return MARKS
+end
+
 -- At or below this, what is left is too small to run anything.
 local function lowest_threshold()
-  local lowest
-  for _, mark in ipairs(MARKS) do
-    local threshold = threshold_of(mark)
-    if not lowest or threshold < lowest then lowest = threshold end
-  end
-  return lowest or math.floor(S.account.top / 100)
+  return marks().lowest or math.floor(S.account.top / 100)
+end
+
+local function threshold_by_name(name)
+  if name == 'exhausted' then return left() == 0 and 0 or lowest_threshold() end
+  return threshold_of({ sort = string.sub(name, 1, 1), number = tonumber(string.sub(name, 2)) })
 end
 
 local function state_of(name)
@@ -67,10 +80,9 @@ end
 
 local function check_marks(before)
   local now_left = left()
-  if now_left >= before then return end
+  if now_left >= before or now_left > marks().highest then return end
   for _, mark in ipairs(MARKS) do
-    local threshold = threshold_of(mark)
-    if before > threshold and now_left <= threshold then reach(mark.name, threshold) end
+    if before > mark.threshold and now_left <= mark.threshold then reach(mark.name, mark.threshold) end
   end
   if now_left == 0 then reach('exhausted', 0) end
 end
@@ -98,9 +110,7 @@ local function tell_waiting()
   if READ_ONLY or S.account.state ~= 'open' then return end
   for _, waiting in ipairs(waiting_marks()) do
     if waiting.due <= S.now then
-      local threshold = waiting.name == 'exhausted' and (left() == 0 and 0 or lowest_threshold())
-        or threshold_of({ sort = string.sub(waiting.name, 1, 1), number = tonumber(string.sub(waiting.name, 2)) })
-      tell(waiting.name, threshold)
+      tell(waiting.name, threshold_by_name(waiting.name))
     end
   end
 end
@@ -110,7 +120,7 @@ local function rearm_marks(before)
   if left() <= before then return end
   S.account.top = left()
   local thresholds = { exhausted = 0 }
-  for _, mark in ipairs(MARKS) do thresholds[mark.name] = threshold_of(mark) end
+  for _, mark in ipairs(marks()) do thresholds[mark.name] = mark.threshold end
   for name, told_at in string.gmatch(S.account.marks, '(%w+):[tw]:(%d+)') do
     if left() > (thresholds[name] or 0) then set_state(name, 'a', tonumber(told_at)) end
   end

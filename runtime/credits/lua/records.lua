@@ -56,10 +56,10 @@ local function fetch(command, key, ...)
 end
 
 -- Slices and postings: 'g1:250,g2:50' and 'g1:rc:250,g1:ra:50'.
-local function slices_of(text, where)
+local function slices_of(text)
   local slices = {}
-  for id, amount in string.gmatch(text, '([^:,]+):([^:,]+)') do
-    slices[#slices + 1] = { id = id, amount = whole(amount, where) }
+  for id, amount in string.gmatch(text, '(%w+):(%d+)') do
+    slices[#slices + 1] = { id = id, amount = tonumber(amount) }
   end
   return slices
 end

@@ -13,15 +13,16 @@ local function done_before(reference, kind, compared)
     return nil
   end
   local where = K.refs .. ' ' .. reference
-  local fields = { string.match(fields_of(raw, '^1\t(.*)$', where)[1], '^([^\t]+)' .. string.rep('\t([^\t]*)', #compared) .. '\t([^\t]*)$') }
-  local stored = fields[1] or string.match(raw, '^1\t(%a[%w_]*)\t')
-  if not stored then stop('DAMAGED', where .. ': not a record of its kind') end
-  if stored ~= kind then return nil, { 'conflict', 'kind', stored } end
+  local text = fields_of(raw, '^1\t(.*)$', where)[1]
+  local stored = string.match(text, '^([%a_]+)\t')
+  if stored and stored ~= kind then return nil, { 'conflict', 'kind', stored } end
+  local pattern = '^[%a_]+' .. string.rep('\t([^\t]*)', #compared + 1) .. '$'
+  local fields = { string.match(text, pattern) }
   if not fields[1] then stop('DAMAGED', where .. ': not a record of its kind') end
   for i, pair in ipairs(compared) do
-    if fields[i + 1] ~= pair[2] then return nil, { 'conflict', pair[1], fields[i + 1] } end
+    if fields[i] ~= pair[2] then return nil, { 'conflict', pair[1], fields[i] } end
   end
-  return fields[#compared + 2]
+  return fields[#compared + 1]
 end
 
 local function remember(reference, kind, compared, answer)

@@ -19,7 +19,7 @@ V.release = function(args, outcome_key)
   local execution_key, attempt = args[1], args[2]
   local fingerprint, store, bytes = args[3], args[7] == '1', args[8]
   local entry = { kind = 'released', execution_key = execution_key, dimensions = args[4],
-    exposure = whole(args[5], 'exposure_mc'), reason = args[6], flags = '' }
+    exposure = tonumber(args[5]), reason = args[6], flags = '' }
   local outcome = outcome_of(outcome_key)
   if outcome then return after_outcome(outcome_key, outcome, attempt, entry, fingerprint) end
   local record = reservation_now(execution_key)

@@ -5,7 +5,7 @@
 -- fingerprint, the attempts on this id that expired before, number of its dimensions, and the
 -- windows of caps that it counts in.
 local RESERVATION_PATTERN = '^1\t([ox])\t([^\t]+)\t(%d+)\t(%d+)\t(%d+)\t([%w:,]*)\t([^\t]+)\t([^\t]*)\t'
-  .. '(%d+)\t([%w:,]*)$'
+  .. '(%d+)\t([%w:,-]*)$'
 
 local function is_open(record)
   return record and record.state == 'o'
@@ -27,9 +27,9 @@ local function read_reservation(key, text)
   local where = K.open .. ' ' .. key
   local fields = fields_of(text, RESERVATION_PATTERN, where)
   local record = {
-    state = fields[1], attempt = fields[2], amount = whole(fields[3], where),
-    reserved_at = whole(fields[4], where), deadline = whole(fields[5], where),
-    slices = slices_of(fields[6], where), fingerprint = fields[7], past = fields[8],
+    state = fields[1], attempt = fields[2], amount = tonumber(fields[3]),
+    reserved_at = tonumber(fields[4]), deadline = tonumber(fields[5]),
+    slices = slices_of(fields[6]), fingerprint = fields[7], past = fields[8],
     dims = fields[9], note = fields[10],
   }
   if is_open(record) then check_slices(record, where) end
@@ -97,7 +97,7 @@ local function outcome_of(key)
   if raw then
     local fields = fields_of(raw, OUTCOME_PATTERN, key)
     raw = { state = STATES[fields[1]], attempt = fields[2], fingerprint = fields[3],
-      charged = whole(fields[4], key), overage = tonumber(fields[5]) or 0, reason = fields[6],
+      charged = tonumber(fields[4]), overage = tonumber(fields[5]) or 0, reason = fields[6],
       exposed = fields[7], bytes = string.sub(raw, fields[8]), stored = true }
   end
   S.outcomes[key] = raw

@@ -37,7 +37,7 @@ end
 
 V.reserve = function(args, outcome_key)
   local execution_key, attempt = args[1], args[2]
-  local amount, ttl = whole(args[3], 'amount_mc'), whole(args[4], 'ttl_ms')
+  local amount, ttl = tonumber(args[3]), tonumber(args[4])
   local fingerprint, dimensions = args[5], args[6]
   local outcome = outcome_of(outcome_key)
   if outcome then return existing(outcome, fingerprint) end

@@ -14,10 +14,10 @@ end
 
 V.settle = function(args, outcome_key)
   local execution_key, attempt = args[1], args[2]
-  local cost, reserved_mc = whole(args[3], 'cost_mc'), whole(args[4], 'reserved_mc')
-  local reserved_at = whole(args[5], 'reserved_at_ms')
+  local cost, reserved_mc = tonumber(args[3]), tonumber(args[4])
+  local reserved_at = tonumber(args[5])
   local fingerprint, dimensions, tokens, rate_card, flags = unpack(args, 6, 10)
-  local exposure = whole(args[11], 'exposure_mc')
+  local exposure = tonumber(args[11])
   if cost > reserved_mc then flags = add_flag(flags, 'quote_exceeded') end
   local outcome = outcome_of(outcome_key)
   if outcome then
@@ -45,7 +45,7 @@ V.settle = function(args, outcome_key)
     if is_open(record) then close_other_attempt(execution_key, record) end
   end
   local _, overage = take(unpaid, 'charged', postings)
-  if not own then
+  if not own or record.note == NOT_NOTED then
     charge_current(dimensions, cost - overage)
   elseif is_open(record) then
     count_out(record.note, record.amount, cost - overage)

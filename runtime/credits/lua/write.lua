@@ -5,9 +5,7 @@ local function check_writable()
   if fetch('XLEN', K.journal) == 0 and not S.opened and redis.call('EXISTS', K.journal) == 0 then
     stop('DAMAGED', K.journal .. ': missing')
   end
-  fetch('HLEN', K.ended)
-  fetch('HLEN', K.refs)
-  if next(S.dirty_limits) then fetch('HLEN', K.limits) end
+  for _, key in ipairs({ K.ended, K.refs, K.limits, K.dims }) do fetch('HLEN', key) end
   if #S.alerts > 0 then fetch('XLEN', K.alerts) end
   return fetch('SISMEMBER', K.news, ACCOUNT_ID) == 1, fetch('ZSCORE', K.bucket_due, ACCOUNT_ID)
 end
@@ -26,38 +24,11 @@ local function write_journal()
 end
 
 -- Writes changed fields of a hash with one command, and removes others with another.
+-- Returns by how many fields it grew.
 local function write_hash(key, values, gone)
-  if #values > 0 then redis.call('HSET', key, unpack(values)) end
-  if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
-end
-
--- What is left of the order when grants have ended.
-local function order_text(ended)
-  if next(ended) then
-    while grant_at(#S.order + 1) do end
-  elseif not S.dirty_order then
-    return nil
-  end
-  local kept = {}
-  for _, id in ipairs(S.order) do
-    if not ended[id] then kept[#kept + 1] = id end
-  end
-  return table.concat(kept, ',')
-end
-
--- Grants that are used up leave the ones in use; returns them.
-local function sort_out_grants()
-  local used, ended = {}, {}
-  for id in pairs(S.dirty_grants) do
-    local grant = S.grants[id]
-    if grant.available + grant.reserved > 0 then
-      used[#used + 1], used[#used + 2] = id, grant_text(grant)
-    else
-      ended[id] = grant_text(grant)
-      S.account.open_grants = S.account.open_grants - 1
-    end
-  end
-  return used, ended
+  local added = #values > 0 and redis.call('HSET', key, unpack(values)) or 0
+  local removed = #gone > 0 and redis.call('HDEL', key, unpack(gone)) or 0
+  return added - removed
 end
 
 local function write_grants(used, ended)
@@ -87,6 +58,7 @@ end
 
 local function write_limits()
   local values, gone = {}, {}
+  for field, use in pairs(S.dirty_uses) do S.dirty_limits[field] = use and use_text(use) end
   for field, record in pairs(S.dirty_limits) do
     if record then
       values[#values + 1], values[#values + 2] = field, record
@@ -94,7 +66,7 @@ local function write_limits()
       gone[#gone + 1] = field
     end
   end
-  write_hash(K.limits, values, gone)
+  S.account.limits_n = S.account.limits_n + write_hash(K.limits, values, gone)
   for reference, record in pairs(S.refs) do redis.call('HSET', K.refs, reference, record) end
   for text, number in pairs(S.new_dims) do redis.call('HSET', K.dims, text, number) end
 end
@@ -162,9 +134,9 @@ local function write(has_endings)
   local order = order_text(ended)
   if has_endings then redis.call('ZREM', K.due, '') end
   write_journal()
+  write_limits()
   write_account(order)
   write_grants(used, ended)
-  write_limits()
   write_due(write_reservations(), registered)
   write_outcomes()
   if #S.entries > 0 and not in_news then redis.call('SADD', K.news, ACCOUNT_ID) end

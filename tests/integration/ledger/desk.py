@@ -71,7 +71,7 @@ def make_ledger(
     return CreditLedger(
         client,
         Identity(INSTALLATION_KEY),
-        LedgerSettings(key_prefix=prefix, **settings),
+        LedgerSettings(key_prefix=prefix, **({"alert_cooldown_ms": 0} | settings)),
         Commerce(PLANS, offers),
         scripts=scripts,
         on_alert=(lambda alert: None) if alerts is None else alerts.append,

@@ -132,7 +132,7 @@ async def test_law_8_a_balance_shows_what_has_expired_and_writes_nothing(desk: D
     await desk.open(70)
     await desk.grant(30, expires_in_ms=5_000)
     await desk.reserve(100, ttl_ms=1_000)
-    before = await desk.dump()
+    before, seq = await desk.dump(), (await desk.balance()).journal_seq
 
     await desk.pass_time(1_000)
     assert (await desk.balance()).reserved_mc == 0
@@ -140,7 +140,7 @@ async def test_law_8_a_balance_shows_what_has_expired_and_writes_nothing(desk: D
     await desk.pass_time(4_000)
     balance = await desk.balance()
 
-    assert (balance.available_mc, balance.expired_mc, balance.journal_seq) == (70, 30, 3)
+    assert (balance.available_mc, balance.expired_mc, balance.journal_seq) == (70, 30, seq)
     after = await desk.dump()
     clock = f"{desk.prefix}:clock".encode()
     assert {**after, clock: None} == {**before, clock: None}

@@ -12,9 +12,10 @@ import pytest
 from fallback.reasons import FallbackReason
 from runtime.credits.answers import AccountDamaged, Existing, LedgerUnavailable, Reserved, Settled
 from runtime.credits.batch import Call
+from runtime.credits.keys import bucket_of
 from tests.integration.ledger.desk import ACCOUNT, Desk
 
-PARTS = ("account", "grants", "ended", "open", "due", "refs", "journal")
+PARTS = ("account", "grants", "ended", "open", "due", "refs", "limits", "dims", "journal")
 
 
 async def lived_in(desk: Desk) -> tuple[Any, Reserved]:
@@ -96,9 +97,9 @@ async def test_without_its_ended_grants_a_balance_is_not_shown(desk: Desk) -> No
         ("account", "books", "garbage"),
         ("account", "profile", ""),
         ("account", "schema", "one"),
-        ("grants", "g2", "1\tpromotional\t20\t0\t4000000000000\t1000\t-5\t200\t0\t0\t0\tx"),
-        ("grants", "g2", "1\tpromotional\t20\t0\t4000000000000\t1000\t999\t200\t0\t0\t0\tx"),
-        ("grants", "g9", "1\tpromotional\t20\t0\t4000000000000\t5\t5\t0\t0\t0\t0\tx"),
+        ("grants", "g2", "1\tpromotional\t20\t0\t4000000000000\t1000\t-5\t200\t0\t0\t0\t0\tx"),
+        ("grants", "g2", "1\tpromotional\t20\t0\t4000000000000\t1000\t999\t200\t0\t0\t0\t0\tx"),
+        ("grants", "g9", "1\tpromotional\t20\t0\t4000000000000\t5\t5\t0\t0\t0\t0\t0\tx"),
         ("grants", "g2", ""),
     ],
 )
@@ -198,9 +199,9 @@ async def test_a_damaged_outcome_fails_its_own_call_alone_in_a_batch(
     "damage",
     [
         "garbage",
-        "1\to\tattempt\t200\t4000000000000\t4000000060000\tg2:150\tffffffffffffffffffff\t\t\t\t\t\t\t",
-        "1\to\tattempt\t200\t4000000000000\t4000000060000\tg7:200\tffffffffffffffffffff\t\t\t\t\t\t\t",
-        "1\to\tattempt\t2000\t4000000000000\t4000000060000\tg2:2000\tffffffffffffffffffff\t\t\t\t\t\t\t",
+        "1\to\tattempt\t200\t4000000000000\t4000000060000\tg2:150\tffffffffffffffffffff\t\t1\t",
+        "1\to\tattempt\t200\t4000000000000\t4000000060000\tg7:200\tffffffffffffffffffff\t\t1\t",
+        "1\to\tattempt\t2000\t4000000000000\t4000000060000\tg2:2000\tffffffffffffffffffff\t\t1\t",
     ],
 )
 async def test_a_damaged_reservation_fails_its_own_execution_alone(
@@ -219,7 +220,7 @@ async def test_a_damaged_reservation_fails_its_own_execution_alone(
     await desk.spend(10)
     with caplog.at_level(logging.ERROR, "creditgate.ledger"):
         seconds, _ = await desk.client.time()
-        await desk.client.zadd(desk.keys.of_account(ACCOUNT)[7], {ACCOUNT: seconds})
+        await desk.client.zadd(desk.keys.bucket(bucket_of(ACCOUNT), "due"), {ACCOUNT: seconds})
         await desk.ledger.sweep()
     assert attempt.execution_key in caplog.text
     assert (await desk.balance()).reserved_mc == 200

@@ -77,9 +77,9 @@ async def test_a_server_that_hangs_is_not_asked_again_by_who_waited_for_the_time
     batcher = desk.ledger._asker._batcher
     submit = batcher.submit
 
-    async def count(account_id: str, call: Call, *, read_only: bool = False) -> Answer:
+    async def count(account_id: str, call: Call) -> Answer:
         asked.append(call)
-        return await submit(account_id, call, read_only=read_only)
+        return await submit(account_id, call)
 
     batcher.submit = count  # type: ignore[method-assign]  # a spy
     private_redis.pause()

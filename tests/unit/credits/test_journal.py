@@ -23,8 +23,12 @@ from runtime.credits.journal import (
 
 SETTLED = (
     "1\tab12\tsettled\t1700000005000\tKEY\tg1:rc:700,g1:ra:300,g2:ac:50\t2500\t"
-    "retail\twelcome\troute\tv1\twriter\tlive\t120,20,5,30,10\t2026-01\tlate,quote_exceeded\t\t7\t9"
+    "3\t120,20,5,30,10\t2026-01\tlate,quote_exceeded\t\t7\t9"
 )
+
+
+RETAIL = Dimensions("retail", "welcome", "route", "v1", "writer", "live")
+NAMED = "1\tab12\tnamed\t5\t\t\t\t3" + "\t" * 10 + "retail\twelcome\troute\tv1\twriter\tlive"
 
 
 def sha1(text: str) -> str:
@@ -32,7 +36,8 @@ def sha1(text: str) -> str:
 
 
 def entry(body: str, seq: int = 1, previous: str = "") -> JournalEntry:
-    return parse(f"0-{seq}", {b"e": body.encode(), b"c": chain_of(previous, body).encode()})
+    fields = {b"e": body.encode(), b"c": chain_of(previous, body).encode()}
+    return parse(f"0-{seq}", fields, {3: RETAIL})
 
 
 def entries(*bodies: str) -> list[JournalEntry]:
@@ -56,22 +61,33 @@ def test_a_settlement_is_read_with_all_its_columns() -> None:
         Posting("g2", Part.AVAILABLE, Part.CHARGED, 50),
     )
     assert found.slices == {"g1": 1000}
-    assert found.dimensions == Dimensions("retail", "welcome", "route", "v1", "writer", "live")
+    assert found.dimensions == RETAIL
     assert found.tokens == TokenUsage(120, 30, 20, 5, 10)
     assert found.flags == ("late", "quote_exceeded")
     assert (found.rate_card_version, found.overage_mc, found.exposure_mc) == ("2026-01", 7, 9)
     assert (found.reason, found.actor, found.reference, found.detail) == (None, "", "", ())
 
 
+def test_dimensions_are_known_by_the_number_that_an_earlier_entry_gave_them() -> None:
+    names: dict[int, Dimensions] = {}
+
+    named = parse("0-1", {b"e": NAMED.encode(), b"c": b""}, names)
+    found = parse("0-2", {b"e": SETTLED.encode(), b"c": b""}, names)
+
+    assert (named.kind, named.dimensions, found.dimensions) == (Kind.NAMED, RETAIL, RETAIL)
+    with pytest.raises(JournalError, match="0-2"):
+        parse("0-2", {b"e": SETTLED.encode(), b"c": b""}, {})
+
+
 def test_an_entry_without_an_execution_has_no_dimensions() -> None:
-    found = entry("1\tab12\tgranted\t5\t\tg1:na:10" + "\t" * 15 + "csm\tpayment-1\tplan;30;0")
+    found = entry("1\tab12\tgranted\t5\t\tg1:na:10" + "\t" * 10 + "csm\tpayment-1\tplan;30;0")
 
     assert (found.dimensions, found.tokens, found.reserved_at_ms) == (None, None, None)
     assert (found.actor, found.reference, found.detail) == ("csm", "payment-1", ("plan", "30", "0"))
 
 
 def test_a_refusal_says_why() -> None:
-    found = entry("1\tab12\trefused\t5\tKEY\t\t\ta\tb\tc\td\te\tf\t\t\t\tinsufficient_credits")
+    found = entry("1\tab12\trefused\t5\tKEY\t\t\t3\t\t\t\tinsufficient_credits")
 
     assert found.reason is FallbackReason.INSUFFICIENT_CREDITS
     assert replay([found]).grants == {}
@@ -93,12 +109,12 @@ def test_a_refusal_says_why() -> None:
 )
 def test_a_damaged_or_newer_entry_is_refused_by_its_name(body: str) -> None:
     with pytest.raises(JournalError, match="journal entry 0-7"):
-        parse(b"0-7", {b"e": body.encode(), b"c": b""})
+        parse(b"0-7", {b"e": body.encode(), b"c": b""}, {3: RETAIL})
 
 
 def test_an_entry_without_its_fields_is_refused_by_its_name() -> None:
     with pytest.raises(JournalError, match="journal entry 0-7"):
-        parse("0-7", {b"e": SETTLED.encode()})
+        parse("0-7", {b"e": SETTLED.encode()}, {3: RETAIL})
 
 
 def test_the_chain_is_the_head_of_a_sha1_over_the_one_before_and_the_body() -> None:
@@ -109,8 +125,8 @@ def test_the_chain_is_the_head_of_a_sha1_over_the_one_before_and_the_body() -> N
 
 
 GRANTED = "1\tab12\tgranted\t5\t\tg1:na:1000"
-EXPIRED = "1\tab12\texpired\t6\tKEY\tg1:ra:100\t1\ta\tb\tc\td\te\tf"
-PAID = "1\tab12\tsettled\t7\tKEY\tg1:rc:60,g1:ra:40\t1\ta\tb\tc\td\te\tf"
+EXPIRED = "1\tab12\texpired\t6\tKEY\tg1:ra:100\t1\t3"
+PAID = "1\tab12\tsettled\t7\tKEY\tg1:rc:60,g1:ra:40\t1\t3"
 
 
 @given(st.integers(0, 2), st.integers(0, 200))
@@ -122,7 +138,9 @@ def test_a_changed_entry_breaks_the_chain_and_is_named(position: int, at: int) -
     changed = body[:at] + ("8" if body[at] != "8" else "9") + body[at + 1 :]
     try:
         forged = parse(
-            f"0-{position + 1}", {b"e": changed.encode(), b"c": sound[position].chain.encode()}
+            f"0-{position + 1}",
+            {b"e": changed.encode(), b"c": sound[position].chain.encode()},
+            {3: RETAIL},
         )
     except JournalError:
         return
@@ -162,7 +180,7 @@ def test_replay_rebuilds_the_parts_by_postings_alone() -> None:
 
 
 def test_replay_refuses_an_entry_that_takes_more_than_is_there() -> None:
-    too_much = "1\tab12\tsettled\t7\tKEY\tg1:rc:1001\t1\ta\tb\tc\td\te\tf"
+    too_much = "1\tab12\tsettled\t7\tKEY\tg1:rc:1001\t1\t3"
 
     with pytest.raises(JournalError, match=r"0-2: .*more than is there"):
         replay(entries(GRANTED, too_much))

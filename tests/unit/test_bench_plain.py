@@ -1,0 +1,59 @@
+"""The benchmarks' plain side sends what the ledger sends, byte for byte."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runtime.credits.identity import Identity
+from runtime.credits.ledger import CreditLedger, LedgerSettings
+from runtime.credits.transport import bulk
+from tests.bench.ledger_stage import COST_MC, RESERVED_MC, LedgerStage
+from tests.bench.plain_script import PlainScript
+
+RESERVED_AT_MS = 1_700_000_000_000
+ANSWERS = (
+    [b"reserved", RESERVED_MC, 0, RESERVED_AT_MS, 1],
+    [b"settled", COST_MC, 0, 0, b""],
+)
+
+
+class Wire:
+    """A client, its pool and its connection: keeps what is sent, and answers as a server does."""
+
+    max_connections = 2
+
+    def __init__(self) -> None:
+        self.connection_pool = self
+        self.sent: list[bytes] = []
+        self._answers = iter(ANSWERS)
+
+    async def get_connection(self) -> Wire:
+        return self
+
+    async def release(self, connection: Wire) -> None:
+        pass
+
+    def should_reconnect(self) -> bool:
+        return False
+
+    async def send_packed_command(self, packed: bytes, check_health: bool) -> None:
+        self.sent.append(packed)
+
+    async def read_response(self, **_: Any) -> Any:
+        return [[next(self._answers)], []]
+
+    async def evalsha(self, *arguments: bytes | str | int) -> Any:
+        self.sent.append(b"*%d\r\n%b" % (len(arguments) + 1, bulk("EVALSHA", *arguments)))
+        return [[next(self._answers)], []]
+
+
+async def test_it_sends_the_ledgers_keys_and_arguments() -> None:
+    ledger_wire, plain_wire = Wire(), Wire()
+    client: Any = ledger_wire
+    settings = LedgerSettings()
+    stage = LedgerStage(CreditLedger(client, Identity(bytes(32)), settings), client, client, "none")
+    attempt = stage.attempt()
+    await stage.pair(attempt)
+    await PlainScript(plain_wire, settings).pair(attempt)
+    assert len(plain_wire.sent) == 2
+    assert plain_wire.sent == ledger_wire.sent
