@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 from unittest import mock
 
-from runtime.credits import asking
+from runtime.credits import asking, batch
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.transport import Abandoned, NotReached, Reply, Request, UnknownOutcome
 
@@ -48,4 +48,11 @@ class LossyTransport:
 def asking_again_at_once() -> Iterator[None]:
     """Callers whose answer was lost ask again in the order in which they hear of it."""
     with mock.patch.object(asking, "_ASK_AGAIN_AFTER_S", (0, 0)):
+        yield
+
+
+@contextmanager
+def one_script_call_at_a_time() -> Iterator[None]:
+    """The answers of an account's executions are heard in the order in which scripts ran."""
+    with mock.patch.object(batch, "_MOST_UNDER_WAY", 1):
         yield

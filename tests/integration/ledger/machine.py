@@ -17,7 +17,11 @@ from pricing.offers import MAX_MC, GrantKind
 from tests.integration.ledger import questions
 from tests.integration.ledger.desk import OFFERS, START_MS, Desk, open_desk
 from tests.integration.ledger.duel import COOLDOWN_MS, HORIZON_MS, Ask, Duel, Made
-from tests.integration.ledger.loss import Loss, asking_again_at_once
+from tests.integration.ledger.loss import (
+    Loss,
+    asking_again_at_once,
+    one_script_call_at_a_time,
+)
 from tests.integration.ledger.model import CapName, Identity
 from tests.integration.ledger.model.caps import WINDOWS, window_end
 from tests.integration.ledger.wire import Wire, open_wire
@@ -358,7 +362,7 @@ def _name(made: Made) -> str:
 def walk(url: str, prefix: str, *, steps: int, first_seed: int, shrink: bool) -> int:
     """Run example after example until so many steps were made; return how many."""
     machine = LedgerAgainstModel
-    with asyncio.Runner() as runner, asking_again_at_once():
+    with asyncio.Runner() as runner, asking_again_at_once(), one_script_call_at_a_time():
         stack = AsyncExitStack()
 
         def enter(context: AbstractAsyncContextManager[T]) -> T:

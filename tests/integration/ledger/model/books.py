@@ -52,7 +52,7 @@ class Books:
     alerts: list[tuple[str, int, int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.last = self.last or self.clock
+        self.last = self.now = self.last or self.clock
         self.alarms = Alarms(self.rules.marks, self.rules.cooldown, self._tell)
 
     # Scripts and time
@@ -132,7 +132,7 @@ class Books:
         reservation = execution.open
         assert reservation
         unpaid = self.purse.end(reservation.slices, charge, at)
-        for counter in reservation.notes:
+        for counter in reservation.notes or ():
             counter.reserved -= reservation.amount
         execution.open = None
         execution.last_expired = None

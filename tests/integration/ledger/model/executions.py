@@ -28,14 +28,17 @@ class Identity(NamedTuple):
 
 @dataclass(eq=False)
 class Reservation:
-    """Credits set aside for one attempt. ``notes`` say which windows of which caps know of it."""
+    """Credits set aside for one attempt.
+
+    ``notes`` say which windows of which caps know of it, ``None`` that none was asked.
+    """
 
     attempt: str
     amount: int
     reserved_at: int
     deadline: int
     slices: Slices
-    notes: list[Note]
+    notes: list[Note] | None
 
 
 @dataclass(eq=False)
@@ -74,6 +77,11 @@ class Execution:
     def may_be_forgotten(self, at: int) -> bool:
         """Whether what expired is beyond the horizon."""
         return bool(self.expired_attempts and not self.open and self.forget_at <= at)
+
+    def reservation_of(self, attempt: str) -> Reservation | None:
+        """This attempt's, if it is open, or expired last."""
+        reservation = self.open or self.last_expired
+        return reservation if reservation and reservation.attempt == attempt else None
 
     def runs(self, attempt: str) -> bool:
         return self.open is not None and self.open.attempt == attempt

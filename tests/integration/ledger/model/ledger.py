@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.integration.ledger.model.account import AccountVerbs
+from tests.integration.ledger.model.account import MAX_MC, AccountVerbs
 from tests.integration.ledger.model.executions import Execution, Identity, Outcome, Reservation
 from tests.integration.ledger.model.references import Answer
 
@@ -41,7 +41,7 @@ class Model(AccountVerbs):
         return ("reserved", reservation.amount, available, reservation.reserved_at, expires_in)
 
     def _refusal(self, identity: Identity, amount: int) -> Answer | None:
-        available, home = self.purse.available, self.purse.coming_home(self.now)
+        available, home = self.purse.available, 0
         reason, cap, passing = "", None, False
         if self.state == "closed":
             reason = "account_closed"
@@ -53,7 +53,7 @@ class Model(AccountVerbs):
             reason, passing = "cap_reached", cap.lets_pass_later(amount, self.now)
         elif amount <= available:
             return None
-        elif amount <= available + home:
+        elif amount <= available + (home := self.purse.coming_home(self.now)):
             reason, passing = "credits_reserved_elsewhere", True
         elif available + home > 0:
             reason = "execution_too_large"
@@ -67,8 +67,9 @@ class Model(AccountVerbs):
 
     def _set_aside(self, execution: Execution, attempt: str, amount: int, ttl: int) -> None:
         slices, _ = self.purse.take(amount, "reserved")
-        notes = self.caps.windows_now(execution.identity, self.now)
-        for counter in notes:
+        # Where nothing is reserved there is nothing to note: a cost counts where it is charged.
+        notes = self.caps.windows_now(execution.identity, self.now) if amount else None
+        for counter in notes or ():
             counter.reserved += amount
         deadline = self.now + ttl
         execution.open = Reservation(attempt, amount, self.now, deadline, slices, notes)
@@ -100,23 +101,18 @@ class Model(AccountVerbs):
         if reserved_at + self.rules.horizon <= self.now:
             return ("dead",)
 
-        unpaid = cost
-        if execution.open and execution.open.attempt == attempt:
-            counters = execution.open.notes
+        unpaid, mine = cost, execution.reservation_of(attempt)
+        if mine and mine is execution.open:
             unpaid = self._give_back(execution, self.now, charge=cost)
         else:
             flags.add("late" if attempt in execution.expired_attempts else "orphan")
-            expired = execution.last_expired
-            if expired and expired.attempt == attempt:
-                counters = expired.notes
-            else:
-                counters = self.caps.windows_now(identity, self.now)
             if execution.open:
                 self._give_back(execution, self.now)
         _, overage = self.purse.take(unpaid, "charged")
         charged = cost - overage
-        for counter in counters:
-            counter.charged += charged
+        noted = mine.notes if mine else None
+        for counter in self.caps.windows_now(identity, self.now) if noted is None else noted:
+            counter.charged = min(MAX_MC, counter.charged + charged)
         self.overage += overage
         self.exposure += exposure
         self._conclude(execution, attempt, "settled", charged, overage, body=body)
