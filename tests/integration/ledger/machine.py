@@ -130,9 +130,11 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         await self.duel.compare()
 
     def teardown(self) -> None:
-        if hasattr(self, "duel") and not self.has_failed:
-            self.run(self.duel.compare_in_full())
-            self.run(self.duel.forget())
+        try:
+            if not self.has_failed:
+                self.run(self.duel.compare_in_full())
+        finally:
+            self.loop.run_until_complete(self.duel.forget())
 
     def run(self, work: Awaitable[Any]) -> None:
         try:
