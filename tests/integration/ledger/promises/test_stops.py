@@ -239,6 +239,17 @@ async def test_promise_15_switches_of_two_things_are_two(desk: Desk) -> None:
         await desk.ledger.switch_off(ACCOUNT, reference="4", workspace_id="a", action="b")
 
 
+@pytest.mark.parametrize("empty", [{"workspace_id": ""}, {"action": ""}])
+async def test_promise_15_an_empty_name_is_not_taken_for_a_workspace(
+    desk: Desk, empty: dict[str, str]
+) -> None:
+    """A shell variable that is not set, in the middle of an incident."""
+    await desk.open(1_000)
+
+    with pytest.raises(ValueError, match="empty"):
+        await desk.ledger.switch_off(ACCOUNT, reference="1", **empty)
+
+
 # Promise 10
 
 
