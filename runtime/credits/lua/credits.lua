@@ -47,7 +47,8 @@ local function home_of(grant, at)
 end
 
 -- Laws 5 and 9: pays up to `charge` from the pinned slices, in their order; the rest goes home
--- to its own grant. Returns what is unpaid.
+-- to its own grant. A bounded sweep comes to some reservations after their grants have expired:
+-- what was given back before that is watched, so that it expires too. Returns what is unpaid.
 local function end_slices(execution_key, slices, charge, at, postings)
   for _, slice in ipairs(slices) do
     local grant = grant_of(slice.id)
@@ -58,7 +59,9 @@ local function end_slices(execution_key, slices, charge, at, postings)
     if paid > 0 then move(grant, 'reserved', 'charged', paid, postings) end
     charge = charge - paid
     if slice.amount > paid then
-      move(grant, 'reserved', home_of(grant, at), slice.amount - paid, postings)
+      local home = home_of(grant, at)
+      move(grant, 'reserved', home, slice.amount - paid, postings)
+      if home == 'available' then watch_expiry(grant) end
     end
   end
   return charge

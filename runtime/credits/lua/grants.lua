@@ -101,6 +101,14 @@ local function next_expiry_after(at)
   return soonest
 end
 
+-- The account knows when its next grant with something available expires.
+local function watch_expiry(grant)
+  local account = S.account
+  if grant.expires > 0 and (account.next_expiry == 0 or grant.expires < account.next_expiry) then
+    account.next_expiry = grant.expires
+  end
+end
+
 -- What is left of the order when grants have ended.
 local function order_text(ended)
   if next(ended) then
