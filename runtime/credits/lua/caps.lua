@@ -5,11 +5,12 @@ local NAMED = { { 1, 1 }, { 2, 2 }, { 4, 3 }, { 8, 6 } } -- bit of a shape, colu
 local MATCHING = {} -- dimensions -> caps that count them, in the order of their sorts
 local SWITCHED = {} -- dimensions -> whether they are switched off
 
--- Caps and switches are counted in the profile: one that went missing must not be taken for none.
+-- A cap or a switch that went missing must not be taken for none.
 local function check_limits()
-  local least = S.account.off_n
-  for caps in string.gmatch(S.account.sorts, '=(%d+)') do least = least + tonumber(caps) end
-  if fetch('HLEN', K.limits) < least then stop('DAMAGED', K.limits .. ': caps or switches missing') end
+  local found = fetch('HLEN', K.limits)
+  if found ~= S.account.limits_n then
+    stop('DAMAGED', K.limits .. ': ' .. found .. ' fields, expected ' .. int(S.account.limits_n))
+  end
 end
 
 local function columns_of(dimensions)
@@ -91,17 +92,22 @@ local function is_over(name)
   return tonumber(window) < window_now(letter)
 end
 
--- Takes an ended reservation out of the windows of its note, and adds what it was charged.
+-- Takes an ended reservation out of the windows of its note, and adds what it was charged. A window
+-- goes with the last that is reserved in it: one of nothing may find it gone.
 local function count_out(note, amount, charged)
   if note == '' then return end
   for name in string.gmatch(note, '[^,]+') do
     local field = 'use ' .. name
     local use = use_of(field)
-    if not use or use.reserved < amount then
+    if not use and amount > 0 or use and use.reserved < amount then
       stop('DAMAGED', K.limits .. ' ' .. field .. ': holds less than was noted in it')
     end
-    use.reserved, use.charged = use.reserved - amount, use.charged + charged
-    if use.reserved == 0 and (use.removed ~= '' or is_over(name)) then drop_use(use) else save_use(use) end
+    if use then
+      use.reserved = use.reserved - amount
+      add_charge(use, charged)
+      save_use(use)
+      if use.reserved == 0 and (use.removed ~= '' or is_over(name)) then drop_use(use) end
+    end
   end
 end
 
@@ -110,7 +116,7 @@ local function charge_noted(note, charged)
   for name in string.gmatch(note, '[^,]+') do
     local use = use_of('use ' .. name)
     if use then
-      use.charged = use.charged + charged
+      add_charge(use, charged)
       save_use(use)
     end
   end
@@ -120,7 +126,7 @@ end
 local function charge_current(dimensions, charged)
   for _, cap in ipairs(matching_caps(dimensions)) do
     local use = current_use(cap)
-    use.charged = use.charged + charged
+    add_charge(use, charged)
     keep_use(cap, use)
   end
 end

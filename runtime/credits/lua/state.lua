@@ -41,10 +41,11 @@ local PROFILE_PATTERN = '^1\t(%a+)\t([^\t]+)\t([01])\t([^\t]+)\t([^\t]+)\t(%d+)\
 
 -- books: its numbers, then the chain, and the marks that were reached (marks.lua).
 -- top is what the last grant left, open_n and open_grants count reservations and grants in use,
--- next_expiry is when the first of those grants expires, 0 where none will.
+-- next_expiry is when the first of those grants expires, 0 where none will; refs_n, dims_n and
+-- limits_n are how many fields the keys of those names have.
 local BOOKS = { 'seq', 'last_ms', 'grants_n', 'granted', 'available', 'reserved', 'charged',
   'expired', 'voided', 'overage', 'exposure', 'top', 'open_n', 'open_grants', 'next_expiry',
-  'refs_n', 'dims_n' }
+  'refs_n', 'dims_n', 'limits_n' }
 local BOOKS_PATTERN = '^1' .. string.rep('\t(%d+)', #BOOKS) .. '\t(%x*)\t([%w:,]*)$'
 
 local function balances(whole_mc, parts)
