@@ -56,6 +56,14 @@ local function check_grants()
   end
 end
 
+local function check_ended()
+  local found, account = fetch('HLEN', K.ended), S.account
+  if found ~= account.grants_n - account.open_grants then
+    stop('DAMAGED', K.ended .. ': ' .. found .. ' grants, expected '
+      .. int(account.grants_n - account.open_grants))
+  end
+end
+
 -- For what concerns all of them: expiry, refusals, new grants, voids.
 local function load_all_grants()
   if S.all_grants then return end

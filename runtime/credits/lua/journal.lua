@@ -12,8 +12,12 @@ local journal
 -- The number of these dimensions. New ones are journaled once, so that no entry has to carry
 -- sixty bytes that a thousand others carry too.
 local function dims_of(text)
-  local number = S.dims[text] or fetch('HGET', K.dims, text)
-  if not number then
+  local number = S.dims[text]
+  if number then return number end
+  number = fetch('HGET', K.dims, text)
+  if number then
+    whole(number, K.dims .. ' ' .. text)
+  else
     local account = S.account
     if fetch('HLEN', K.dims) + S.new_dims_n ~= account.dims_n then
       stop('DAMAGED', K.dims .. ': not the ' .. int(account.dims_n) .. ' that were named')

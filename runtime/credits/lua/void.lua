@@ -21,7 +21,10 @@ V.void = function(args)
   if conflict then return conflict end
   load_all_grants()
   local grant, amount, postings = S.grants[id], 0, {}
-  if not grant and not fetch('HGET', K.ended, id) then return { 'unknown' } end
+  if not grant and not fetch('HGET', K.ended, id) then
+    check_ended()
+    return { 'unknown' }
+  end
   if grant then amount = void_grant(grant, postings) end
   remember(reference, 'void', compared, int(amount))
   journal({ kind = 'voided', actor = actor, reference = reference, postings = postings,
