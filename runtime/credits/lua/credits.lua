@@ -16,8 +16,12 @@ end
 
 -- What stands beside the balance is a sum without a natural bound: it stops at the largest
 -- amount rather than stop a settlement.
+local function plus(sum, amount)
+  return math.min(MAX_MC, sum + amount)
+end
+
 local function count(name, amount)
-  S.account[name] = math.min(MAX_MC, S.account[name] + amount)
+  S.account[name] = plus(S.account[name], amount)
 end
 
 -- Takes from what is available, in burn order; returns the slices and what was not there.
@@ -46,9 +50,13 @@ local function home_of(grant, at)
   return 'available'
 end
 
+local function expect_expiry(at)
+  local due = S.account.next_expiry
+  if due == 0 or at < due then S.account.next_expiry = at end
+end
+
 -- Laws 5 and 9: pays up to `charge` from the pinned slices, in their order; the rest goes home
--- to its own grant. A bounded sweep comes to some reservations after their grants have expired:
--- what was given back before that is watched, so that it expires too. Returns what is unpaid.
+-- to its own grant. Returns what is unpaid.
 local function end_slices(execution_key, slices, charge, at, postings)
   for _, slice in ipairs(slices) do
     local grant = grant_of(slice.id)
@@ -61,7 +69,10 @@ local function end_slices(execution_key, slices, charge, at, postings)
     if slice.amount > paid then
       local home = home_of(grant, at)
       move(grant, 'reserved', home, slice.amount - paid, postings)
-      if home == 'available' then watch_expiry(grant) end
+      -- It came home in time, but by now that time is over: the next expiry is this one.
+      if home == 'available' and grant.expires > 0 and grant.expires <= S.now then
+        expect_expiry(grant.expires)
+      end
     end
   end
   return charge

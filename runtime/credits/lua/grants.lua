@@ -56,14 +56,6 @@ local function check_grants()
   end
 end
 
-local function check_ended()
-  local found, account = fetch('HLEN', K.ended), S.account
-  if found ~= account.grants_n - account.open_grants then
-    stop('DAMAGED', K.ended .. ': ' .. found .. ' grants, expected '
-      .. int(account.grants_n - account.open_grants))
-  end
-end
-
 -- For what concerns all of them: expiry, refusals, new grants, voids.
 local function load_all_grants()
   if S.all_grants then return end
@@ -107,14 +99,6 @@ local function next_expiry_after(at)
     if expires > at and (soonest == 0 or expires < soonest) then soonest = expires end
   end
   return soonest
-end
-
--- The account knows when its next grant with something available expires.
-local function watch_expiry(grant)
-  local account = S.account
-  if grant.expires > 0 and (account.next_expiry == 0 or grant.expires < account.next_expiry) then
-    account.next_expiry = grant.expires
-  end
 end
 
 -- What is left of the order when grants have ended.

@@ -12,12 +12,8 @@ local journal
 -- The number of these dimensions. New ones are journaled once, so that no entry has to carry
 -- sixty bytes that a thousand others carry too.
 local function dims_of(text)
-  local number = S.dims[text]
-  if number then return number end
-  number = fetch('HGET', K.dims, text)
-  if number then
-    whole(number, K.dims .. ' ' .. text)
-  else
+  local number = S.dims[text] or fetch('HGET', K.dims, text)
+  if not number then
     local account = S.account
     if fetch('HLEN', K.dims) + S.new_dims_n ~= account.dims_n then
       stop('DAMAGED', K.dims .. ': not the ' .. int(account.dims_n) .. ' that were named')
@@ -26,6 +22,9 @@ local function dims_of(text)
     number = int(account.dims_n)
     S.new_dims[text], S.new_dims_n = number, S.new_dims_n + 1
     journal({ kind = 'named', dims = number, detail = text })
+  end
+  if not string.find(number, '^%d+$') then
+    stop('DAMAGED', K.dims .. ' ' .. text .. ': expected a number, found ' .. number)
   end
   S.dims[text] = number
   return number

@@ -29,7 +29,8 @@ local S = {
   damaged = {},            -- execution key -> what is wrong with its record
   outcomes = {},           -- outcome key -> outcome, or false
   entries = {}, alerts = {}, refs = {}, dims = {}, new_dims = {}, new_dims_n = 0,
-  dirty_grants = {}, dirty_open = {}, dirty_outcomes = {}, dirty_limits = {}, dirty_order = false,
+  dirty_grants = {}, dirty_open = {}, dirty_outcomes = {}, dirty_limits = {}, dirty_uses = {},
+  dirty_order = false,
   changed = false, opened = false, dirty_profile = false, next_due_wanted = false,
   swept_at_most = 0, more_due = false,
 }
@@ -41,8 +42,7 @@ local PROFILE_PATTERN = '^1\t(%a+)\t([^\t]+)\t([01])\t([^\t]+)\t([^\t]+)\t(%d+)\
 
 -- books: its numbers, then the chain, and the marks that were reached (marks.lua).
 -- top is what the last grant left, open_n and open_grants count reservations and grants in use,
--- next_expiry is when the first of those grants expires, 0 where none will; refs_n, dims_n and
--- limits_n are how many fields the keys of those names have.
+-- next_expiry is when the first of those grants expires, 0 where none will.
 local BOOKS = { 'seq', 'last_ms', 'grants_n', 'granted', 'available', 'reserved', 'charged',
   'expired', 'voided', 'overage', 'exposure', 'top', 'open_n', 'open_grants', 'next_expiry',
   'refs_n', 'dims_n', 'limits_n' }

@@ -23,8 +23,8 @@ local function write_journal()
   end
 end
 
--- Writes changed fields of a hash with one command, and removes others with another. Returns by
--- how many fields it grew.
+-- Writes changed fields of a hash with one command, and removes others with another.
+-- Returns by how many fields it grew.
 local function write_hash(key, values, gone)
   local added = #values > 0 and redis.call('HSET', key, unpack(values)) or 0
   local removed = #gone > 0 and redis.call('HDEL', key, unpack(gone)) or 0
@@ -58,6 +58,7 @@ end
 
 local function write_limits()
   local values, gone = {}, {}
+  for field, use in pairs(S.dirty_uses) do S.dirty_limits[field] = use and use_text(use) end
   for field, record in pairs(S.dirty_limits) do
     if record then
       values[#values + 1], values[#values + 2] = field, record
@@ -133,7 +134,7 @@ local function write(has_endings)
   local order = order_text(ended)
   if has_endings then redis.call('ZREM', K.due, '') end
   write_journal()
-  write_limits() -- before the account, which counts their fields
+  write_limits()
   write_account(order)
   write_grants(used, ended)
   write_due(write_reservations(), registered)
