@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fallback.reasons import FallbackReason
 from runtime.credits.answers import AccountDamaged, Refused, Reserved
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.keys import bucket_of
@@ -177,6 +178,40 @@ async def test_promise_18_a_lost_or_damaged_record_is_named_and_never_taken_for_
     meets = {name: verb for name, verb in verbs.items() if name in meeting}
     assert set(meets) == meeting
     await all_refuse(meets, desk, naming=desk.key(part))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "garbage",
+        "1\ts\tattempt\t{print}\t-5\t\t\t",
+        "1\ts\tattempt\t{print}\t9007199254740992\t\t\t",
+        "1\ts\tattempt\t{print}\t5\t99999999999999999999\t\t",
+        "1\tn\tattempt\t{print}\t0\t\tno_such_reason\t",
+        "1\tx\tattempt\t{print}\t0\t\t\t",
+    ],
+)
+async def test_promise_18_a_damaged_outcome_is_named_by_every_verb_that_meets_it(
+    desk: Desk, header: str
+) -> None:
+    await lived_in(desk)
+    attempt = desk.attempt("journey-8:step:1")
+    key = desk.keys.outcome(ACCOUNT, attempt.execution_key)
+    await desk.client.set(key, header.format(print=attempt.fingerprint) + "\nthe bytes")
+    lost = Reserved(10, 0, desk.now_ms, 0)
+    before = await desk.dump()
+
+    for verb in (
+        lambda: desk.ledger.reserve(attempt, 10, 1_000),
+        lambda: desk.ledger.conclude(attempt, FallbackReason.INSUFFICIENT_CREDITS),
+        lambda: desk.ledger.release(attempt, outcome=b""),
+    ):
+        with pytest.raises(AccountDamaged, match=attempt.execution_key):
+            await verb()
+    assert await desk.dump() == before
+    with pytest.raises(AccountDamaged, match=attempt.execution_key):
+        await desk.settle(attempt, lost, 5)
+    assert (await desk.balance()).charged_mc == 100
 
 
 # Newer records
