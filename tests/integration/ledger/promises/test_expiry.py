@@ -171,3 +171,17 @@ async def test_promise_08_a_clock_that_stands_back_ends_nothing_again_and_gives_
     assert parts(await desk.balance()) == parts(before) == (100, 0, 50)
     _, again = await desk.reserve(100, ttl_ms=1_000)
     assert again.reserved_at_ms == reserved.reserved_at_ms + LIFETIME_MS
+
+
+async def test_promise_08_a_deadline_is_a_deadline_where_more_are_due_than_one_script_ends(
+    desk: Desk,
+) -> None:
+    await desk.open(10_000)
+    made = [await desk.reserve(10, ttl_ms=1_000) for _ in range(150)]
+    await desk.pass_time(1_000)
+
+    # A script ends a hundred, in the order of their keys.
+    attempt, reserved = max(made, key=lambda pair: pair[0].execution_key)
+    settled = await desk.settle(attempt, reserved, 10)
+
+    assert settled.flags == ("late",)
