@@ -107,7 +107,7 @@ _LUA = (
         "if stored and stored ~= kind then",
         "if false then",
         "a reference may be used for a second kind of change",
-        ("stops",),
+        ("references",),
     ),
     Mutation(
         "void_leaves_the_mark_off",

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from fallback.reasons import FallbackReason
 from runtime.credits.answers import AccountDamaged, Refused, Reserved
-from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.keys import bucket_of
 from tests.integration.ledger.desk import ACCOUNT, Desk
@@ -180,45 +180,38 @@ async def test_promise_18_a_lost_or_damaged_record_is_named_and_never_taken_for_
     await all_refuse(meets, desk, naming=desk.key(part))
 
 
-async def test_promise_18_a_reference_that_is_damaged_is_named_when_it_is_repeated(
-    desk: Desk,
+@pytest.mark.parametrize(
+    "header",
+    [
+        "garbage",
+        "1\ts\tattempt\t{print}\t-5\t\t\t",
+        "1\ts\tattempt\t{print}\t9007199254740992\t\t\t",
+        "1\ts\tattempt\t{print}\t5\t99999999999999999999\t\t",
+        "1\tn\tattempt\t{print}\t0\t\tno_such_reason\t",
+        "1\tx\tattempt\t{print}\t0\t\t\t",
+    ],
+)
+async def test_promise_18_a_damaged_outcome_is_named_by_every_verb_that_meets_it(
+    desk: Desk, header: str
 ) -> None:
     await lived_in(desk)
-    await desk.grant(100, reference="payment-1")
-    for value in ("garbage", "1\tpromotional", "1\tpromotional\t100\tg3\tmore", "1\t\t100\tg3"):
-        await desk.client.hset(desk.key("refs"), "payment-1", value)
-        before = await desk.dump()
-
-        with pytest.raises(AccountDamaged, match="payment-1"):
-            await desk.grant(100, reference="payment-1")
-
-        assert await desk.dump() == before
-
-
-async def test_promise_18_a_grant_that_is_used_up_is_not_unknown_where_its_record_is_lost(
-    desk: Desk,
-) -> None:
-    await lived_in(desk)
-    await desk.client.delete(desk.key("ended"))
+    attempt = desk.attempt("journey-8:step:1")
+    key = desk.keys.outcome(ACCOUNT, attempt.execution_key)
+    await desk.client.set(key, header.format(print=attempt.fingerprint) + "\nthe bytes")
+    lost = Reserved(10, 0, desk.now_ms, 0)
     before = await desk.dump()
 
-    with pytest.raises(AccountDamaged, match=desk.key("ended")):
-        await desk.ledger.void(ACCOUNT, "g1", reference="void-1", reason="paid back")
-
+    for verb in (
+        lambda: desk.ledger.reserve(attempt, 10, 1_000),
+        lambda: desk.ledger.conclude(attempt, FallbackReason.INSUFFICIENT_CREDITS),
+        lambda: desk.ledger.release(attempt, outcome=b""),
+    ):
+        with pytest.raises(AccountDamaged, match=attempt.execution_key):
+            await verb()
     assert await desk.dump() == before
-
-
-async def test_promise_18_a_lost_cap_stops_what_it_would_have_capped_even_beside_other_caps(
-    desk: Desk,
-) -> None:
-    await desk.open(1_000)
-    caps = [Cap(CapWindow.DAY, workspace_id=name) for name in ("retail", "wholesale", "web")]
-    for cap in caps:
-        await desk.ledger.set_cap(ACCOUNT, cap, limit_mc=10, reference=str(cap))
-    await desk.client.hdel(desk.key("limits"), caps[0].field)
-
-    with pytest.raises(AccountDamaged, match=desk.key("limits")):
-        await desk.ledger.reserve(desk.attempt(), 500, 60_000)
+    with pytest.raises(AccountDamaged, match=attempt.execution_key):
+        await desk.settle(attempt, lost, 5)
+    assert (await desk.balance()).charged_mc == 100
 
 
 # Newer records
