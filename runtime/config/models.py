@@ -75,9 +75,10 @@ def _check_encoding(value: str) -> str:
 
 
 class RedisSection(Section):
-    """The server that holds the ledger."""
+    """The server, or the cluster, that holds the ledger."""
 
     url: Annotated[Text, AfterValidator(_check_redis_url)] = "embedded"
+    cluster: Flag = False
     key_prefix: Annotated[Text, Field(pattern=KEY_PREFIX_PATTERN)] = "cg1"
     timeout_ms: Annotated[int, Field(strict=True, ge=10, le=60_000)] = 1_000
     max_connections: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 8

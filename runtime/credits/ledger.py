@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
 from fallback.reasons import FallbackReason
 from runtime.credits import replies
@@ -25,12 +25,13 @@ from runtime.credits.answers import (
 from runtime.credits.asking import Asker
 from runtime.credits.batch import Answer, Batcher, Call
 from runtime.credits.checks import check_column, check_whole
+from runtime.credits.cluster import transport_to
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.keys import Keys
 from runtime.credits.scripts import Scripts, batch_scripts
 from runtime.credits.settings import Commerce, LedgerSettings
-from runtime.credits.transport import ScriptTransport
 from runtime.credits.upkeep import Upkeep
+from runtime.credits.watch import Watch, own_clock_ms
 
 __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
 
@@ -44,11 +45,13 @@ class CreditLedger(Accounts):
     asking again with the same ids is safe.
 
     Args:
-        client: redis-py client of one server, owned by the caller.
+        client: redis-py's, of one server or of a cluster; owned by the caller.
         identity: keyed hashes with the installation key.
         scripts: the assembled Lua; tests pass one with a clock of their own.
         on_alert: hears alerts that this process's calls raised, after they were written.
+        clock_ms: this process's clock, which is held against the servers'.
 
+    ``watch`` looks at the servers' clocks and memory, once it is started.
     ``attempt`` names a new attempt on an execution, as ``Identity.attempt`` does.
     ``give_back`` is called with the attempt of a ``reserve`` whose caller went away, if credits
     may be set aside for it; by default the ledger releases them itself, once.
@@ -56,20 +59,22 @@ class CreditLedger(Accounts):
 
     def __init__(
         self,
-        client: Redis,
+        client: Redis | RedisCluster,
         identity: Identity,
         settings: LedgerSettings | None = None,
         commerce: Commerce | None = None,
         *,
         scripts: Scripts | None = None,
         on_alert: Callable[[Alert], None] = lambda alert: None,
+        clock_ms: Callable[[], int] = own_clock_ms,
     ) -> None:
         self.settings = settings or LedgerSettings()
         self.attempt = identity.attempt
         self._keys = Keys(self.settings.key_prefix)
-        self._upkeep = Upkeep(client, self._keys, self.settings.timeout_ms)
+        self.watch = Watch(client, self.settings.timeout_ms, clock_ms)
+        self._upkeep = Upkeep(client, self._keys, self.settings.timeout_ms, self.watch)
         batcher = Batcher(
-            ScriptTransport(client, self.settings.timeout_ms),
+            transport_to(client, self.settings.timeout_ms),
             scripts or batch_scripts(),
             self._keys,
             self.settings.header,
@@ -114,6 +119,8 @@ class CreditLedger(Accounts):
         """
         check_whole(amount_mc, "amount_mc")
         check_whole(ttl_ms, "ttl_ms", least=1, most=self.settings.outcome_ttl_ms)
+        if self.watch.faults:
+            self.watch.check_reserve(attempt.account_id)
         args = (
             attempt.execution_key,
             attempt.attempt_id,

@@ -23,7 +23,9 @@ local function dims_of(text)
     S.new_dims[text], S.new_dims_n = number, S.new_dims_n + 1
     journal({ kind = 'named', dims = number, detail = text })
   end
-  if string.find(number, '%D') then stop('DAMAGED', K.dims .. ' ' .. text .. ': found ' .. number) end
+  if not string.find(number, '^%d+$') then
+    stop('DAMAGED', K.dims .. ' ' .. text .. ': expected a number, found ' .. number)
+  end
   S.dims[text] = number
   return number
 end

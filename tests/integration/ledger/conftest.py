@@ -9,8 +9,15 @@ import pytest_asyncio
 
 from tests.integration.ledger import desk as desks
 from tests.integration.ledger.desk import Desk
+from tests.integration.servers import OLDEST, OTHERS, LedgerServers
 
 OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]
+
+
+@pytest.fixture(params=[OLDEST, *(pytest.param(kind, marks=pytest.mark.long) for kind in OTHERS)])
+def redis_url(request: pytest.FixtureRequest, ledger_servers: LedgerServers) -> str:
+    """The address of each server in turn that the ledger has to run on."""
+    return ledger_servers.url(request.param)
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 
 from pricing.offers import GrantKind, Offer
 from runtime.credits import scripts
@@ -25,9 +25,12 @@ from runtime.credits.answers import (
 from runtime.credits.batch import Call
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.journal import Dimensions, JournalEntry, parse
-from runtime.credits.keys import Keys
+from runtime.credits.keys import Keys, bucket_of
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
+from runtime.credits.primaries import primaries
 from runtime.credits.scripts import Scripts
+from runtime.credits.watch import own_clock_ms
+from tests.integration.servers import CLUSTER_SCHEME
 
 ACCOUNT = "acme"
 INSTALLATION_KEY = b"an installation key of a test"
@@ -40,32 +43,40 @@ OFFERS = (
 START_MS = 4_000_000_000_000
 
 
-def script_with_clock(prefix: str) -> Scripts:
-    """The shipped scripts with another clock file: a key that the test sets."""
-    return scripts.assemble(
-        f"local function server_ms() return tonumber(redis.call('GET', '{prefix}:clock')) end"
-    )
+# The key is not declared, but of the account's slot, which is all that a cluster asks for.
+SCRIPTS_WITH_CLOCK = scripts.assemble("""
+local function server_ms()
+  return tonumber(redis.call('GET', string.match(KEYS[1], '^.-{b%d+}:') .. 'clock'))
+end""")
 
 
-def connect(url: str, connections: int = 16) -> Redis:
+def connect(url: str, connections: int = 16, **options: Any) -> Redis | RedisCluster:
     """A client as the product makes it: bounded pool, no time-outs of redis-py's own."""
+    if url.startswith(CLUSTER_SCHEME):
+        return RedisCluster.from_url(
+            url.removeprefix(CLUSTER_SCHEME),
+            max_connections=connections,
+            require_full_coverage=False,
+            **options,
+        )
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
         timeout=1,
         socket_connect_timeout=1,
-        socket_timeout=None,
+        **{"socket_timeout": None, **options},
     )
     return Redis.from_pool(pool)
 
 
 def make_ledger(
-    client: Redis,
+    client: Redis | RedisCluster,
     prefix: str,
     *,
     scripts: Scripts | None = None,
     offers: Sequence[Offer] = (),
     alerts: list[Alert] | None = None,
+    clock_ms: Callable[[], int] = own_clock_ms,
     **settings: Any,
 ) -> CreditLedger:
     return CreditLedger(
@@ -75,24 +86,8 @@ def make_ledger(
         Commerce(PLANS, offers),
         scripts=scripts,
         on_alert=(lambda alert: None) if alerts is None else alerts.append,
+        clock_ms=clock_ms,
     )
-
-
-@asynccontextmanager
-async def open_desk(url: str, prefix: str, **settings: Any) -> AsyncIterator[Desk]:
-    """Open a ledger with these settings; its clock stands still until it is set."""
-    client = connect(url)
-    alerts: list[Alert] = []
-    scripts = script_with_clock(prefix)
-    ledger = make_ledger(client, prefix, scripts=scripts, alerts=alerts, **settings)
-    desk = Desk(client, prefix, ledger, alerts)
-    await desk.set_clock(START_MS)
-    try:
-        yield desk
-    finally:
-        await ledger.drain()
-        await client.aclose()
-        await asyncio.sleep(0)  # closed transports say goodbye in the next turn of the loop
 
 
 @dataclass
@@ -105,6 +100,22 @@ class Desk:
     alerts: list[Alert] = field(default_factory=list)
     now_ms: int = START_MS
     numbers: Any = field(default_factory=lambda: itertools.count(1))
+    clocks: dict[int, int] = field(default_factory=dict)
+
+    def go_by_own_clock(self) -> None:
+        """Have the clock that SCRIPTS_WITH_CLOCK reads set before whatever the ledger asks."""
+        ask, setting = self.ledger._asker.ask, asyncio.Lock()
+
+        async def ask_by_own_clock(account_id: str, call: Call, **options: Any) -> Any:
+            bucket = bucket_of(account_id)
+            if self.clocks.get(bucket) != self.now_ms:
+                async with setting:
+                    now_ms = self.now_ms
+                    await self.client.set(self.keys.bucket(bucket, "clock"), now_ms)
+                    self.clocks[bucket] = now_ms
+            return await ask(account_id, call, **options)
+
+        self.ledger._asker.ask = ask_by_own_clock  # type: ignore[method-assign]
 
     @property
     def keys(self) -> Keys:
@@ -119,7 +130,6 @@ class Desk:
 
     async def set_clock(self, now_ms: int) -> None:
         self.now_ms = now_ms
-        await self.client.set(f"{self.prefix}:clock", now_ms)
 
     async def pass_time(self, by_ms: int) -> None:
         await self.set_clock(self.now_ms + by_ms)
@@ -202,11 +212,22 @@ class Desk:
         names: dict[int, Dimensions] = {}
         return [parse(entry_id, fields, names) for entry_id, fields in raw]
 
-    async def dump(self, names: Sequence[str] | None = None) -> dict[str, object]:
-        """What these keys hold, or all under the prefix; Redis' own order of hashes aside."""
-        if names is None:
-            pattern = f"{self.prefix}:*"
-            names = sorted([name.decode() async for name in self.client.scan_iter(pattern)])
+    async def server_ms(self) -> int:
+        """The clock of a server, by which the sweeper goes and outcomes end."""
+        return await (await primaries(self.client))[0].time_ms()
+
+    async def names(self, pattern: str = "*") -> list[bytes]:
+        """The keys under the prefix whose rest is like ``pattern``, in order."""
+        found = self.client.scan_iter(f"{self.prefix}:{pattern}", count=1_000)
+        return sorted({name async for name in found})
+
+    async def dump(self) -> dict[bytes, bytes | None]:
+        """Every key of the ledger, byte for byte."""
+        names = [name for name in await self.names() if not name.endswith(b"}:clock")]
+        return {name: await self.client.dump(name) for name in names}
+
+    async def contents(self, names: Sequence[str]) -> dict[str, object]:
+        """What these keys hold; Redis' own order of hashes aside, which a growing table changes."""
         pipeline = self.client.pipeline(transaction=False)
         for name in names:
             pipeline.type(name)
@@ -217,16 +238,30 @@ class Desk:
         return dict(zip(names, zip(kinds, await pipeline.execute(), strict=True), strict=True))
 
 
-# Not DUMP: the same hash has other bytes while Redis grows its table.
 _READING = {
     "none": ("GET", "{}"),
     "string": ("GET", "{}"),
     "hash": ("HGETALL", "{}"),
     "zset": ("ZRANGE", "{}", "0", "-1", "WITHSCORES"),
     "set": ("SMEMBERS", "{}"),
-    "list": ("LRANGE", "{}", "0", "-1"),
     "stream": ("XRANGE", "{}", "-", "+"),
 }
+
+
+@asynccontextmanager
+async def open_desk(url: str, prefix: str, **settings: Any) -> AsyncIterator[Desk]:
+    """A ledger with these settings; its clock stands still until it is set."""
+    client = connect(url)
+    alerts: list[Alert] = []
+    ledger = make_ledger(client, prefix, scripts=SCRIPTS_WITH_CLOCK, alerts=alerts, **settings)
+    desk = Desk(client, prefix, ledger, alerts)
+    desk.go_by_own_clock()
+    try:
+        yield desk
+    finally:
+        await ledger.drain()
+        await client.aclose()
+        await asyncio.sleep(0)  # closed transports say goodbye in the next turn of the loop
 
 
 def instant(ms: int) -> datetime:

@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 
 from runtime.credits.identity import ExecutionAttempt
+from runtime.credits.keys import bucket_of
 from tests.integration.ledger.comparison import Comparison, insist
 from tests.integration.ledger.desk import OFFERS, PLANS, Desk
 from tests.integration.ledger.loss import Loss, LossyTransport
@@ -58,6 +60,7 @@ class Duel:
     comparison: Comparison = field(init=False)
     made: list[Made] = field(default_factory=list)
     reserved: dict[str, tuple[int, int]] = field(default_factory=dict)
+    asked: int = 0
     wrote: bool = False
     is_current: bool = True
     """Whether the last script knew the time that it is now."""
@@ -82,11 +85,12 @@ class Duel:
 
     async def set_clock(self, at_ms: int) -> None:
         """Move the server's clock, onwards or back."""
-        self.desk.now_ms = self.model.clock = at_ms
+        bucket = bucket_of(self.account_id)
+        self.desk.now_ms = self.desk.clocks[bucket] = self.model.clock = at_ms
         forgotten = [self.outcome_key(name) for name in self.model.forget_outcomes()]
         # Redis would forget them by itself, by a clock that the test does not set.
         commands = [("DEL", *forgotten)] if forgotten else []
-        await self.wire.ask(("SET", f"{self.desk.prefix}:clock", at_ms), *commands)
+        await self.wire.ask(("SET", self.desk.keys.bucket(bucket, "clock"), at_ms), *commands)
         self.is_current = False
 
     # Asking
@@ -94,6 +98,7 @@ class Duel:
     async def ask(self, *asks: Ask, lose: Sequence[Loss] = ()) -> None:
         """Ask together: the first goes alone, and those that came meanwhile go as one batch."""
         told = len(self.desk.alerts), len(self.model.alerts)
+        self.asked += len(asks)
         self.transport.losses = list(lose)
         answers = await asyncio.gather(*(answer_of(each.ledger()) for each in asks))
         self.transport.losses.clear()
@@ -129,10 +134,10 @@ class Duel:
         """Promise 18: what changes nothing by the model's word leaves every key as it was."""
         await self.write_what_is_due()
         keys = self.all_keys()
-        before = await self.desk.dump(keys)
+        before = await self.desk.contents(keys)
         await self.ask(ask)
         if not self.wrote:
-            insist(await self.desk.dump(keys), before)
+            insist(await self.desk.contents(keys), before)
 
     async def write_what_is_due(self) -> None:
         told = len(self.desk.alerts), len(self.model.alerts)
@@ -154,10 +159,9 @@ class Duel:
             expires = None
             if offer.expires_after_days is not None:
                 expires = window_end("day", self.model.clock)
+            reference, amount_mc = f"offer:{offer.id}", offer.amount_mc
             self.model.script(
-                lambda offer=offer, expires=expires: self.model.grant(
-                    f"offer:{offer.id}", offer.kind, offer.amount_mc, None, expires
-                )
+                partial(self.model.grant, reference, offer.kind, amount_mc, None, expires)
             )
             self.wrote = self.wrote or self.model.changed
 

@@ -26,7 +26,7 @@ class LossyTransport:
     def __init__(self, ledger: CreditLedger) -> None:
         batcher: Any = ledger._asker._batcher
         below = batcher._transport
-        self._below = below._below if isinstance(below, LossyTransport) else below
+        self._below: Any = below._below if isinstance(below, LossyTransport) else below
         self.losses: list[Loss] = []
         batcher._transport = self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from itertools import count
@@ -121,9 +122,10 @@ class LedgerAgainstModel(RuleBasedStateMachine):
 
     @rule(drawn=draws)
     def step(self, drawn: bytes) -> None:
-        dice = Dice(drawn)
-        type(self).steps += 1
-        self.run(self._step(dice))
+        asked = self.duel.asked
+        self.run(self._step(Dice(drawn)))
+        # Calls that are asked together are as many steps.
+        type(self).steps += max(1, self.duel.asked - asked)
 
     async def _step(self, dice: Dice) -> None:
         await dice.pick(self.fashion)(dice)
@@ -200,12 +202,12 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         if dice.below(2):
             asks.reverse()
         note("    ... one beside the others")
-        await self.duel.ask(*(ask for ask in asks if ask))
+        await self.duel.ask(*asks)
 
     def _several(self, dice: Dice, number: int) -> list[Ask]:
         verbs = (self._reserve, self._settle, self._reserve_again, self._release, self._conclude)
         asked = (dice.pick(verbs)(dice) for _ in range(number))
-        return [ask for ask in asked if ask]
+        return [ask for ask in asked if ask is not None]
 
     # Executions
 
@@ -361,8 +363,17 @@ def _name(made: Made) -> str:
     return f"{made.attempt.execution_id} {made.attempt.attempt_id}"
 
 
-def walk(url: str, prefix: str, *, steps: int, first_seed: int, shrink: bool) -> int:
-    """Run example after example until so many steps were made; return how many."""
+def walk(
+    url: str,
+    prefix: str,
+    *,
+    steps: int,
+    first_seed: int,
+    shrink: bool = False,
+    at_most_s: float = float("inf"),
+) -> int:
+    """Run example after example until so many steps were made, or time is up; return how many."""
+    until_s = time.monotonic() + at_most_s
     machine = LedgerAgainstModel
     with asyncio.Runner() as runner, asking_again_at_once(), one_script_call_at_a_time():
         stack = AsyncExitStack()
@@ -386,7 +397,7 @@ def walk(url: str, prefix: str, *, steps: int, first_seed: int, shrink: bool) ->
         ]
         machine.wire = enter(open_wire(machine.desks[0].client))
         try:
-            while machine.steps < steps:
+            while machine.steps < steps and time.monotonic() < until_s:
                 _run_examples(seed(first_seed + machine.accounts)(machine), shrink)
         finally:
             runner.run(stack.aclose())
