@@ -20,7 +20,7 @@ from tests.integration.races import process
 from tests.integration.races.course import ACCOUNT, AUTUMN, LARGEST_MC, TRIALS, Course
 
 _LOOK_EVERY_S = (0.01, 0.05)
-_OFF_FOR_S = 0.03
+_OFF_FOR_S = 0.01
 
 
 class Operations:
