@@ -9,19 +9,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 
 from runtime.credits.answers import Alert
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.credits.spool import Spool
-from tests.integration.ledger.desk import INSTALLATION_KEY, PLANS
 
 ACCOUNT = "acme"
 PREFIX = "race"
 MARKS = ("p20", "a50000")
-IDENTITY = Identity(INSTALLATION_KEY)
+IDENTITY = Identity(b"an installation key of a test")
+PLANS = {"growth": True, "trial": False}
 
 # What is reserved for one execution, at most.
 LARGEST_MC = 1_500
@@ -52,7 +52,7 @@ class Course:
     ttl_ms: int
     top_up_mc: int
     timeout_ms: int
-    sweep_every_s: float = 0.05
+    sweep_every_s: float = 0.1
 
     @classmethod
     def from_json(cls, text: str) -> Course:
@@ -97,6 +97,17 @@ class Course:
 
     def execution_key(self, number: int) -> str:
         return IDENTITY.execution_key(ACCOUNT, f"journey-{number}:step:1")
+
+    def connect(self) -> Redis:
+        """A client as the product makes it."""
+        pool = BlockingConnectionPool.from_url(
+            self.url,
+            max_connections=16,
+            timeout=1,
+            socket_connect_timeout=1,
+            socket_timeout=None,
+        )
+        return Redis.from_pool(pool)
 
     def open_ledger(
         self, client: Redis, on_alert: Callable[[Alert], None] = lambda alert: None

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from runtime.credits.ledger import CreditLedger
-from tests.integration.ledger.desk import connect
 from tests.integration.races.course import Course
 
 Work = Callable[[Course, int, CreditLedger], Awaitable[None]]
@@ -20,7 +19,7 @@ def main(role: str, work: Work) -> None:
 
 
 async def _run(role: str, course: Course, number: int, work: Work) -> None:
-    client = connect(course.url)
+    client = course.connect()
     note = course.log(f"alerts-{role}", number).open()
     ledger = course.open_ledger(
         client, lambda alert: note(alert.mark, alert.threshold_mc, alert.left_mc)

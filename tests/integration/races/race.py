@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from runtime.credits.keys import Keys
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.spool import Replay
 from tests.integration.conftest import PrivateRedis
-from tests.integration.ledger.desk import connect, instant
+from tests.integration.ledger.desk import instant
 from tests.integration.races.course import (
     ACCOUNT,
     AUTUMN,
@@ -74,6 +74,8 @@ class Aftermath:
         outcomes: by execution key: state, charge and the outcome's bytes.
         told: alerts in Redis: mark, threshold and what was left.
         asked_again: a sample of executions, and what a new attempt on each was answered.
+        balance_then: the balance after that.
+        complaints: what processes said on stderr, but that Redis is away.
     """
 
     course: Course
@@ -90,12 +92,18 @@ class Aftermath:
     told: list[tuple[str, int, int]]
     asked_again: dict[int, Reserved | Refused | InProgress | Existing]
     balance_then: Balance
+    complaints: list[str]
+
+    def log(self, role: str) -> Iterator[Any]:
+        """The lines of all processes of a role."""
+        for log in self.course.logs(role):
+            yield from log.lines()
 
 
 @asynccontextmanager
 async def open_ledger(course: Course) -> AsyncIterator[tuple[CreditLedger, Any]]:
     """A ledger of the test's own process, and its client."""
-    client: Any = connect(course.url)
+    client: Any = course.connect()
     ledger = course.open_ledger(client)
     try:
         yield ledger, client
@@ -286,6 +294,7 @@ async def _look_back(
         ],
         asked_again=await _ask_again(course, ledger),
         balance_then=await ledger.balance(ACCOUNT),
+        complaints=_complaints(Path(course.folder)),
     )
 
 
@@ -317,9 +326,21 @@ async def _ask_again(
     course: Course, ledger: CreditLedger
 ) -> dict[int, Reserved | Refused | InProgress | Existing]:
     """Ask for some executions again, as redelivered jobs do, and give back what is reserved."""
-    answers = {}
-    for number in range(0, course.executions, max(1, course.executions // _AT_A_TIME)):
+    numbers = range(0, course.executions, max(1, course.executions // _AT_A_TIME))
+
+    async def ask(number: int) -> Reserved | Refused | InProgress | Existing:
         attempt = course.attempt(number)
-        answers[number] = await ledger.reserve(attempt, 100, course.ttl_ms)
+        answer = await ledger.reserve(attempt, 1, course.ttl_ms)
         await ledger.release(attempt)
-    return answers
+        return answer
+
+    return dict(zip(numbers, await asyncio.gather(*map(ask, numbers)), strict=True))
+
+
+def _complaints(folder: Path) -> list[str]:
+    return [
+        f"{path.name}: {line}"
+        for path in sorted(folder.glob("*.stderr"))
+        for line in path.read_text().splitlines()
+        if not line.startswith("Redis is away")
+    ]

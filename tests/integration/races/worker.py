@@ -35,6 +35,7 @@ from tests.integration.races.course import ACCOUNT, LARGEST_MC, Course
 
 AT_ONCE = 32
 _DELIVERED_AGAIN = 50
+_AGAIN = "delivered again"
 _CLOSE_WITHIN_S = 60
 _CREDITS_ARE_LOW = {
     FallbackReason.INSUFFICIENT_CREDITS,
@@ -68,9 +69,9 @@ class Run:
                 ttl_ms = chance.randrange(10, 60)
                 pause_s = max(0.002, ttl_ms / 1_000 + chance.uniform(-0.01, 0.01))
         endings = ("settle", "fall back", "give up", "spool", "be cancelled", "conclude")
-        weights = (88, 4, 3, 0 if source == "preview" else 1, 2, 2)
+        weights = (86, 5, 3, 0 if source == "preview" else 1, 2, 3)
         (ending,) = chance.choices(endings, weights)
-        return cls(amount_mc, cost_mc, ttl_ms, pause_s, ending, chance.choice((0, 10, 20, 40)))
+        return cls(amount_mc, cost_mc, ttl_ms, pause_s, ending, chance.choice((0, 4, 8, 40)))
 
 
 class Worker:
@@ -109,10 +110,16 @@ class Worker:
             await self._closer.aclose()
 
     def _deliveries(self) -> list[int]:
-        acknowledged = [number for number, *_ in self._acknowledged.lines()]
-        known = set(acknowledged)
+        known: dict[int, None] = {}
+        for number, state, *_ in self._acknowledged.lines():
+            known.pop(number, None)
+            if state != _AGAIN:
+                known[number] = None
+        again = list(known)[-_DELIVERED_AGAIN:]
+        for number in again:
+            self._acknowledge(number, _AGAIN)
         new = [number for number in self._course.delivered_to(self._number) if number not in known]
-        return acknowledged[-_DELIVERED_AGAIN:] + new
+        return again + new
 
     async def _work(self) -> None:
         while True:
@@ -206,8 +213,10 @@ class Worker:
                 ending, asyncio.get_running_loop().time() + _CLOSE_WITHIN_S
             )
         match closed:
+            case None if ending.outcome is not None:
+                self._acknowledge(number, "spooled", type(ending).__name__)
             case None:
-                self._acknowledge(number, "spooled", 0)
+                return 0.05
             case Settled():
                 self._claim(number, "settled", closed.charged_mc, _outcome(attempt))
             case Existing():
