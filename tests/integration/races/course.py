@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,22 @@ TRIALS = Cap(CapWindow.DAY, workspace_id="outlet", source="test")
 AUTUMN = Cap(CapWindow.TOTAL, campaign_id="autumn")
 
 
+def _execution_id(number: int) -> str:
+    return f"journey-{number}:step:1"
+
+
+@cache
+def execution_key(number: int) -> str:
+    """Under which the ledger knows an execution."""
+    return IDENTITY.execution_key(ACCOUNT, _execution_id(number))
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
     """How long a race is, and where it is run.
 
-    ``ttl_ms`` is the longest deadline of a reservation, ``timeout_ms`` the ledger's.
+    ``ttl_ms`` is the longest deadline of a reservation, ``timeout_ms`` the ledger's, and ``hasty``
+    the share of executions whose model answers about when their reservation expires.
     """
 
     url: str
@@ -52,6 +64,7 @@ class Course:
     ttl_ms: int
     top_up_mc: int
     timeout_ms: int
+    hasty: float
     sweep_every_s: float = 0.1
 
     @classmethod
@@ -72,7 +85,7 @@ class Course:
         The worker behind the last one has executions of its own, which nobody finishes.
         """
         if worker == self.workers:
-            yield from range(self.executions, self.executions + 10_000)
+            yield from range(self.executions, self.executions + 2_000)
             return
         for number in range(self.executions):
             first = number % self.workers
@@ -85,7 +98,7 @@ class Course:
         chance = random.Random(number)
         return IDENTITY.attempt(
             account_id=ACCOUNT,
-            execution_id=f"journey-{number}:step:1",
+            execution_id=_execution_id(number),
             workspace_id=chance.choice(("retail", "retail", "outlet")),
             campaign_id=chance.choice(("welcome", "autumn")),
             person_id=f"person-{number}",
@@ -94,9 +107,6 @@ class Course:
             action_version="v1",
             model="writer",
         )
-
-    def execution_key(self, number: int) -> str:
-        return IDENTITY.execution_key(ACCOUNT, f"journey-{number}:step:1")
 
     def connect(self) -> Redis:
         """A client as the product makes it."""

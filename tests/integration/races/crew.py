@@ -8,6 +8,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
+from typing import Self
 
 from tests.integration.races.course import Course
 
@@ -24,7 +25,7 @@ class Crew:
         self._keepers: dict[tuple[str, int], asyncio.Task[None]] = {}
         self.kills = 0
 
-    async def __aenter__(self) -> Crew:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

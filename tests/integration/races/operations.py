@@ -86,9 +86,7 @@ class Operations:
     async def _switch_off_for_a_moment(self, number: int) -> None:
         for name, switch in (("off", self._ledger.switch_off), ("on", self._ledger.switch_on)):
             reference = f"{name}-{number}"
-            self._told(
-                reference, await switch(ACCOUNT, workspace_id="outlet", reference=reference)
-            )
+            self._told(reference, await switch(ACCOUNT, workspace_id="outlet", reference=reference))
             await asyncio.sleep(_OFF_FOR_S)
 
     async def _void(self, number: int) -> None:

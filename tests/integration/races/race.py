@@ -1,4 +1,4 @@
-"""Runs a race: processes that are killed at random, on a Redis that freezes or dies, and its end."""
+"""Runs a race: processes are killed at random, on a Redis that freezes or dies."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from redis.asyncio import Redis
 
 from pricing.offers import GrantKind
 from runtime.credits.answers import Balance, Existing, InProgress, Refused, Reserved
@@ -38,6 +36,7 @@ from tests.integration.races.watcher import Watcher
 _AT_A_TIME = 1_000
 _LOOK_EVERY_S = 0.05
 _NEVER_REACHED_MC = 10**12
+_KEYS = {name.rpartition(":")[2]: name for name in Keys(PREFIX).of_account(ACCOUNT)}
 
 Outcomes = dict[str, tuple[str, int, str]]
 
@@ -61,6 +60,8 @@ class Size:
     freezes: int = 0
     deaths: int = 0
     timeout_ms: int = 1_000
+    sweepers: int = 1
+    hasty: float = 0.04
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Aftermath:
         complaints: what processes said on stderr, but that Redis is away.
     """
 
+    size: Size
     course: Course
     kills: int
     watcher: Watcher
@@ -126,6 +128,7 @@ async def run(size: Size, folder: Path) -> Aftermath:
             ttl_ms=size.ttl_ms,
             top_up_mc=size.top_up_mc,
             timeout_ms=size.timeout_ms,
+            hasty=size.hasty,
         )
         async with open_ledger(course) as (ledger, client), Crew(course) as crew:
             if size.deaths:
@@ -139,7 +142,9 @@ async def run(size: Size, folder: Path) -> Aftermath:
             watching.cancel()
             with suppress(asyncio.CancelledError):
                 await watching
-            return await _look_back(course, crew, watcher, deserted, at_deadline, ledger, client)
+            return await _look_back(
+                size, course, crew, watcher, deserted, at_deadline, ledger, client
+            )
     finally:
         await server.aclose()
 
@@ -180,7 +185,7 @@ async def _run_all(
     """Keep all processes running, through what is done to them, until the workers have ended."""
     workers = [crew.keep_running("worker", number) for number in range(size.workers)]
     others = [crew.keep_running("operations", number) for number in range(size.operators)]
-    others.append(crew.keep_running("sweeper", 0))
+    others += [crew.keep_running("sweeper", number) for number in range(size.sweepers)]
     disturbing = asyncio.create_task(_disturb(course, size, crew, server, client))
     running = [*workers, *others, disturbing]
     try:
@@ -216,7 +221,7 @@ async def _disturb(
     def kill(role: str) -> Callable[[], Awaitable[None]]:
         return lambda: crew.kill_one(role, chance)
 
-    rare = size.kills // 8 or 1
+    rare = -(-size.kills // 8)
     acts: list[Callable[[], Awaitable[None]]] = [
         *[kill("worker")] * size.kills,
         *[kill("sweeper")] * rare,
@@ -228,13 +233,14 @@ async def _disturb(
     deliveries = sum(len(list(course.delivered_to(worker))) for worker in range(size.workers))
     for number, act in enumerate(acts):
         at = deliveries * (number + chance.random()) / (len(acts) + 1)
-        while _acknowledged(course) < at:
+        while lines(course, "acknowledged") < at:  # noqa: ASYNC110 - it is done by others
             await asyncio.sleep(0.02)
         await act()
 
 
-def _acknowledged(course: Course) -> int:
-    return sum(log.path.read_bytes().count(b"\n") for log in course.logs("acknowledged"))
+def lines(course: Course, role: str) -> int:
+    """How many lines all processes of a role have logged."""
+    return sum(log.path.read_bytes().count(b"\n") for log in course.logs(role))
 
 
 async def _desert(course: Course, crew: Crew, ledger: CreditLedger) -> Balance:
@@ -257,12 +263,13 @@ async def _desert(course: Course, crew: Crew, ledger: CreditLedger) -> Balance:
 
 async def _wait_for(at_ms: int, ledger: CreditLedger) -> Balance:
     """Return the first balance that is not older."""
-    while (balance := await ledger.balance(ACCOUNT)).at_ms < at_ms:
+    while (balance := await ledger.balance(ACCOUNT)).at_ms < at_ms:  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     return balance
 
 
 async def _look_back(
+    size: Size,
     course: Course,
     crew: Crew,
     watcher: Watcher,
@@ -275,8 +282,8 @@ async def _look_back(
     replay = await spool.replay(ledger)
     await ledger.sweep()
     balance = await watcher.look()
-    keys = {name.rpartition(":")[2]: name for name in Keys(PREFIX).of_account(ACCOUNT)}
     return Aftermath(
+        size=size,
         course=course,
         kills=crew.kills,
         watcher=watcher,
@@ -285,12 +292,12 @@ async def _look_back(
         replay=replay,
         balance=balance,
         caps=await ledger.caps(ACCOUNT),
-        open_states={raw.split(b"\t")[1].decode() for raw in await client.hvals(keys["open"])},
-        entries=await _journal(client, keys["journal"]),
+        open_states={raw.split(b"\t")[1].decode() for raw in await client.hvals(_KEYS["open"])},
+        entries=await journal(client),
         outcomes=await _outcomes(client),
         told=[
             (told[b"mark"].decode(), int(told[b"threshold_mc"]), int(told[b"left_mc"]))
-            for _, told in await client.xrange(keys["alerts"])
+            for _, told in await client.xrange(_KEYS["alerts"])
         ],
         asked_again=await _ask_again(course, ledger),
         balance_then=await ledger.balance(ACCOUNT),
@@ -298,17 +305,18 @@ async def _look_back(
     )
 
 
-async def _journal(client: Any, key: str) -> list[JournalEntry]:
+async def journal(client: Any) -> list[JournalEntry]:
+    """The account's journal, as it is kept in Redis."""
     names: dict[int, Dimensions] = {}
     entries: list[JournalEntry] = []
     start = "-"
-    while raw := await client.xrange(key, start, "+", count=_AT_A_TIME):
+    while raw := await client.xrange(_KEYS["journal"], start, "+", count=_AT_A_TIME):
         entries += [parse(entry_id, fields, names) for entry_id, fields in raw]
         start = f"({raw[-1][0].decode()}"
     return entries
 
 
-async def _outcomes(client: Redis) -> Outcomes:
+async def _outcomes(client: Any) -> Outcomes:
     """Every outcome that is stored, by its execution key."""
     names = [name async for name in client.scan_iter(f"{PREFIX}:*:o:*", count=_AT_A_TIME)]
     outcomes: Outcomes = {}

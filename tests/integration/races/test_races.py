@@ -8,9 +8,9 @@ from collections import Counter, defaultdict
 import pytest
 
 from runtime.credits.answers import Existing, Reserved
-from runtime.credits.journal import replay, verify
+from runtime.credits.journal import Kind, replay, verify
 from tests.integration.races import books, race
-from tests.integration.races.course import LARGEST_MC, MARKS, MONTHLY, PREVIEWS
+from tests.integration.races.course import LARGEST_MC, MARKS, MONTHLY, PREVIEWS, execution_key
 from tests.integration.races.race import Aftermath, Size
 
 SMALL = Size(
@@ -23,7 +23,16 @@ SMALL = Size(
     timeout_ms=700,
 )
 ON_A_DYING_REDIS = Size(
-    workers=3, executions=1_200, ttl_ms=1_000, top_up_mc=100_000, kills=2, deaths=2
+    workers=2, executions=800, ttl_ms=1_000, top_up_mc=70_000, kills=1, deaths=2
+)
+AGAINST_SWEEPERS = Size(
+    workers=2,
+    executions=800,
+    ttl_ms=1_000,
+    top_up_mc=70_000,
+    kills=0,
+    sweepers=2,
+    hasty=0.7,
 )
 LARGE = Size(
     workers=8,
@@ -41,6 +50,7 @@ LARGE = Size(
     params=[
         pytest.param(SMALL, id="small"),
         pytest.param(ON_A_DYING_REDIS, id="on-a-dying-redis"),
+        pytest.param(AGAINST_SWEEPERS, id="against-sweepers"),
         pytest.param(LARGE, id="large", marks=[pytest.mark.long, pytest.mark.timeout(900)]),
     ],
 )
@@ -85,18 +95,16 @@ def test_promise_06_a_reservation_ends_once(aftermath: Aftermath) -> None:
     twice = {execution: some for execution, some in ends.items() if len(some) > 1}
     assert twice == {}
 
-    key = aftermath.course.execution_key
     reserved = {
-        (key(number), reserved_at_ms): amount_mc
+        (execution_key(number), reserved_at_ms): amount_mc
         for number, reserved_at_ms, amount_mc in aftermath.log("reserved")
         if amount_mc
     }
-    ended = {
-        execution: sum(entry.slices.values()) for execution, (entry,) in ends.items()
-    }
+    ended = {execution: sum(entry.slices.values()) for execution, (entry,) in ends.items()}
     assert reserved.items() <= ended.items()
-    # A process may die before it has noted what it was given.
-    assert len(ended) >= len(reserved) > 0
+    # Who died or was cancelled before it heard of its reservation did not settle it.
+    unheard = {ends[execution][0].kind for execution in ended.keys() - reserved.keys()}
+    assert unheard <= {Kind.RELEASED, Kind.EXPIRED}
 
     late = [
         entry
@@ -104,13 +112,16 @@ def test_promise_06_a_reservation_ends_once(aftermath: Aftermath) -> None:
         if {"late", "orphan"} & set(entry.flags)
     ]
     assert [entry for entry in late if entry.slices] == []
-    assert late != []
+    won = Counter(entry.kind for (entry,) in ends.values())
+    often = aftermath.course.executions // 20 if aftermath.size.hasty > 0.5 else 1
+    assert min(len(late), won[Kind.SETTLED], won[Kind.EXPIRED]) >= often
+    assert won[Kind.RELEASED] > 0
 
 
 def test_promise_06_what_the_dead_had_reserved_is_home_after_one_deadline(
     aftermath: Aftermath,
 ) -> None:
-    assert aftermath.kills > 0
+    assert aftermath.kills >= aftermath.size.kills
     assert aftermath.deserted.reserved_mc > 0
     at_deadline, balance = aftermath.at_deadline, aftermath.balance
     assert (at_deadline.reserved_mc, at_deadline.open_reservations) == (0, 0)
@@ -135,35 +146,37 @@ def test_promise_07_no_id_is_charged_twice(aftermath: Aftermath) -> None:
 
 
 def test_promise_07_everybody_who_asks_is_told_the_same_outcome(aftermath: Aftermath) -> None:
-    key, outcomes = aftermath.course.execution_key, aftermath.outcomes
+    outcomes = aftermath.outcomes
     answered: set[int] = set()
     known: set[str] = set()
     for number, state, *told in aftermath.log("acknowledged"):
         answered.add(number)
         if state in {"settled", "released", "refused"}:
-            assert outcomes[key(number)] == (state, *told), number
+            assert outcomes[execution_key(number)] == (state, *told), number
         if (state, *told) == ("spooled", "Settlement"):
-            assert key(number) in outcomes, number
+            assert execution_key(number) in outcomes, number
         if state not in {"fell back", "delivered again"}:
-            known.add(key(number))
+            known.add(execution_key(number))
     assert answered >= set(range(aftermath.course.executions))
 
     # A worker that died asked again when its reservation had expired, and was refused; then what
     # it had sent before arrived. The deserter's settlements were heard of by nobody.
-    deserted = {key(number) for number in aftermath.course.delivered_to(aftermath.course.workers)}
+    deserted = {
+        execution_key(number) for number in aftermath.course.delivered_to(aftermath.course.workers)
+    }
     for entry in books.settlements(aftermath.entries):
         if entry.execution_key not in known | deserted:
             assert {"late", "orphan"} & set(entry.flags), entry
 
 
 def test_promise_07_asking_again_for_what_is_settled_charges_nothing(aftermath: Aftermath) -> None:
-    key, outcomes = aftermath.course.execution_key, aftermath.outcomes
+    outcomes = aftermath.outcomes
     existing = 0
     for number, answer in aftermath.asked_again.items():
-        if key(number) in outcomes:
+        if execution_key(number) in outcomes:
             assert isinstance(answer, Existing), answer
             told = (answer.state, answer.charged_mc, answer.outcome.decode())
-            assert told == outcomes[key(number)]
+            assert told == outcomes[execution_key(number)]
             existing += 1
         else:
             assert isinstance(answer, Reserved), answer

@@ -16,7 +16,7 @@ _NEVER_LESS = ("at_ms", "granted_mc", "charged_mc", "expired_mc", "voided_mc", "
 
 @dataclass
 class Watcher:
-    """``wrong`` holds what was seen and may not be, ``excess_mc`` by how much caps were exceeded."""
+    """``wrong`` is what was seen and may not be, ``excess_mc`` by how much caps were exceeded."""
 
     ledger: CreditLedger
     looks: int = 0

@@ -56,16 +56,15 @@ class Run:
     patience: int
 
     @classmethod
-    def draw(cls, chance: random.Random, ttl_ms: int, source: str) -> Run:
+    def draw(cls, chance: random.Random, ttl_ms: int, hasty: float, source: str) -> Run:
         """Draw a run. Those of previews stay within quote and deadline, so that their cap holds."""
         amount_mc = 0 if chance.random() < 0.02 else chance.randrange(500, LARGEST_MC)
         cost_mc = chance.randint(0, amount_mc)
         pause_s = 0.002 + chance.random() * 0.005
-        roll = chance.random()
         if source != "preview":
-            if roll < 0.02:
+            if chance.random() < 0.02:
                 cost_mc = amount_mc + chance.randrange(1, 300)
-            elif roll < 0.06:  # the model answers about when the reservation expires
+            if chance.random() < hasty:
                 ttl_ms = chance.randrange(10, 60)
                 pause_s = max(0.002, ttl_ms / 1_000 + chance.uniform(-0.01, 0.01))
         endings = ("settle", "fall back", "give up", "spool", "be cancelled", "conclude")
@@ -88,6 +87,8 @@ class Worker:
         self._left = 0
         self._done = asyncio.Event()
         self._number = number
+        # Who is to die with reservations is in no haste.
+        self._hasty = 0 if number == course.workers else course.hasty
 
     async def run(self) -> None:
         self._closer.start()
@@ -136,7 +137,8 @@ class Worker:
     async def _execute(self, number: int) -> float | None:
         """Run an execution; return when to deliver it again, ``None`` if it is acknowledged."""
         attempt = self._course.attempt(number)
-        run = Run.draw(self._chance, self._course.ttl_ms, attempt.dimensions[5])
+        source = attempt.dimensions[5]
+        run = Run.draw(self._chance, self._course.ttl_ms, self._hasty, source)
         try:
             if run.ending == "be cancelled":
                 await self._cancelled(self._ledger.reserve(attempt, run.amount_mc, run.ttl_ms))
