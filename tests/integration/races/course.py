@@ -93,19 +93,22 @@ class Course:
             if number % 100 == 0 or worker in {first, also}:
                 yield number
 
-    def attempt(self, number: int) -> ExecutionAttempt:
-        """A new attempt on an execution, with dimensions that follow from its number."""
+    def attempt(self, number: int, **changes: str) -> ExecutionAttempt:
+        """A new attempt on an execution, whose dimensions follow from its number."""
         chance = random.Random(number)
+        dimensions = {
+            "workspace_id": chance.choice(("retail", "retail", "outlet")),
+            "campaign_id": chance.choice(("welcome", "autumn")),
+            "action": chance.choice(("route", "score")),
+            "source": chance.choices(("live", "preview", "test"), (8, 1, 1))[0],
+        }
         return IDENTITY.attempt(
             account_id=ACCOUNT,
             execution_id=_execution_id(number),
-            workspace_id=chance.choice(("retail", "retail", "outlet")),
-            campaign_id=chance.choice(("welcome", "autumn")),
             person_id=f"person-{number}",
-            action=chance.choice(("route", "score")),
-            source=chance.choices(("live", "preview", "test"), (8, 1, 1))[0],
             action_version="v1",
             model="writer",
+            **(dimensions | changes),
         )
 
     def connect(self) -> Redis:

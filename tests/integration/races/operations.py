@@ -20,13 +20,16 @@ from tests.integration.races.course import ACCOUNT, AUTUMN, LARGEST_MC, TRIALS, 
 
 _LOOK_EVERY_S = (0.01, 0.05)
 _OFF_FOR_S = 0.01
-# Long enough for what is reserved to be settled: then what is left can pay for nothing.
-_DROUGHT_S = 0.25
+# At most so much is left when an account counts as exhausted.
+_DRY_MC = 5_000
+_TOO_MUCH_MC = 10**9
+_REFUSED_FROM = 10**9
 
 
 class Operations:
     def __init__(self, course: Course, number: int, ledger: CreditLedger) -> None:
         self._course = course
+        self._number = number
         self._ledger = ledger
         self._note = course.log("operations", number).open()
         self._changed: set[int] = set()
@@ -49,7 +52,7 @@ class Operations:
             self._changed.add(number)
         if balance.available_mc < LARGEST_MC:
             if number % 4 == 2:
-                await asyncio.sleep(_DROUGHT_S)
+                await self._run_dry(number)
             await self._top_up(number, balance)
 
     async def _change(self, number: int) -> None:
@@ -96,6 +99,17 @@ class Operations:
             ACCOUNT, f"g{number}", reference=reference, reason="a mistake"
         )
         self._told(reference, voided.new, voided.amount_mc)
+
+    async def _run_dry(self, number: int) -> None:
+        """Wait until hardly anything is reserved, and have an execution refused for good."""
+        while (await self._ledger.balance(ACCOUNT)).reserved_mc > _DRY_MC:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        attempt = self._course.attempt(
+            _REFUSED_FROM + 10 * number + self._number,
+            campaign_id="welcome",
+            source="live",
+        )
+        await self._ledger.reserve(attempt, _TOO_MUCH_MC, self._course.ttl_ms, final=True)
 
     async def _top_up(self, number: int, balance: Balance) -> None:
         """Give a grant: three in four, of different priorities, and two of them expire soon."""

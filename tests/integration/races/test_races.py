@@ -113,9 +113,11 @@ def test_promise_06_a_reservation_ends_once(aftermath: Aftermath) -> None:
     ]
     assert [entry for entry in late if entry.slices] == []
     won = Counter(entry.kind for (entry,) in ends.values())
-    often = aftermath.course.executions // 20 if aftermath.size.hasty > 0.5 else 1
-    assert min(len(late), won[Kind.SETTLED], won[Kind.EXPIRED]) >= often
-    assert won[Kind.RELEASED] > 0
+    assert min(len(late), won[Kind.SETTLED], won[Kind.EXPIRED], won[Kind.RELEASED]) > 0
+    if aftermath.size.hasty > 0.5:
+        often = aftermath.size.executions // 20
+        assert min(len(late), won[Kind.SETTLED], won[Kind.EXPIRED]) > often
+        assert any("superseded" in entry.flags for entry in aftermath.entries)
 
 
 def test_promise_06_what_the_dead_had_reserved_is_home_after_one_deadline(
@@ -250,7 +252,7 @@ def test_each_crossing_of_a_mark_is_told_once(aftermath: Aftermath) -> None:
     )
 
     assert told == expected.told
-    assert told.keys() >= {*MARKS}
+    assert told.keys() == {*MARKS, "exhausted"}
     assert heard <= Counter(aftermath.told)
 
 

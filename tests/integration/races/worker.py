@@ -66,7 +66,7 @@ class Run:
                 cost_mc = amount_mc + chance.randrange(1, 300)
             if chance.random() < hasty:
                 ttl_ms = chance.randrange(10, 60)
-                pause_s = max(0.002, ttl_ms / 1_000 + chance.uniform(-0.01, 0.01))
+                pause_s = max(0.002, ttl_ms / 1_000 + chance.uniform(-0.02, 0.04))
         endings = ("settle", "fall back", "give up", "spool", "be cancelled", "conclude")
         weights = (86, 5, 3, 0 if source == "preview" else 1, 2, 3)
         (ending,) = chance.choices(endings, weights)
@@ -131,8 +131,10 @@ class Worker:
                 if not self._left:
                     self._done.set()
             else:
-                loop = asyncio.get_running_loop()
-                loop.call_later(again_in_s, self._queue.put_nowait, number)
+                self._deliver_in(again_in_s, number)
+
+    def _deliver_in(self, seconds: float, number: int) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._queue.put_nowait, number)
 
     async def _execute(self, number: int) -> float | None:
         """Run an execution; return when to deliver it again, ``None`` if it is acknowledged."""
@@ -159,6 +161,10 @@ class Worker:
                 return await self._refused(number, attempt, run, answer, stored=final)
             case Reserved():
                 self._note(number, answer.reserved_at_ms, answer.amount_mc)
+                if run.pause_s > run.ttl_ms / 1_000:
+                    # So long that the queue takes the execution for lost, while it still runs.
+                    self._left += 1
+                    self._deliver_in(run.ttl_ms / 1_000, number)
                 await asyncio.sleep(run.pause_s)
                 return await self._end(number, attempt, run, answer)
         return None
