@@ -154,3 +154,17 @@ async def test_promise_08_the_clock_is_the_servers_own(redis_url: str, key_prefi
     finally:
         await desk.ledger.drain()
         await client.aclose()
+
+
+async def test_promise_08_a_deadline_is_a_deadline_where_more_are_due_than_one_script_ends(
+    desk: Desk,
+) -> None:
+    await desk.open(10_000)
+    made = [await desk.reserve(10, ttl_ms=1_000) for _ in range(150)]
+    await desk.pass_time(1_000)
+
+    # A script ends a hundred, in the order of their keys.
+    attempt, reserved = max(made, key=lambda pair: pair[0].execution_key)
+    settled = await desk.settle(attempt, reserved, 10)
+
+    assert settled.flags == ("late",)
