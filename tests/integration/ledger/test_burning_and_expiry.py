@@ -217,7 +217,9 @@ async def test_promise_05_an_expired_grant_pays_nothing_to_a_late_settlement(des
     assert (await desk.parts()).expired_mc == 100
 
 
-async def test_promise_08_expiries_are_journaled_in_the_order_in_which_time_ended_them(desk: Desk) -> None:
+async def test_promise_08_expiries_are_journaled_in_the_order_in_which_time_ended_them(
+    desk: Desk,
+) -> None:
     await desk.open()
     await desk.grant(100, priority=1, expires_in_ms=3_000)
     await desk.grant(100, priority=2, expires_in_ms=1_000)
