@@ -65,7 +65,8 @@ class Watcher:
         return Counter((mark, self.threshold_mc(mark), left_mc) for mark in crossed)
 
 
-STEPS = ["grant", "short grant", "spend", "overrun", "reserve", "void", "time"]
+LIFETIMES_MS = {"grant": None, "short grant": 1_000, "stale grant": 0}
+STEPS = [*LIFETIMES_MS, "spend", "overrun", "reserve", "void", "time"]
 
 
 @settings(
@@ -84,8 +85,8 @@ async def test_promise_14_each_step_tells_what_it_crossed_and_nothing_else(
             heard = len(desk.alerts)
             available_mc = (await desk.balance(account_id)).available_mc
             match step:
-                case "grant" | "short grant":
-                    lifetime_ms = 1_000 if step == "short grant" else None
+                case "grant" | "short grant" | "stale grant":
+                    lifetime_ms = LIFETIMES_MS[step]
                     await desk.grant(number, account_id=account_id, expires_in_ms=lifetime_ms)
                     granted += 1
                 case "spend" | "overrun" | "reserve":
