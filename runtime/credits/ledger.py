@@ -134,7 +134,7 @@ class CreditLedger(Accounts):
         answer = await self._ask(
             "reserve", attempt, args, on_abandoned=lambda answer: self._abandoned(attempt, answer)
         )
-        return replies.reservation(attempt.execution_id, answer)
+        return replies.reservation(attempt, answer)
 
     async def settle(  # noqa: PLR0913 - a settlement's columns, each by keyword
         self,
@@ -185,7 +185,7 @@ class CreditLedger(Accounts):
             outcome,
         )
         answer = await self._ask("settle", attempt, args, ends=True)
-        return replies.settlement(attempt.execution_id, answer)
+        return replies.settlement(attempt, answer)
 
     async def release(
         self,
@@ -213,7 +213,7 @@ class CreditLedger(Accounts):
             outcome or b"",
         )
         answer = await self._ask("release", attempt, args, ends=True)
-        return replies.release(attempt.execution_id, answer)
+        return replies.release(attempt, answer)
 
     async def conclude(
         self, attempt: ExecutionAttempt, reason: FallbackReason, outcome: bytes = b""
@@ -228,7 +228,7 @@ class CreditLedger(Accounts):
             outcome,
         )
         answer = await self._ask("conclude", attempt, args)
-        return replies.conclusion(attempt.execution_id, answer)
+        return replies.conclusion(attempt, answer)
 
     # Upkeep
 

@@ -51,7 +51,9 @@ class Comparison:
         due, alerts = await self.wire.ask(
             ("ZSCORE", keys[BUCKET_DUE], self.account_id), ("XRANGE", keys[ALERTS], "-", "+")
         )
-        insist([_alert(fields) for _, fields in alerts], model.alerts)
+        # The order of what one script tells is nobody's concern.
+        found = sorted((_alert(fields) for _, fields in alerts), key=_when_told)
+        insist(found, sorted(model.alerts, key=_when_told))
         _compare_due(due, model)
 
     async def _compare_caps(self, model: Model) -> None:
@@ -139,6 +141,11 @@ def _compare_due(score: bytes | None, model: Model) -> None:
     if next_due is not None:
         assert score is not None, f"no sweep, though something is due at {next_due}"
         assert model.now < float(score) <= next_due, f"swept at {score!r}, due at {next_due}"
+
+
+def _when_told(alert: tuple[str, int, int, int]) -> tuple[int, str]:
+    mark, _, _, at = alert
+    return at, mark
 
 
 def _alert(fields: list[bytes]) -> tuple[str, int, int, int]:

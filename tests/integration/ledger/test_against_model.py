@@ -32,6 +32,7 @@ def first_seed() -> int:
     return 0 if IN_CI else random.randrange(2**32)
 
 
+@pytest.mark.timeout(900)
 def test_promise_01_to_18_hold_whatever_happens_in_whatever_order(
     ledger_servers: LedgerServers, key_prefix: str
 ) -> None:
