@@ -169,18 +169,19 @@ class ScriptTransport(ABC):
     async def _exchange(self, line: Line, request: Request, *, asking: bool = False) -> Reply:
         wait = self._replicas > 0 and request.writes
         try:
-            packed = self._packed(_by_sha(request.script), request, asking)
+            packed = self._packed(_by_sha(request.script), request, asking, wait)
             return await line.ask(packed, before=asking, wait=wait)
         except NoScriptError:
-            packed = self._packed(bulk("EVAL", request.script.source), request, asking)
+            source = bulk("EVAL", request.script.source)
+            packed = self._packed(source, request, asking, wait)
             return await line.ask(packed, before=asking, wait=wait)
 
-    def _packed(self, command: bytes, request: Request, asking: bool) -> bytes:
+    def _packed(self, command: bytes, request: Request, asking: bool, wait: bool) -> bytes:
         values = 3 + request.keys + request.values
         packed = b"*%d\r\n%b%b%b" % (values, command, bulk(request.keys), request.packed)
         if asking:
             packed = _ASKING + packed
-        return packed + self._wait if self._replicas and request.writes else packed
+        return packed + self._wait if wait else packed
 
     async def _finish(self, line: Line, on_abandoned: Abandoned) -> None:
         answer = None
