@@ -8,18 +8,20 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import RedisClusterException, RedisError, SlotNotCoveredError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError, SlotNotCoveredError
 
 from runtime.credits.answers import LedgerUnavailable
-from runtime.credits.keys import slot_of_bucket
+from runtime.credits.keys import bucket_of, slot_of_bucket
 
 Client = Redis | RedisCluster
+
+_ONE = "the server"
 
 
 class Primary:
     """One server that holds data. As text it is what messages call it."""
 
-    def __init__(self, node: Any, name: str = "the server") -> None:
+    def __init__(self, node: Any, name: str = _ONE) -> None:
         self._node = node
         self._name = name
 
@@ -30,6 +32,18 @@ class Primary:
         """What the server tells of itself."""
         found: dict[str, Any] = await self._node.execute_command("INFO", section)
         return found
+
+    async def setting(self, name: str) -> str | None:
+        """One of the server's settings; ``None`` where it does not tell."""
+        try:
+            found = await self._node.execute_command("CONFIG GET", name)
+        except ResponseError:  # managed services may forbid it
+            return None
+        # A mapping by redis-py's own parser, or names and values by turns.
+        values = list(found.values()) if isinstance(found, dict) else list(found[1::2])
+        if not values:
+            return None
+        return values[0].decode() if isinstance(values[0], bytes) else str(values[0])
 
     async def time_ms(self) -> int:
         """The server's clock, in whole milliseconds since 1970."""
@@ -64,6 +78,17 @@ async def shares(client: Client, buckets: Iterable[int]) -> list[tuple[Primary, 
         _, own = found.setdefault(node.name, (Primary(node, node.name), []))
         own.append(bucket)
     return list(found.values())
+
+
+def primary_of(client: Client, account_id: str) -> str:
+    """What messages call the server that holds an account; empty where the map does not know."""
+    if not isinstance(client, RedisCluster):
+        return _ONE
+    nodes: Any = client.nodes_manager
+    try:
+        return str(nodes.get_node_from_slot(slot_of_bucket(bucket_of(account_id))).name)
+    except (KeyError, SlotNotCoveredError):
+        return ""
 
 
 @asynccontextmanager
