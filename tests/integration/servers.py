@@ -166,8 +166,16 @@ class Cluster:
 
     def start(self) -> None:
         """Start the servers, and join them."""
-        for server in self.servers:
-            server.start()
+        try:
+            for server in self.servers:
+                server.start()
+            self._join()
+            self.wait_until_whole()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _join(self) -> None:
         addresses = [f"127.0.0.1:{server.port}" for server in self.servers]
         options = ["--cluster-replicas", "0", "--cluster-yes"]
         done = subprocess.run(
@@ -177,10 +185,7 @@ class Cluster:
             text=True,
             timeout=_START_SECONDS,
         )
-        if done.returncode:
-            self.stop()
-            raise AssertionError(f"no cluster: {done.stdout[-1000:]}{done.stderr[-1000:]}")
-        self.wait_until_whole()
+        assert done.returncode == 0, f"no cluster: {done.stdout[-1000:]}{done.stderr[-1000:]}"
 
     def wait_until_whole(self) -> None:
         """Wait until every server sees that all slots are served."""
