@@ -1,0 +1,35 @@
+"""One fault."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CREDITS = Path("runtime", "credits")
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`before`, which stands once in `file`, becomes `after`.
+
+    `breaks` says what is then wrong, `noticed_by` names tests that fail of it: by their
+    functions' names, which are unique, wherever they stand.
+    """
+
+    name: str
+    file: str
+    before: str
+    after: str
+    breaks: str
+    noticed_by: tuple[str, ...]
+
+    @property
+    def path(self) -> Path:
+        """The file's path in the project."""
+        return CREDITS / ("lua" if self.file.endswith(".lua") else "") / self.file
+
+    def apply(self, root: Path) -> None:
+        """Put the fault into the project at `root`."""
+        text = (root / self.path).read_text("utf-8")
+        assert text.count(self.before) == 1, f"{self.name}: {text.count(self.before)} places"
+        (root / self.path).write_text(text.replace(self.before, self.after), "utf-8")

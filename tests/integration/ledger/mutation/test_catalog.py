@@ -1,0 +1,34 @@
+"""The faults still fit the code, and name tests that there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.integration.ledger.mutation.catalog import MUTATIONS
+from tests.integration.ledger.mutation.mutation import Mutation
+from tests.integration.ledger.mutation.sandbox import ROOT, places_of_tests
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_mutation_fits_exactly_one_place(mutation: Mutation) -> None:
+    assert (ROOT / mutation.path).read_text("utf-8").count(mutation.before) == 1
+    assert mutation.before != mutation.after
+
+
+def test_no_mutation_is_there_twice() -> None:
+    names = Counter(mutation.name for mutation in MUTATIONS)
+    texts = Counter((mutation.file, mutation.before, mutation.after) for mutation in MUTATIONS)
+
+    assert [name for name, times in (names + texts).items() if times > 1] == []
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
+def test_the_tests_that_a_mutation_names_are_there(mutation: Mutation) -> None:
+    places = places_of_tests()
+
+    assert mutation.noticed_by
+    assert {name: len(places.get(name, [])) for name in mutation.noticed_by} == {
+        name: 1 for name in mutation.noticed_by
+    }
