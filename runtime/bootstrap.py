@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 
 from pricing.tokens import TokenCounter
 from providers.base import Provider
@@ -26,14 +26,15 @@ from runtime.executor import ActionRuntime, ExecutorSettings
 from runtime.models import Model, Models
 from runtime.preparation import Preparation
 
-_HOUR_MS = 3_600_000
+_MINUTE_MS = 60_000
+_HOUR_MS = 60 * _MINUTE_MS
 
 
 @asynccontextmanager
 async def build_runtime(
     config: Config,
     *,
-    redis: Redis | None = None,
+    redis: Redis | RedisCluster | None = None,
     provider: Provider | None = None,
     actions: ActionSource | None = None,
     on_alert: Callable[[Alert], None] = lambda alert: None,
@@ -41,7 +42,7 @@ async def build_runtime(
     """Make a runtime; parts that are given stay their owner's to close.
 
     Args:
-        redis: a client of one server; the configured one by default.
+        redis: a client of one server or of a cluster; the configured one by default.
         provider: calls models; LiteLLM by default.
         actions: the config's by default.
         on_alert: hears alerts that this process raised.
@@ -86,7 +87,7 @@ async def build_runtime(
 async def open_ledger(
     config: Config,
     *,
-    redis: Redis | None = None,
+    redis: Redis | RedisCluster | None = None,
     on_alert: Callable[[Alert], None] = lambda alert: None,
 ) -> AsyncIterator[CreditLedger]:
     """Make the ledger alone, for what calls no model.
@@ -111,6 +112,7 @@ async def open_ledger(
                 key_prefix=config.redis.key_prefix,
                 outcome_ttl_ms=config.executions.outcome_ttl_hours * _HOUR_MS,
                 low_marks=(f"p{config.alerts.low_percent}",),
+                alert_cooldown_ms=config.alerts.cooldown_minutes * _MINUTE_MS,
                 timeout_ms=config.redis.timeout_ms,
             ),
             Commerce(
@@ -125,15 +127,28 @@ async def open_ledger(
         yield ledger
 
 
-def _client(config: Config, url: str) -> Redis:
-    password = config.redis.password
+def _client(config: Config, url: str) -> Redis | RedisCluster:
+    section = config.redis
+    timeout_s = section.timeout_ms / 1000
+    options = {"password": section.password.get_secret_value()} if section.password else {}
+    if section.cluster:
+        # These time-outs are for plain commands; with half of the whole, one server that hangs
+        # leaves time to ask another one for the map.
+        return RedisCluster.from_url(
+            url,
+            max_connections=section.max_connections,
+            socket_connect_timeout=timeout_s / 2,
+            socket_timeout=timeout_s / 2,
+            # An account whose server is away must not keep others from theirs.
+            require_full_coverage=False,
+            **options,
+        )
     # The ledger bounds each call as a whole; redis-py's own time-outs would cost a task a call.
-    options = {"password": password.get_secret_value()} if password else {}
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=config.redis.max_connections,
-        timeout=config.redis.timeout_ms / 1000,
-        socket_connect_timeout=config.redis.timeout_ms / 1000,
+        max_connections=section.max_connections,
+        timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
         socket_timeout=None,
         **options,
     )

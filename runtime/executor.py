@@ -43,6 +43,7 @@ from runtime.credits.transport import UnknownOutcome
 from runtime.execution import Execution, Timings
 from runtime.models import Model
 from runtime.preparation import Preparation
+from runtime.wording import cap_reached_text
 
 _log = logging.getLogger("creditgate.executor")
 
@@ -152,7 +153,7 @@ class ActionRuntime:
             elif lowerings < _LOWERINGS and self._lower(execution, answer):
                 lowerings += 1
             else:
-                return await self._conclude(execution, answer.reason, answer.available_mc)
+                return await self._conclude(execution, answer.reason, answer)
 
     async def _wait(self, execution: Execution, until_s: float) -> None:
         """Wait for another execution to end here, and look again soon for those elsewhere."""
@@ -211,7 +212,7 @@ class ActionRuntime:
         return min(known + model.reasoning_allowance_tokens, spec.limits.max_output_tokens)
 
     async def _conclude(
-        self, execution: Execution, reason: FallbackReason, available_mc: int | None = None
+        self, execution: Execution, reason: FallbackReason, refused: Refused | None = None
     ) -> ExecutionResult:
         """Make a refusal the outcome, so that a redelivery gets the same values."""
         resolved = execution.resolve(reason)
@@ -225,7 +226,13 @@ class ActionRuntime:
             return self._first_outcome(execution, answer)
         if isinstance(answer, InProgress):
             return execution.in_progress(answer.remaining_ms)
-        return execution.result(resolved, available_after_mc=available_mc)
+        if refused is None:
+            return execution.result(resolved)
+        return execution.result(
+            resolved,
+            available_after_mc=refused.available_mc,
+            detail=None if refused.cap is None else cap_reached_text(refused.cap),
+        )
 
     # The model
 

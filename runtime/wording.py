@@ -1,12 +1,13 @@
-"""The sentences that marketers read."""
+"""The sentences that people read: marketers, and operators at the command line."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from fallback.reasons import FallbackReason
 from pricing.offers import MC_PER_CREDIT
+from runtime.credits.caps import Cap, CapStatus, CapWindow
 
 REASONS: Mapping[FallbackReason, str] = MappingProxyType(
     {
@@ -93,6 +94,68 @@ def credits_text(amount_mc: int) -> str:
     whole, rest = divmod(abs(amount_mc), MC_PER_CREDIT)
     decimals = f".{rest:03d}".rstrip("0") if rest else ""
     return f"{'-' if amount_mc < 0 else ''}{whole:,}{decimals}"
+
+
+CAP_WINDOWS: Mapping[CapWindow, str] = MappingProxyType(
+    {CapWindow.DAY: "a day", CapWindow.MONTH: "a month", CapWindow.TOTAL: "in total"}
+)
+"""What a cap counts, to stand after its limit."""
+
+_DIMENSIONS = {
+    "workspace_id": "workspace",
+    "campaign_id": "campaign",
+    "action": "action",
+    "source": "source",
+}
+_UNITS_MS = {"d": 86_400_000, "h": 3_600_000, "min": 60_000}
+
+
+def capped_text(cap: Cap) -> str:
+    """Say whose charges a cap counts."""
+    named = [f"{_DIMENSIONS[name]} {value}" for name, value in cap.named.items()]
+    return ", ".join(named) or "the account"
+
+
+def cap_text(cap: Cap, limit_mc: int) -> str:
+    """Name a cap by its limit, its window and whose charges it counts."""
+    return f"{credits_text(limit_mc)} credits {CAP_WINDOWS[cap.window]} for {capped_text(cap)}"
+
+
+def cap_reached_text(status: CapStatus) -> str:
+    """Say which cap was reached, and what stood in its way."""
+    reset = ""
+    if status.resets_in_ms is not None:
+        reset = f"; it begins anew in {duration_text(status.resets_in_ms)}"
+    return (
+        f"the cap of {cap_text(status.cap, status.limit_mc)}: "
+        f"{credits_text(status.charged_mc)} charged, {credits_text(status.reserved_mc)} reserved"
+        f"{reset}"
+    )
+
+
+def duration_text(duration_ms: int) -> str:
+    """Write a duration in its two largest units, down to the minute."""
+    parts: list[tuple[int, str]] = []
+    for unit, unit_ms in _UNITS_MS.items():
+        count, duration_ms = divmod(duration_ms, unit_ms)
+        if count or parts:
+            parts.append((count, unit))
+    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count) or "under 1 min"
+
+
+def switched_off_text(targets: Sequence[str]) -> str:
+    """Say what is switched off now."""
+    if not targets:
+        return "Nothing is switched off."
+    return (
+        f"Switched off: {', '.join(targets)}. New executions get fallback values there; those "
+        "that run are answered."
+    )
+
+
+def repeated_text(reference: str) -> str:
+    """Say that a change was none, because its reference had made it before."""
+    return f"The reference {reference} had done this before; nothing was changed."
 
 
 def alert_text(account_id: str, mark: str, left_mc: int, threshold_mc: int) -> str:

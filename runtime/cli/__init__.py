@@ -23,6 +23,8 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "account": "runtime.cli.account:account",
         "grant": "runtime.cli.grant:grant",
         "purchase": "runtime.cli.purchase:purchase",
+        "void": "runtime.cli.void:void",
+        "cap": "runtime.cli.cap:cap",
         "balance": "runtime.cli.balance:balance",
     },
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,15 +14,35 @@ from runtime.cli.options import (
     examples,
     json_option,
     load,
+    reason_option,
+    reference_option,
+)
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from runtime.credits.answers import Balance
+    from runtime.credits.ledger import CreditLedger
+
+_id_argument = click.argument("account_id", metavar="ID")
+_plan_option = click.option("--plan", required=True, help="One of the plans of the config.")
+_paying_since_option = click.option(
+    "--paying-since",
+    type=click.DateTime(formats=["%Y-%m-%d"]),
+    metavar="YYYY-MM-DD",
+    help="The first paid day, which decides about offers.  [default: today]",
 )
 
 
 @click.group(
     context_settings=COMMAND_SETTINGS,
-    epilog=examples("creditgate account open acme --plan growth"),
+    epilog=examples(
+        "creditgate account open acme --plan growth",
+        "creditgate account switch acme off --workspace retail --reference incident-12",
+    ),
 )
 def account() -> None:
-    """Open accounts."""
+    """Open, switch off and close accounts, and change their plans."""
 
 
 @account.command(
@@ -32,21 +53,16 @@ def account() -> None:
         "creditgate account open acme --plan growth --paying-since 2026-03-01",
     ),
 )
-@click.argument("account_id", metavar="ID")
+@_id_argument
 @config_option
-@click.option("--plan", required=True, help="One of the plans of the config.")
+@_plan_option
 @click.option(
     "--timezone",
     default="UTC",
     metavar="NAME",
     help="The account's IANA time zone; its offers expire by it.",
 )
-@click.option(
-    "--paying-since",
-    type=click.DateTime(formats=["%Y-%m-%d"]),
-    metavar="YYYY-MM-DD",
-    help="The first paid day, which decides about offers.  [default: today]",
-)
+@_paying_since_option
 @actor_option
 @json_option
 def open_account(
@@ -62,24 +78,165 @@ def open_account(
 
     ID is 1 to 64 of the characters A-Z a-z 0-9 _ . -. Doing it again changes nothing.
     """
-    from datetime import datetime
-
-    from runtime.cli.books import balance_json, books_lines, grants_lines
-    from runtime.cli.ledger import emit, with_ledger
-    from runtime.credits.answers import Balance
-    from runtime.credits.ledger import CreditLedger
-
-    since = paying_since.date() if isinstance(paying_since, datetime) else None
+    from runtime.cli.ledger import with_ledger
 
     async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
         opened = await ledger.open_account(
-            account_id, plan=plan, timezone=timezone, paying_since=since, actor=actor
+            account_id, plan=plan, timezone=timezone, paying_since=_day(paying_since), actor=actor
         )
         return opened, await ledger.balance(account_id)
 
     opened, balance = with_ledger(load(config_path), ask)
+    known = "was open already" if balance.state == "open" else f"is {balance.state} for good"
+    done = f"{account_id} is open." if opened else f"{account_id} {known}."
+    _show(done, opened, balance, as_json=as_json)
+
+
+@account.command(
+    "plan",
+    epilog=examples(
+        "creditgate account plan acme --plan enterprise --reference upgrade-2026-06",
+        "creditgate account plan acme --plan growth --paying-since 2026-06-01 \\",
+        "    --reference trial-ended",
+    ),
+)
+@_id_argument
+@config_option
+@_plan_option
+@_paying_since_option
+@reference_option
+@actor_option
+@json_option
+def change_plan(
+    account_id: str,
+    config_path: Path,
+    plan: str,
+    paying_since: object,
+    reference: str,
+    actor: str,
+    as_json: bool,
+) -> None:
+    """Put an account on another plan.
+
+    Without AI credits in it, new executions get fallback values; the account keeps its credits,
+    and they expire as before. With AI credits it is given the offers that it is entitled to.
+    """
+    from runtime.cli.ledger import with_ledger
+    from runtime.wording import repeated_text
+
+    async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
+        changed = await ledger.change_plan(
+            account_id,
+            plan=plan,
+            reference=reference,
+            paying_since=_day(paying_since),
+            actor=actor,
+        )
+        return changed, await ledger.balance(account_id)
+
+    changed, balance = with_ledger(load(config_path), ask)
+    done = f"{account_id} is on the {plan} plan." if changed else repeated_text(reference)
+    _show(done, changed, balance, as_json=as_json)
+
+
+@account.command(
+    "close",
+    epilog=examples(
+        "creditgate account close acme --reference contract-ended-2026 \\",
+        "    --reason 'cancelled by the customer'",
+    ),
+)
+@_id_argument
+@config_option
+@reference_option
+@reason_option
+@actor_option
+@json_option
+def close_account(
+    account_id: str, config_path: Path, reference: str, reason: str, actor: str, as_json: bool
+) -> None:
+    """Close an account for good: what is left of its credits is taken back.
+
+    New executions get fallback values. Those that run may still be paid from what they have
+    reserved. Nothing opens the account again.
+    """
+    from runtime.cli.ledger import with_ledger
+
+    async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
+        closed = await ledger.close_account(
+            account_id, reference=reference, reason=reason, actor=actor
+        )
+        return closed, await ledger.balance(account_id)
+
+    closed, balance = with_ledger(load(config_path), ask)
+    done = f"{account_id} is closed." if closed else f"{account_id} was closed already."
+    _show(done, closed, balance, as_json=as_json)
+
+
+@account.command(
+    "switch",
+    epilog=examples(
+        "creditgate account switch acme off --reference incident-12",
+        "creditgate account switch acme on --reference incident-12-over",
+        "creditgate account switch acme off --workspace retail --reference incident-13",
+        "creditgate account switch acme off --action route_message --reference incident-14",
+    ),
+)
+@_id_argument
+@click.argument("state", type=click.Choice(["off", "on"]))
+@config_option
+@click.option("--workspace", "workspace_id", metavar="ID", help="Only this workspace of it.")
+@click.option("--action", metavar="ID", help="Only this action.")
+@reference_option
+@actor_option
+@json_option
+def switch(
+    account_id: str,
+    state: str,
+    config_path: Path,
+    workspace_id: str | None,
+    action: str | None,
+    reference: str,
+    actor: str,
+    as_json: bool,
+) -> None:
+    """Switch an account, one of its workspaces or one action off, or on again, at once.
+
+    While something is off, new executions of it get fallback values; those that run are answered.
+    What is switched off by itself stays off when the account is switched on.
+    """
+    from runtime.cli.ledger import emit, with_ledger
+    from runtime.wording import repeated_text, switched_off_text
+
+    async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
+        change = ledger.switch_off if state == "off" else ledger.switch_on
+        switched = await change(
+            account_id, workspace_id=workspace_id, action=action, reference=reference, actor=actor
+        )
+        return switched, await ledger.balance(account_id)
+
+    switched, balance = with_ledger(load(config_path), ask)
     if as_json:
-        emit({"new": opened, "balance": balance_json(balance)})
+        found = {"new": switched, "switched_off": balance.switched_off}
+        emit({"account_id": account_id, **found})
         return
-    click.echo(f"{account_id} is open." if opened else f"{account_id} was open already.")
+    if not switched:
+        click.echo(repeated_text(reference))
+    click.echo(switched_off_text(balance.switched_off))
+
+
+def _day(instant: object) -> date | None:
+    from datetime import datetime
+
+    return instant.date() if isinstance(instant, datetime) else None
+
+
+def _show(done: str, new: bool, balance: Balance, *, as_json: bool) -> None:
+    from runtime.cli.books import balance_json, books_lines, grants_lines
+    from runtime.cli.ledger import emit
+
+    if as_json:
+        emit({"new": new, "balance": balance_json(balance)})
+        return
+    click.echo(done)
     click.echo("\n".join([*books_lines(balance), "", *grants_lines(balance)]))

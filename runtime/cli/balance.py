@@ -1,12 +1,18 @@
-"""``creditgate balance``: what an account has, grant by grant."""
+"""``creditgate balance``: what an account has, grant by grant, and what limits it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from runtime.cli.options import account_option, config_option, examples, json_option, load
+
+if TYPE_CHECKING:
+    from runtime.credits.answers import Balance
+    from runtime.credits.caps import CapStatus
+    from runtime.credits.ledger import CreditLedger
 
 
 @click.command(
@@ -19,21 +25,32 @@ from runtime.cli.options import account_option, config_option, examples, json_op
 @account_option
 @json_option
 def balance(config_path: Path, account_id: str, as_json: bool) -> None:
-    """Show an account's credits: the parts of its balance, and each grant.
+    """Show an account's credits: the parts of its balance, each grant, and its limits.
 
     Grants come in the order in which they are used, with what is left of them and when they
-    expire, by the account's time zone. Amounts are credits; with --json, millicredits.
+    expire, by the account's time zone. Limits are what is switched off, and the caps with what
+    their windows hold. Amounts are credits; with --json, millicredits.
     """
     from runtime.cli.books import balance_json, books_lines, grants_lines
+    from runtime.cli.caps import caps_json, caps_lines
     from runtime.cli.ledger import emit, with_ledger
+    from runtime.wording import switched_off_text
 
-    found = with_ledger(load(config_path), lambda ledger: ledger.balance(account_id))
+    async def ask(ledger: CreditLedger) -> tuple[Balance, tuple[CapStatus, ...]]:
+        return await ledger.balance(account_id), await ledger.caps(account_id)
+
+    found, caps = with_ledger(load(config_path), ask)
     if as_json:
-        emit(balance_json(found))
+        emit({**balance_json(found), "caps": caps_json(caps)})
         return
     running = found.open_reservations
     click.echo("\n".join(books_lines(found)))
     if running:
         click.echo(f"  {running:,} {'execution is' if running == 1 else 'executions are'} running")
+    if found.switched_off:
+        click.echo(f"  {switched_off_text(found.switched_off)}")
     click.echo()
     click.echo("\n".join(grants_lines(found)))
+    if caps:
+        click.echo()
+        click.echo("\n".join(caps_lines(caps)))

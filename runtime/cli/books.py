@@ -27,7 +27,8 @@ def balance_json(balance: Balance) -> dict[str, Any]:
 def books_lines(balance: Balance) -> Iterator[str]:
     """Yield the parts of the balance and whether they add up."""
     ai_credits = "" if balance.ai_credits else ", without AI credits"
-    yield f"Account {balance.account_id} ({balance.plan} plan{ai_credits})"
+    state = "" if balance.state == "open" else f", {balance.state}"
+    yield f"Account {balance.account_id} ({balance.plan} plan{ai_credits}{state})"
     names = ("granted", *PARTS, "overage", "exposure")
     amounts = [(name, getattr(balance, f"{name}_mc")) for name in names]
     shown = [(n, a) for n, a in amounts if a or n not in ("overage", "exposure")]
@@ -42,28 +43,34 @@ def grants_lines(balance: Balance) -> Iterator[str]:
         return
     zone = ZoneInfo(balance.timezone)
     yield f"Grants, in the order in which they are used (times of {balance.timezone})"
-    header = ("grant", "kind", "granted", "available", "reserved", "charged", "expires")
+    parts = [p for p in PARTS if p not in ("expired", "voided") or getattr(balance, f"{p}_mc")]
+    header = ("id", "grant", "kind", "granted", *parts, "expires")
     rows = [
         (
+            grant.grant_id,
             grant.reference,
             grant.kind.value,
             credits_text(grant.amount_mc),
-            credits_text(grant.available_mc),
-            credits_text(grant.reserved_mc),
-            credits_text(grant.charged_mc),
-            _expiry(grant, balance.at_ms, zone),
+            *(credits_text(getattr(grant, f"{part}_mc")) for part in parts),
+            _end(grant, balance.at_ms, zone),
         )
         for grant in balance.grants
     ]
-    yield from table([header, *rows], right=(2, 3, 4, 5))
+    yield from table([header, *rows], right=range(3, 4 + len(parts)))
 
 
-def _expiry(grant: GrantBalance, at_ms: int, zone: ZoneInfo) -> str:
-    if grant.expires_at is None or grant.expires_at_ms is None:
+def _end(grant: GrantBalance, at_ms: int, zone: ZoneInfo) -> str:
+    """Say when a grant expires or expired, or that it was voided before."""
+    expires_ms, voided_ms = grant.expires_at_ms, grant.voided_at_ms
+    if voided_ms is not None and (expires_ms is None or voided_ms < expires_ms):
+        return f"voided {_when(voided_ms, zone)}"
+    if expires_ms is None:
         return "never"
-    local = grant.expires_at.astimezone(zone)
-    when = f"{local:%Y-%m-%d %H:%M}"
-    return f"expired {when}" if grant.expires_at_ms <= at_ms else when
+    return f"expired {_when(expires_ms, zone)}" if expires_ms <= at_ms else _when(expires_ms, zone)
+
+
+def _when(at_ms: int, zone: ZoneInfo) -> str:
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone):%Y-%m-%d %H:%M}"
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> Iterator[str]:

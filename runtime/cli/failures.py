@@ -13,9 +13,12 @@ import click
 from runtime.cli.options import JSON, BadInput
 from runtime.config import ConfigError
 from runtime.credits.answers import (
+    AccountConflict,
     AccountUnknown,
+    CapUnknown,
     ExecutionConflict,
     GrantRefused,
+    GrantUnknown,
     LedgerError,
     LedgerUnavailable,
 )
@@ -88,6 +91,12 @@ def _message(error: BaseException) -> str | None:
 def _ledger_message(error: LedgerError) -> str:
     if isinstance(error, AccountUnknown):
         return f"{error}:\n  creditgate account open ID --plan PLAN"
+    if isinstance(error, AccountConflict) and error.field == "state":
+        return f"{error}: what is closed stays as it is"
+    if isinstance(error, GrantUnknown):
+        return f"{error}. Its grants and their ids:\n  creditgate balance --account ID"
+    if isinstance(error, CapUnknown):
+        return f"{error}. Its caps:\n  creditgate cap list --account ID"
     if isinstance(error, GrantRefused):
         return f"{error} ({REASONS[error.reason]})"
     if isinstance(error, ExecutionConflict):

@@ -73,6 +73,23 @@ def actor_option(function: _F) -> _F:
     )(function)
 
 
+def reference_option(function: _F) -> _F:
+    """``--reference TEXT``, for what is changed once for each reference."""
+    return click.option(
+        "--reference",
+        required=True,
+        metavar="TEXT",
+        help="Names this change, within the account: the same reference makes it once.",
+    )(function)
+
+
+def reason_option(function: _F) -> _F:
+    """``--reason TEXT``."""
+    return click.option(
+        "--reason", required=True, metavar="TEXT", help="Why this is done, for the journal."
+    )(function)
+
+
 def load(path: Path) -> Config:
     """Read the config file.
 
@@ -112,6 +129,9 @@ class Credits(click.ParamType[int]):
 
     name = "credits"
 
+    def __init__(self, *, least_mc: int = 1) -> None:
+        self._least_mc = least_mc
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the millicredits of a text like ``2500.5``."""
         from decimal import Decimal, InvalidOperation
@@ -125,10 +145,10 @@ class Credits(click.ParamType[int]):
             amount = Decimal("NaN")
         if not amount.is_finite():
             self.fail(f"{text!r} is no number of credits; write it like 2500 or 0.5", param, ctx)
-        most = Decimal(MAX_MC) / MC_PER_CREDIT
-        if not 0 < amount <= most:
-            self.fail(f"found {text}, allowed are 0.001 to {most:,} credits", param, ctx)
         amount_mc = amount * MC_PER_CREDIT
+        if not 0 <= amount_mc <= MAX_MC or (amount_mc == 0 and self._least_mc):
+            least, most = (Decimal(bound) / MC_PER_CREDIT for bound in (self._least_mc, MAX_MC))
+            self.fail(f"found {text}, allowed are {least} to {most:,} credits", param, ctx)
         if amount_mc != amount_mc.to_integral_value():
             self.fail(f"found {text}, allowed are at most three decimals", param, ctx)
         return int(amount_mc)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import parse_qs, urlsplit
 
 from pricing.offers import MAX_MC
 from pricing.quote import quote_mc
@@ -65,8 +66,17 @@ class Checker:
             )
 
     def _redis(self) -> Iterator[Finding]:
-        if self.config.redis.url == "embedded" and self.config.redis.password is not None:
+        redis = self.config.redis
+        if redis.url == "embedded" and redis.password is not None:
             yield Finding(("redis", "password"), "must be left out: an embedded server has none")
+        if not redis.cluster or self._is_wrong("redis", "url"):
+            return
+        parts = urlsplit(redis.url)
+        if parts.scheme not in ("redis", "rediss"):
+            message = f"must be left out: {redis.url.partition(':')[0]!r} is no node of a cluster"
+            yield Finding(("redis", "cluster"), message)
+        elif parts.path.strip("/") not in ("", "0") or "db" in parse_qs(parts.query):
+            yield Finding(("redis", "url"), "must name no database: a cluster has only one")
 
     def _plans(self) -> Iterator[Finding]:
         if not self.config.plans and not self._is_wrong("plans"):

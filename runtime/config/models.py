@@ -75,9 +75,10 @@ def _check_encoding(value: str) -> str:
 
 
 class RedisSection(Section):
-    """The server that holds the ledger."""
+    """The server, or the cluster, that holds the ledger."""
 
     url: Annotated[Text, AfterValidator(_check_redis_url)] = "embedded"
+    cluster: Flag = False
     key_prefix: Annotated[Text, Field(pattern=KEY_PREFIX_PATTERN)] = "cg1"
     timeout_ms: Annotated[int, Field(strict=True, ge=10, le=60_000)] = 1_000
     max_connections: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 8
@@ -142,9 +143,10 @@ class OfferSection(Section):
 
 
 class AlertsSection(Section):
-    """When an account is told that its credits run low."""
+    """When an account is told that its credits run low, and how soon again."""
 
     low_percent: Annotated[int, Field(strict=True, ge=1, le=99)] = 20
+    cooldown_minutes: Annotated[int, Field(strict=True, ge=0, le=525_600)] = 60
 
 
 class ModelSection(Section):

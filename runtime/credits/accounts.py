@@ -41,7 +41,8 @@ class Accounts:
     """The ledger's verbs that are about accounts; ``CreditLedger`` adds those about executions.
 
     Every method may raise ``LedgerUnavailable``, ``AccountUnknown``, and ``ValueError`` for an
-    argument that is not allowed, which its message names. ``actor`` is who does it, for the journal.
+    argument that is not allowed, which its message names. ``actor`` is who does it, and is
+    journaled.
     """
 
     def __init__(self, asker: Asker, identity: Identity, commerce: Commerce) -> None:
@@ -335,9 +336,7 @@ class Accounts:
         self, account_id: str, timezone: str, paying_since: date | None, actor: str
     ) -> None:
         since = paying_since or datetime.now(UTC).astimezone(ZoneInfo(timezone)).date()
-        for offered in offer_grants(
-            self._commerce.offers, paying_since=since, timezone=timezone
-        ):
+        for offered in offer_grants(self._commerce.offers, paying_since=since, timezone=timezone):
             try:
                 await self.grant(
                     account_id,

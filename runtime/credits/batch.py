@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from runtime.credits.answers import Alert, LedgerUnavailable
-from runtime.credits.keys import Keys
+from runtime.credits.keys import Keys, bucket_of, slot_of_bucket
 from runtime.credits.scripts import Scripts
 from runtime.credits.transport import Reply, Request, ScriptTransport, UnknownOutcome, bulk
 
@@ -60,7 +60,8 @@ class Call:
     mode: Mode = Mode.EXECUTION
     packed: bytes = field(default=b"", init=False, repr=False)
     packed_key: bytes = field(default=b"", init=False, repr=False)
-    waiter: asyncio.Future[Answer] | None = field(default=None, init=False, repr=False)
+    # Set while the call waits behind others.
+    waiter: asyncio.Future[Answer] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.packed = bulk(self.verb, len(self.args), *self.args)
@@ -72,14 +73,12 @@ class Call:
             self.on_abandoned(answer)
 
     def deliver(self, answer: Answer) -> None:
-        assert self.waiter is not None
         if self.waiter.done():
             self.abandon(answer)
         else:
             self.waiter.set_result(answer)
 
     def fail(self, error: LedgerUnavailable) -> None:
-        assert self.waiter is not None
         if self.waiter.done():
             self.abandon(None)
         else:
@@ -128,9 +127,10 @@ class Batcher:
         self._tasks: set[asyncio.Task[None]] = set()
 
         @lru_cache(maxsize=4_096)
-        def packed_account(account_id: str, mode: Mode) -> tuple[bytes, bytes]:
+        def packed_account(account_id: str, mode: Mode) -> tuple[bytes, bytes, int]:
             letter = "r" if mode is Mode.READ else "w"
-            return bulk(*keys.of_account(account_id)), bulk(account_id, letter, *header)
+            slot = slot_of_bucket(bucket_of(account_id))
+            return bulk(*keys.of_account(account_id)), bulk(account_id, letter, *header), slot
 
         self._packed_account = packed_account
 
@@ -249,7 +249,7 @@ class Batcher:
 
     def _request(self, account_id: str, calls: Sequence[Call]) -> Request:
         mode = calls[0].mode
-        account_keys, header = self._packed_account(account_id, mode)
+        account_keys, header, slot = self._packed_account(account_id, mode)
         return Request(
             script=self._scripts.executions if mode is Mode.EXECUTION else self._scripts.accounts,
             keys=_ACCOUNT_KEYS + sum(call.outcome_key is not None for call in calls),
@@ -262,6 +262,7 @@ class Batcher:
                     *(call.packed for call in calls),
                 ]
             ),
+            slot=slot,
         )
 
     def _answers(self, account_id: str, reply: Reply) -> list[Answer]:

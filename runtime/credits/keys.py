@@ -6,12 +6,19 @@ from binascii import crc32
 from dataclasses import dataclass
 from functools import lru_cache
 
+from redis.crc import key_slot
+
 BUCKETS = 1_024
 
 
 def bucket_of(account_id: str) -> int:
     """The account's bucket, fixed for the life of an installation."""
     return crc32(account_id.encode()) % BUCKETS
+
+
+def slot_of_bucket(number: int) -> int:
+    """Redis Cluster's slot of a bucket, and of all that its accounts own."""
+    return key_slot(b"b%d" % number)
 
 
 @lru_cache(maxsize=4_096)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
 from fallback.reasons import FallbackReason
 from runtime.credits import replies
@@ -25,11 +25,11 @@ from runtime.credits.answers import (
 from runtime.credits.asking import Asker
 from runtime.credits.batch import Answer, Batcher, Call
 from runtime.credits.checks import check_column, check_whole
+from runtime.credits.cluster import transport_to
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.keys import Keys
 from runtime.credits.scripts import Scripts, batch_scripts
 from runtime.credits.settings import Commerce, LedgerSettings
-from runtime.credits.transport import ScriptTransport
 from runtime.credits.upkeep import Upkeep
 
 __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
@@ -44,7 +44,7 @@ class CreditLedger(Accounts):
     asking again with the same ids is safe.
 
     Args:
-        client: redis-py client of one server, owned by the caller.
+        client: redis-py's, of one server or of a cluster; owned by the caller.
         identity: keyed hashes with the installation key.
         scripts: the assembled Lua; tests pass one with a clock of their own.
         on_alert: hears alerts that this process's calls raised, after they were written.
@@ -56,7 +56,7 @@ class CreditLedger(Accounts):
 
     def __init__(
         self,
-        client: Redis,
+        client: Redis | RedisCluster,
         identity: Identity,
         settings: LedgerSettings | None = None,
         commerce: Commerce | None = None,
@@ -69,7 +69,7 @@ class CreditLedger(Accounts):
         self._keys = Keys(self.settings.key_prefix)
         self._upkeep = Upkeep(client, self._keys, self.settings.timeout_ms)
         batcher = Batcher(
-            ScriptTransport(client, self.settings.timeout_ms),
+            transport_to(client, self.settings.timeout_ms),
             scripts or batch_scripts(),
             self._keys,
             self.settings.header,

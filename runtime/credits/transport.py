@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    MasterDownError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 
 from runtime.credits.answers import AccountDamaged, LedgerUnavailable
+from runtime.credits.connections import Line, Reply, Server
 from runtime.credits.scripts import Script
 
-Reply = list[Any]
+__all__ = [
+    "NotReached",
+    "Reply",
+    "Request",
+    "ScriptTransport",
+    "ServerTransport",
+    "UnknownOutcome",
+    "bulk",
+]
+
 Abandoned = Callable[[Reply | None], None]
 
 _OUR_ERROR = "CREDITGATE_"
 _DAMAGED = ("DAMAGED", "SCHEMA")
-_MOST_IDLE = 64
+# redis-py takes these for a lost connection, but they are answers.
+_ANSWERS = (ResponseError, BusyLoadingError, AuthenticationError)
 
 
 class NotReached(LedgerUnavailable):
-    """No connection: the script certainly did not run."""
+    """No server that would take it: the script certainly did not run."""
 
 
 class UnknownOutcome(LedgerUnavailable):
@@ -32,17 +53,32 @@ class UnknownOutcome(LedgerUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A script, its keys and arguments, packed for the wire, and how many they are."""
+    """A script, its keys and arguments, packed for the wire, and how many they are.
+
+    ``slot`` is Redis Cluster's for all of its keys.
+    """
 
     script: Script
     keys: int
     values: int
     packed: bytes
+    slot: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Visit:
+    """A request on its way: where it goes, and over which line while its answer is out."""
+
+    request: Request
+    server: Server | None = None
+    line: Line | None = None
+    refusal: str = ""
 
 
 def bulk(*values: bytes | str | int) -> bytes:
     """Pack values as Redis' protocol has them, which redis-py does five times slower."""
-    packed, text = [], ""
+    packed: list[bytes] = []
+    text = ""
     for value in values:
         if isinstance(value, bytes):
             packed += (text.encode(), b"$%d\r\n%b\r\n" % (len(value), value))
@@ -59,24 +95,27 @@ def _by_sha(script: Script) -> bytes:
     return bulk("EVALSHA", script.sha)
 
 
-class ScriptTransport:
-    """Runs scripts on a Redis server.
+_ASKING = b"*1\r\n" + bulk("ASKING")
 
-    Idle connections are kept here, for taking one from redis-py's pool and giving it back costs
-    as much as the call.
+
+class ScriptTransport(ABC):
+    """Runs scripts where the account is.
 
     Args:
-        client: its pool provides the connections; decoding is left to us.
         timeout_ms: for one call as a whole: connection, request and answer.
     """
 
-    def __init__(self, client: Redis, timeout_ms: int) -> None:
-        self._pool: Any = client.connection_pool  # redis-py types it in parts only
+    def __init__(self, timeout_ms: int) -> None:
         self._timeout_s = timeout_ms / 1000
-        self._idle: list[Any] = []
-        # Half of the pool at most, so that its owner is never left without.
-        self._most_idle = min(_MOST_IDLE, self._pool.max_connections // 2)
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @abstractmethod
+    async def _deliver(self, visit: Visit) -> tuple[Line, Reply]:
+        """Send the request where it belongs; return the script's answer and its line."""
+
+    @abstractmethod
+    async def _give_back(self) -> None:
+        """Give idle connections back to whose they are."""
 
     async def run(self, request: Request, on_abandoned: Abandoned) -> Reply:
         """Run the script and return its answers.
@@ -85,90 +124,95 @@ class ScriptTransport:
         still read where the request was sent, or with ``None`` if it stays unknown.
 
         Raises:
-            NotReached: no connection could be made.
+            NotReached: no connection could be made, or no server would take the call.
             UnknownOutcome: time-out or a lost connection.
             AccountDamaged: the script met a record that it can't trust, and changed nothing.
             LedgerUnavailable: the script refused to run, and changed nothing.
         """
+        visit = Visit(request)
         # Nothing is awaited outside the try: there, a cancellation would lose the answer.
-        connection = None
         try:
             async with asyncio.timeout(self._timeout_s):
-                connection = self._idle.pop() if self._idle else await self._pool.get_connection()
-                answer = await self._exchange(connection, request)
+                line, answer = await self._deliver(visit)
         except asyncio.CancelledError:
-            if connection is None:
+            if visit.line is None:
                 on_abandoned(None)
             else:
-                self._in_background(self._finish(connection, on_abandoned))
+                self._in_background(self._finish(visit.line, on_abandoned))
             raise
-        except ResponseError as exc:
-            if connection is None:  # refused while it was made: password, database
-                raise NotReached(str(exc)) from exc
-            self._keep(connection)
-            raise _refusal(exc) from exc
+        except _ANSWERS as exc:
+            raise self._refused(visit, exc) from exc
         except TimeoutError as exc:
-            raise self._lost(connection, f"no answer within {self._timeout_s:g} s") from exc
-        except (RedisError, OSError) as exc:
-            raise self._lost(connection, f"{type(exc).__name__}: {exc}") from exc
-        self._keep(connection)
+            text = f"no answer within {self._timeout_s:g} s"
+            if visit.line is None and visit.refusal:
+                text = visit.refusal
+            raise self._lost(visit, text) from exc
+        except (RedisError, RedisClusterException, OSError) as exc:
+            raise self._lost(visit, words(exc)) from exc
+        line.server.keep(line)
         return answer
 
     async def drain(self) -> None:
         """Wait for answers that are still to be read, and give idle connections back."""
+        await self._settle_down()
+        await self._give_back()
+        await self._settle_down()
+
+    async def _settle_down(self) -> None:
         while self._tasks:
             await asyncio.wait(self._tasks)
-        while self._idle:
-            await self._pool.release(self._idle.pop())
 
-    async def _exchange(self, connection: Any, request: Request) -> Reply:
+    async def _exchange(self, line: Line, request: Request, *, asking: bool = False) -> Reply:
         try:
-            return await self._ask(connection, _by_sha(request.script), request)
+            packed = self._packed(_by_sha(request.script), request, asking)
+            return await line.ask(packed, before=asking)
         except NoScriptError:
-            return await self._ask(connection, bulk("EVAL", request.script.source), request)
-
-    async def _ask(self, connection: Any, command: bytes, request: Request) -> Reply:
-        values = 3 + request.keys + request.values
-        packed = b"*%d\r\n%b%b%b" % (values, command, bulk(request.keys), request.packed)
-        await connection.send_packed_command(packed, check_health=False)
-        return await self._read(connection)
+            packed = self._packed(bulk("EVAL", request.script.source), request, asking)
+            return await line.ask(packed, before=asking)
 
     @staticmethod
-    async def _read(connection: Any) -> Reply:
-        answer: Reply = await connection.read_response(
-            disable_decoding=True, disconnect_on_error=False
-        )
-        return answer
+    def _packed(command: bytes, request: Request, asking: bool) -> bytes:
+        values = 3 + request.keys + request.values
+        packed = b"*%d\r\n%b%b%b" % (values, command, bulk(request.keys), request.packed)
+        return _ASKING + packed if asking else packed
 
-    async def _finish(self, connection: Any, on_abandoned: Abandoned) -> None:
+    async def _finish(self, line: Line, on_abandoned: Abandoned) -> None:
         answer = None
         try:
             async with asyncio.timeout(self._timeout_s):
-                answer = await self._read(connection)
-        except ResponseError:
-            self._keep(connection)
+                answer = await line.answer()
+        except _ANSWERS:
+            line.server.keep(line)
         except (RedisError, OSError, TimeoutError):
-            await self._drop(connection)
+            line.server.drop(line)
         else:
-            self._keep(connection)
+            line.server.keep(line)
         on_abandoned(answer)
 
-    def _keep(self, connection: Any) -> None:
-        if len(self._idle) < self._most_idle and not connection.should_reconnect():
-            self._idle.append(connection)
-        else:
-            self._in_background(self._pool.release(connection))
+    def _refused(self, visit: Visit, error: Exception) -> LedgerUnavailable:
+        """What an error that a server answered means. The script has changed nothing."""
+        if (line := visit.line) is None:  # while the connection was made
+            return NotReached(words(error))
+        if _is_no_primary(error):
+            # Whoever is one now is found by connecting again.
+            self._leave(visit)
+            return NotReached(words(error))
+        line.server.keep(line)
+        if isinstance(error, BusyLoadingError | AuthenticationError):
+            return NotReached(words(error))
+        return _refusal(error)
 
-    def _lost(self, connection: Any, text: str) -> LedgerUnavailable:
+    def _lost(self, visit: Visit, text: str) -> LedgerUnavailable:
+        sent = visit.line is not None
+        self._leave(visit)
+        return UnknownOutcome(text) if sent else NotReached(text)
+
+    def _leave(self, visit: Visit) -> None:
         """Drop the connection, and with it the idle ones: a restarted server knows none of them."""
-        idle, self._idle = self._idle, []
-        for other in idle if connection is None else [*idle, connection]:
-            self._in_background(self._drop(other))
-        return NotReached(text) if connection is None else UnknownOutcome(text)
-
-    async def _drop(self, connection: Any) -> None:
-        await connection.disconnect(nowait=True)
-        await self._pool.release(connection)
+        if visit.server is not None:
+            visit.server.drop_idle()
+        if visit.line is not None:
+            visit.line.server.drop(visit.line)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -176,7 +220,39 @@ class ScriptTransport:
         task.add_done_callback(self._tasks.discard)
 
 
-def _refusal(error: ResponseError) -> LedgerUnavailable:
+class ServerTransport(ScriptTransport):
+    """Runs scripts on one server.
+
+    Args:
+        client: its pool provides the connections; decoding is left to us.
+    """
+
+    def __init__(self, client: Redis, timeout_ms: int) -> None:
+        super().__init__(timeout_ms)
+        self._server = Server(client.connection_pool, self._in_background, shared=True)
+
+    async def _deliver(self, visit: Visit) -> tuple[Line, Reply]:
+        server = visit.server = self._server
+        line = visit.line = server.idle.pop() if server.idle else await server.take()
+        return line, await self._exchange(line, visit.request)
+
+    async def _give_back(self) -> None:
+        await self._server.drain()
+
+
+def words(error: Exception) -> str:
+    """Say what went wrong, with the kind of error, which redis-py leaves out of its messages."""
+    return f"{type(error).__name__}: {error}"
+
+
+def _is_no_primary(error: Exception) -> bool:
+    """Whether a server refused because it does not take writes; the script's first one is told."""
+    if isinstance(error, ReadOnlyError | MasterDownError):
+        return True
+    return str(error).startswith(_OUR_ERROR + "FAILED") and "READONLY " in str(error)
+
+
+def _refusal(error: Exception) -> LedgerUnavailable:
     text = str(error)
     if text.startswith(_OUR_ERROR):
         word, _, detail = text.removeprefix(_OUR_ERROR).partition(" ")

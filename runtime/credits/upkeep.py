@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.asyncio import RedisCluster
+from redis.exceptions import ResponseError
 
 from runtime.credits.answers import (
     AccountDamaged,
@@ -19,6 +18,7 @@ from runtime.credits.answers import (
 from runtime.credits.asking import Asker
 from runtime.credits.batch import Call
 from runtime.credits.keys import BUCKETS, Keys
+from runtime.credits.primaries import Client, Primary, asking, primaries, shares
 
 _log = logging.getLogger("creditgate.ledger")
 _OLDEST = (6, 2)
@@ -28,23 +28,23 @@ _OLDEST_WORDS = "Redis or Valkey 6.2 or newer"
 class Upkeep:
     """Plain commands, each bounded by the ledger's time-out."""
 
-    def __init__(self, client: Redis, keys: Keys, timeout_ms: int) -> None:
-        self._client = client
+    def __init__(self, client: Client, keys: Keys, timeout_ms: int) -> None:
+        self._client: Any = client  # redis-py types answers by what its settings could make of them
         self._keys = keys
         self._timeout_s = timeout_ms / 1000
 
     async def check_installation(self, key_check: str) -> None:
-        """Check the server's version, and store or compare bucket count and key check.
+        """Check the servers, and store or compare bucket count and key check.
 
         Raises:
-            LedgerError: the server is too old, or the data under this prefix belongs to another
-                installation key.
+            LedgerError: a server is too old or not of the configured kind, or the data under this
+                prefix belongs to another installation key.
             LedgerUnavailable: Redis can't be asked.
         """
         name = self._keys.installation
         expected = {"buckets": str(BUCKETS), "key_check": key_check}
-        await self._check_version()
-        async with self._asking():
+        await self._check_servers()
+        async with asking(self._timeout_s):
             for item, value in expected.items():
                 await self._client.hsetnx(name, item, value)
             stored = [await self._client.hget(name, item) for item in expected]
@@ -57,60 +57,81 @@ class Upkeep:
                 "configure the key it was written with, or another redis.key_prefix"
             )
 
-    async def _check_version(self) -> None:
-        """The script would stop half-way on a server that does not know all of its commands."""
-        async with self._asking():
+    async def _check_servers(self) -> None:
+        async with asking(self._timeout_s):
+            found = await primaries(self._client)
+        for primary in found:
             try:
-                found = str((await self._client.info("server"))["redis_version"])
-            except (ResponseError, KeyError):
-                _log.warning("the server does not tell its version; %s is needed", _OLDEST_WORDS)
-                return
+                async with asking(self._timeout_s):
+                    self._check_server(primary, await _told_by(primary))
+            except LedgerUnavailable as exc:
+                if not isinstance(self._client, RedisCluster):
+                    raise
+                # Its accounts are not available now, which is no reason to keep others waiting.
+                _log.warning("%s can't be asked: %s", primary, exc)
+
+    def _check_server(self, primary: Primary, told: Mapping[str, Any]) -> None:
+        """The script would stop half-way on a server that does not know all of its commands."""
+        if "redis_version" not in told:
+            _log.warning("%s does not tell its version; %s is needed", primary, _OLDEST_WORDS)
+            return
+        found = str(told["redis_version"])
         if tuple(map(int, found.split(".")[:2])) < _OLDEST:
-            raise LedgerError(f"the server is Redis {found}, {_OLDEST_WORDS} is needed")
+            raise LedgerError(f"{primary} is Redis {found}, {_OLDEST_WORDS} is needed")
+        if told.get("redis_mode") == "cluster" and not isinstance(self._client, RedisCluster):
+            raise LedgerError(f"{primary} is a node of a cluster: set redis.cluster to true")
 
     async def sweep(self, asker: Asker) -> int:
         """End what is due in every bucket; return how many accounts were visited.
 
-        A damaged account is logged, and does not keep the sweep from the others.
+        A damaged account is logged, and does not keep the sweep from the others; no more does a
+        server of a cluster that can't be asked.
 
         Raises:
-            LedgerUnavailable: Redis can't be asked.
+            LedgerUnavailable: Redis, or one server of a cluster, can't be asked.
         """
-        accounts = await self._due_accounts()
-        for account_id in accounts:
+        async with asking(self._timeout_s):
+            parts = await shares(self._client, range(BUCKETS))
+        visited, away = 0, None
+        for primary, buckets in parts:
             try:
-                await _sweep_account(asker, account_id)
-            except (AccountDamaged, AccountUnknown) as exc:
-                _log.error("account %s can't be swept: %s", account_id, exc)
-        return len(accounts)
+                for account_id in await self._due_accounts(primary, buckets):
+                    await _sweep_account(asker, account_id)
+                    visited += 1
+            except LedgerUnavailable as exc:
+                away = exc
+        if away is not None:
+            raise away
+        return visited
 
-    async def _due_accounts(self) -> list[str]:
-        async with self._asking():
-            seconds, microseconds = await self._client.time()
-            now_ms = seconds * 1000 + microseconds // 1000
+    async def _due_accounts(self, primary: Primary, buckets: Sequence[int]) -> list[str]:
+        async with asking(self._timeout_s):
+            now_ms = await primary.time_ms()
             pipeline = self._client.pipeline(transaction=False)
-            for number in range(BUCKETS):
+            for number in buckets:
                 pipeline.execute_command(
                     "ZRANGEBYSCORE", self._keys.bucket(number, "due"), "-inf", now_ms
                 )
-            buckets = await pipeline.execute()
-        return [_text(account) for bucket in buckets for account in bucket]
+            found = await pipeline.execute()
+        return [_text(account) for bucket in found for account in bucket]
 
-    @asynccontextmanager
-    async def _asking(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                yield
-        except (RedisError, OSError, TimeoutError) as exc:
-            raise LedgerUnavailable(f"{type(exc).__name__}: {exc}") from exc
+
+async def _told_by(primary: Primary) -> Mapping[str, Any]:
+    try:
+        return await primary.info("server")
+    except ResponseError:  # managed services may forbid it
+        return {}
 
 
 async def _sweep_account(asker: Asker, account_id: str) -> None:
     more_due = 1
-    while more_due:
-        _, more_due, damage = await asker.ask(account_id, Call("expire", (), ends=True))
-        if damage:
-            _log.error("account %s holds what can't expire: %s", account_id, damage.decode())
+    try:
+        while more_due:
+            _, more_due, damage = await asker.ask(account_id, Call("expire", (), ends=True))
+            if damage:
+                _log.error("account %s holds what can't expire: %s", account_id, damage.decode())
+    except (AccountDamaged, AccountUnknown) as exc:
+        _log.error("account %s can't be swept: %s", account_id, exc)
 
 
 def _text(value: bytes | str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from runtime.credits.identity import ExecutionAttempt
 from tests.bench.conditions import median, percentile, say, spread
-from tests.bench.ledger_stage import ACCOUNT, LedgerStage, open_ledger_stage
+from tests.bench.ledger_stage import LedgerStage, open_ledger_stage
 from tests.bench.plain_script import PlainScript
 from tests.bench.registry import Measured
 
@@ -29,7 +29,7 @@ def measure() -> Measured:
 async def _measure() -> Measured:
     async with open_ledger_stage() as stage:
         await stage.open_account()
-        plain = PlainScript(stage.plain_client, stage.ledger.settings, ACCOUNT)
+        plain = PlainScript(stage.plain_client, stage.ledger.settings)
         await plain.load()
         for warm_up in (stage.pair, plain.pair):
             await _times_us(warm_up, stage.attempts(_PAIRS_A_TURN))

@@ -16,6 +16,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 from pricing.offers import GrantKind
 from runtime.credits.answers import Reserved, Settled
+from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.keys import Keys
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
@@ -35,8 +36,12 @@ OUTCOME = (
     b'{"intent":"card","urgency":"high","reply":"We look into it today, and write to you by noon."}'
 ).ljust(100)
 
-_GRANT_MC = 10**12
+GRANT_MC = 10**12
+CAP_LIMIT_MC = 10**15
+WORKSPACE = "retail-eu1"
+
 _PLAN = "growth"
+_CAP = Cap(CapWindow.MONTH, workspace_id=WORKSPACE)
 _KINDS = (GrantKind.INTRODUCTORY, GrantKind.PLAN, GrantKind.PURCHASED)
 _POOL_TIMEOUT_S = 60.0
 _SETTLING_S = 1.5
@@ -53,18 +58,20 @@ class LedgerStage:
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     async def open_account(self, account_id: str = ACCOUNT, *, grants: int = OPEN_GRANTS) -> None:
-        """Open an account with so many open grants, and what else it has."""
+        """Open an account with so many open grants, and one cap on its workspace."""
         await self.ledger.open_account(account_id, plan=_PLAN)
         for number in range(grants):
             kind = _KINDS[number % len(_KINDS)]
             expires_at = datetime.now(UTC) + timedelta(days=30 + number)
             await self.ledger.grant(
                 account_id,
-                amount_mc=_GRANT_MC,
+                amount_mc=GRANT_MC,
                 kind=kind,
                 reference=f"grant-{number}",
                 expires_at=None if kind is GrantKind.PURCHASED else expires_at,
             )
+
+        await self.ledger.set_cap(account_id, _CAP, limit_mc=CAP_LIMIT_MC, reference="cap")
 
     def attempt(self, account_id: str = ACCOUNT) -> ExecutionAttempt:
         """Name an attempt on an execution that nobody asked about before."""
@@ -72,7 +79,7 @@ class LedgerStage:
         return self.ledger.attempt(
             account_id=account_id,
             execution_id=f"j{number:08x}:step-3:1",
-            workspace_id="retail-eu1",
+            workspace_id=WORKSPACE,
             campaign_id="welcome-26",
             person_id=f"person-{number}",
             action="route-mail",
@@ -126,7 +133,7 @@ class LedgerStage:
         return {
             "redis_server": self.server,
             "open_grants": OPEN_GRANTS,
-            "caps": 0,
+            "caps": 1,
             "outcome_bytes": len(OUTCOME),
         }
 

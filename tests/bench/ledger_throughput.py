@@ -12,7 +12,7 @@ from typing import Any
 
 from runtime.credits.identity import ExecutionAttempt
 from tests.bench.conditions import median, say, spread
-from tests.bench.ledger_stage import ACCOUNT, CALLERS, CONNECTIONS, LedgerStage, open_ledger_stage
+from tests.bench.ledger_stage import CALLERS, CONNECTIONS, LedgerStage, open_ledger_stage
 from tests.bench.loads import run_calls
 from tests.bench.plain_script import PlainScript
 from tests.bench.registry import Measured
@@ -63,7 +63,7 @@ def _rounds() -> _Rounds:
 async def _measure() -> _Rounds:
     async with open_ledger_stage() as stage:
         await stage.open_account()
-        plain = PlainScript(stage.plain_client, stage.ledger.settings, ACCOUNT)
+        plain = PlainScript(stage.plain_client, stage.ledger.settings)
         await plain.load()
         await run_calls(stage.pair, stage.attempts(_WARM_UP), CALLERS)
         await run_calls(plain.pair, stage.attempts(_WARM_UP), CALLERS)

@@ -1,20 +1,22 @@
-"""The ledger's script as anybody would call it: a verb a call, through redis-py's own client."""
+"""The ledger's script as anybody would call it: a script call a verb, by redis-py's own client."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.keys import Keys
 from runtime.credits.ledger import LedgerSettings
-from runtime.credits.scripts import batch_script
+from runtime.credits.scripts import batch_scripts
 from tests.bench.ledger_stage import COST_MC, OUTCOME, RATE_CARD, RESERVED_MC, TOKENS, TTL_MS
 
-_Argument = bytes | str | int
+_Value = bytes | str | int
 
 
 class PlainScript:
-    """Sends the keys and arguments that the ledger sends for one call, without the ledger.
+    """Sends the keys and arguments that the ledger sends, without the ledger.
 
     No amount is checked, no answer becomes an object, nothing is asked again: what is left is
     ``client.evalsha`` and its connection pool.
@@ -24,71 +26,80 @@ class PlainScript:
         settings: the ledger's, which are part of the arguments.
     """
 
-    def __init__(self, client: Any, settings: LedgerSettings, account_id: str) -> None:
+    def __init__(self, client: Any, settings: LedgerSettings) -> None:
         self._client = client
-        self._sha = batch_script().sha
+        self._script = batch_scripts().executions
         keys = Keys(settings.key_prefix)
-        self._account_keys = keys.of_account(account_id)
-        self._outcome = keys.outcome
-        self._header = (account_id, "w", settings.outcome_ttl_ms, ",".join(settings.low_marks))
-        self._key_count = len(self._account_keys) + 1
+        self._account_keys = cache(keys.of_account)
+        self._outcome_key = keys.outcome
+        self._header = settings.header
 
     async def load(self) -> None:
         """Make the script known to the server."""
-        await self._client.script_load(batch_script().source)
-
-    async def reserve(self, attempt: ExecutionAttempt) -> int:
-        """Reserve; return when, by the server's clock."""
-        answer = await self._call(
-            attempt,
-            "reserve",
-            RESERVED_MC,
-            TTL_MS,
-            attempt.fingerprint,
-            "\t".join(attempt.dimensions),
-            b"0",
-            b"",
-        )
-        if answer[0] != b"reserved":
-            raise RuntimeError(f"nothing was reserved: {answer}")
-        return int(answer[3])
-
-    async def settle(self, attempt: ExecutionAttempt, reserved_at_ms: int) -> None:
-        """Settle."""
-        answer = await self._call(
-            attempt,
-            "settle",
-            COST_MC,
-            RESERVED_MC,
-            reserved_at_ms,
-            attempt.fingerprint,
-            "\t".join(attempt.dimensions),
-            TOKENS,
-            RATE_CARD,
-            b"",
-            0,
-            OUTCOME,
-        )
-        if answer[0] != b"settled":
-            raise RuntimeError(f"not settled: {answer}")
+        await self._client.script_load(self._script.source)
 
     async def pair(self, attempt: ExecutionAttempt) -> None:
-        """Reserve and settle."""
-        await self.settle(attempt, await self.reserve(attempt))
+        """Reserve and settle, a script call each."""
+        (reserved_at_ms,) = await self._reserve([attempt])
+        await self._settle([attempt], [reserved_at_ms])
 
-    async def _call(self, attempt: ExecutionAttempt, verb: str, *values: _Argument) -> Any:
-        execution_key = attempt.execution_key
-        answer = await self._client.evalsha(
-            self._sha,
-            self._key_count,
-            *self._account_keys,
-            self._outcome(attempt.account_id, execution_key),
-            *self._header,
-            verb,
-            len(values) + 3,
-            self._key_count,
-            execution_key,
-            attempt.attempt_id,
-            *values,
-        )
-        return answer[0][0]
+    async def pairs(self, attempts: Sequence[ExecutionAttempt]) -> None:
+        """Reserve for all, which are one account's, then settle them all; a script call each."""
+        await self._settle(attempts, await self._reserve(attempts))
+
+    async def _reserve(self, attempts: Sequence[ExecutionAttempt]) -> list[int]:
+        answers = await self._call("reserve", attempts, [_reserving(each) for each in attempts])
+        for answer in answers:
+            if answer[0] != b"reserved":
+                raise RuntimeError(f"nothing was reserved: {answer}")
+        return [answer[3] for answer in answers]
+
+    async def _settle(
+        self, attempts: Sequence[ExecutionAttempt], reserved_at_ms: Sequence[int]
+    ) -> None:
+        values = [_settling(*each) for each in zip(attempts, reserved_at_ms, strict=True)]
+        for answer in await self._call("settle", attempts, values):
+            if answer[0] != b"settled":
+                raise RuntimeError(f"not settled: {answer}")
+
+    async def _call(
+        self, verb: str, attempts: Sequence[ExecutionAttempt], values: Sequence[tuple[_Value, ...]]
+    ) -> Any:
+        account_id = attempts[0].account_id
+        keys = [*self._account_keys(account_id)]
+        arguments: list[_Value] = [account_id, "w", *self._header]
+        for attempt, own in zip(attempts, values, strict=True):
+            keys.append(self._outcome_key(account_id, attempt.execution_key))
+            arguments += [verb, len(own), *own]
+        answer = await self._client.evalsha(self._script.sha, len(keys), *keys, *arguments)
+        return answer[0]
+
+
+def _reserving(attempt: ExecutionAttempt) -> tuple[_Value, ...]:
+    return (
+        attempt.execution_key,
+        attempt.attempt_id,
+        RESERVED_MC,
+        TTL_MS,
+        attempt.fingerprint,
+        "\t".join(attempt.dimensions),
+        b"0",
+        b"",
+    )
+
+
+def _settling(attempt: ExecutionAttempt, reserved_at_ms: int) -> tuple[_Value, ...]:
+    return (
+        attempt.execution_key,
+        attempt.attempt_id,
+        COST_MC,
+        RESERVED_MC,
+        reserved_at_ms,
+        attempt.fingerprint,
+        "\t".join(attempt.dimensions),
+        TOKENS,
+        RATE_CARD,
+        b"",
+        0,
+        OUTCOME,
+    )

@@ -123,7 +123,16 @@ class Home:
 
     def balance(self, account_id: str) -> Balance:
         """Return an account's balance."""
-        found: Balance = self._ask(lambda ledger: ledger.balance(account_id))
+        [found] = self.balances(account_id)
+        return found
+
+    def balances(self, *account_ids: str) -> list[Balance]:
+        """Return the balances of some accounts."""
+
+        async def ask(ledger: CreditLedger) -> list[Balance]:
+            return [await ledger.balance(account_id) for account_id in account_ids]
+
+        found: list[Balance] = self._ask(ask)
         return found
 
     def calls(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,21 @@ MOST = "9007199254740.991"
 RUN = ("run", "--action", "route_message", "--account", "acme", "--people")
 GRANT = ("grant", "--account", "acme", "--kind", "plan", "--reference", "r", "--credits")
 BUY = ("purchase", "--reference", "r", "--credits")
+VOID = ("void", "--account", "acme", "--grant", "g1", "--reason", "why", "--reference")
+CAP = ("--account", "acme", "--window", "day", "--reference", "r")
+SET_CAP = ("cap", "set", *CAP, "--limit")
+REMOVE_CAP = ("cap", "remove", *CAP)
+PLAN = ("account", "plan", "acme", "--reference", "r", "--plan")
+CLOSE = ("account", "close", "acme", "--reason", "why", "--reference")
+SWITCH = ("account", "switch", "acme", "off", "--reference")
 PREVIEW = ("preview", "--account", "acme", "--action", "route_message")
+
+# Eight sorts of caps, which an account may have; a day without dimensions is not among them.
+SORTS: list[tuple[str, ...]] = [
+    *itertools.product(("day", "month"), ("--workspace", "--campaign", "--action"), ("x",)),
+    ("month",),
+    ("total",),
+]
 
 FILES: dict[str, str | bytes] = {
     "good.csv": "person_id,message\np1,hello\n",
@@ -75,7 +90,7 @@ CASES: list[tuple[tuple[str, ...], list[str]]] = [
     (("balance", "--account", "nobody"), ["'nobody'", "creditgate account open"]),
     (("balance", "--account", "no body"), ["account_id", "'no body'"]),
     (("account", "open", "acme", "--plan", "growht"), ["plan", "'growht'", "growth"]),
-    (("account", "open", "acme", "--plan", "trial"), ["acme", "open already", "growth"]),
+    (("account", "open", "acme", "--plan", "trial"), ["acme", "exists already", "growth"]),
     (("account", "open", "x", "--plan", "growth", "--timezone", "Mars"), ["timezone", "'Mars'"]),
     (
         ("account", "open", "x", "--plan", "growth", "--paying-since", "2026-02-30"),
@@ -105,6 +120,47 @@ CASES: list[tuple[tuple[str, ...], list[str]]] = [
     ((*BUY, "9007199300000", "--account", "acme"), ["9,007,199,300,000", "at most"]),
     ((*BUY, "100000", "--account", "trial"), ["'trial'", "no AI credits"]),
     ((*BUY, "100000", "--account", "nobody"), ["'nobody'", "creditgate account open"]),
+    ((*BUY, "100000", "--account", "closed"), ["'closed'", "the account is closed"]),
+    ((*VOID, "v", "--account", "nobody"), ["'nobody'", "creditgate account open"]),
+    ((*VOID, "test"), ["'test'", "used before", "kind adjustment"]),
+    ((*VOID, "v", "--grant", "g99"), ["no grant 'g99'", "creditgate balance"]),
+    ((*VOID, "v", "--grant", "test"), ["no grant 'test'", "creditgate balance"]),
+    ((*VOID, "v", "--reason", ""), ["reason", "1 to 200"]),
+    (("void", "--account", "acme", "--grant", "g1", "--reference", "v"), ["--reason"]),
+    ((*SET_CAP, "5", "--account", "nobody"), ["'nobody'", "creditgate account open"]),
+    ((*SET_CAP, "5", "--reference", "test"), ["'test'", "used before", "kind adjustment"]),
+    ((*SET_CAP, "5", "--window", "week"), ["--window", "'week'", "'month'"]),
+    ((*SET_CAP, "-1"), ["--limit", "-1", "allowed are 0 to"]),
+    ((*SET_CAP, "0.0001"), ["--limit", "three decimals"]),
+    ((*SET_CAP, "all"), ["--limit", "'all'"]),
+    ((*SET_CAP, "5", "--used", "-1"), ["--used", "-1"]),
+    ((*SET_CAP, "5", "--source", "lvie"), ["--source", "'lvie'", "'live'"]),
+    ((*SET_CAP, "5", "--workspace", ""), ["workspace_id", "empty"]),
+    ((*SET_CAP, "5", "--action", "a\tb"), ["control character"]),
+    ((*SET_CAP, "5", "--account", "capped", "--reference", "9th"), ["'capped'", "8 sorts"]),
+    ((*REMOVE_CAP, "--account", "nobody"), ["'nobody'", "creditgate account open"]),
+    ((*REMOVE_CAP, "--reference", "test"), ["'test'", "used before", "kind adjustment"]),
+    (
+        (*REMOVE_CAP, "--workspace", "retail"),
+        ["no cap day;workspace_id=retail", "creditgate cap list"],
+    ),
+    ((*REMOVE_CAP, "--window", "week"), ["--window", "'week'"]),
+    (("cap", "list", "--account", "nobody"), ["'nobody'", "creditgate account open"]),
+    (("cap", "list", "--account", "no body"), ["account_id", "'no body'"]),
+    (("account", "plan", "nobody", *PLAN[3:], "trial"), ["'nobody'", "creditgate account open"]),
+    (("account", "plan", "closed", *PLAN[3:], "trial"), ["'closed'", "stays as it is"]),
+    ((*PLAN, "trial", "--reference", "test"), ["'test'", "used before", "kind adjustment"]),
+    ((*PLAN, "growht"), ["plan", "'growht'", "growth"]),
+    ((*PLAN, "trial", "--paying-since", "June"), ["--paying-since", "June"]),
+    (("account", "close", "nobody", *CLOSE[3:], "c"), ["'nobody'", "creditgate account open"]),
+    ((*CLOSE, "test"), ["'test'", "used before", "kind adjustment"]),
+    ((*CLOSE, ""), ["reference", "1 to 200"]),
+    (("account", "close", "acme", "--reference", "c"), ["--reason"]),
+    (("account", "switch", "nobody", *SWITCH[3:], "s"), ["'nobody'", "creditgate account open"]),
+    ((*SWITCH, "test"), ["'test'", "used before", "kind adjustment"]),
+    ((*SWITCH, "s", "--workspace", "w", "--action", "a"), ["workspace_id, action", "one of them"]),
+    ((*SWITCH, "s", "--action", "a\tb"), ["control character"]),
+    (("account", "switch", "acme", "of", "--reference", "s"), ["'of'", "'off'"]),
     (("mock-provider", "--error-rate", "2"), ["--error-rate", "0<=x<=1"]),
     (("mock-provider", "--scenario", "explode"), ["explode"]),
     (("mock-provider", "--host", "203.0.113.1"), ["203.0.113.1"]),
@@ -122,6 +178,13 @@ CASES: list[tuple[tuple[str, ...], list[str]]] = [
             ("account", "open", "x", "--plan", "growth"),
             (*GRANT, "5"),
             (*BUY, "100000", "--account", "acme"),
+            (*VOID, "v"),
+            (*SET_CAP, "5"),
+            REMOVE_CAP,
+            ("cap", "list", "--account", "acme"),
+            (*PLAN, "trial"),
+            (*CLOSE, "c"),
+            (*SWITCH, "s"),
         )
     ),
 ]
@@ -133,6 +196,12 @@ def home(redis_url: str, mock_url: str, tmp_path_factory: pytest.TempPathFactory
     made = new_home(tmp_path_factory.mktemp("home"), redis_url, mock_url)
     made.open_account("acme", amount_mc=5_000_000)
     made.open_account("trial", plan="trial")
+    made.open_account("closed")
+    assert made.invoke("account", "close", "closed", *CLOSE[3:], "c").status == 0
+    made.open_account("capped")
+    for number, (window, *named) in enumerate(SORTS):
+        setting = ("cap", "set", "--account", "capped", "--window", window, *named)
+        assert made.invoke(*setting, "--limit", "1", "--reference", f"{number}").status == 0
     for name, content in FILES.items():
         made.write(name, content)
     return made
@@ -141,7 +210,7 @@ def home(redis_url: str, mock_url: str, tmp_path_factory: pytest.TempPathFactory
 @contextmanager
 def nothing_changes(home: Home) -> Iterator[None]:
     def state() -> list[int]:
-        accounts = [home.balance(account_id) for account_id in ("acme", "trial")]
+        accounts = home.balances("acme", "trial", "closed", "capped")
         return [home.calls(), *(account.journal_seq for account in accounts)]
 
     before = state()

@@ -31,9 +31,9 @@ def test_an_account_is_opened_given_credits_and_sells_some(home: Home) -> None:
     assert "available  202,500.125" in shown
     assert "The books balance" in shown
     spring, invoice = (line.split() for line in shown.splitlines()[-2:])
-    assert spring[:4] == ["spring", "promotional", "2,500.125", "2,500.125"]
+    assert spring[:5] == ["g1", "spring", "promotional", "2,500.125", "2,500.125"]
     assert spring[-2:] == ["2099-07-08", "00:00"], "by the account's time zone"
-    assert (invoice[0], invoice[-1]) == ("invoice-7", "never")
+    assert (invoice[0], invoice[1], invoice[-1]) == ("g2", "invoice-7", "never")
 
     found = home.run("balance", "--account", "acme", "--json").json
     assert [grant["expires_at"] for grant in found["grants"]] == ["2099-07-07T22:00:00+00:00", None]

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from runtime.embedded_redis import EmbeddedRedis, EmbeddedRedisUnavailable, find_server
+from tests.integration.servers import LedgerServers
 
 
 class PrivateRedis:
@@ -78,6 +79,14 @@ async def redis_server(
 def redis_url(redis_server: EmbeddedRedis) -> str:
     """The address of the session's Redis."""
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def ledger_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LedgerServers]:
+    """The session's servers by kind: the oldest, a newer one, a cluster."""
+    servers = LedgerServers(tmp_path_factory.mktemp("servers"))
+    yield servers
+    servers.close()
 
 
 @pytest.fixture

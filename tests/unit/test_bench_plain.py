@@ -7,7 +7,7 @@ from typing import Any
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import CreditLedger, LedgerSettings
 from runtime.credits.transport import bulk
-from tests.bench.ledger_stage import ACCOUNT, COST_MC, RESERVED_MC, LedgerStage
+from tests.bench.ledger_stage import COST_MC, RESERVED_MC, LedgerStage
 from tests.bench.plain_script import PlainScript
 
 RESERVED_AT_MS = 1_700_000_000_000
@@ -54,6 +54,6 @@ async def test_it_sends_the_ledgers_keys_and_arguments() -> None:
     stage = LedgerStage(CreditLedger(client, Identity(bytes(32)), settings), client, client, "none")
     attempt = stage.attempt()
     await stage.pair(attempt)
-    await PlainScript(plain_wire, settings, ACCOUNT).pair(attempt)
+    await PlainScript(plain_wire, settings).pair(attempt)
     assert len(plain_wire.sent) == 2
     assert plain_wire.sent == ledger_wire.sent

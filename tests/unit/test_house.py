@@ -218,6 +218,57 @@ def test_without_any_new_python_the_message_names_what_was_found(
     assert "Found: Python 3.10.2." in set_up(checkout, PATH=str(programs)).stderr
 
 
+# --- the servers
+
+
+@pytest.fixture
+def bare_machine(tmp_path: Path) -> Path:
+    """A folder of programs without any server, where apt-get and sudo write down what they do."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("bash", "env"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    for name, then in (("apt-get", ""), ("sudo", 'shift; exec "$@"'), ("true", "")):
+        (programs / name).write_text(f'#!/bin/bash\necho {name} "$@" >> {tmp_path}/log\n{then}\n')
+        (programs / name).chmod(0o755)
+    return programs
+
+
+def install_servers(programs: Path) -> list[str]:
+    """What apt-get was asked for."""
+    log = programs.parent / "log"
+    log.write_text("")
+    subprocess.run(
+        [ROOT / ".ci" / "servers"],
+        env={"PATH": str(programs), "POSTGRESQL": str(programs.parent / "postgresql")},
+        check=True,
+    )
+    return [line for line in log.read_text().splitlines() if line.startswith("apt-get")]
+
+
+def test_servers_that_are_missing_are_installed_and_those_that_are_there_are_not(
+    bare_machine: Path,
+) -> None:
+    assert install_servers(bare_machine) == [
+        "apt-get update --quiet",
+        "apt-get install --quiet --yes --no-install-recommends redis-server postgresql",
+    ]
+    for name in ("redis-server", "redis-cli"):
+        (bare_machine / name).symlink_to("/bin/true")
+    assert install_servers(bare_machine)[1].endswith("--no-install-recommends postgresql")
+    initdb = bare_machine.parent / "postgresql" / "15" / "bin" / "initdb"
+    initdb.parent.mkdir(parents=True)
+    initdb.touch()
+    assert install_servers(bare_machine) == []
+
+
+def test_without_apt_get_the_servers_are_left_to_whoever_keeps_the_machine(
+    bare_machine: Path,
+) -> None:
+    (bare_machine / "apt-get").unlink()
+    assert install_servers(bare_machine) == []
+
+
 PIP_CONFIG = """\
 :env:.extra-index-url='https://second.example/simple'
 global.cert='/etc/ssl/own.pem'

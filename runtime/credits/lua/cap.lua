@@ -52,6 +52,7 @@ V.set_cap = function(args)
   local known, conflict = done_before(reference, 'cap', compared)
   if known then return { 'capped', 0 } end
   if conflict then return conflict end
+  check_limits()
   local raw = fetch('HGET', K.limits, field)
   if raw then
     local cap = read_cap(field, raw)
@@ -74,6 +75,7 @@ V.remove_cap = function(args)
   local known, conflict = done_before(reference, 'cap', compared)
   if known then return { 'capped', 0 } end
   if conflict then return conflict end
+  check_limits()
   local raw = fetch('HGET', K.limits, field)
   if not raw then return { 'unknown' } end
   local cap = read_cap(field, raw)

@@ -1,16 +1,14 @@
 -- Caps and switches as executions meet them. A reservation notes the windows that it counts in
 -- ('d3:20545,t1:0'), and its end acts on that note alone, whatever clock and caps say by then.
 
+-- In place of the note where nothing was reserved in any window, or where the note was of an
+-- attempt whose record gave way to a newer attempt's: what is charged counts in the windows of now.
+local NOT_NOTED = '-'
+
 local NAMED = { { 1, 1 }, { 2, 2 }, { 4, 3 }, { 8, 6 } } -- bit of a shape, column of the dimensions
 local MATCHING = {} -- dimensions -> caps that count them, in the order of their sorts
+local CAPS = {} -- field -> cap, for two combinations of dimensions may share one
 local SWITCHED = {} -- dimensions -> whether they are switched off
-
--- Caps and switches are counted in the profile: one that went missing must not be taken for none.
-local function check_limits()
-  local least = S.account.off_n
-  for caps in string.gmatch(S.account.sorts, '=(%d+)') do least = least + tonumber(caps) end
-  if fetch('HLEN', K.limits) < least then stop('DAMAGED', K.limits .. ': caps or switches missing') end
-end
 
 local function columns_of(dimensions)
   local columns = {}
@@ -38,7 +36,8 @@ local function matching_caps(dimensions)
   local raw = fetch('HMGET', K.limits, unpack(fields))
   check_limits()
   for i, field in ipairs(fields) do
-    if raw[i] then caps[#caps + 1] = read_cap(field, raw[i]) end
+    CAPS[field] = CAPS[field] or raw[i] and read_cap(field, raw[i])
+    if CAPS[field] then caps[#caps + 1] = CAPS[field] end
   end
   MATCHING[dimensions] = caps
   return caps
@@ -76,11 +75,12 @@ end
 
 -- Counts a reservation in the current windows; returns the note.
 local function count_in(caps, amount)
+  if amount == 0 then return NOT_NOTED end
   local note = {}
   for i, cap in ipairs(caps) do
     local use = current_use(cap)
     use.reserved = use.reserved + amount
-    keep_use(cap, use)
+    keep_use(cap)
     note[i] = string.sub(use.field, 5)
   end
   return table.concat(note, ',')
@@ -93,14 +93,14 @@ end
 
 -- Takes an ended reservation out of the windows of its note, and adds what it was charged.
 local function count_out(note, amount, charged)
-  if note == '' then return end
+  if note == '' or note == NOT_NOTED then return end
   for name in string.gmatch(note, '[^,]+') do
     local field = 'use ' .. name
     local use = use_of(field)
     if not use or use.reserved < amount then
       stop('DAMAGED', K.limits .. ' ' .. field .. ': holds less than was noted in it')
     end
-    use.reserved, use.charged = use.reserved - amount, use.charged + charged
+    use.reserved, use.charged = use.reserved - amount, plus(use.charged, charged)
     if use.reserved == 0 and (use.removed ~= '' or is_over(name)) then drop_use(use) else save_use(use) end
   end
 end
@@ -110,7 +110,7 @@ local function charge_noted(note, charged)
   for name in string.gmatch(note, '[^,]+') do
     local use = use_of('use ' .. name)
     if use then
-      use.charged = use.charged + charged
+      use.charged = plus(use.charged, charged)
       save_use(use)
     end
   end
@@ -120,7 +120,7 @@ end
 local function charge_current(dimensions, charged)
   for _, cap in ipairs(matching_caps(dimensions)) do
     local use = current_use(cap)
-    use.charged = use.charged + charged
-    keep_use(cap, use)
+    use.charged = plus(use.charged, charged)
+    keep_use(cap)
   end
 end

@@ -16,8 +16,12 @@ end
 
 -- What stands beside the balance is a sum without a natural bound: it stops at the largest
 -- amount rather than stop a settlement.
+local function plus(sum, amount)
+  return math.min(MAX_MC, sum + amount)
+end
+
 local function count(name, amount)
-  S.account[name] = math.min(MAX_MC, S.account[name] + amount)
+  S.account[name] = plus(S.account[name], amount)
 end
 
 -- Takes from what is available, in burn order; returns the slices and what was not there.
@@ -46,6 +50,11 @@ local function home_of(grant, at)
   return 'available'
 end
 
+local function expect_expiry(at)
+  local due = S.account.next_expiry
+  if due == 0 or at < due then S.account.next_expiry = at end
+end
+
 -- Laws 5 and 9: pays up to `charge` from the pinned slices, in their order; the rest goes home
 -- to its own grant. Returns what is unpaid.
 local function end_slices(execution_key, slices, charge, at, postings)
@@ -58,7 +67,12 @@ local function end_slices(execution_key, slices, charge, at, postings)
     if paid > 0 then move(grant, 'reserved', 'charged', paid, postings) end
     charge = charge - paid
     if slice.amount > paid then
-      move(grant, 'reserved', home_of(grant, at), slice.amount - paid, postings)
+      local home = home_of(grant, at)
+      move(grant, 'reserved', home, slice.amount - paid, postings)
+      -- It came home in time, but by now that time is over: the next expiry is this one.
+      if home == 'available' and grant.expires > 0 and grant.expires <= S.now then
+        expect_expiry(grant.expires)
+      end
     end
   end
   return charge

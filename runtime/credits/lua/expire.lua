@@ -15,7 +15,8 @@ end
 local function expired_record(record, attempt, past)
   return { state = 'x', attempt = attempt, amount = record.amount,
     reserved_at = record.reserved_at, deadline = record.deadline, slices = {},
-    fingerprint = record.fingerprint, dims = record.dims, note = record.note, past = past }
+    fingerprint = record.fingerprint, dims = record.dims,
+    note = attempt == record.attempt and record.note or NOT_NOTED, past = past }
 end
 
 local function expire_reservation(key, record)
@@ -24,7 +25,9 @@ local function expire_reservation(key, record)
   count_out(record.note, record.amount, 0)
   journal({ kind = 'expired', effective_at = record.deadline, execution_key = key,
     postings = postings, reserved_at = record.reserved_at, dims = record.dims })
-  save_reservation(key, expired_record(record, record.attempt, record.past))
+  -- One late visit leaves what many timely ones would: beyond the horizon nothing is kept.
+  local kept = horizon_of(record) > S.now
+  save_reservation(key, kept and expired_record(record, record.attempt, record.past) or false)
 end
 
 local function expires_before(one, other)

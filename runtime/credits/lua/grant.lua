@@ -24,9 +24,7 @@ local function add_grant(grant)
   local account = S.account
   account.grants_n, account.open_grants = account.grants_n + 1, account.open_grants + 1
   account.granted, account.available = account.granted + grant.amount, account.available + grant.amount
-  if grant.expires > 0 and (account.next_expiry == 0 or grant.expires < account.next_expiry) then
-    account.next_expiry = grant.expires
-  end
+  if grant.expires > 0 then expect_expiry(grant.expires) end
 end
 
 V.grant = function(args)

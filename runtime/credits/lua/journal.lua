@@ -23,6 +23,9 @@ local function dims_of(text)
     S.new_dims[text], S.new_dims_n = number, S.new_dims_n + 1
     journal({ kind = 'named', dims = number, detail = text })
   end
+  if not string.find(number, '^%d+$') then
+    stop('DAMAGED', K.dims .. ' ' .. text .. ': expected a number, found ' .. number)
+  end
   S.dims[text] = number
   return number
 end

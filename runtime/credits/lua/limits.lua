@@ -48,6 +48,14 @@ local function resets_in_ms(letter)
   return next_day * DAY_MS - S.now
 end
 
+-- One that went missing must not be taken for none.
+local function check_limits()
+  local found = fetch('HLEN', K.limits)
+  if found ~= S.account.limits_n then
+    stop('DAMAGED', K.limits .. ': ' .. found .. ' fields, expected ' .. int(S.account.limits_n))
+  end
+end
+
 local USES = {} -- field -> what that window has used, or false where nothing is kept of it
 
 local function read_use(field, raw)
@@ -66,16 +74,19 @@ local function use_of(field)
   return known
 end
 
+local function use_text(use)
+  return table.concat({ RECORD_VERSION, int(use.charged), int(use.reserved), use.removed }, '\t')
+end
+
 local function save_use(use)
-  S.dirty_limits[use.field] = table.concat({ RECORD_VERSION, int(use.charged), int(use.reserved),
-    use.removed }, '\t')
+  S.dirty_uses[use.field] = use
   S.changed = true
 end
 
 -- A window that is over, or whose cap was removed, goes with the last reservation that knows it.
 local function drop_use(use)
   USES[use.field] = false
-  S.dirty_limits[use.field] = false
+  S.dirty_uses[use.field] = false
   S.changed = true
 end
 
@@ -100,16 +111,21 @@ end
 
 -- The use of a cap's current window, which begins at zero when the one before is over.
 local function current_use(cap)
+  if cap.use then return cap.use end
   local window = int(window_now(cap.letter))
   local field = use_field(cap.letter, cap.number, window)
   local use = use_of(field)
-  if use then return use end
-  if cap.window == window then stop('DAMAGED', K.limits .. ' ' .. field .. ': missing') end
-  return { field = field, charged = 0, reserved = 0, removed = '', fresh = window }
+  if not use then
+    if cap.window == window then stop('DAMAGED', K.limits .. ' ' .. field .. ': missing') end
+    use = { field = field, charged = 0, reserved = 0, removed = '', fresh = window }
+  end
+  cap.use = use
+  return use
 end
 
--- Writes a use, and lets the window before go where nothing is reserved in it any more.
-local function keep_use(cap, use)
+-- Writes the current use, and lets the window before go where nothing is reserved in it any more.
+local function keep_use(cap)
+  local use = cap.use
   if use.fresh then
     local before = use_of(use_field(cap.letter, cap.number, cap.window))
     if before and before.reserved == 0 then drop_use(before) end

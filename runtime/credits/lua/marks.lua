@@ -24,14 +24,22 @@ local function threshold_of(mark)
   return math.floor(top / 100) * mark.number + math.floor(top % 100 * mark.number / 100)
 end
 
+-- The marks with their thresholds, which a grant moves.
+local function marks()
+  if MARKS.top ~= S.account.top then
+    MARKS.top, MARKS.highest, MARKS.lowest = S.account.top, 0, nil
+    for _, mark in ipairs(MARKS) do
+      mark.threshold = threshold_of(mark)
+      MARKS.highest = math.max(MARKS.highest, mark.threshold)
+      MARKS.lowest = math.min(MARKS.lowest or mark.threshold, mark.threshold)
+    end
+  end
+  return MARKS
+end
+
 -- At or below this, what is left is too small to run anything.
 local function lowest_threshold()
-  local lowest
-  for _, mark in ipairs(MARKS) do
-    local threshold = threshold_of(mark)
-    if not lowest or threshold < lowest then lowest = threshold end
-  end
-  return lowest or math.floor(S.account.top / 100)
+  return marks().lowest or math.floor(S.account.top / 100)
 end
 
 local function threshold_by_name(name)
@@ -72,10 +80,9 @@ end
 
 local function check_marks(before)
   local now_left = left()
-  if now_left >= before then return end
+  if now_left >= before or now_left > marks().highest then return end
   for _, mark in ipairs(MARKS) do
-    local threshold = threshold_of(mark)
-    if before > threshold and now_left <= threshold then reach(mark.name, threshold) end
+    if before > mark.threshold and now_left <= mark.threshold then reach(mark.name, mark.threshold) end
   end
   if now_left == 0 then reach('exhausted', 0) end
 end
@@ -113,7 +120,7 @@ local function rearm_marks(before)
   if left() <= before then return end
   S.account.top = left()
   local thresholds = { exhausted = 0 }
-  for _, mark in ipairs(MARKS) do thresholds[mark.name] = threshold_of(mark) end
+  for _, mark in ipairs(marks()) do thresholds[mark.name] = mark.threshold end
   for name, told_at in string.gmatch(S.account.marks, '(%w+):[tw]:(%d+)') do
     if left() > (thresholds[name] or 0) then set_state(name, 'a', tonumber(told_at)) end
   end

@@ -5,7 +5,7 @@
 -- fingerprint, the attempts on this id that expired before, number of its dimensions, and the
 -- windows of caps that it counts in.
 local RESERVATION_PATTERN = '^1\t([ox])\t([^\t]+)\t(%d+)\t(%d+)\t(%d+)\t([%w:,]*)\t([^\t]+)\t([^\t]*)\t'
-  .. '(%d+)\t([%w:,]*)$'
+  .. '(%d+)\t([%w:,-]*)$'
 
 local function is_open(record)
   return record and record.state == 'o'

@@ -45,7 +45,7 @@ V.settle = function(args, outcome_key)
     if is_open(record) then close_other_attempt(execution_key, record) end
   end
   local _, overage = take(unpaid, 'charged', postings)
-  if not own then
+  if not own or record.note == NOT_NOTED then
     charge_current(dimensions, cost - overage)
   elseif is_open(record) then
     count_out(record.note, record.amount, cost - overage)

@@ -29,7 +29,8 @@ local S = {
   damaged = {},            -- execution key -> what is wrong with its record
   outcomes = {},           -- outcome key -> outcome, or false
   entries = {}, alerts = {}, refs = {}, dims = {}, new_dims = {}, new_dims_n = 0,
-  dirty_grants = {}, dirty_open = {}, dirty_outcomes = {}, dirty_limits = {}, dirty_order = false,
+  dirty_grants = {}, dirty_open = {}, dirty_outcomes = {}, dirty_limits = {}, dirty_uses = {},
+  dirty_order = false,
   changed = false, opened = false, dirty_profile = false, next_due_wanted = false,
   swept_at_most = 0, more_due = false,
 }
@@ -44,7 +45,7 @@ local PROFILE_PATTERN = '^1\t(%a+)\t([^\t]+)\t([01])\t([^\t]+)\t([^\t]+)\t(%d+)\
 -- next_expiry is when the first of those grants expires, 0 where none will.
 local BOOKS = { 'seq', 'last_ms', 'grants_n', 'granted', 'available', 'reserved', 'charged',
   'expired', 'voided', 'overage', 'exposure', 'top', 'open_n', 'open_grants', 'next_expiry',
-  'refs_n', 'dims_n' }
+  'refs_n', 'dims_n', 'limits_n' }
 local BOOKS_PATTERN = '^1' .. string.rep('\t(%d+)', #BOOKS) .. '\t(%x*)\t([%w:,]*)$'
 
 local function balances(whole_mc, parts)

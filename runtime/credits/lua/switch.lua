@@ -8,6 +8,7 @@ V.switch = function(args)
   local known, conflict = done_before(reference, 'switch', compared)
   if known then return { 'switched', 0 } end
   if conflict then return conflict end
+  check_limits()
   local is_off, account = fetch('HEXISTS', K.limits, field) == 1, S.account
   if is_off and on == '1' then
     S.dirty_limits[field] = false

@@ -13,6 +13,14 @@ local function void_grant(grant, postings)
   return amount
 end
 
+local function is_ended(id)
+  local ended = S.account.grants_n - S.account.open_grants
+  if fetch('HLEN', K.ended) ~= ended then
+    stop('DAMAGED', K.ended .. ': not the ' .. int(ended) .. ' grants that ended')
+  end
+  return fetch('HEXISTS', K.ended, id) == 1
+end
+
 V.void = function(args)
   local id, reference, actor, reason = unpack(args)
   local compared = { { 'grant_id', id } }
@@ -21,7 +29,7 @@ V.void = function(args)
   if conflict then return conflict end
   load_all_grants()
   local grant, amount, postings = S.grants[id], 0, {}
-  if not grant and not fetch('HGET', K.ended, id) then return { 'unknown' } end
+  if not grant and not is_ended(id) then return { 'unknown' } end
   if grant then amount = void_grant(grant, postings) end
   remember(reference, 'void', compared, int(amount))
   journal({ kind = 'voided', actor = actor, reference = reference, postings = postings,

@@ -24,9 +24,11 @@ local function write_journal()
 end
 
 -- Writes changed fields of a hash with one command, and removes others with another.
+-- Returns by how many fields it grew.
 local function write_hash(key, values, gone)
-  if #values > 0 then redis.call('HSET', key, unpack(values)) end
-  if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
+  local added = #values > 0 and redis.call('HSET', key, unpack(values)) or 0
+  local removed = #gone > 0 and redis.call('HDEL', key, unpack(gone)) or 0
+  return added - removed
 end
 
 local function write_grants(used, ended)
@@ -56,6 +58,7 @@ end
 
 local function write_limits()
   local values, gone = {}, {}
+  for field, use in pairs(S.dirty_uses) do S.dirty_limits[field] = use and use_text(use) end
   for field, record in pairs(S.dirty_limits) do
     if record then
       values[#values + 1], values[#values + 2] = field, record
@@ -63,7 +66,7 @@ local function write_limits()
       gone[#gone + 1] = field
     end
   end
-  write_hash(K.limits, values, gone)
+  S.account.limits_n = S.account.limits_n + write_hash(K.limits, values, gone)
   for reference, record in pairs(S.refs) do redis.call('HSET', K.refs, reference, record) end
   for text, number in pairs(S.new_dims) do redis.call('HSET', K.dims, text, number) end
 end
@@ -131,9 +134,9 @@ local function write(has_endings)
   local order = order_text(ended)
   if has_endings then redis.call('ZREM', K.due, '') end
   write_journal()
+  write_limits()
   write_account(order)
   write_grants(used, ended)
-  write_limits()
   write_due(write_reservations(), registered)
   write_outcomes()
   if #S.entries > 0 and not in_news then redis.call('SADD', K.news, ACCOUNT_ID) end

@@ -33,6 +33,7 @@ version: 1
 data_dir: {data_dir}
 redis: {{url: "{redis_url}", key_prefix: {key_prefix}, timeout_ms: {timeout_ms}}}
 executions: {{wait_for_credits_ms: {wait_ms}, reservation_ttl_ms: 120000}}
+alerts: {{low_percent: 30, cooldown_minutes: 90}}
 endpoints:
   mock: {{api_base: "{api_base}", max_concurrency: 512}}
 plans:
@@ -178,6 +179,7 @@ def open_bench(redis_url: str, key_prefix: str, tmp_path: Path) -> OpenBench:
         url: str = redis_url,
         api_base: str | None = None,
         timeout_ms: int = 1_000,
+        wait_ms: int = 300,
         **mock: Any,
     ) -> AsyncIterator[Bench]:
         server = await start(MockOptions(**mock))
@@ -188,6 +190,7 @@ def open_bench(redis_url: str, key_prefix: str, tmp_path: Path) -> OpenBench:
                 key_prefix,
                 api_base or f"{server.url}/v1",
                 timeout_ms=timeout_ms,
+                wait_ms=wait_ms,
             )
             async with build_runtime(config, provider=provider) as runtime:
                 await runtime.ledger.open_account(ACCOUNT, plan="growth")

@@ -9,9 +9,16 @@ import pytest
 import pytest_asyncio
 
 from runtime.credits.answers import Alert
-from tests.integration.ledger.desk import START_MS, Desk, connect, make_ledger, script_with_clock
+from tests.integration.ledger.desk import SCRIPTS_WITH_CLOCK, Desk, connect, make_ledger
+from tests.integration.servers import OLDEST, OTHERS, LedgerServers
 
 OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]
+
+
+@pytest.fixture(params=[OLDEST, *(pytest.param(kind, marks=pytest.mark.long) for kind in OTHERS)])
+def redis_url(request: pytest.FixtureRequest, ledger_servers: LedgerServers) -> str:
+    """The address of each server in turn that the ledger has to run on."""
+    return ledger_servers.url(request.param)
 
 
 @pytest.fixture
@@ -22,10 +29,11 @@ def open_desk(redis_url: str, key_prefix: str) -> OpenDesk:
     async def opened(**settings: Any) -> AsyncIterator[Desk]:
         client = connect(redis_url)
         alerts: list[Alert] = []
-        scripts = script_with_clock(key_prefix)
-        ledger = make_ledger(client, key_prefix, scripts=scripts, alerts=alerts, **settings)
+        ledger = make_ledger(
+            client, key_prefix, scripts=SCRIPTS_WITH_CLOCK, alerts=alerts, **settings
+        )
         desk = Desk(client, key_prefix, ledger, alerts)
-        await desk.set_clock(START_MS)
+        desk.go_by_own_clock()
         try:
             yield desk
         finally:

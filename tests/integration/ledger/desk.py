@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 
 from pricing.offers import GrantKind, Offer
 from runtime.credits import scripts
@@ -23,9 +24,11 @@ from runtime.credits.answers import (
 from runtime.credits.batch import Call
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.journal import Dimensions, JournalEntry, parse
-from runtime.credits.keys import Keys
+from runtime.credits.keys import Keys, bucket_of
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
+from runtime.credits.primaries import primaries
 from runtime.credits.scripts import Scripts
+from tests.integration.servers import CLUSTER_SCHEME
 
 ACCOUNT = "acme"
 INSTALLATION_KEY = b"an installation key of a test"
@@ -34,27 +37,34 @@ PLANS = {"growth": True, "trial": False}
 START_MS = 4_000_000_000_000
 
 
-def script_with_clock(prefix: str) -> Scripts:
-    """The shipped scripts with another clock file: a key that the test sets."""
-    return scripts.assemble(
-        f"local function server_ms() return tonumber(redis.call('GET', '{prefix}:clock')) end"
-    )
+# The key is not declared, but of the account's slot, which is all that a cluster asks for.
+SCRIPTS_WITH_CLOCK = scripts.assemble("""
+local function server_ms()
+  return tonumber(redis.call('GET', string.match(KEYS[1], '^.-{b%d+}:') .. 'clock'))
+end""")
 
 
-def connect(url: str, connections: int = 16) -> Redis:
+def connect(url: str, connections: int = 16, **options: Any) -> Redis | RedisCluster:
     """A client as the product makes it: bounded pool, no time-outs of redis-py's own."""
+    if url.startswith(CLUSTER_SCHEME):
+        return RedisCluster.from_url(
+            url.removeprefix(CLUSTER_SCHEME),
+            max_connections=connections,
+            require_full_coverage=False,
+            **options,
+        )
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
         timeout=1,
         socket_connect_timeout=1,
-        socket_timeout=None,
+        **{"socket_timeout": None, **options},
     )
     return Redis.from_pool(pool)
 
 
 def make_ledger(
-    client: Redis,
+    client: Redis | RedisCluster,
     prefix: str,
     *,
     scripts: Scripts | None = None,
@@ -82,6 +92,22 @@ class Desk:
     alerts: list[Alert] = field(default_factory=list)
     now_ms: int = START_MS
     numbers: Any = field(default_factory=lambda: itertools.count(1))
+    clocks: dict[int, int] = field(default_factory=dict)
+
+    def go_by_own_clock(self) -> None:
+        """Have the clock that SCRIPTS_WITH_CLOCK reads set before whatever the ledger asks."""
+        ask, setting = self.ledger._asker.ask, asyncio.Lock()
+
+        async def ask_by_own_clock(account_id: str, call: Call, **options: Any) -> Any:
+            bucket = bucket_of(account_id)
+            if self.clocks.get(bucket) != self.now_ms:
+                async with setting:
+                    now_ms = self.now_ms
+                    await self.client.set(self.keys.bucket(bucket, "clock"), now_ms)
+                    self.clocks[bucket] = now_ms
+            return await ask(account_id, call, **options)
+
+        self.ledger._asker.ask = ask_by_own_clock  # type: ignore[method-assign]
 
     @property
     def keys(self) -> Keys:
@@ -96,7 +122,6 @@ class Desk:
 
     async def set_clock(self, now_ms: int) -> None:
         self.now_ms = now_ms
-        await self.client.set(f"{self.prefix}:clock", now_ms)
 
     async def pass_time(self, by_ms: int) -> None:
         await self.set_clock(self.now_ms + by_ms)
@@ -179,9 +204,18 @@ class Desk:
         names: dict[int, Dimensions] = {}
         return [parse(entry_id, fields, names) for entry_id, fields in raw]
 
+    async def server_ms(self) -> int:
+        """The clock of a server, by which the sweeper goes and outcomes end."""
+        return await (await primaries(self.client))[0].time_ms()
+
+    async def names(self, pattern: str = "*") -> list[bytes]:
+        """The keys under the prefix whose rest is like ``pattern``, in order."""
+        found = self.client.scan_iter(f"{self.prefix}:{pattern}", count=1_000)
+        return sorted({name async for name in found})
+
     async def dump(self) -> dict[bytes, bytes | None]:
-        """Every key under the prefix, byte for byte."""
-        names = sorted([name async for name in self.client.scan_iter(f"{self.prefix}:*")])
+        """Every key of the ledger, byte for byte."""
+        names = [name for name in await self.names() if not name.endswith(b"}:clock")]
         return {name: await self.client.dump(name) for name in names}
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
 from runtime.credits.answers import LedgerError, Refused, Reserved, Settled
 from runtime.credits.batch import Answer, Call
 from runtime.credits.identity import ExecutionAttempt
-from runtime.credits.transport import UnknownOutcome
+from runtime.credits.primaries import primaries
+from runtime.credits.transport import ServerTransport, UnknownOutcome
 from tests.integration.ledger.conftest import OpenDesk
-from tests.integration.ledger.desk import Desk, make_ledger
+from tests.integration.ledger.desk import Desk, connect, make_ledger
 
 
 async def script_calls(desk: Desk) -> int:
-    return int((await desk.client.info("commandstats"))["cmdstat_evalsha"]["calls"])
+    told = [await primary.info("commandstats") for primary in await primaries(desk.client)]
+    return sum(stats.get("cmdstat_evalsha", {"calls": 0})["calls"] for stats in told)
 
 
 async def test_law_1_many_callers_at_once_never_overspend(desk: Desk) -> None:
@@ -247,16 +249,44 @@ async def test_closing_the_loop_over_waiting_callers_leaves_none_waiting(
         await desk.spend(1)
 
 
+async def test_accounts_that_share_few_connections_are_served_in_turn(
+    redis_url: str, key_prefix: str
+) -> None:
+    client = connect(redis_url, connections=2)
+    desk = Desk(client, key_prefix, make_ledger(client, key_prefix, timeout_ms=10_000))
+    names = [f"acme-{number}" for number in range(12)]
+    await asyncio.gather(*(desk.open(1_000, account_id=name) for name in names))
+    served: list[str] = []
+
+    async def spend_on(name: str) -> None:
+        for _ in range(20):
+            await desk.ledger.reserve(desk.attempt(account_id=name), 1, 60_000)
+            served.append(name)
+
+    await asyncio.gather(*map(spend_on, names))
+
+    # In the first half of all calls nobody had less than a quarter of their own.
+    first_half = served[: len(served) // 2]
+    assert min(first_half.count(name) for name in names) >= 5
+    await desk.ledger.drain()
+    await client.aclose()
+    await asyncio.sleep(0)
+
+
 async def test_idle_connections_never_take_the_whole_pool(desk: Desk) -> None:
     await asyncio.gather(
         *(desk.open(10, account_id=f"acme-{number}") for number in range(40)),
     )
 
-    transport = desk.ledger._asker._batcher._transport
-
-    assert len(transport._idle) <= desk.client.connection_pool.max_connections // 2
+    transport: Any = desk.ledger._asker._batcher._transport
+    if isinstance(transport, ServerTransport):
+        servers = [transport._server]
+        assert len(servers[0].idle) <= desk.client.connection_pool.max_connections // 2
+    else:
+        servers = list(transport._map._servers.values())
+    assert any(server.idle for server in servers)
     await desk.ledger.drain()
-    assert transport._idle == []
+    assert not any(server.idle for server in servers)
     assert (await desk.balance("acme-7")).available_mc == 10
 
 
@@ -264,7 +294,7 @@ async def test_idle_connections_never_take_the_whole_pool(desk: Desk) -> None:
 async def test_a_hosts_own_client_will_do_however_it_is_made(
     redis_url: str, key_prefix: str, decode: bool
 ) -> None:
-    async with Redis.from_url(redis_url, decode_responses=decode, socket_timeout=5) as client:
+    async with connect(redis_url, decode_responses=decode, socket_timeout=5) as client:
         desk = Desk(client, key_prefix, make_ledger(client, key_prefix))
         await desk.ledger.check_installation()
         await desk.open(1_000)

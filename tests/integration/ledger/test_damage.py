@@ -219,8 +219,9 @@ async def test_a_damaged_reservation_fails_its_own_execution_alone(
     await desk.pass_time(100_000)
     await desk.spend(10)
     with caplog.at_level(logging.ERROR, "creditgate.ledger"):
-        seconds, _ = await desk.client.time()
-        await desk.client.zadd(desk.keys.bucket(bucket_of(ACCOUNT), "due"), {ACCOUNT: seconds})
+        now_ms = await desk.server_ms()
+        due = desk.keys.bucket(bucket_of(ACCOUNT), "due")
+        await desk.client.zadd(due, {ACCOUNT: now_ms // 1000})
         await desk.ledger.sweep()
     assert attempt.execution_key in caplog.text
     assert (await desk.balance()).reserved_mc == 200
@@ -229,8 +230,7 @@ async def test_a_damaged_reservation_fails_its_own_execution_alone(
 async def test_a_damaged_account_keeps_the_sweep_from_no_other(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
-    seconds, _ = await desk.client.time()
-    await desk.set_clock(seconds * 1000 - 10_000)
+    await desk.set_clock(await desk.server_ms() - 10_000)
     names = [f"acme-{number}" for number in range(8)]
     for account_id in names:
         await desk.open(100, account_id=account_id)

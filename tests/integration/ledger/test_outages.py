@@ -202,11 +202,11 @@ async def test_at_maxmemory_settlements_go_in_and_reservations_do_not(desk: Desk
 async def test_a_pool_without_a_free_connection_is_unavailable_not_an_error(
     private_redis: PrivateRedis,
 ) -> None:
-    client = connect(private_redis.url, connections=1)
+    client: Any = connect(private_redis.url, connections=1)
     ledger = make_ledger(client, "t", timeout_ms=300)
     desk = Desk(client, "t", ledger)
     await desk.open(100)
-    pool: Any = client.connection_pool
+    pool = client.connection_pool
     taken = await pool.get_connection()
 
     with pytest.raises(NotReached):

@@ -9,6 +9,7 @@ from fallback.reasons import FallbackReason
 from runtime.credits.answers import LedgerError, LedgerUnavailable
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import CreditLedger, LedgerSettings
+from runtime.credits.primaries import Primary
 from tests.integration.ledger.desk import INSTALLATION_KEY, Desk, connect, make_ledger
 
 PERSON = "person-ada-lovelace"
@@ -52,7 +53,7 @@ async def test_keys_and_records_name_no_person_and_no_execution(desk: Desk) -> N
 
 async def test_values_are_only_in_outcomes_which_end_by_themselves(desk: Desk) -> None:
     await run_everything(desk)
-    outcomes = [name async for name in desk.client.scan_iter(f"{desk.prefix}:*:o:*")]
+    outcomes = await desk.names("*:o:*")
 
     assert len(outcomes) == 4
     for name in outcomes:
@@ -112,10 +113,10 @@ async def test_data_with_another_number_of_buckets_is_refused_at_start(desk: Des
 async def test_a_server_that_does_not_know_all_commands_is_refused_at_start(
     desk: Desk, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def info(section: str) -> dict[str, str]:
+    async def info(primary: Primary, section: str) -> dict[str, str]:
         return {"redis_version": version}
 
-    monkeypatch.setattr(desk.client, "info", info)
+    monkeypatch.setattr(Primary, "info", info)
 
     with pytest.raises(LedgerError, match=rf"Redis {version}, .* 6\.2 or newer is needed"):
         await desk.ledger.check_installation()
@@ -125,10 +126,10 @@ async def test_a_server_that_does_not_know_all_commands_is_refused_at_start(
 async def test_a_server_that_hides_its_version_is_believed(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def info(section: str) -> dict[str, str]:
+    async def info(primary: Primary, section: str) -> dict[str, str]:
         raise ResponseError("NOPERM this user has no permissions to run the 'info' command")
 
-    monkeypatch.setattr(desk.client, "info", info)
+    monkeypatch.setattr(Primary, "info", info)
     await desk.ledger.check_installation()
 
     assert "does not tell its version" in caplog.text

@@ -214,5 +214,27 @@ def test_an_embedded_server_has_no_password() -> None:
     assert only_mistake(data, environ={"PASSWORD": "x"}).path == "redis.password"
 
 
+@pytest.mark.parametrize(
+    "url, path",
+    [
+        ("embedded", "redis.cluster"),
+        ("unix:///run/redis.sock", "redis.cluster"),
+        ("redis://node:6379/3", "redis.url"),
+        ("rediss://node?db=3", "redis.url"),
+    ],
+)
+def test_a_cluster_is_reached_over_a_network_and_has_one_database(url: str, path: str) -> None:
+    data = changed("redis.cluster", True)
+    data["redis"]["url"] = url
+    assert only_mistake(data).path == path
+
+
+@pytest.mark.parametrize("url", ["redis://node", "rediss://node:7000/0"])
+def test_a_cluster_is_named_by_any_of_its_nodes(url: str) -> None:
+    data = changed("redis.cluster", True)
+    data["redis"]["url"] = url
+    assert load(data).redis.cluster
+
+
 def test_there_is_at_least_one_plan() -> None:
     assert only_mistake(changed("plans", {})).path == "plans"

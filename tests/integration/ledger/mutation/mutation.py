@@ -12,8 +12,7 @@ CREDITS = Path("runtime", "credits")
 class Mutation:
     """`before`, which stands once in `file`, becomes `after`.
 
-    `breaks` says what is then wrong, `noticed_by` names tests that fail of it: by their
-    functions' names, which are unique, wherever they stand.
+    `breaks` says what is then wrong, `noticed_by` names the files of tests that are tried first.
     """
 
     name: str

@@ -23,27 +23,17 @@ NOT_COPIED = shutil.ignore_patterns("mutation", "bench")
 TESTS_FAILED = 1
 
 _FAILED = re.compile(r"^FAILED (\S+::\S+)", re.MULTILINE)
-_TEST = re.compile(r"^(?:async )?def (test_\w+)\(", re.MULTILINE)
 _SOURCES = (
     "import json; from runtime.credits import scripts; made = scripts.assemble(); "
     "print(json.dumps([scripts.__file__, made.executions.source, made.accounts.source]))"
 )
 
 
-def places_of_tests() -> dict[str, list[str]]:
-    """The files in which a test of each name stands."""
-    places: dict[str, list[str]] = {}
-    for folder in SUITE:
-        for path in sorted((ROOT / folder).glob("test_*.py")):
-            for name in _TEST.findall(path.read_text("utf-8")):
-                places.setdefault(name, []).append(path.relative_to(ROOT).as_posix())
-    return places
-
-
-def node_ids(names: tuple[str, ...]) -> list[str]:
-    """The tests of these names, as pytest is told them."""
-    places = places_of_tests()
-    return [f"{path}::{name}" for name in names for path in places[name]]
+def files_of_tests(names: tuple[str, ...]) -> list[str]:
+    """The paths of these files, wherever in the suite they stand."""
+    found = [path for folder in SUITE for path in (ROOT / folder).rglob("test_*.py")]
+    paths = {path.stem: path.relative_to(ROOT).as_posix() for path in found}
+    return [paths[f"test_{name}"] for name in names]
 
 
 @dataclass(frozen=True)
@@ -126,7 +116,7 @@ def judge(sound: Copy, mutation: Mutation, root: Path, url: str) -> Verdict:
     copy = sound.again(root)
     mutation.apply(copy.root)
     copy.check_scripts(url)
-    verdict = copy.test(*node_ids(mutation.noticed_by))
+    verdict = copy.test(*files_of_tests(mutation.noticed_by))
     if verdict.exit_code == 0:
         verdict = copy.test(*SUITE)
     copy.remove()

@@ -10,7 +10,7 @@ import pytest
 from runtime.embedded_redis import EmbeddedRedis
 from tests.integration.ledger.mutation.catalog import MUTATIONS
 from tests.integration.ledger.mutation.mutation import Mutation
-from tests.integration.ledger.mutation.sandbox import Copy, Verdict, judge, node_ids
+from tests.integration.ledger.mutation.sandbox import Copy, Verdict, files_of_tests, judge
 
 AT_ONCE = 2
 
@@ -36,7 +36,8 @@ def verdict_on(
         verdicts: dict[str, Future[Verdict]] = {}
         for item in request.session.items:
             if isinstance(item, pytest.Function) and item.originalname == "test_a_fault_is_noticed":
-                mutation: Mutation = item.callspec.params["mutation"]
+                mutation = item.callspec.params["mutation"]
+                assert isinstance(mutation, Mutation)
                 verdicts[mutation.name] = pool.submit(
                     judge, sound, mutation, folder / str(len(verdicts)), redis_server.url
                 )
@@ -47,7 +48,7 @@ def verdict_on(
 def test_without_a_fault_the_same_tests_pass(sound: Copy) -> None:
     named = {name: None for mutation in MUTATIONS for name in mutation.noticed_by}
 
-    verdict = sound.test(*node_ids(tuple(named)))
+    verdict = sound.test(*files_of_tests(tuple(named)))
 
     assert verdict.exit_code == 0, verdict.output
 

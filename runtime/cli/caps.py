@@ -1,0 +1,42 @@
+"""Caps, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from runtime.cli.books import table
+from runtime.credits.caps import CapStatus
+from runtime.wording import CAP_WINDOWS, capped_text, credits_text, duration_text
+
+
+def caps_json(caps: Sequence[CapStatus]) -> list[dict[str, Any]]:
+    """Return caps in JSON types; amounts are millicredits."""
+    found = []
+    for status in caps:
+        plain = asdict(status)
+        found.append({**plain.pop("cap"), **plain, "cap_excess_mc": status.cap_excess_mc})
+    return found
+
+
+def caps_lines(caps: Sequence[CapStatus]) -> Iterator[str]:
+    """Yield each cap with what its window holds and when it begins anew."""
+    if not caps:
+        yield "No caps are set."
+        return
+    yield "Caps, and what their windows hold (days and months of UTC)"
+    header = ("for", "limit", "", "charged", "reserved", "excess", "begins anew")
+    rows = [
+        (
+            capped_text(status.cap),
+            credits_text(status.limit_mc),
+            CAP_WINDOWS[status.cap.window],
+            credits_text(status.charged_mc),
+            credits_text(status.reserved_mc),
+            credits_text(status.cap_excess_mc),
+            "never" if status.resets_in_ms is None else f"in {duration_text(status.resets_in_ms)}",
+        )
+        for status in caps
+    ]
+    yield from table([header, *rows], right=(1, 3, 4, 5))

@@ -1,0 +1,73 @@
+"""``creditgate void``: take back what is left of a grant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from runtime.cli.options import (
+    account_option,
+    actor_option,
+    config_option,
+    examples,
+    json_option,
+    load,
+    reason_option,
+    reference_option,
+)
+
+
+@click.command(
+    epilog=examples(
+        "creditgate void --account acme --grant g2 --reference chargeback-31 \\",
+        "    --reason 'invoice-7 was charged back' --actor ann@example.com",
+    )
+)
+@config_option
+@account_option
+@click.option(
+    "--grant",
+    "grant_id",
+    required=True,
+    metavar="ID",
+    help="The grant, by the id that creditgate balance shows, such as g2.",
+)
+@reference_option
+@reason_option
+@actor_option
+@json_option
+def void(
+    config_path: Path,
+    account_id: str,
+    grant_id: str,
+    reference: str,
+    reason: str,
+    actor: str,
+    as_json: bool,
+) -> None:
+    """Take back what is left of one grant, for good.
+
+    What it has paid for stays charged. Executions that are running may still be paid from what
+    they have reserved of it; what they give back is taken too.
+    """
+    from dataclasses import asdict
+
+    from runtime.cli.ledger import emit, with_ledger
+    from runtime.wording import credits_text, repeated_text
+
+    voided = with_ledger(
+        load(config_path),
+        lambda ledger: ledger.void(
+            account_id, grant_id, reference=reference, reason=reason, actor=actor
+        ),
+    )
+    if as_json:
+        emit({"account_id": account_id, **asdict(voided)})
+        return
+    taken = credits_text(voided.amount_mc)
+    if voided.new:
+        click.echo(f"Taken back of grant {grant_id}: {taken} credits.")
+    else:
+        click.echo(f"{repeated_text(reference)} Taken back of grant {grant_id} then: {taken}.")
+    click.echo(f"Available: {credits_text(voided.available_mc)}")

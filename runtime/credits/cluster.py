@@ -1,0 +1,217 @@
+"""A Redis Cluster: which server owns an account's slot, and how to follow when slots move.
+
+The map of the slots is redis-py's, which is read again whenever a server contradicts it or can't be
+reached. The connections are the ledger's own, in a pool for each server: redis-py closes its own
+ones while they are in use when it reads the map again, and a script call cut off is an unknown
+outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.cluster import get_node_name
+from redis.exceptions import (
+    AskError,
+    BusyLoadingError,
+    ClusterDownError,
+    MovedError,
+    RedisClusterException,
+    RedisError,
+    SlotNotCoveredError,
+    TryAgainError,
+)
+
+from runtime.credits.connections import InBackground, Line, Reply, Server
+from runtime.credits.transport import NotReached, ScriptTransport, ServerTransport, Visit, words
+
+_log = logging.getLogger("creditgate.ledger")
+
+# Answers of a server that did not run the script, while another one or the same one soon may.
+# MASTERDOWN is a ClusterDownError too, MOVED an AskError.
+_PASSING = (AskError, TryAgainError, ClusterDownError, BusyLoadingError)
+# What a server says in place of an address that it does not know.
+_SAME_HOST = ("", "?")
+# Two servers may name each other for a moment.
+_REDIRECTIONS_AT_ONCE = 4
+_BACK_OFF_S = (0.01, 0.02, 0.04, 0.08)
+_SHARE_FOR_TRYING = 0.8
+_READ_MAP_EVERY_S = 0.1
+
+
+class ClusterMap:
+    """The servers of a cluster by slot, each with its lines.
+
+    Args:
+        client: its slot map is used; what it connects with is copied for connections of our own.
+        timeout_s: for making a connection and for reading the map.
+    """
+
+    def __init__(self, client: RedisCluster, timeout_s: float, in_background: InBackground) -> None:
+        self._client = client
+        self._nodes: Any = client.nodes_manager  # redis-py types it in parts only
+        self._timeout_s = timeout_s
+        self._in_background = in_background
+        self._servers: dict[str, Server] = {}
+        self._reading: asyncio.Task[str | None] | None = None
+        self._read_again_at_s = 0.0
+        self._can_read = True
+
+    def owner(self, slot: int) -> Server | None:
+        """The slot's server, or ``None`` where the map, if there is one, knows of none."""
+        try:
+            node = self._nodes.get_node_from_slot(slot)
+        except (SlotNotCoveredError, KeyError):
+            return None
+        return self._servers.get(node.name) or self._server(node)
+
+    def named_by(self, error: AskError, by: Server) -> Server:
+        """The server that another one named as the place to ask."""
+        host = by.host if error.host in _SAME_HOST else error.host
+        host, port = self._nodes.remap_host_port(host, error.port)
+        if (server := self._servers.get(get_node_name(host, port))) is not None:
+            return server
+        return self._server(ClusterNode(host, port, **self._nodes.connection_kwargs))
+
+    async def read(self) -> None:
+        """Wait until the map was read, again if there is one.
+
+        Raises:
+            RedisClusterException: no server can be reached.
+        """
+        # In a task of its own: redis-py may swallow a cancellation, and whoever waits must not.
+        if (fault := await asyncio.shield(self._reading_now())) is not None:
+            raise RedisClusterException(fault)
+
+    def read_soon(self) -> None:
+        """Read the map in the background, unless that was just done."""
+        if asyncio.get_running_loop().time() >= self._read_again_at_s:
+            _ = self._reading_now()
+
+    async def drain(self) -> None:
+        """Close what is idle."""
+        if self._reading is not None:
+            await asyncio.wait([self._reading])
+        for server in self._servers.values():
+            await server.drain()
+
+    def _reading_now(self) -> asyncio.Task[str | None]:
+        if self._reading is None or self._reading.done():
+            self._read_again_at_s = asyncio.get_running_loop().time() + _READ_MAP_EVERY_S
+            self._reading = asyncio.create_task(self._read())
+        return self._reading
+
+    async def _read(self) -> str | None:
+        """Return what went wrong, if anything did."""
+        is_there = bool(self._nodes.slots_cache)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                _ = await self._client.initialize()
+                if is_there:
+                    await self._nodes.initialize()
+        except Exception as exc:  # noqa: BLE001 - redis-py lets more than its own errors through
+            if self._can_read:
+                _log.warning("the map of the cluster can't be read: %s", words(exc))
+            self._can_read = False
+            return words(exc)
+        self._can_read = True
+        for name in self._servers.keys() - self._nodes.nodes_cache.keys():
+            self._servers.pop(name).retire()
+        return None
+
+    def _server(self, node: ClusterNode) -> Server:
+        # As the node makes them, but for time-outs: each call is bounded as a whole.
+        options = dict(node.connection_kwargs, socket_timeout=None, retry=Retry(NoBackoff(), 0))
+        pool = BlockingConnectionPool(
+            max_connections=node.max_connections,
+            timeout=self._timeout_s,
+            connection_class=node.connection_class,
+            **options,
+        )
+        server = Server(pool, self._in_background, shared=False, host=node.host)
+        self._servers[node.name] = server
+        return server
+
+
+class ClusterTransport(ScriptTransport):
+    """Runs scripts on the server that owns the request's slot."""
+
+    def __init__(self, client: RedisCluster, timeout_ms: int) -> None:
+        super().__init__(timeout_ms)
+        self._map = ClusterMap(client, self._timeout_s, self._in_background)
+
+    async def _deliver(self, visit: Visit) -> tuple[Line, Reply]:
+        slot = visit.request.slot
+        server, asking, refusals = self._map.owner(slot), False, 0
+        time_s = asyncio.get_running_loop().time
+        # The rest of the time is for the last answer: cut off, it would be an unknown outcome.
+        until_s = time_s() + self._timeout_s * _SHARE_FOR_TRYING
+        while True:
+            if server is None:
+                server = await self._find(visit)
+            visit.server = server
+            line = visit.line = server.idle.pop() if server.idle else await server.take()
+            try:
+                return line, await self._exchange(line, visit.request, asking=asking)
+            except _PASSING as error:
+                server.keep(line)
+                visit.line = None
+                if not (isinstance(error, AskError) and visit.refusal):
+                    visit.refusal = words(error)
+                if time_s() > until_s:
+                    raise NotReached(visit.refusal) from error
+                server, asking = await self._next(error, server, slot, refusals)
+                refusals += 1
+
+    async def _next(
+        self, error: RedisError, asked: Server, slot: int, refusals: int
+    ) -> tuple[Server | None, bool]:
+        """Whom to ask after a refusal, and whether with ASKING."""
+        if isinstance(error, AskError):
+            has_moved = isinstance(error, MovedError)
+            if has_moved:
+                self._map.read_soon()
+            if refusals >= _REDIRECTIONS_AT_ONCE:
+                await _back_off(refusals)
+            return self._map.named_by(error, asked), not has_moved
+        if not isinstance(error, TryAgainError):
+            self._map.read_soon()
+        await _back_off(refusals)
+        return self._map.owner(slot), False
+
+    async def _find(self, visit: Visit) -> Server:
+        """Read the map until it knows the slot's server."""
+        tries = 0
+        await self._map.read()
+        while (server := self._map.owner(visit.request.slot)) is None:
+            visit.refusal = f"no server has slot {visit.request.slot}"
+            await _back_off(tries)
+            tries += 1
+            await self._map.read()
+        return server
+
+    def _leave(self, visit: Visit) -> None:
+        self._map.read_soon()
+        super()._leave(visit)
+
+    async def _give_back(self) -> None:
+        await self._map.drain()
+
+
+def transport_to(client: Redis | RedisCluster, timeout_ms: int) -> ScriptTransport:
+    """The transport for this kind of client."""
+    if isinstance(client, RedisCluster):
+        return ClusterTransport(client, timeout_ms)
+    return ServerTransport(client, timeout_ms)
+
+
+async def _back_off(tries: int) -> None:
+    longest_s = _BACK_OFF_S[min(tries, len(_BACK_OFF_S) - 1)]
+    await asyncio.sleep(random.uniform(longest_s / 2, longest_s))  # noqa: S311 - jitter

@@ -1,0 +1,167 @@
+"""Connections to one server, taken in turn and kept open between script calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+Reply = list[Any]
+InBackground = Callable[[Coroutine[Any, Any, None]], None]
+
+_MOST_IDLE = 64
+
+
+class Line:
+    """One connection, and how much is still to be read from it before the answer.
+
+    Whoever asks may be cancelled at any point; ``answer`` then goes on where it was.
+    """
+
+    __slots__ = ("_before", "connection", "server")
+
+    def __init__(self, server: Server, connection: Any) -> None:
+        self.server = server
+        self.connection = connection
+        self._before = 0
+
+    async def ask(self, packed: bytes, *, before: int = 0) -> Reply:
+        """Send what is packed and return its answer, the one after ``before`` others."""
+        self._before = before
+        await self.connection.send_packed_command(packed, check_health=False)
+        return await self.answer()
+
+    async def answer(self) -> Reply:
+        """Read the answer to what was sent."""
+        while self._before:
+            with suppress(ResponseError):  # whatever was wrong shows in the answer that counts
+                await self._read()
+            self._before -= 1
+        return await self._read()
+
+    async def _read(self) -> Reply:
+        answer: Reply = await self.connection.read_response(
+            disable_decoding=True, disconnect_on_error=False
+        )
+        return answer
+
+
+class Server:
+    """One server's lines: at most so many at a time, and who waits longest gets the next.
+
+    Idle ones are kept here, for taking one from redis-py's pool and giving it back costs as much
+    as a call. Take one by ``idle.pop()``, or by ``take()`` where ``idle`` is empty.
+
+    Args:
+        pool: redis-py's, which makes connections.
+        shared: others use the pool too. One connection is always left to them, and half of the
+            pool while there is little to do.
+        host: where it is, if that is known.
+    """
+
+    def __init__(
+        self, pool: Any, in_background: InBackground, *, shared: bool, host: str = ""
+    ) -> None:
+        self.host = host
+        self.idle: list[Line] = []
+        self._pool = pool
+        self._in_background = in_background
+        self._shared = shared
+        size = pool.max_connections
+        self._most_taken = max(1, size - 1) if shared else size
+        self._most_idle = min(_MOST_IDLE, size // 2 if shared else size)
+        self._taken = 0
+        self._waiting: deque[asyncio.Future[Line | None]] = deque()
+
+    async def take(self) -> Line:
+        """Wait for a line, or make one.
+
+        Raises:
+            RedisError, OSError: no connection can be made.
+        """
+        while self._waiting or self._taken >= self._most_taken:
+            if (line := await self._turn()) is not None:
+                return line
+            if self._taken < self._most_taken:
+                break
+        self._taken += 1
+        try:
+            return Line(self, await self._pool.get_connection())
+        except BaseException:
+            self._leave()
+            raise
+
+    def keep(self, line: Line) -> None:
+        """Give a line back whose answer was read."""
+        if line.connection.should_reconnect():
+            self.drop(line)
+        elif not self._hand_on(line):
+            if len(self.idle) < self._most_idle:
+                self.idle.append(line)
+            elif self._shared:
+                self._leave()
+                self._in_background(self._pool.release(line.connection))
+            else:
+                self.drop(line)
+
+    def drop(self, line: Line) -> None:
+        """Close a line whose state is not known."""
+        self._leave()
+        self._in_background(self._close(line))
+
+    def drop_idle(self) -> None:
+        """Close the idle lines: they lead to a server that is not there any more."""
+        idle, self.idle = self.idle, []
+        for line in idle:
+            self.drop(line)
+
+    def retire(self) -> None:
+        """Close each line as soon as it is idle."""
+        self._most_idle = 0
+        self.drop_idle()
+
+    async def drain(self) -> None:
+        """Give idle lines back to the pool's owner, or close them where there is no other."""
+        while self.idle:
+            line = self.idle.pop()
+            self._leave()
+            if self._shared:
+                await self._pool.release(line.connection)
+            else:
+                await self._close(line)
+
+    async def _turn(self) -> Line | None:
+        waiter: asyncio.Future[Line | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.cancelled():
+                with suppress(ValueError):
+                    self._waiting.remove(waiter)
+            elif (line := waiter.result()) is None:
+                self._hand_on(None)
+            else:
+                self.keep(line)
+            raise
+
+    def _leave(self) -> None:
+        self._taken -= 1
+        self._hand_on(None)
+
+    def _hand_on(self, line: Line | None) -> bool:
+        """Give a line, or the room for one, to who waits longest."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(line)
+                return True
+        return False
+
+    async def _close(self, line: Line) -> None:
+        await line.connection.disconnect(nowait=True)
+        await self._pool.release(line.connection)

@@ -1,0 +1,80 @@
+"""Plain commands to the servers that hold the data: one, or each primary of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import RedisClusterException, RedisError, SlotNotCoveredError
+
+from runtime.credits.answers import LedgerUnavailable
+from runtime.credits.keys import slot_of_bucket
+
+Client = Redis | RedisCluster
+
+
+class Primary:
+    """One server that holds data. As text it is what messages call it."""
+
+    def __init__(self, node: Any, name: str = "the server") -> None:
+        self._node = node
+        self._name = name
+
+    def __str__(self) -> str:
+        return self._name
+
+    async def info(self, section: str) -> dict[str, Any]:
+        """What the server tells of itself."""
+        found: dict[str, Any] = await self._node.execute_command("INFO", section)
+        return found
+
+    async def time_ms(self) -> int:
+        """The server's clock, in whole milliseconds since 1970."""
+        seconds, microseconds = await self._node.execute_command("TIME")
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+async def primaries(client: Client) -> list[Primary]:
+    """The servers that hold data, by the map that redis-py has or now reads."""
+    if not isinstance(client, RedisCluster):
+        return [Primary(client)]
+    _ = await client.initialize()
+    return [Primary(node, node.name) for node in client.get_primaries()]
+
+
+async def shares(client: Client, buckets: Iterable[int]) -> list[tuple[Primary, list[int]]]:
+    """The servers that hold these buckets, each with its own ones.
+
+    Raises:
+        RedisClusterException: no server has one of them.
+    """
+    if not isinstance(client, RedisCluster):
+        return [(Primary(client), list(buckets))]
+    _ = await client.initialize()
+    nodes: Any = client.nodes_manager
+    found: dict[str, tuple[Primary, list[int]]] = {}
+    for bucket in buckets:
+        try:
+            node = nodes.get_node_from_slot(slot_of_bucket(bucket))
+        except KeyError:  # which redis-py means to raise as the next one
+            raise SlotNotCoveredError(f"no server has bucket {bucket}") from None
+        _, own = found.setdefault(node.name, (Primary(node, node.name), []))
+        own.append(bucket)
+    return list(found.values())
+
+
+@asynccontextmanager
+async def asking(timeout_s: float) -> AsyncIterator[None]:
+    """Bound what is asked within, and turn redis-py's errors into the ledger's.
+
+    Raises:
+        LedgerUnavailable: Redis can't be asked.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except (RedisError, RedisClusterException, OSError, TimeoutError) as exc:
+        raise LedgerUnavailable(f"{type(exc).__name__}: {exc}") from exc

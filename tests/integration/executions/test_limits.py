@@ -1,0 +1,260 @@
+"""What was not allowed to be charged is not called: caps, switches, closed accounts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from fallback.reasons import FallbackReason
+from pricing.usage import TokenUsage
+from providers.base import Completion, CompletionRequest, FinishReason
+from runtime import CreditLedger, ExecutionResult
+from runtime.actions import Source
+from runtime.credits.caps import Cap, CapStatus, CapWindow
+from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action
+
+DAILY = Cap(CapWindow.DAY, workspace_id="retail", source="live")
+DATA = {"customer": {"message": "Where is my card?"}}
+LONG_WAIT_MS = 20_000
+SOON_S = 5
+
+
+class HeldProvider:
+    """Answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.answers = asyncio.Event()
+        self.calls = 0
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        self.calls += 1
+        await self.answers.wait()
+        answer = json.dumps({"intent": "card", "score": 1, "reply": "Soon."})
+        return Completion(answer, FinishReason.STOP, TokenUsage(10, 10))
+
+    async def aclose(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def held(open_bench: OpenBench, **options: Any) -> AsyncIterator[tuple[Bench, HeldProvider]]:
+    provider = HeldProvider()
+    async with open_bench(provider=provider, **{"wait_ms": LONG_WAIT_MS} | options) as bench:
+        yield bench, provider
+
+
+async def quote_mc(bench: Bench) -> int:
+    """What one execution reserves, and all others like it."""
+    asked = bench.request(account_id="nobody", data=DATA)
+    _, trace = await bench.runtime.execute_traced(asked)
+    assert trace is not None
+    return trace.quote.amount_mc
+
+
+async def execute(bench: Bench, **changes: Any) -> ExecutionResult:
+    """Execute a request whose quote is that of all others here."""
+    return await bench.execute(data=DATA, **changes)
+
+
+async def set_cap(bench: Bench, limit_mc: int, reference: str = "cap") -> None:
+    await bench.runtime.ledger.set_cap(ACCOUNT, DAILY, limit_mc=limit_mc, reference=reference)
+
+
+async def standing(bench: Bench) -> CapStatus:
+    [status] = await bench.runtime.ledger.caps(ACCOUNT)
+    return status
+
+
+def reason_of(result: ExecutionResult) -> FallbackReason | None:
+    [reason] = {origin.reason for origin in result.origins.values()}
+    return reason
+
+
+async def test_a_cap_that_was_reached_gives_fallback_values_at_once_and_says_which(
+    open_bench: OpenBench,
+) -> None:
+    async with held(open_bench) as (bench, provider):
+        await set_cap(bench, 1_250)
+        async with asyncio.timeout(SOON_S):
+            result = await execute(bench, person_id="ada@example.com")
+
+        assert reason_of(result) is FallbackReason.CAP_REACHED
+        assert result.values == action().fallbacks
+        assert (result.charged_mc, result.reserved_mc) == (0, 0)
+        assert result.available_after_mc == 10_000_000
+        assert result.detail is not None
+        assert result.detail.startswith(
+            "the cap of 1.25 credits a day for workspace retail, source live: "
+            "0 charged, 0 reserved; it begins anew in "
+        )
+        assert "ada" not in result.detail
+        assert result.to_json()["detail"] == result.detail
+        assert provider.calls == 0
+
+
+async def test_a_capped_execution_keeps_its_outcome_when_the_cap_is_gone(
+    open_bench: OpenBench,
+) -> None:
+    async with open_bench() as bench:
+        await set_cap(bench, 0)
+        request = bench.request()
+        first = await bench.runtime.execute(request)
+        await bench.runtime.ledger.remove_cap(ACCOUNT, DAILY, reference="away")
+
+        again = await bench.runtime.execute(request)
+        another = await bench.execute()
+
+        assert again.replayed
+        assert reason_of(again) is reason_of(first) is FallbackReason.CAP_REACHED
+        assert another.status == "model"
+
+
+async def test_what_running_executions_hold_under_a_cap_is_waited_out(
+    open_bench: OpenBench,
+) -> None:
+    async with held(open_bench) as (bench, provider):
+        # One worst case and one answer fit; two worst cases do not.
+        await set_cap(bench, await quote_mc(bench) + 200)
+        first = asyncio.create_task(execute(bench))
+        await bench.until_reserved()
+        second = asyncio.create_task(execute(bench))
+        await asyncio.sleep(0.4)
+        assert provider.calls == 1
+        assert not second.done()
+
+        provider.answers.set()
+        async with asyncio.timeout(SOON_S):
+            results = [await first, await second]
+
+        assert [result.status for result in results] == ["model", "model"]
+        status = await standing(bench)
+        assert status.charged_mc == sum(result.charged_mc for result in results)
+        assert (status.reserved_mc, status.cap_excess_mc) == (0, 0)
+        await bench.books()
+
+
+async def test_a_cap_that_stays_full_is_not_waited_for_longer_than_configured(
+    open_bench: OpenBench,
+) -> None:
+    async with held(open_bench, wait_ms=200) as (bench, provider):
+        quoted_mc = await quote_mc(bench)
+        await set_cap(bench, quoted_mc + 200)
+        running = asyncio.create_task(execute(bench))
+        await bench.until_reserved()
+        async with asyncio.timeout(SOON_S):
+            late = await execute(bench)
+
+        assert reason_of(late) is FallbackReason.CAP_REACHED
+        assert f"{quoted_mc / 1000:g} reserved" in (late.detail or "")
+        assert late.timings_ms["total"] >= 150
+        assert provider.calls == 1
+        provider.answers.set()
+        assert (await running).status == "model"
+
+
+async def test_other_workspaces_and_sources_go_on_under_a_cap(bench: Bench) -> None:
+    await set_cap(bench, 0)
+
+    assert (await bench.execute(workspace_id="other")).status == "model"
+    assert (await bench.execute(source=Source.PREVIEW)).status == "model"
+    assert reason_of(await bench.execute()) is FallbackReason.CAP_REACHED
+
+
+Stop = Callable[[CreditLedger], Awaitable[object]]
+STOPS: dict[str, tuple[Stop, FallbackReason]] = {
+    "account off": (
+        lambda ledger: ledger.switch_off(ACCOUNT, reference="stop"),
+        FallbackReason.SWITCHED_OFF,
+    ),
+    "workspace off": (
+        lambda ledger: ledger.switch_off(ACCOUNT, workspace_id="retail", reference="stop"),
+        FallbackReason.SWITCHED_OFF,
+    ),
+    "action off": (
+        lambda ledger: ledger.switch_off(ACCOUNT, action="route", reference="stop"),
+        FallbackReason.SWITCHED_OFF,
+    ),
+    "closed": (
+        lambda ledger: ledger.close_account(ACCOUNT, reference="stop", reason="test"),
+        FallbackReason.ACCOUNT_CLOSED,
+    ),
+    "plan without": (
+        lambda ledger: ledger.change_plan(ACCOUNT, plan="trial", reference="stop"),
+        FallbackReason.PLAN_NOT_ELIGIBLE,
+    ),
+    "cap lowered": (
+        lambda ledger: ledger.set_cap(ACCOUNT, DAILY, limit_mc=100, reference="stop"),
+        FallbackReason.CAP_REACHED,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STOPS)
+async def test_a_stop_ends_what_waits_at_once_and_answers_what_runs(
+    open_bench: OpenBench, name: str
+) -> None:
+    stop, reason = STOPS[name]
+    async with held(open_bench) as (bench, provider):
+        await set_cap(bench, await quote_mc(bench) + 200)
+        running = asyncio.create_task(execute(bench))
+        await bench.until_reserved()
+        waiting = [asyncio.create_task(execute(bench)) for _ in range(5)]
+        await asyncio.sleep(0.1)
+        assert not any(task.done() for task in waiting)
+
+        await stop(bench.runtime.ledger)
+        async with asyncio.timeout(SOON_S):
+            stopped = [*await asyncio.gather(*waiting), await execute(bench)]
+
+        assert {reason_of(result) for result in stopped} == {reason}
+        assert all(result.values == action().fallbacks for result in stopped)
+        assert provider.calls == 1
+        provider.answers.set()
+        answered = await running
+        assert answered.status == "model"
+        books = await bench.books()
+        assert books.charged_mc == answered.charged_mc > 0
+        assert books.overage_mc == 0
+
+
+async def test_a_stop_reaches_those_who_wait_for_credits(open_bench: OpenBench) -> None:
+    async with held(open_bench, credits_mc=2_000) as (bench, provider):
+        running = asyncio.create_task(execute(bench))
+        await bench.until_reserved()
+        waiting = asyncio.create_task(
+            execute(bench, spec=action(limits={"min_output_tokens": 120}))
+        )
+        await asyncio.sleep(0.1)
+        await bench.runtime.ledger.switch_off(ACCOUNT, reference="stop")
+        async with asyncio.timeout(SOON_S):
+            result = await waiting
+
+        assert reason_of(result) is FallbackReason.SWITCHED_OFF
+        provider.answers.set()
+        assert (await running).status == "model"
+
+
+async def test_a_switch_refuses_nothing_but_what_it_names(bench: Bench) -> None:
+    ledger = bench.runtime.ledger
+    await ledger.switch_off(ACCOUNT, workspace_id="retail", reference="off-1")
+    await ledger.switch_off(ACCOUNT, action="other", reference="off-2")
+
+    assert reason_of(await bench.execute()) is FallbackReason.SWITCHED_OFF
+    assert (await bench.execute(workspace_id="second")).status == "model"
+    elsewhere = await bench.execute(action(id="other"), workspace_id="second")
+    assert reason_of(elsewhere) is FallbackReason.SWITCHED_OFF
+
+    await ledger.switch_on(ACCOUNT, workspace_id="retail", reference="on-1")
+    assert (await bench.execute()).status == "model"
+
+
+async def test_the_configured_alerts_are_those_of_the_ledger(bench: Bench) -> None:
+    settings = bench.runtime.ledger.settings
+
+    assert settings.low_marks == ("p30",)
+    assert settings.alert_cooldown_ms == 90 * 60_000

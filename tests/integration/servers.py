@@ -1,0 +1,238 @@
+"""The Redis servers that the ledger is tested on, each started at its first use.
+
+None of them is a service of the machine: each is a process of the tests, with a folder of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from runtime import embedded_redis, redis_binary
+
+OLDEST, NEWER, CLUSTER = "6.2", "7", "cluster"
+OTHERS = (NEWER, CLUSTER)
+CLUSTER_SCHEME = "cluster+"
+_START_SECONDS = 30.0
+_POLL_SECONDS = 0.02
+
+
+class ServerProgramMissing(Exception):
+    """This machine has no server, or no client program, of the kind that is wanted."""
+
+
+def program(kind: str) -> Path:
+    """The server program for one of the three kinds.
+
+    Raises:
+        ServerProgramMissing: the message says what to install.
+    """
+    if kind == OLDEST:
+        try:
+            # Whatever is on PATH: the oldest release that the ledger promises to run on.
+            return redis_binary._carried_server(Path.home() / ".cache" / "creditgate").path
+        except redis_binary._NotCarried as error:
+            raise ServerProgramMissing(f"no Redis 6.2: {error}") from error
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name) or shutil.which(name, path="/usr/bin:/usr/local/bin")
+        if found and (redis_binary._version_of(Path(found)) or (0,)) >= (7,):
+            return Path(found)
+    raise ServerProgramMissing("no Redis 7 or newer: apt-get install redis-server")
+
+
+def _client_program() -> str:
+    for name in ("redis-cli", "valkey-cli"):
+        if found := shutil.which(name) or shutil.which(name, path="/usr/bin:/usr/local/bin"):
+            return found
+    raise ServerProgramMissing("no redis-cli: apt-get install redis-server")
+
+
+def refuse_or_skip(error: ServerProgramMissing) -> None:
+    """A missing server is a skip on a laptop and a failure in CI."""
+    if os.environ.get("CI"):
+        raise error
+    pytest.skip(str(error))
+
+
+class Server:
+    """One server process, on a Unix socket or on a port of loopback."""
+
+    def __init__(self, server_program: Path, folder: Path, port: int = 0, **options: str) -> None:
+        self._program = server_program
+        self._folder = folder
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = port
+        # Not in the folder, whose path may be longer than a socket's may be.
+        self._socket_folder = embedded_redis._socket_folder(None)
+        self.url = (
+            f"redis://127.0.0.1:{port}" if port else f"unix://{self._socket_folder}/redis.sock"
+        )
+
+    def start(self) -> None:
+        """Start the server on the data that it had, and wait until it answers."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._socket_folder.mkdir(mode=0o700, exist_ok=True)
+        options = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "unixsocket": f"{self._socket_folder}/redis.sock",
+            "dir": str(self._folder),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            **self._options,
+        }
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        with (self._folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._program, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={"LC_ALL": "C"},
+                start_new_session=True,  # a terminal's Ctrl-C is for pytest
+            )
+        give_up_at = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > give_up_at:
+                log_text = (self._folder / "redis.log").read_text(errors="replace")
+                self.stop()
+                raise AssertionError(f"{self._program} does not start:\n{log_text[-2000:]}")
+            time.sleep(_POLL_SECONDS)
+
+    def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """End the server, and wait until it is gone."""
+        if self._process is None:
+            return
+        self.resume()
+        self._process.send_signal(how)
+        self._process.wait(10)
+        self._process = None
+        shutil.rmtree(self._socket_folder, ignore_errors=True)
+
+    def pause(self) -> None:
+        """Freeze the server: it takes connections and commands, and answers none."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a frozen server go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(1.0)
+            try:
+                client.connect(f"{self._socket_folder}/redis.sock")
+                client.sendall(b"PING\r\n")
+                return client.recv(64).startswith(b"+PONG")
+            except OSError:
+                return False
+
+
+class Cluster:
+    """Three primaries on loopback that share the slots; no replicas."""
+
+    def __init__(self, folder: Path, **options: str) -> None:
+        server_program = program(CLUSTER)
+        self._client_program = _client_program()
+        ports = free_ports(6)
+        self.servers = [
+            Server(
+                server_program,
+                folder / str(port),
+                port,
+                **{"cluster-enabled": "yes", "cluster-port": str(bus_port), **options},
+            )
+            for port, bus_port in zip(ports[:3], ports[3:], strict=True)
+        ]
+        self.url = CLUSTER_SCHEME + self.servers[0].url
+
+    def start(self) -> None:
+        """Start the servers, and join them."""
+        for server in self.servers:
+            server.start()
+        addresses = [f"127.0.0.1:{server.port}" for server in self.servers]
+        options = ["--cluster-replicas", "0", "--cluster-yes"]
+        done = subprocess.run(
+            [self._client_program, "--cluster", "create", *addresses, *options],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_START_SECONDS,
+        )
+        if done.returncode:
+            self.stop()
+            raise AssertionError(f"no cluster: {done.stdout[-1000:]}{done.stderr[-1000:]}")
+        self.wait_until_whole()
+
+    def wait_until_whole(self) -> None:
+        """Wait until every server sees that all slots are served."""
+        give_up_at = time.monotonic() + _START_SECONDS
+        for server in self.servers:
+            with Redis.from_url(server.url) as client:
+                while b"cluster_state:ok" not in _bytes(client.execute_command("CLUSTER", "INFO")):
+                    assert time.monotonic() < give_up_at, "the cluster does not come up"
+                    time.sleep(_POLL_SECONDS)
+
+    def stop(self) -> None:
+        """End all servers."""
+        for server in self.servers:
+            server.stop()
+
+
+class LedgerServers:
+    """One server of each kind for the session, started when a test first asks for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running = ExitStack()
+        self._urls: dict[str, str] = {}
+
+    def url(self, kind: str) -> str:
+        """Where the server of this kind is; a cluster's begins with ``cluster+``."""
+        if kind not in self._urls:
+            try:
+                server = self._made(kind)
+            except ServerProgramMissing as error:
+                refuse_or_skip(error)
+                raise
+            server.start()
+            self._running.callback(server.stop)
+            self._urls[kind] = server.url
+        return self._urls[kind]
+
+    def close(self) -> None:
+        """End all of them."""
+        self._running.close()
+
+    def _made(self, kind: str) -> Server | Cluster:
+        folder = self._folder / kind
+        return Cluster(folder) if kind == CLUSTER else Server(program(kind), folder)
+
+
+def _bytes(answer: Any) -> bytes:
+    return bytes(answer)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on just now."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for held in sockets:
+            held.bind(("127.0.0.1", 0))
+        return [int(held.getsockname()[1]) for held in sockets]

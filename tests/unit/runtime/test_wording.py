@@ -1,0 +1,73 @@
+"""The sentences about limits: which cap, what stands in the way, until when."""
+
+from __future__ import annotations
+
+import pytest
+
+from fallback.reasons import FallbackReason
+from runtime.credits.caps import Cap, CapStatus, CapWindow
+from runtime.wording import (
+    CAP_WINDOWS,
+    REASONS,
+    cap_reached_text,
+    cap_text,
+    duration_text,
+    switched_off_text,
+)
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+
+def test_every_reason_and_every_window_has_its_words() -> None:
+    assert set(REASONS) == set(FallbackReason)
+    assert set(CAP_WINDOWS) == set(CapWindow)
+
+
+@pytest.mark.parametrize(
+    "cap, words",
+    [
+        (Cap(CapWindow.TOTAL), "2,500.5 credits in total for the account"),
+        (Cap(CapWindow.DAY, action="route"), "2,500.5 credits a day for action route"),
+        (
+            Cap(CapWindow.MONTH, "w", "c", "a", "live"),
+            "2,500.5 credits a month for workspace w, campaign c, action a, source live",
+        ),
+    ],
+)
+def test_a_cap_is_named_by_limit_window_and_what_it_counts(cap: Cap, words: str) -> None:
+    assert cap_text(cap, 2_500_500) == words
+
+
+def test_a_cap_that_was_reached_is_told_with_its_figures() -> None:
+    daily = CapStatus(Cap(CapWindow.DAY), 10_000, 8_500, 1_250, 90 * MINUTE_MS)
+    assert cap_reached_text(daily) == (
+        "the cap of 10 credits a day for the account: 8.5 charged, 1.25 reserved; "
+        "it begins anew in 1 h 30 min"
+    )
+    for_ever = CapStatus(Cap(CapWindow.TOTAL), 10_000, 10_000, 0, None)
+    assert cap_reached_text(for_ever).endswith("10 charged, 0 reserved")
+
+
+@pytest.mark.parametrize(
+    "duration_ms, words",
+    [
+        (0, "under 1 min"),
+        (MINUTE_MS - 1, "under 1 min"),
+        (MINUTE_MS, "1 min"),
+        (HOUR_MS - 1, "59 min"),
+        (HOUR_MS + 59_999, "1 h"),
+        (DAY_MS - 1, "23 h 59 min"),
+        (DAY_MS + 30 * MINUTE_MS, "1 d"),
+        (30 * DAY_MS + 5 * HOUR_MS, "30 d 5 h"),
+    ],
+)
+def test_durations_have_two_units_at_most(duration_ms: int, words: str) -> None:
+    assert duration_text(duration_ms) == words
+
+
+def test_what_is_switched_off_is_listed() -> None:
+    assert switched_off_text(()) == "Nothing is switched off."
+    found = switched_off_text(("account", "workspace retail"))
+    assert found.startswith("Switched off: account, workspace retail.")
