@@ -124,6 +124,8 @@ async def open_ledger(
         )
         stack.push_async_callback(ledger.drain)
         await ledger.check_installation()
+        stack.push_async_callback(ledger.watch.aclose)
+        ledger.watch.start()
         yield ledger
 
 

@@ -326,6 +326,8 @@ class Accounts:
             raise ValueError("workspace_id, action: one of them at most")
         target = "account"
         for name, value in (("workspace", workspace_id), ("action", action)):
+            if value == "":
+                raise ValueError(f"{name}: an empty one can't be switched; leave it out for all")
             if value is not None:
                 target = f"{name}\t{check_dimension(value)}"
         args = (f"off {target}", target.replace("\t", " "), on, reference, actor)

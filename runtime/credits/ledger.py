@@ -31,6 +31,7 @@ from runtime.credits.keys import Keys
 from runtime.credits.scripts import Scripts, batch_scripts
 from runtime.credits.settings import Commerce, LedgerSettings
 from runtime.credits.upkeep import Upkeep
+from runtime.credits.watch import Watch, own_clock_ms
 
 __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
 
@@ -48,7 +49,9 @@ class CreditLedger(Accounts):
         identity: keyed hashes with the installation key.
         scripts: the assembled Lua; tests pass one with a clock of their own.
         on_alert: hears alerts that this process's calls raised, after they were written.
+        clock_ms: this process's clock, which is held against the servers'.
 
+    ``watch`` looks at the servers' clocks and memory, once it is started.
     ``attempt`` names a new attempt on an execution, as ``Identity.attempt`` does.
     ``give_back`` is called with the attempt of a ``reserve`` whose caller went away, if credits
     may be set aside for it; by default the ledger releases them itself, once.
@@ -63,11 +66,13 @@ class CreditLedger(Accounts):
         *,
         scripts: Scripts | None = None,
         on_alert: Callable[[Alert], None] = lambda alert: None,
+        clock_ms: Callable[[], int] = own_clock_ms,
     ) -> None:
         self.settings = settings or LedgerSettings()
         self.attempt = identity.attempt
         self._keys = Keys(self.settings.key_prefix)
-        self._upkeep = Upkeep(client, self._keys, self.settings.timeout_ms)
+        self.watch = Watch(client, self.settings.timeout_ms, clock_ms)
+        self._upkeep = Upkeep(client, self._keys, self.settings.timeout_ms, self.watch)
         batcher = Batcher(
             transport_to(client, self.settings.timeout_ms),
             scripts or batch_scripts(),
@@ -114,6 +119,8 @@ class CreditLedger(Accounts):
         """
         check_whole(amount_mc, "amount_mc")
         check_whole(ttl_ms, "ttl_ms", least=1, most=self.settings.outcome_ttl_ms)
+        if self.watch.faults:
+            self.watch.check_reserve(attempt.account_id)
         args = (
             attempt.execution_key,
             attempt.attempt_id,
@@ -127,7 +134,7 @@ class CreditLedger(Accounts):
         answer = await self._ask(
             "reserve", attempt, args, on_abandoned=lambda answer: self._abandoned(attempt, answer)
         )
-        return replies.reservation(attempt.execution_id, answer)
+        return replies.reservation(attempt, answer)
 
     async def settle(  # noqa: PLR0913 - a settlement's columns, each by keyword
         self,
@@ -178,7 +185,7 @@ class CreditLedger(Accounts):
             outcome,
         )
         answer = await self._ask("settle", attempt, args, ends=True)
-        return replies.settlement(attempt.execution_id, answer)
+        return replies.settlement(attempt, answer)
 
     async def release(
         self,
@@ -206,7 +213,7 @@ class CreditLedger(Accounts):
             outcome or b"",
         )
         answer = await self._ask("release", attempt, args, ends=True)
-        return replies.release(attempt.execution_id, answer)
+        return replies.release(attempt, answer)
 
     async def conclude(
         self, attempt: ExecutionAttempt, reason: FallbackReason, outcome: bytes = b""
@@ -221,7 +228,7 @@ class CreditLedger(Accounts):
             outcome,
         )
         answer = await self._ask("conclude", attempt, args)
-        return replies.conclusion(attempt.execution_id, answer)
+        return replies.conclusion(attempt, answer)
 
     # Upkeep
 

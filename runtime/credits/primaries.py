@@ -11,15 +11,17 @@ from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisClusterException, RedisError, SlotNotCoveredError
 
 from runtime.credits.answers import LedgerUnavailable
-from runtime.credits.keys import slot_of_bucket
+from runtime.credits.keys import bucket_of, slot_of_bucket
 
 Client = Redis | RedisCluster
+
+_ONE = "the server"
 
 
 class Primary:
     """One server that holds data. As text it is what messages call it."""
 
-    def __init__(self, node: Any, name: str = "the server") -> None:
+    def __init__(self, node: Any, name: str = _ONE) -> None:
         self._node = node
         self._name = name
 
@@ -64,6 +66,17 @@ async def shares(client: Client, buckets: Iterable[int]) -> list[tuple[Primary, 
         _, own = found.setdefault(node.name, (Primary(node, node.name), []))
         own.append(bucket)
     return list(found.values())
+
+
+def primary_of(client: Client, account_id: str) -> str:
+    """What messages call the server that holds an account; empty where the map does not know."""
+    if not isinstance(client, RedisCluster):
+        return _ONE
+    nodes: Any = client.nodes_manager
+    try:
+        return str(nodes.get_node_from_slot(slot_of_bucket(bucket_of(account_id))).name)
+    except (KeyError, SlotNotCoveredError):
+        return ""
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC, GrantKind
 from runtime.credits.answers import (
     AccountConflict,
+    AccountDamaged,
     Balance,
     CapUnknown,
     ExecutionConflict,
@@ -25,7 +26,7 @@ from runtime.credits.answers import (
 )
 from runtime.credits.batch import Answer
 from runtime.credits.caps import Cap, CapStatus, cap_of
-from runtime.credits.identity import FINGERPRINT_FIELDS
+from runtime.credits.identity import FINGERPRINT_FIELDS, ExecutionAttempt
 
 
 def opened(account_id: str, answer: Answer) -> bool:
@@ -103,7 +104,9 @@ def _cap_status(fields: Answer) -> CapStatus:
     )
 
 
-def reservation(execution_id: str, answer: Answer) -> Reserved | Refused | InProgress | Existing:
+def reservation(
+    attempt: ExecutionAttempt, answer: Answer
+) -> Reserved | Refused | InProgress | Existing:
     """Return what ``reserve`` answered."""
     kind = answer[0]
     if kind == b"reserved":
@@ -114,7 +117,7 @@ def reservation(execution_id: str, answer: Answer) -> Reserved | Refused | InPro
         return Refused(FallbackReason.ACCOUNT_UNKNOWN)
     if kind == b"in_progress":
         return InProgress(answer[1])
-    return _existing(execution_id, answer)
+    return _existing(attempt, answer)
 
 
 def _refused(answer: Answer) -> Refused:
@@ -126,7 +129,7 @@ def _refused(answer: Answer) -> Refused:
     return Refused(reason, answer[2], answer[3], passing=passing)
 
 
-def settlement(execution_id: str, answer: Answer) -> Settled | Existing | None:
+def settlement(attempt: ExecutionAttempt, answer: Answer) -> Settled | Existing | None:
     """Return what ``settle`` answered; ``None`` for one beyond the horizon."""
     kind = answer[0]
     if kind == b"settled":
@@ -134,27 +137,27 @@ def settlement(execution_id: str, answer: Answer) -> Settled | Existing | None:
         return Settled(answer[1], answer[2], answer[3], flags)
     if kind in (b"dead", b"account_unknown"):
         return None
-    return _existing(execution_id, answer)
+    return _existing(attempt, answer)
 
 
-def release(execution_id: str, answer: Answer) -> Released | Existing:
+def release(attempt: ExecutionAttempt, answer: Answer) -> Released | Existing:
     """Return what ``release`` answered."""
     kind = answer[0]
     if kind in (b"released", b"nothing"):
         return Released(answer[1], found=kind == b"released")
     if kind == b"account_unknown":
         return Released(0, found=False)
-    return _existing(execution_id, answer)
+    return _existing(attempt, answer)
 
 
-def conclusion(execution_id: str, answer: Answer) -> Existing | InProgress | None:
+def conclusion(attempt: ExecutionAttempt, answer: Answer) -> Existing | InProgress | None:
     """Return what ``conclude`` answered; ``None`` where the refusal is now the outcome."""
     kind = answer[0]
     if kind in (b"concluded", b"account_unknown"):
         return None
     if kind == b"in_progress":
         return InProgress(answer[1])
-    return _existing(execution_id, answer)
+    return _existing(attempt, answer)
 
 
 def balance(account_id: str, answer: Answer) -> Balance:
@@ -196,10 +199,15 @@ def balance(account_id: str, answer: Answer) -> Balance:
     )
 
 
-def _existing(execution_id: str, answer: Answer) -> Existing:
+def _existing(attempt: ExecutionAttempt, answer: Answer) -> Existing:
     if answer[0] == b"conflict":
-        raise ExecutionConflict(execution_id, FINGERPRINT_FIELDS[answer[1] - 1])
-    reason = FallbackReason(answer[4].decode()) if answer[4] else None
+        raise ExecutionConflict(attempt.execution_id, FINGERPRINT_FIELDS[answer[1] - 1])
+    try:
+        reason = FallbackReason(answer[4].decode()) if answer[4] else None
+    except ValueError as exc:
+        raise AccountDamaged(
+            f"damaged: outcome of {attempt.execution_key}: reason {answer[4]!r} is unknown"
+        ) from exc
     return Existing(answer[1].decode(), answer[2], answer[3], reason, answer[5])
 
 

@@ -19,6 +19,7 @@ from runtime.credits.asking import Asker
 from runtime.credits.batch import Call
 from runtime.credits.keys import BUCKETS, Keys
 from runtime.credits.primaries import Client, Primary, asking, primaries, shares
+from runtime.credits.watch import Watch
 
 _log = logging.getLogger("creditgate.ledger")
 _OLDEST = (6, 2)
@@ -28,13 +29,14 @@ _OLDEST_WORDS = "Redis or Valkey 6.2 or newer"
 class Upkeep:
     """Plain commands, each bounded by the ledger's time-out."""
 
-    def __init__(self, client: Client, keys: Keys, timeout_ms: int) -> None:
+    def __init__(self, client: Client, keys: Keys, timeout_ms: int, watch: Watch) -> None:
+        self._watch = watch
         self._client: Any = client  # redis-py types answers by what its settings could make of them
         self._keys = keys
         self._timeout_s = timeout_ms / 1000
 
     async def check_installation(self, key_check: str) -> None:
-        """Check the servers, and store or compare bucket count and key check.
+        """Check the servers and their clocks, and store or compare bucket count and key check.
 
         Raises:
             LedgerError: a server is too old or not of the configured kind, or the data under this
@@ -44,6 +46,11 @@ class Upkeep:
         name = self._keys.installation
         expected = {"buckets": str(BUCKETS), "key_check": key_check}
         await self._check_servers()
+        try:
+            await self._watch.look()
+        except LedgerUnavailable:
+            if not isinstance(self._client, RedisCluster):
+                raise
         async with asking(self._timeout_s):
             for item, value in expected.items():
                 await self._client.hsetnx(name, item, value)
@@ -88,13 +95,15 @@ class Upkeep:
         server of a cluster that can't be asked.
 
         Raises:
-            LedgerUnavailable: Redis, or one server of a cluster, can't be asked.
+            LedgerUnavailable: Redis, or one server of a cluster, can't be asked, or its clock can't
+                be trusted.
         """
         async with asking(self._timeout_s):
             parts = await shares(self._client, range(BUCKETS))
         visited, away = 0, None
         for primary, buckets in parts:
             try:
+                self._watch.check_sweep(primary)
                 for account_id in await self._due_accounts(primary, buckets):
                     await _sweep_account(asker, account_id)
                     visited += 1

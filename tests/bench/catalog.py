@@ -12,6 +12,7 @@ from tests.bench import (
     ledger_memory,
     ledger_script_time,
     ledger_throughput,
+    ledger_vs_postgres,
 )
 from tests.bench.registry import Benchmark
 
@@ -32,4 +33,5 @@ BENCHMARKS = (
     Benchmark("ledger_flat_grants", "ratio", ledger_flat.measure_grants, at_most=2),
     Benchmark("ledger_script_p99_ms", "ms", ledger_script_time.measure, at_most=3),
     Benchmark("ledger_memory", "bytes", ledger_memory.measure, at_most=450),
+    Benchmark("ledger_vs_postgres", "ratio", ledger_vs_postgres.measure, at_least=2),
 )

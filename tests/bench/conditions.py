@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-_LIBRARIES = ("litellm", "openai", "aiohttp", "redis", "click")
+_LIBRARIES = ("litellm", "openai", "aiohttp", "redis", "asyncpg", "click")
 
 
 def say(text: str) -> None:

@@ -59,8 +59,9 @@ end
 local USES = {} -- field -> what that window has used, or false where nothing is kept of it
 
 local function read_use(field, raw)
-  local fields = fields_of(raw, USE_PATTERN, K.limits .. ' ' .. field)
-  return { field = field, charged = tonumber(fields[1]), reserved = tonumber(fields[2]),
+  local where = K.limits .. ' ' .. field
+  local fields = fields_of(raw, USE_PATTERN, where)
+  return { field = field, charged = whole(fields[1], where), reserved = whole(fields[2], where),
     removed = fields[3] }
 end
 
@@ -104,9 +105,10 @@ local function save_cap(cap)
 end
 
 local function read_cap(field, raw)
-  local fields = fields_of(raw, CAP_PATTERN, K.limits .. ' ' .. field)
+  local where = K.limits .. ' ' .. field
+  local fields = fields_of(raw, CAP_PATTERN, where)
   return { field = field, letter = string.sub(field, 5, 5), number = fields[1],
-    limit = tonumber(fields[2]), window = fields[3] }
+    limit = whole(fields[2], where), window = fields[3] }
 end
 
 -- The use of a cap's current window, which begins at zero when the one before is over.

@@ -97,7 +97,7 @@ local function outcome_of(key)
   if raw then
     local fields = fields_of(raw, OUTCOME_PATTERN, key)
     raw = { state = STATES[fields[1]], attempt = fields[2], fingerprint = fields[3],
-      charged = tonumber(fields[4]), overage = tonumber(fields[5]) or 0, reason = fields[6],
+      charged = whole(fields[4], key), overage = whole('0' .. fields[5], key), reason = fields[6],
       exposed = fields[7], bytes = string.sub(raw, fields[8]), stored = true }
   end
   S.outcomes[key] = raw

@@ -55,7 +55,7 @@ V.settle = function(args, outcome_key)
   count('overage', overage)
   count('exposure', exposure)
   journal({ kind = 'settled', execution_key = execution_key, postings = postings,
-    reserved_at = reserved_at, dims = own and record.dims or nil,
+    reserved_at = reserved_at, dims = own and is_open(record) and record.dims or nil,
     dimensions = dimensions, tokens = tokens, rate_card = rate_card,
     flags = flags, overage = overage, exposure = exposure })
   save_reservation(execution_key, false)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pricing.offers import GrantKind
 from runtime import CreditLedger, FallbackReason
 from runtime.credits.answers import Reserved
+from runtime.credits.caps import Cap, CapWindow
 from tests.integration.executions.conftest import ACCOUNT, Bench
 
 VERBS = {
     "attempt",
     "balance",
+    "caps",
+    "change_plan",
     "check_installation",
+    "close_account",
     "conclude",
     "drain",
     "give_back",
@@ -18,10 +22,16 @@ VERBS = {
     "open_account",
     "purchase",
     "release",
+    "remove_cap",
     "reserve",
+    "set_cap",
     "settings",
     "settle",
     "sweep",
+    "switch_off",
+    "switch_on",
+    "void",
+    "watch",
 }
 
 
@@ -52,11 +62,23 @@ async def test_law_13_no_verb_but_settle_takes_credits(bench: Bench) -> None:
             continue
         assert isinstance(await ledger.reserve(attempt, 1_000, 60_000), Reserved)
         await ledger.release(attempt, exposure_mc=number * 700)
+    cap = Cap(CapWindow.TOTAL)
+    await ledger.set_cap(ACCOUNT, cap, limit_mc=1_000, used_mc=700, reference="cap")
+    await ledger.remove_cap(ACCOUNT, cap, reference="no cap")
+    await ledger.switch_off(ACCOUNT, reference="off")
+    await ledger.switch_on(ACCOUNT, reference="on")
+    await ledger.change_plan(ACCOUNT, plan="trial", reference="smaller")
     await ledger.sweep()
 
     after = await bench.books()
     assert after.charged_mc == before.charged_mc == 0
     assert after.available_mc == before.available_mc == after.granted_mc
+
+    # What an operator takes back is not charged to anybody.
+    await ledger.void(ACCOUNT, "g1", reference="void", reason="given by mistake")
+    await ledger.close_account(ACCOUNT, reference="end", reason="left")
+    closed = await bench.books()
+    assert (closed.charged_mc, closed.voided_mc) == (0, closed.granted_mc)
 
 
 async def test_law_13_an_execution_without_an_answer_takes_nothing_and_one_with_it_does(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -28,11 +29,16 @@ from runtime.credits.keys import Keys, bucket_of
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.credits.primaries import primaries
 from runtime.credits.scripts import Scripts
+from runtime.credits.watch import own_clock_ms
 from tests.integration.servers import CLUSTER_SCHEME
 
 ACCOUNT = "acme"
 INSTALLATION_KEY = b"an installation key of a test"
 PLANS = {"growth": True, "trial": False}
+OFFERS = (
+    Offer("welcome", GrantKind.PROMOTIONAL, amount_mc=70),
+    Offer("first-day", GrantKind.INTRODUCTORY, amount_mc=50, expires_after_days=0),
+)
 # Far ahead of the real clock, by which Redis ends outcomes.
 START_MS = 4_000_000_000_000
 
@@ -70,6 +76,7 @@ def make_ledger(
     scripts: Scripts | None = None,
     offers: Sequence[Offer] = (),
     alerts: list[Alert] | None = None,
+    clock_ms: Callable[[], int] = own_clock_ms,
     **settings: Any,
 ) -> CreditLedger:
     return CreditLedger(
@@ -79,6 +86,7 @@ def make_ledger(
         Commerce(PLANS, offers),
         scripts=scripts,
         on_alert=(lambda alert: None) if alerts is None else alerts.append,
+        clock_ms=clock_ms,
     )
 
 
@@ -217,6 +225,43 @@ class Desk:
         """Every key of the ledger, byte for byte."""
         names = [name for name in await self.names() if not name.endswith(b"}:clock")]
         return {name: await self.client.dump(name) for name in names}
+
+    async def contents(self, names: Sequence[str]) -> dict[str, object]:
+        """What these keys hold; Redis' own order of hashes aside, which a growing table changes."""
+        pipeline = self.client.pipeline(transaction=False)
+        for name in names:
+            pipeline.type(name)
+        kinds = [kind.decode() for kind in await pipeline.execute()]
+        pipeline = self.client.pipeline(transaction=False)
+        for name, kind in zip(names, kinds, strict=True):
+            pipeline.execute_command(*(part.format(name) for part in _READING[kind]))
+        return dict(zip(names, zip(kinds, await pipeline.execute(), strict=True), strict=True))
+
+
+_READING = {
+    "none": ("GET", "{}"),
+    "string": ("GET", "{}"),
+    "hash": ("HGETALL", "{}"),
+    "zset": ("ZRANGE", "{}", "0", "-1", "WITHSCORES"),
+    "set": ("SMEMBERS", "{}"),
+    "stream": ("XRANGE", "{}", "-", "+"),
+}
+
+
+@asynccontextmanager
+async def open_desk(url: str, prefix: str, **settings: Any) -> AsyncIterator[Desk]:
+    """A ledger with these settings; its clock stands still until it is set."""
+    client = connect(url)
+    alerts: list[Alert] = []
+    ledger = make_ledger(client, prefix, scripts=SCRIPTS_WITH_CLOCK, alerts=alerts, **settings)
+    desk = Desk(client, prefix, ledger, alerts)
+    desk.go_by_own_clock()
+    try:
+        yield desk
+    finally:
+        await ledger.drain()
+        await client.aclose()
+        await asyncio.sleep(0)  # closed transports say goodbye in the next turn of the loop
 
 
 def instant(ms: int) -> datetime:

@@ -1,44 +1,51 @@
-"""Asks the ledger and the model the same, and insists on the same answers and balances."""
+"""Asks the ledger and the model the same, and insists on the same answers and alerts."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import partial
 
-from fallback.reasons import FallbackReason
-from pricing.offers import MAX_MC
-from runtime.credits.answers import Existing, InProgress, Refused, Released, Reserved, Settled
 from runtime.credits.identity import ExecutionAttempt
-from runtime.credits.journal import Part, replay, verify
-from tests.integration.ledger.desk import START_MS, Desk, instant
-from tests.integration.ledger.model import PARTS, Model
+from runtime.credits.keys import bucket_of
+from tests.integration.ledger.comparison import Comparison, insist
+from tests.integration.ledger.desk import OFFERS, PLANS, Desk
+from tests.integration.ledger.loss import Loss, LossyTransport
+from tests.integration.ledger.model import Identity, Model, Rules
+from tests.integration.ledger.model.caps import window_end
+from tests.integration.ledger.model.references import Answer
+from tests.integration.ledger.plain import answer_of, stored_as_text
+from tests.integration.ledger.wire import Wire
 
 HORIZON_MS = 4_000
+COOLDOWN_MS = 1_000
+Order = list[list[int]]
 
 
-def plain(answer: object) -> tuple[object, ...]:
-    """An answer of the ledger as the model's tuples."""
-    match answer:
-        case Reserved():
-            return (
-                "reserved",
-                answer.amount_mc,
-                answer.available_mc,
-                answer.reserved_at_ms,
-                answer.expires_in_ms,
-            )
-        case Refused():
-            return ("refused", answer.reason, answer.available_mc, answer.home_mc)
-        case InProgress():
-            return ("in_progress", answer.remaining_ms)
-        case Existing():
-            return ("existing", answer.state, answer.charged_mc, answer.overage_mc)
-        case Settled():
-            flags = set(answer.flags)
-            return ("settled", answer.charged_mc, answer.overage_mc, answer.available_mc, flags)
-        case Released():
-            return ("released", answer.available_mc, answer.found)
-        case _:
-            raise AssertionError(answer)
+@dataclass(frozen=True)
+class Ask:
+    """One verb with its arguments, for both.
+
+    ``then`` is what the model does for the scripts that the ledger runs after its first answer.
+    Verbs about the account never wait behind others.
+    """
+
+    ledger: Callable[[], Awaitable[object]]
+    model: Callable[[], Answer]
+    ends: bool = False
+    is_about_account: bool = False
+    then: Callable[[Answer], None] = lambda answer: None
+
+
+@dataclass(frozen=True)
+class Made:
+    """An attempt that was made, and what it said that its execution stands for."""
+
+    attempt: ExecutionAttempt
+    identity: Identity
 
 
 @dataclass
@@ -46,140 +53,193 @@ class Duel:
     """One account, kept twice."""
 
     desk: Desk
+    wire: Wire
     account_id: str
-    model: Model = field(default_factory=lambda: Model(now=START_MS, horizon=HORIZON_MS))
-    attempts: dict[str, list[ExecutionAttempt]] = field(default_factory=dict)
+    model: Model = field(init=False)
+    transport: LossyTransport = field(init=False)
+    comparison: Comparison = field(init=False)
+    made: list[Made] = field(default_factory=list)
     reserved: dict[str, tuple[int, int]] = field(default_factory=dict)
+    asked: int = 0
+    wrote: bool = False
+    is_current: bool = True
+    """Whether the last script knew the time that it is now."""
 
-    async def start(self) -> None:
-        await self.desk.set_clock(START_MS)
-        await self.desk.open(account_id=self.account_id)
+    async def start(self, at_ms: int, plan: str = "growth") -> None:
+        settings = self.desk.ledger.settings
+        rules = Rules(HORIZON_MS, PLANS, settings.low_marks, settings.alert_cooldown_ms)
+        self.model = Model(rules, clock=at_ms, plan=plan)
+        self.transport = LossyTransport(self.desk.ledger)
+        self.comparison = Comparison(self.desk, self.wire, self.account_id)
+        self.desk.alerts.clear()
+        await self.set_clock(at_ms)
+        await self.desk.ledger.open_account(self.account_id, plan=plan, paying_since=self.today)
+        self.give_offers(plan)
+        self.is_current = True
 
-    def choose(self, choice: int) -> ExecutionAttempt:
+    # Time
+
+    @property
+    def today(self) -> date:
+        return datetime.fromtimestamp(self.model.clock // 1000, UTC).date()
+
+    async def set_clock(self, at_ms: int) -> None:
+        """Move the server's clock, onwards or back."""
+        bucket = bucket_of(self.account_id)
+        self.desk.now_ms = self.desk.clocks[bucket] = self.model.clock = at_ms
+        forgotten = [self.outcome_key(name) for name in self.model.forget_outcomes()]
+        # Redis would forget them by itself, by a clock that the test does not set.
+        commands = [("DEL", *forgotten)] if forgotten else []
+        await self.wire.ask(("SET", self.desk.keys.bucket(bucket, "clock"), at_ms), *commands)
+        self.is_current = False
+
+    # Asking
+
+    async def ask(self, *asks: Ask, lose: Sequence[Loss] = ()) -> None:
+        """Ask together: the first goes alone, and those that came meanwhile go as one batch."""
+        told = len(self.desk.alerts), len(self.model.alerts)
+        self.asked += len(asks)
+        self.transport.losses = list(lose)
+        answers = await asyncio.gather(*(answer_of(each.ledger()) for each in asks))
+        self.transport.losses.clear()
+        self._follow(asks, answers, _orders(asks, lose))
+        if Loss.ANSWER not in lose:
+            self._compare_alerts_told(*told)
+        self.is_current = True
+
+    def _follow(self, asks: Sequence[Ask], answers: list[Answer], orders: Sequence[Order]) -> None:
+        """Have the model do the same, in the order that explains the answers."""
+        self.wrote = False
+        before = deepcopy(self.model) if len(orders) > 1 else self.model
+        expected: list[list[Answer]] = []
+        for order in orders:
+            self.model = before if order is orders[-1] else deepcopy(before)
+            expected.append(self._answers_in(asks, order))
+            if answers == expected[-1]:
+                break
+        else:
+            insist(answers, expected[0] if len(expected) == 1 else expected)
+        for each, answer in zip(asks, answers, strict=True):
+            each.then(answer)
+
+    def _answers_in(self, asks: Sequence[Ask], order: Order) -> list[Answer]:
+        answers: dict[int, Answer] = {}
+        for script in order:
+            replies = self.model.script(*(asks[number].model for number in script))
+            answers.update(zip(script, map(stored_as_text, replies), strict=True))
+            self.wrote = self.wrote or self.model.changed
+        return [answers[number] for number in range(len(asks))]
+
+    async def ask_and_look_closely(self, ask: Ask) -> None:
+        """Promise 18: what changes nothing by the model's word leaves every key as it was."""
+        await self.write_what_is_due()
+        keys = self.all_keys()
+        before = await self.desk.contents(keys)
+        await self.ask(ask)
+        if not self.wrote:
+            insist(await self.desk.contents(keys), before)
+
+    async def write_what_is_due(self) -> None:
+        told = len(self.desk.alerts), len(self.model.alerts)
+        await self.desk.write_what_is_due(self.account_id)
+        self.model.script(self.model.sweep)
+        self._compare_alerts_told(*told)
+        self.is_current = True
+
+    def _compare_alerts_told(self, by_ledger: int, by_model: int) -> None:
+        found = [(a.mark, a.threshold_mc, a.left_mc) for a in self.desk.alerts[by_ledger:]]
+        # Answers of script calls that raced may come in another order than they ran in.
+        insist(sorted(found), sorted(alert[:3] for alert in self.model.alerts[by_model:]))
+
+    def give_offers(self, plan: str) -> None:
+        """What the ledger does after an account came to a plan, each offer in its own script."""
+        if not PLANS[plan] or self.model.plan != plan:
+            return
+        for offer in OFFERS:
+            expires = None
+            if offer.expires_after_days is not None:
+                expires = window_end("day", self.model.clock)
+            reference, amount_mc = f"offer:{offer.id}", offer.amount_mc
+            self.model.script(
+                partial(self.model.grant, reference, offer.kind, amount_mc, None, expires)
+            )
+            self.wrote = self.wrote or self.model.changed
+
+    # Attempts
+
+    def choose(self, choice: int) -> Made:
         """An attempt made before: one that runs, one that expired, or any."""
-        everyone = [attempt for attempts in self.attempts.values() for attempt in attempts]
         running, expired = [], []
-        for attempt in everyone:
-            execution = self.model.executions[attempt.execution_id]
-            if execution.open and execution.open.attempt == attempt.attempt_id:
-                running.append(attempt)
-            if attempt.attempt_id in execution.expired_attempts:
-                expired.append(attempt)
-        candidates = (running, running, expired, everyone)[choice % 4] or everyone
+        for made in self.made:
+            execution = self.model.executions.get(made.attempt.execution_id)
+            if execution and execution.runs(made.attempt.attempt_id):
+                running.append(made)
+            if execution and made.attempt.attempt_id in execution.expired_attempts:
+                expired.append(made)
+        candidates = (running, running, expired, self.made)[choice % 4] or self.made
         return candidates[choice // 4 % len(candidates)]
 
-    async def pass_time(self, by_ms: int) -> None:
-        await self.desk.pass_time(by_ms)
-        for execution_id in self.model.set_clock(self.desk.now_ms):
-            # Redis would do it, by a clock that the test does not set.
-            key = self.attempts[execution_id][0].execution_key
-            await self.desk.client.delete(self.desk.keys.outcome(self.account_id, key))
+    def make(self, execution_id: str, identity: Identity) -> Made:
+        """Another attempt; it is remembered unless it turns out to be in conflict."""
+        attempt = self.desk.attempt(execution_id, account_id=self.account_id, **identity._asdict())
+        return Made(attempt, identity)
 
-    async def grant(self, amount_mc: int, priority: int, expires_in_ms: int | None) -> None:
-        expires_ms = None if expires_in_ms is None else self.desk.now_ms + expires_in_ms
-        await self.desk.grant(
-            amount_mc,
-            account_id=self.account_id,
-            priority=priority,
-            expires_at=None if expires_ms is None else instant(expires_ms),
-        )
-        self.model.grant(amount_mc, priority, expires_ms)
+    # Keys
 
-    async def reserve_for_a_new_execution(self, amount_mc: int, ttl_ms: int) -> None:
-        execution_id = f"journey-{len(self.attempts)}:step:1"
-        attempt = self.desk.attempt(execution_id, account_id=self.account_id)
-        self.attempts[execution_id] = [attempt]
-        await self._reserve(attempt, amount_mc, ttl_ms)
+    def outcome_key(self, execution_id: str) -> str:
+        key = self.desk.ledger._identity.execution_key(self.account_id, execution_id)
+        return self.desk.keys.outcome(self.account_id, key)
 
-    async def reserve_again(
-        self, choice: int, amount_mc: int, ttl_ms: int, another_attempt: bool
-    ) -> None:
-        attempt = self.choose(choice)
-        attempts = self.attempts[attempt.execution_id]
-        if another_attempt and len(attempts) < 4:
-            attempt = self.desk.attempt(attempt.execution_id, account_id=self.account_id)
-            attempts.append(attempt)
-        await self._reserve(attempt, amount_mc, ttl_ms)
+    def all_keys(self) -> list[str]:
+        executions = sorted({made.attempt.execution_id for made in self.made})
+        return [*self.desk.keys.of_account(self.account_id), *map(self.outcome_key, executions)]
 
-    async def _reserve(self, attempt: ExecutionAttempt, amount_mc: int, ttl_ms: int) -> None:
-        answer = await self.desk.ledger.reserve(attempt, amount_mc, ttl_ms)
-        assert plain(answer) == self.model.reserve(
-            attempt.execution_id, attempt.attempt_id, amount_mc, ttl_ms
-        )
-        if isinstance(answer, Reserved):
-            self.reserved[attempt.attempt_id] = (answer.amount_mc, answer.reserved_at_ms)
+    # Comparing
 
-    async def settle(self, choice: int, above_quote_mc: int) -> None:
-        attempt = self.choose(choice)
-        # One that has not reserved here is an orphan: Redis lost its reservation.
-        orphan = (50, self.desk.now_ms - 500)
-        amount_mc, at_ms = self.reserved.get(attempt.attempt_id, orphan)
-        cost_mc = min(MAX_MC, max(0, amount_mc + above_quote_mc))
-        answer = await self.desk.ledger.settle(
-            attempt,
-            cost_mc=cost_mc,
-            reserved_mc=amount_mc,
-            reserved_at_ms=at_ms,
-            tokens="",
-            rate_card_version="",
-        )
-        found = ("dead",) if answer is None else plain(answer)
-        assert found == self.model.settle(
-            attempt.execution_id, attempt.attempt_id, cost_mc, amount_mc, at_ms
-        )
+    async def compare(self) -> None:
+        """Everything that is cheap enough to compare after each step."""
+        if self.is_current:
+            await self.comparison.after_a_script(self.model)
+        else:
+            await self.comparison.by_reading_alone(self.model)
 
-    async def release(self, choice: int, exposure_mc: int, store: bool) -> None:
-        attempt = self.choose(choice)
-        answer = await self.desk.ledger.release(
-            attempt,
-            FallbackReason.PROVIDER_ERROR,
-            exposure_mc=exposure_mc,
-            outcome=b"fallback" if store else None,
-        )
-        assert plain(answer) == self.model.release(
-            attempt.execution_id, attempt.attempt_id, exposure_mc, store
-        )
+    async def compare_in_full(self) -> None:
+        await self.write_what_is_due()
+        await self.comparison.in_full(self.model)
 
-    async def conclude(self, choice: int) -> None:
-        attempt = self.choose(choice)
-        answer = await self.desk.ledger.conclude(attempt, FallbackReason.INSUFFICIENT_CREDITS)
-        found = ("concluded",) if answer is None else plain(answer)
-        assert found == self.model.conclude(attempt.execution_id, attempt.attempt_id)
+    async def forget(self) -> None:
+        """Take the account and its bucket out of Redis, so that long runs stay small."""
+        await self.wire.ask(("DEL", *self.all_keys()))
 
-    async def compare_balances(self) -> None:
-        """Law 2, grant by grant, and law 1."""
-        balance = await self.desk.balance(self.account_id)
-        found = {
-            int(grant.grant_id[1:]): tuple(getattr(grant, f"{part}_mc") for part in PARTS)
-            for grant in balance.grants
-        }
-        assert found == {
-            grant.number: tuple(getattr(grant, part) for part in PARTS)
-            for grant in self.model.grants
-        }
-        assert balance.charged_mc + balance.reserved_mc <= balance.granted_mc
-        assert balance.overage_mc == min(self.model.overage, MAX_MC)
-        assert balance.exposure_mc == min(self.model.exposure, MAX_MC)
-        running = [execution for execution in self.model.executions.values() if execution.open]
-        assert balance.open_reservations == len(running)
 
-    async def compare_journal(self) -> None:
-        """The journal is whole, and adds up to the balance."""
-        await self.desk.write_what_is_due(self.account_id)
-        entries = await self.desk.journal(self.account_id)
-        verify(entries)
-        books = replay(entries)
-        balance = await self.desk.balance(self.account_id)
-        assert len(entries) == balance.journal_seq
-        assert balance.overage_mc == min(books.overage_mc, MAX_MC)
-        assert balance.exposure_mc == min(books.exposure_mc, MAX_MC)
-        for grant in balance.grants:
-            rebuilt = books.grants[grant.grant_id]
-            assert rebuilt.amount_mc == grant.amount_mc
-            assert rebuilt.parts_mc == {
-                Part.AVAILABLE: grant.available_mc + grant.reserved_mc,
-                Part.RESERVED: 0,
-                Part.CHARGED: grant.charged_mc,
-                Part.EXPIRED: grant.expired_mc,
-                Part.VOIDED: 0,
-            }
+def _orders(asks: Sequence[Ask], lose: Sequence[Loss]) -> list[Order]:
+    """The orders in which script calls may have run, each call with the asks that it carried."""
+    waiting = [number for number, ask in enumerate(asks) if not ask.is_about_account]
+    at_once = [number for number, ask in enumerate(asks) if ask.is_about_account]
+    if not waiting:
+        (alone,) = at_once
+        return [_order([alone], lose, asks)]
+    order = _order(waiting, lose, asks)
+    if not at_once:
+        return [order]
+    assert not any(loss is not Loss.NOTHING for loss in lose)
+    (alone,) = at_once
+    return [[*order[:place], [alone], *order[place:]] for place in range(len(order) + 1)]
+
+
+def _order(numbers: Sequence[int], lose: Sequence[Loss], asks: Sequence[Ask]) -> Order:
+    """Endings go before others that came earlier; who hears of a loss asks again."""
+    first, others = [numbers[0]], numbers[1:]
+    rest = [n for n in others if asks[n].ends] + [n for n in others if not asks[n].ends]
+    first_lost, rest_lost = (*lose, Loss.NOTHING, Loss.NOTHING)[:2]
+    assert Loss.NOTHING in (first_lost, rest_lost)
+    order = []
+    if first_lost is not Loss.REQUEST:
+        order.append(first)
+    if rest_lost is not Loss.REQUEST:
+        order.append(rest)
+    if first_lost is not Loss.NOTHING:
+        order.append(first)
+    if rest_lost is not Loss.NOTHING:
+        order += [rest[:1], rest[1:]]
+    return [script for script in order if script]

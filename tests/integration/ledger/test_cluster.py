@@ -323,6 +323,28 @@ async def test_a_slot_that_nobody_serves_is_unavailable_until_somebody_does(
     assert (await desk.balance()).charged_mc == 10
 
 
+async def test_a_call_does_not_wait_longer_than_its_time_for_a_map_that_does_not_come(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.open(1_000)
+
+    async def deaf(manager: object) -> None:
+        """As redis-py is now and then: a cancellation that comes while it sends is lost."""
+        until_s = time.monotonic() + 2
+        while time.monotonic() < until_s:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(type(desk.client.nodes_manager), "initialize", deaf)
+    del desk.client.nodes_manager.slots_cache[slot_of("acme")]
+    since_s = time.monotonic()
+
+    with pytest.raises(NotReached):
+        await desk.ledger.reserve(desk.attempt(), 10, 1_000)
+
+    assert time.monotonic() - since_s < 1.5
+
+
 async def test_promise_02_a_server_that_goes_away_takes_its_own_accounts_with_it_and_no_others(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -420,6 +442,26 @@ async def test_a_process_starts_while_a_server_is_away(
         await desk.ledger.check_installation()
 
     assert f"127.0.0.1:{lost.port} can't be asked" in caplog.text
+
+
+async def test_a_server_that_is_nearly_full_refuses_its_own_accounts_alone(
+    cluster: Cluster, desk: Desk
+) -> None:
+    accounts = await accounts_apart(cluster)
+    for account_id in accounts.values():
+        await desk.open(1_000, account_id=account_id)
+    full = cluster.servers[1]
+    used = (await ask(full, "INFO", "memory"))["used_memory"]
+    await ask(full, "CONFIG", "SET", "maxmemory", used * 100 // 95)
+    await desk.ledger.check_installation()
+
+    for port, account_id in accounts.items():
+        attempt = desk.attempt(account_id=account_id)
+        if port == full.port:
+            with pytest.raises(LedgerUnavailable, match=f"{port} is full to"):
+                await desk.ledger.reserve(attempt, 10, 1_000)
+        else:
+            assert isinstance(await desk.ledger.reserve(attempt, 10, 1_000), Reserved)
 
 
 # The configuration

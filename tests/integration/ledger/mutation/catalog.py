@@ -11,7 +11,7 @@ _LUA = (
         "move(grant, 'reserved', home, slice.amount - paid, postings)",
         "move(grant_at(1), 'reserved', home, slice.amount - paid, postings)",
         "what comes back goes to the grant that burns first, not to its own",
-        ("burning_and_expiry", "against_model"),
+        ("burning_and_expiry", "burning", "expiry"),
     ),
     Mutation(
         "expired_grant_takes_back",
@@ -19,7 +19,7 @@ _LUA = (
         "if grant.expires > 0 and (grant.expires <= at or grant.voided_at > 0) then",
         "if grant.expires > 0 and (grant.expires < at or grant.voided_at > 0) then",
         "what comes home at the very moment of expiry is still available",
-        ("burning_and_expiry", "against_model"),
+        ("burning_and_expiry", "burning", "expiry"),
     ),
     Mutation(
         "voided_grant_takes_back",
@@ -51,7 +51,7 @@ _LUA = (
         "record.deadline <= S.now then",
         "record.deadline < S.now then",
         "a bounded sweep leaves a reservation open past its deadline",
-        ("against_model", "burning_and_expiry"),
+        ("expiry",),
     ),
     Mutation(
         "sweep_one_late",
@@ -59,7 +59,7 @@ _LUA = (
         "fetch('ZRANGEBYSCORE', K.due, '-inf', int(S.now),",
         "fetch('ZRANGEBYSCORE', K.due, '-inf', int(S.now - 1),",
         "reservations end a millisecond after their deadline",
-        ("burning_and_expiry", "against_model"),
+        ("burning_and_expiry", "burning", "expiry"),
     ),
     Mutation(
         "sweep_forgets_caps",
@@ -75,7 +75,7 @@ _LUA = (
         "end_slices(key, record.slices, 0, record.deadline, postings)",
         "end_slices(key, record.slices, 0, S.now, postings)",
         "where a reservation's credits go depends on when somebody looks",
-        ("against_model", "burning_and_expiry"),
+        ("burning_and_expiry", "expiry"),
     ),
     Mutation(
         "never_expires_first",
@@ -83,7 +83,7 @@ _LUA = (
         "return other.expires == 0 end",
         "return one.expires == 0 end",
         "grants that never expire burn before those that do",
-        ("burning_and_expiry", "against_model"),
+        ("burning_and_expiry", "burning", "expiry"),
     ),
     Mutation(
         "priority_reversed",
@@ -107,7 +107,7 @@ _LUA = (
         "if stored and stored ~= kind then",
         "if false then",
         "a reference may be used for a second kind of change",
-        ("stops",),
+        ("references",),
     ),
     Mutation(
         "void_leaves_the_mark_off",
@@ -187,7 +187,7 @@ _LUA = (
         "if state ~= 'a' then return end",
         "if state == 'w' then return end",
         "a mark that was told is told again",
-        ("marks", "against_model"),
+        ("marks",),
     ),
     Mutation(
         "cool_down_ignored",
@@ -219,7 +219,7 @@ _LUA = (
         "  sweep_before_refusing()\n  if amount <= account.available then return nil end\n",
         "",
         "credits that are due to come home are the reason for a refusal",
-        ("burning_and_expiry", "against_model"),
+        ("burning_and_expiry", "burning", "expiry"),
     ),
     Mutation(
         "plan_not_asked",
@@ -243,7 +243,7 @@ _LUA = (
         "if outcome.attempt == attempt and outcome.state == 'settled' then",
         "if outcome.state == 'settled' then",
         "the loser of two attempts is told that it was charged",
-        ("identity_of_executions", "against_model"),
+        ("identity_of_executions",),
     ),
     Mutation(
         "horizon_not_kept",
@@ -251,7 +251,7 @@ _LUA = (
         "if reserved_at + OUTCOME_TTL_MS <= S.now then return { 'dead' } end",
         "if reserved_at + OUTCOME_TTL_MS < S.now then return { 'dead' } end",
         "a settlement at the horizon may be the second one",
-        ("identity_of_executions", "against_model"),
+        ("identity_of_executions",),
     ),
     Mutation(
         "rival_stays_open",
@@ -259,7 +259,7 @@ _LUA = (
         "    if is_open(record) then close_other_attempt(execution_key, record) end\n",
         "",
         "an attempt that lost keeps its credits reserved",
-        ("identity_of_executions", "against_model"),
+        ("identity_of_executions",),
     ),
     Mutation(
         "overage_from_nothing",
@@ -267,7 +267,7 @@ _LUA = (
         "    local part = math.min(missing, grant.available)",
         "    local part = missing",
         "a grant pays more than it has",
-        ("burning_and_expiry", "against_model"),
+        ("burning_and_expiry", "burning", "expiry"),
     ),
     Mutation(
         "write_before_the_check",
@@ -292,7 +292,7 @@ _LUA = (
         "  account.seq = account.seq + 1\n",
         "  account.seq = account.seq + (entry.kind == 'expired' and 2 or 1)\n",
         "the journal has gaps",
-        ("against_model", "burning_and_expiry"),
+        ("burning_and_expiry", "expiry"),
     ),
     Mutation(
         "foreign_key_taken_for_none",
@@ -311,7 +311,7 @@ _PYTHON = (
         "                    *(call.packed_key for call in calls),\n",
         "                    *(call.packed_key for call in calls[:1] * len(calls)),\n",
         "calls of a batch write the first one's outcome",
-        ("batching", "against_model"),
+        ("batching",),
     ),
     Mutation(
         "answers_to_others",

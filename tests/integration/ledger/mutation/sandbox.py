@@ -20,6 +20,7 @@ PARTS = ("runtime", "pricing", "fallback", "providers", "tests")
 # Where the ledger's tests are; those of the faults themselves are not copied.
 SUITE = ("tests/unit/credits", "tests/integration/ledger")
 NOT_COPIED = shutil.ignore_patterns("mutation", "bench")
+TEMPORARY = "tmp"
 TESTS_FAILED = 1
 
 _FAILED = re.compile(r"^FAILED (\S+::\S+)", re.MULTILINE)
@@ -71,7 +72,7 @@ class Copy:
 
     def again(self, root: Path) -> Copy:
         """A copy of this copy."""
-        shutil.copytree(self.root, root)
+        shutil.copytree(self.root, root, ignore=shutil.ignore_patterns(TEMPORARY))
         return Copy(root)
 
     def remove(self) -> None:
@@ -81,7 +82,7 @@ class Copy:
         """Run tests until the first fails."""
         done = self._run(
             *("-m", "pytest", "-m", "not long", "-x", "-q", "-rfE", "--tb=short"),
-            *("-p", "no:cacheprovider", f"--basetemp={self.root / 'tmp'}", *arguments),
+            *("-p", "no:cacheprovider", f"--basetemp={self.root / TEMPORARY}", *arguments),
         )
         return Verdict(done.returncode, done.stdout + done.stderr)
 

@@ -14,17 +14,16 @@ from runtime.credits.answers import (
     AccountUnknown,
     GrantRefused,
     GrantUnknown,
-    ReferenceConflict,
     Refused,
     Released,
     Reserved,
     Settled,
     Voided,
 )
-from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.journal import Kind
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk, make_ledger
+from tests.integration.ledger.promises.verbs import CHANGES, Change
 
 BACK = {"reference": "back-1", "reason": "charged back", "actor": "ann"}
 BYE = {"reference": "bye", "reason": "asked for it", "actor": "ann"}
@@ -239,106 +238,24 @@ async def test_promise_15_switches_of_two_things_are_two(desk: Desk) -> None:
         await desk.ledger.switch_off(ACCOUNT, reference="4", workspace_id="a", action="b")
 
 
+@pytest.mark.parametrize("empty", [{"workspace_id": ""}, {"action": ""}])
+async def test_promise_15_an_empty_name_is_not_taken_for_a_workspace(
+    desk: Desk, empty: dict[str, str]
+) -> None:
+    """A shell variable that is not set, in the middle of an incident."""
+    await desk.open(1_000)
+
+    with pytest.raises(ValueError, match="empty"):
+        await desk.ledger.switch_off(ACCOUNT, reference="1", **empty)
+
+
 # Promise 10
 
 
-def changes(desk: Desk) -> dict[str, Any]:
-    """Each kind of change under one reference, and the same with another of its terms."""
-    ledger, cap = desk.ledger, Cap(CapWindow.DAY)
-    return {
-        "grant": (
-            lambda ref: desk.grant(10, reference=ref),
-            lambda ref: desk.grant(11, reference=ref),
-            "amount_mc '?10",
-        ),
-        "adjustment": (
-            lambda ref: desk.grant(
-                10, reference=ref, kind=GrantKind.ADJUSTMENT, execution_id="journey-1:step:1"
-            ),
-            lambda ref: desk.grant(10, reference=ref),
-            "kind '?adjustment",
-        ),
-        "void": (
-            lambda ref: ledger.void(ACCOUNT, "g1", reference=ref, reason="r"),
-            lambda ref: ledger.void(ACCOUNT, "g2", reference=ref, reason="r"),
-            "grant_id '?g1",
-        ),
-        "plan": (
-            lambda ref: ledger.change_plan(ACCOUNT, plan="growth", reference=ref),
-            lambda ref: ledger.change_plan(ACCOUNT, plan="trial", reference=ref),
-            "plan '?growth",
-        ),
-        "cap": (
-            lambda ref: ledger.set_cap(ACCOUNT, cap, limit_mc=5_000, reference=ref),
-            lambda ref: ledger.set_cap(ACCOUNT, cap, limit_mc=5_001, reference=ref),
-            "limit_mc '?5000",
-        ),
-        "switch": (
-            lambda ref: ledger.switch_off(ACCOUNT, action="other", reference=ref),
-            lambda ref: ledger.switch_on(ACCOUNT, action="other", reference=ref),
-            "on '?0",
-        ),
-        "close": (
-            lambda ref: ledger.close_account(ACCOUNT, reason="r", reference=ref),
-            lambda ref: ledger.void(ACCOUNT, "g1", reason="r", reference=ref),
-            "kind '?close",
-        ),
-    }
-
-
-KINDS = ["grant", "adjustment", "void", "plan", "cap", "switch", "close"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_promise_10_a_reference_changes_an_account_once_and_is_kept_for_ever(
-    desk: Desk, kind: str
-) -> None:
-    await desk.open(100, 100)
-    change, another, conflict = changes(desk)[kind]
-    first = await change("ref-1")
-    assert first is True or first.new
-    await desk.pass_time(1_000 * 86_400_000)
-    before, entries = await desk.dump(), len(await desk.journal())
-
-    again = await change("ref-1")
-    with pytest.raises(ReferenceConflict, match=conflict):
-        await another("ref-1")
-
-    assert again is False or not again.new
-    assert len(await desk.journal()) == entries
-    assert await desk.dump() == before
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("other", KINDS)
-async def test_promise_10_a_reference_of_one_kind_is_none_of_another(
-    desk: Desk, kind: str, other: str
-) -> None:
-    await desk.open(100, 100)
-    await changes(desk)[other][0]("ref-1")
-    if kind != other:
-        with pytest.raises(ReferenceConflict, match="kind"):
-            await changes(desk)[kind][0]("ref-1")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_promise_10_without_its_references_no_account_is_changed(
-    desk: Desk, kind: str
-) -> None:
-    await desk.open(100, 100)
-    await desk.client.delete(desk.key("refs"))
-    before = await desk.dump()
-
-    with pytest.raises(Exception, match=desk.key("refs")):
-        await changes(desk)[kind][0]("new")
-
-    assert await desk.dump() == before
-
-
-@pytest.mark.parametrize("kind", KINDS)
-async def test_promise_11_an_unknown_account_is_an_error(desk: Desk, kind: str) -> None:
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_promise_11_an_unknown_account_is_an_error(desk: Desk, change: Change) -> None:
     with pytest.raises(AccountUnknown):
-        await changes(desk)[kind][0]("ref-1")
+        await change(desk, "ref-1")
 
 
 async def test_promise_10_an_adjustment_names_the_execution_that_it_corrects(desk: Desk) -> None:

@@ -1,0 +1,153 @@
+"""Watches the servers' clocks and memory, and says which accounts may not reserve or be swept.
+
+Deadlines go by the servers' clocks. A process whose own clock is far from theirs can't tell who of
+them is wrong, so it ends nothing and begins nothing. And a full server must still take
+settlements, so that what is left of its memory is theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from redis.exceptions import ResponseError
+
+from runtime.credits.answers import LedgerUnavailable
+from runtime.credits.primaries import Client, Primary, asking, primaries, primary_of
+
+_log = logging.getLogger("creditgate.ledger")
+
+MOST_APART_MS = 60_000
+MOST_MEMORY_PERCENT = 90
+MEMORY_EVERY_S = 5.0
+CLOCK_EVERY_S = 30.0
+
+
+def own_clock_ms() -> int:
+    """This process's clock, in milliseconds since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+class Watch:
+    """What is wrong with which server. ``faults`` is empty while all is well.
+
+    Args:
+        clock_ms: this process's clock.
+    """
+
+    def __init__(
+        self, client: Client, timeout_ms: int, clock_ms: Callable[[], int] = own_clock_ms
+    ) -> None:
+        self.faults: dict[str, str] = {}
+        self._client = client
+        self._timeout_s = timeout_ms / 1000
+        self._clock_ms = clock_ms
+        self._clocks: dict[str, str] = {}
+        self._memory: dict[str, str] = {}
+        self._clocks_at_s: dict[str, float] = {}
+        self._hides_memory: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def check_reserve(self, account_id: str) -> None:
+        """Raise ``LedgerUnavailable`` if the account's server may be given no reservation."""
+        if fault := self.faults.get(primary_of(self._client, account_id)):
+            raise LedgerUnavailable(fault)
+
+    def check_sweep(self, primary: Primary) -> None:
+        """Raise ``LedgerUnavailable`` if nothing may be ended on this server."""
+        if fault := self._clocks.get(str(primary)):
+            raise LedgerUnavailable(fault)
+
+    async def look(self) -> None:
+        """Look at every server's memory, and at its clock if that was not done lately.
+
+        Raises:
+            LedgerUnavailable: a server can't be asked; what was known of it stands.
+        """
+        async with asking(self._timeout_s):
+            found = await primaries(self._client)
+        away = None
+        for primary in found:
+            try:
+                async with asking(self._timeout_s):
+                    await self._look_at(primary)
+            except LedgerUnavailable as exc:
+                away = exc
+        self._forget_all_but({str(primary) for primary in found})
+        if away is not None:
+            raise away
+
+    def start(self) -> None:
+        """Go on looking, until ``aclose``."""
+        self._task = asyncio.create_task(self._look_for_ever())
+
+    async def aclose(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(MEMORY_EVERY_S)
+            try:
+                await self.look()
+            except LedgerUnavailable as exc:
+                _log.debug("the watch: %s", exc)  # whoever needs the server will say so
+            except Exception:  # noqa: BLE001 - redis-py lets more than its own errors through
+                _log.exception("the watch did not look this time")
+
+    async def _look_at(self, primary: Primary) -> None:
+        name, now_s = str(primary), time.monotonic()
+        if now_s - self._clocks_at_s.get(name, -CLOCK_EVERY_S) >= CLOCK_EVERY_S:
+            self._note(self._clocks, name, await self._clock_fault(primary))
+            self._clocks_at_s[name] = now_s
+        self._note(self._memory, name, await self._memory_fault(primary))
+
+    async def _clock_fault(self, primary: Primary) -> str:
+        before_ms = self._clock_ms()
+        server_ms = await primary.time_ms()
+        ahead_ms = server_ms - (before_ms + self._clock_ms()) // 2
+        if abs(ahead_ms) <= MOST_APART_MS:
+            return ""
+        side = "ahead of" if ahead_ms > 0 else "behind"
+        return (
+            f"the clock of {primary} is {abs(ahead_ms) / 1000:.1f} s {side} this process's: above "
+            f"{MOST_APART_MS // 1000} s nothing is reserved or swept"
+        )
+
+    async def _memory_fault(self, primary: Primary) -> str:
+        try:
+            told = await primary.info("memory")
+            used, most = int(told["used_memory"]), int(told["maxmemory"])
+        except (ResponseError, KeyError):  # managed services may forbid it
+            if str(primary) not in self._hides_memory:
+                self._hides_memory.add(str(primary))
+                _log.warning("%s does not tell how full it is", primary)
+            return ""
+        if not most or used * 100 <= most * MOST_MEMORY_PERCENT:
+            return ""
+        return (
+            f"the memory of {primary} is full to {used * 100 // most}% of maxmemory: above "
+            f"{MOST_MEMORY_PERCENT}% nothing is reserved, and settlements go on"
+        )
+
+    def _note(self, faults: dict[str, str], name: str, fault: str) -> None:
+        before = faults.pop(name, "")
+        if fault:
+            faults[name] = fault
+        if fault and not before:
+            _log.error("%s", fault)
+        elif before and not fault:
+            _log.warning("no longer so: %s", before)
+        self.faults = self._memory | self._clocks
+
+    def _forget_all_but(self, names: set[str]) -> None:
+        for known in (self._clocks, self._memory, self._clocks_at_s):
+            for name in known.keys() - names:
+                del known[name]
+        self.faults = self._memory | self._clocks

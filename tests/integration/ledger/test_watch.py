@@ -1,0 +1,221 @@
+"""Laws 5 and 8: clocks that can't be trusted and servers that are nearly full."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from runtime.bootstrap import open_ledger
+from runtime.config import Config
+from runtime.credits import watch
+from runtime.credits.answers import LedgerUnavailable, Settled
+from runtime.credits.watch import own_clock_ms
+from tests.integration.conftest import PrivateRedis
+from tests.integration.ledger.desk import Desk, connect, make_ledger
+
+
+class Clock:
+    """This process's clock, which the test sets wrong."""
+
+    off_ms = 0
+
+    def __call__(self) -> int:
+        return own_clock_ms() + self.off_ms
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest_asyncio.fixture
+async def desk(private_redis: PrivateRedis, clock: Clock) -> AsyncIterator[Desk]:
+    """A ledger on a server of the test's own, by that server's clock."""
+    client = connect(private_redis.url)
+    desk = Desk(client, "t", make_ledger(client, "t", clock_ms=clock))
+    await desk.open(10_000)
+    yield desk
+    await desk.ledger.drain()
+    await client.aclose()
+    await asyncio.sleep(0)
+
+
+async def fill_to(desk: Desk, percent: int) -> None:
+    """Have the server so full that this share of its memory is used."""
+    used = (await desk.client.info("memory"))["used_memory"]
+    await desk.client.config_set("maxmemory", used * 100 // percent)
+
+
+def forget_when_clocks_were_read(desk: Desk) -> None:
+    desk.ledger.watch._clocks_at_s.clear()
+
+
+# Clocks
+
+
+@pytest.mark.parametrize("off_ms", [61_000, -61_000])
+async def test_promise_18_with_a_clock_that_is_far_off_nothing_is_reserved_or_swept(
+    desk: Desk, clock: Clock, off_ms: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempt, reserved = await desk.reserve(100)
+    await desk.reserve(100, ttl_ms=1)
+    await asyncio.sleep(0.002)
+    clock.off_ms = off_ms
+    before = await desk.dump()
+
+    await desk.ledger.check_installation()
+    for _ in range(3):
+        forget_when_clocks_were_read(desk)
+        await desk.ledger.watch.look()
+
+    side = "behind" if off_ms > 0 else "ahead of"
+    with pytest.raises(LedgerUnavailable, match=rf"61\.0 s {side} this process's"):
+        await desk.ledger.reserve(desk.attempt(), 10, 1_000)
+    with pytest.raises(LedgerUnavailable, match=rf"61\.0 s {side} this process's"):
+        await desk.ledger.sweep()
+    after = await desk.dump()
+    assert {name: after[name] for name in before} == before
+    assert caplog.text.count("61.0 s") == 1
+    # What was reserved before is charged all the same.
+    assert isinstance(await desk.settle(attempt, reserved, 60), Settled)
+
+    clock.off_ms = 0
+    forget_when_clocks_were_read(desk)
+    await desk.ledger.watch.look()
+    await desk.reserve(10)
+    await desk.ledger.sweep()
+    assert caplog.text.count("no longer so") == 1
+
+
+@pytest.mark.parametrize("off_ms", [59_000, -59_000])
+async def test_a_clock_within_a_minute_is_good_enough(
+    desk: Desk, clock: Clock, off_ms: int
+) -> None:
+    clock.off_ms = off_ms
+    await desk.ledger.check_installation()
+    await desk.reserve(10)
+    await desk.ledger.sweep()
+
+
+async def test_clocks_are_read_every_30_s_and_memory_every_5(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    looked = desk.ledger.watch
+    clock_fault, memory_fault = looked._clock_fault, looked._memory_fault
+
+    async def clocks(primary: Any) -> str:
+        asked.append("clock")
+        return await clock_fault(primary)
+
+    async def memory(primary: Any) -> str:
+        asked.append("memory")
+        return await memory_fault(primary)
+
+    monkeypatch.setattr(looked, "_clock_fault", clocks)
+    monkeypatch.setattr(looked, "_memory_fault", memory)
+    for _ in range(13):
+        await looked.look()
+        for name in looked._clocks_at_s:
+            looked._clocks_at_s[name] -= watch.MEMORY_EVERY_S
+
+    assert asked.count("memory") == 13
+    assert asked.count("clock") == 3
+
+
+# Memory
+
+
+async def test_promise_18_above_90_percent_of_memory_nothing_is_reserved_and_settlements_go_on(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    await desk.ledger.check_installation()
+    attempt, reserved = await desk.reserve(100)
+    await fill_to(desk, 95)
+    for _ in range(3):
+        await desk.ledger.watch.look()
+
+    with pytest.raises(LedgerUnavailable, match=r"full to 9\d% of maxmemory"):
+        await desk.ledger.reserve(desk.attempt(), 10, 1_000)
+    assert isinstance(await desk.settle(attempt, reserved, 60), Settled)
+    assert (await desk.balance()).reserved_mc == 0
+    await desk.ledger.sweep()
+    assert caplog.text.count("of maxmemory") == 1
+
+    await fill_to(desk, 50)
+    await desk.ledger.watch.look()
+    await desk.reserve(10)
+    assert caplog.text.count("no longer so") == 1
+
+
+async def test_below_90_percent_and_without_a_limit_all_goes_on(desk: Desk) -> None:
+    for percent in (85, 50):
+        await fill_to(desk, percent)
+        await desk.ledger.watch.look()
+        await desk.reserve(10)
+    await desk.client.config_set("maxmemory", 0)
+    await desk.ledger.watch.look()
+    await desk.reserve(10)
+
+
+async def test_a_service_that_forbids_info_is_believed_and_named_once(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    await desk.client.execute_command("ACL", "SETUSER", "default", "-info")
+    await desk.ledger.check_installation()
+    for _ in range(3):
+        await desk.ledger.watch.look()
+    await desk.reserve(10)
+
+    assert caplog.text.count("does not tell how full it is") == 1
+
+
+# The task
+
+
+async def test_an_open_ledger_watches_until_it_is_closed(
+    private_redis: PrivateRedis,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(watch, "MEMORY_EVERY_S", 0.02)
+    config = Config.model_validate(
+        {
+            "version": 1,
+            "data_dir": str(tmp_path / "data"),
+            "redis": {"url": private_redis.url, "key_prefix": "t", "timeout_ms": 300},
+            "plans": {"growth": {"ai_credits": True}},
+        }
+    )
+    client = connect(private_redis.url)
+    async with open_ledger(config) as ledger, asyncio.timeout(20):
+        desk = Desk(client, "t", ledger)
+        await desk.open(1_000)
+        await fill_to(desk, 95)
+        while not ledger.watch.faults:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+        with pytest.raises(LedgerUnavailable, match="maxmemory"):
+            await ledger.reserve(desk.attempt(), 10, 1_000)
+
+        # A server that is away is no reason to stop watching; what was known of it stands.
+        with caplog.at_level(logging.DEBUG, "creditgate.ledger"):
+            await private_redis.stop()
+            while "the watch: " not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert ledger.watch.faults
+        await private_redis.start()
+        while ledger.watch.faults:  # noqa: ASYNC110 - the new one has no limit
+            await asyncio.sleep(0.01)
+        await desk.reserve(10)
+        task = ledger.watch._task
+    assert task is not None
+    assert task.done()
+    await client.aclose()
+    await asyncio.sleep(0)

@@ -1,0 +1,25 @@
+"""A process that sweeps all the time.
+
+Usage: python -m tests.integration.races.sweeper COURSE NUMBER
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from runtime.credits.answers import LedgerUnavailable
+from runtime.credits.ledger import CreditLedger
+from tests.integration.races import process
+from tests.integration.races.course import Course
+
+
+async def work(course: Course, number: int, ledger: CreditLedger) -> None:
+    while True:
+        with suppress(LedgerUnavailable):
+            await ledger.sweep()
+        await asyncio.sleep(course.sweep_every_s)
+
+
+if __name__ == "__main__":
+    process.main("sweeper", work)
