@@ -12,7 +12,7 @@ CREDITS = Path("runtime", "credits")
 class Mutation:
     """`before`, which stands once in `file`, becomes `after`.
 
-    `breaks` says what is then wrong, `noticed_by` names the files of tests that are tried first.
+    `breaks` says what is then wrong, `noticed_by` names the test that is made to notice it.
     """
 
     name: str
@@ -20,7 +20,7 @@ class Mutation:
     before: str
     after: str
     breaks: str
-    noticed_by: tuple[str, ...]
+    noticed_by: str
 
     @property
     def path(self) -> Path:
