@@ -18,6 +18,7 @@ from runtime.actions import ActionSource, ConfigActions
 from runtime.closing import Closer
 from runtime.config import Config
 from runtime.credits.answers import Alert
+from runtime.credits.durability import Durability
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.credits.spool import Spool
@@ -114,6 +115,8 @@ async def open_ledger(
                 low_marks=(f"p{config.alerts.low_percent}",),
                 alert_cooldown_ms=config.alerts.cooldown_minutes * _MINUTE_MS,
                 timeout_ms=config.redis.timeout_ms,
+                durability=Durability(config.redis.durability),
+                wait_replicas=config.redis.wait_replicas,
             ),
             Commerce(
                 plans={name: plan.ai_credits for name, plan in config.plans.items()},

@@ -69,6 +69,8 @@ class Checker:
         redis = self.config.redis
         if redis.url == "embedded" and redis.password is not None:
             yield Finding(("redis", "password"), "must be left out: an embedded server has none")
+        if redis.url == "embedded" and redis.durability != "relaxed":
+            yield Finding(("redis", "durability"), "must be relaxed: so is an embedded server")
         if not redis.cluster or self._is_wrong("redis", "url"):
             return
         parts = urlsplit(redis.url)

@@ -82,6 +82,8 @@ class RedisSection(Section):
     key_prefix: Annotated[Text, Field(pattern=KEY_PREFIX_PATTERN)] = "cg1"
     timeout_ms: Annotated[int, Field(strict=True, ge=10, le=60_000)] = 1_000
     max_connections: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 8
+    durability: Literal["relaxed", "fsync", "replicated"] = "relaxed"
+    wait_replicas: Annotated[int, Field(strict=True, ge=1, le=10)] = 1
     password: Secret | None = None
 
 

@@ -263,6 +263,7 @@ class Batcher:
                 ]
             ),
             slot=slot,
+            writes=mode is not Mode.READ,
         )
 
     def _answers(self, account_id: str, reply: Reply) -> list[Answer]:

@@ -143,8 +143,8 @@ class ClusterMap:
 class ClusterTransport(ScriptTransport):
     """Runs scripts on the server that owns the request's slot."""
 
-    def __init__(self, client: RedisCluster, timeout_ms: int) -> None:
-        super().__init__(timeout_ms)
+    def __init__(self, client: RedisCluster, timeout_ms: int, replicas: int = 0) -> None:
+        super().__init__(timeout_ms, replicas)
         self._map = ClusterMap(client, self._timeout_s, self._in_background)
 
     async def _deliver(self, visit: Visit) -> tuple[Line, Reply]:
@@ -205,11 +205,13 @@ class ClusterTransport(ScriptTransport):
         await self._map.drain()
 
 
-def transport_to(client: Redis | RedisCluster, timeout_ms: int) -> ScriptTransport:
+def transport_to(
+    client: Redis | RedisCluster, timeout_ms: int, replicas: int = 0
+) -> ScriptTransport:
     """The transport for this kind of client."""
     if isinstance(client, RedisCluster):
-        return ClusterTransport(client, timeout_ms)
-    return ServerTransport(client, timeout_ms)
+        return ClusterTransport(client, timeout_ms, replicas)
+    return ServerTransport(client, timeout_ms, replicas)
 
 
 async def _back_off(tries: int) -> None:

@@ -8,46 +8,68 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseError
 
 Reply = list[Any]
 InBackground = Callable[[Coroutine[Any, Any, None]], None]
 
+# What a server answers where it does not do what it is asked. redis-py takes some of them for a
+# lost connection.
+REFUSALS = (ResponseError, BusyLoadingError, AuthenticationError)
 _MOST_IDLE = 64
 
 
 class Line:
-    """One connection, and how much is still to be read from it before the answer.
+    """One connection, and what is still to be read from it around the answer.
 
     Whoever asks may be cancelled at any point; ``answer`` then goes on where it was.
+    ``acknowledged`` is what the WAIT behind the last request came to.
     """
 
-    __slots__ = ("_before", "connection", "server")
+    __slots__ = ("_answer", "_before", "_wait", "acknowledged", "connection", "server")
 
     def __init__(self, server: Server, connection: Any) -> None:
         self.server = server
         self.connection = connection
-        self._before = 0
+        self.acknowledged = 0
+        self._before, self._wait = 0, False
+        self._answer: Reply | Exception | None = None
 
-    async def ask(self, packed: bytes, *, before: int = 0) -> Reply:
-        """Send what is packed and return its answer, the one after ``before`` others."""
-        self._before = before
+    async def ask(self, packed: bytes, *, before: int = 0, wait: bool = False) -> Reply:
+        """Send what is packed and return its answer.
+
+        Args:
+            before: how many other answers come before it.
+            wait: a WAIT's answer comes after it, and is read too.
+        """
+        self._before, self._wait = before, wait
         await self.connection.send_packed_command(packed, check_health=False)
         return await self.answer()
 
     async def answer(self) -> Reply:
         """Read the answer to what was sent."""
         while self._before:
-            with suppress(ResponseError):  # whatever was wrong shows in the answer that counts
+            with suppress(*REFUSALS):  # whatever was wrong shows in the answer that counts
                 await self._read()
             self._before -= 1
-        return await self._read()
+        if not self._wait:
+            answer: Reply = await self._read()
+            return answer
+        if self._answer is None:
+            try:
+                self._answer = await self._read()
+            except REFUSALS as exc:
+                self._answer = exc
+        self.acknowledged = 0
+        with suppress(*REFUSALS):
+            self.acknowledged = int(await self._read())
+        found, self._answer, self._wait = self._answer, None, False
+        if isinstance(found, Exception):
+            raise found
+        return found
 
-    async def _read(self) -> Reply:
-        answer: Reply = await self.connection.read_response(
-            disable_decoding=True, disconnect_on_error=False
-        )
-        return answer
+    async def _read(self) -> Any:
+        return await self.connection.read_response(disable_decoding=True, disconnect_on_error=False)
 
 
 class Server:

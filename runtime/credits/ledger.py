@@ -72,9 +72,9 @@ class CreditLedger(Accounts):
         self.attempt = identity.attempt
         self._keys = Keys(self.settings.key_prefix)
         self.watch = Watch(client, self.settings.timeout_ms, clock_ms)
-        self._upkeep = Upkeep(client, self._keys, self.settings.timeout_ms, self.watch)
+        self._upkeep = Upkeep(client, self._keys, self.settings, self.watch)
         batcher = Batcher(
-            transport_to(client, self.settings.timeout_ms),
+            transport_to(client, self.settings.timeout_ms, self.settings.replicas),
             scripts or batch_scripts(),
             self._keys,
             self.settings.header,
@@ -89,8 +89,8 @@ class CreditLedger(Accounts):
         """Check the server's version, and store this installation's key check, or compare it.
 
         Raises:
-            LedgerError: the server is too old, or the data under this prefix belongs to another
-                installation key.
+            LedgerError: the server is too old or not as durable as it is to be, or the data under
+                this prefix belongs to another installation key.
             LedgerUnavailable: Redis can't be asked.
         """
         await self._upkeep.check_installation(self._identity.check_value())

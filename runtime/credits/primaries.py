@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import RedisClusterException, RedisError, SlotNotCoveredError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError, SlotNotCoveredError
 
 from runtime.credits.answers import LedgerUnavailable
 from runtime.credits.keys import bucket_of, slot_of_bucket
@@ -32,6 +32,18 @@ class Primary:
         """What the server tells of itself."""
         found: dict[str, Any] = await self._node.execute_command("INFO", section)
         return found
+
+    async def setting(self, name: str) -> str | None:
+        """One of the server's settings; ``None`` where it does not tell."""
+        try:
+            found = await self._node.execute_command("CONFIG GET", name)
+        except ResponseError:  # managed services may forbid it
+            return None
+        # A mapping by redis-py's own parser, or names and values by turns.
+        values = list(found.values()) if isinstance(found, dict) else list(found[1::2])
+        if not values:
+            return None
+        return values[0].decode() if isinstance(values[0], bytes) else str(values[0])
 
     async def time_ms(self) -> int:
         """The server's clock, in whole milliseconds since 1970."""

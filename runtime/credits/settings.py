@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pricing.offers import Offer, Pack
 from runtime.credits.checks import check_marks, check_whole
+from runtime.credits.durability import Durability
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,8 @@ class LedgerSettings:
 
     ``outcome_ttl_ms`` is the horizon of idempotency. ``low_marks`` are alert marks: ``p20`` for
     20% of what the last grant left, ``a5000`` for 5,000 mc. One that was told is not told again
-    before ``alert_cooldown_ms`` are over. ``timeout_ms`` bounds one script call.
+    before ``alert_cooldown_ms`` are over. ``timeout_ms`` bounds one script call. ``durability`` is
+    what a write outlives once it is called done, ``wait_replicas`` how many have it then.
     """
 
     key_prefix: str = "cg1"
@@ -23,10 +25,18 @@ class LedgerSettings:
     low_marks: tuple[str, ...] = ("p20",)
     alert_cooldown_ms: int = 3_600_000
     timeout_ms: int = 1_000
+    durability: Durability = Durability.RELAXED
+    wait_replicas: int = 1
 
     def __post_init__(self) -> None:
         check_marks(self.low_marks)
         check_whole(self.alert_cooldown_ms, "alert_cooldown_ms")
+        check_whole(self.wait_replicas, "wait_replicas", least=1)
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas must have a write before it is called done."""
+        return self.wait_replicas if self.durability is Durability.REPLICATED else 0
 
     @property
     def header(self) -> tuple[str, str, str]:

@@ -18,11 +18,10 @@ from redis.exceptions import (
     ReadOnlyError,
     RedisClusterException,
     RedisError,
-    ResponseError,
 )
 
 from runtime.credits.answers import AccountDamaged, LedgerUnavailable
-from runtime.credits.connections import Line, Reply, Server
+from runtime.credits.connections import REFUSALS, Line, Reply, Server
 from runtime.credits.scripts import Script
 
 __all__ = [
@@ -39,8 +38,6 @@ Abandoned = Callable[[Reply | None], None]
 
 _OUR_ERROR = "CREDITGATE_"
 _DAMAGED = ("DAMAGED", "SCHEMA")
-# redis-py takes these for a lost connection, but they are answers.
-_ANSWERS = (ResponseError, BusyLoadingError, AuthenticationError)
 
 
 class NotReached(LedgerUnavailable):
@@ -55,7 +52,8 @@ class UnknownOutcome(LedgerUnavailable):
 class Request:
     """A script, its keys and arguments, packed for the wire, and how many they are.
 
-    ``slot`` is Redis Cluster's for all of its keys.
+    ``slot`` is Redis Cluster's for all of its keys. One that ``writes`` is waited for until enough
+    replicas have it, if that is asked for.
     """
 
     script: Script
@@ -63,6 +61,7 @@ class Request:
     values: int
     packed: bytes
     slot: int = 0
+    writes: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -103,10 +102,13 @@ class ScriptTransport(ABC):
 
     Args:
         timeout_ms: for one call as a whole: connection, request and answer.
+        replicas: how many must have acknowledged a write, for which half of the time is given.
     """
 
-    def __init__(self, timeout_ms: int) -> None:
+    def __init__(self, timeout_ms: int, replicas: int = 0) -> None:
         self._timeout_s = timeout_ms / 1000
+        self._replicas = replicas
+        self._wait = b"*3\r\n" + bulk("WAIT", replicas, max(1, timeout_ms // 2))
         self._tasks: set[asyncio.Task[None]] = set()
 
     @abstractmethod
@@ -125,7 +127,7 @@ class ScriptTransport(ABC):
 
         Raises:
             NotReached: no connection could be made, or no server would take the call.
-            UnknownOutcome: time-out or a lost connection.
+            UnknownOutcome: time-out, a lost connection, or too few replicas that have it.
             AccountDamaged: the script met a record that it can't trust, and changed nothing.
             LedgerUnavailable: the script refused to run, and changed nothing.
         """
@@ -140,7 +142,7 @@ class ScriptTransport(ABC):
             else:
                 self._in_background(self._finish(visit.line, on_abandoned))
             raise
-        except _ANSWERS as exc:
+        except REFUSALS as exc:
             raise self._refused(visit, exc) from exc
         except TimeoutError as exc:
             text = f"no answer within {self._timeout_s:g} s"
@@ -150,6 +152,8 @@ class ScriptTransport(ABC):
         except (RedisError, RedisClusterException, OSError) as exc:
             raise self._lost(visit, words(exc)) from exc
         line.server.keep(line)
+        if self._replicas and request.writes and line.acknowledged < self._replicas:
+            raise UnknownOutcome(f"{line.acknowledged} of {self._replicas} replicas have it")
         return answer
 
     async def drain(self) -> None:
@@ -163,25 +167,28 @@ class ScriptTransport(ABC):
             await asyncio.wait(self._tasks)
 
     async def _exchange(self, line: Line, request: Request, *, asking: bool = False) -> Reply:
+        wait = self._replicas > 0 and request.writes
         try:
-            packed = self._packed(_by_sha(request.script), request, asking)
-            return await line.ask(packed, before=asking)
+            packed = self._packed(_by_sha(request.script), request, asking, wait)
+            return await line.ask(packed, before=asking, wait=wait)
         except NoScriptError:
-            packed = self._packed(bulk("EVAL", request.script.source), request, asking)
-            return await line.ask(packed, before=asking)
+            source = bulk("EVAL", request.script.source)
+            packed = self._packed(source, request, asking, wait)
+            return await line.ask(packed, before=asking, wait=wait)
 
-    @staticmethod
-    def _packed(command: bytes, request: Request, asking: bool) -> bytes:
+    def _packed(self, command: bytes, request: Request, asking: bool, wait: bool) -> bytes:
         values = 3 + request.keys + request.values
         packed = b"*%d\r\n%b%b%b" % (values, command, bulk(request.keys), request.packed)
-        return _ASKING + packed if asking else packed
+        if asking:
+            packed = _ASKING + packed
+        return packed + self._wait if wait else packed
 
     async def _finish(self, line: Line, on_abandoned: Abandoned) -> None:
         answer = None
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await line.answer()
-        except _ANSWERS:
+        except REFUSALS:
             line.server.keep(line)
         except (RedisError, OSError, TimeoutError):
             line.server.drop(line)
@@ -227,8 +234,8 @@ class ServerTransport(ScriptTransport):
         client: its pool provides the connections; decoding is left to us.
     """
 
-    def __init__(self, client: Redis, timeout_ms: int) -> None:
-        super().__init__(timeout_ms)
+    def __init__(self, client: Redis, timeout_ms: int, replicas: int = 0) -> None:
+        super().__init__(timeout_ms, replicas)
         self._server = Server(client.connection_pool, self._in_background, shared=True)
 
     async def _deliver(self, visit: Visit) -> tuple[Line, Reply]:

@@ -9,6 +9,7 @@ from typing import Any
 from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
 
+from runtime.credits import durability
 from runtime.credits.answers import (
     AccountDamaged,
     AccountUnknown,
@@ -19,6 +20,7 @@ from runtime.credits.asking import Asker
 from runtime.credits.batch import Call
 from runtime.credits.keys import BUCKETS, Keys
 from runtime.credits.primaries import Client, Primary, asking, primaries, shares
+from runtime.credits.settings import LedgerSettings
 from runtime.credits.watch import Watch
 
 _log = logging.getLogger("creditgate.ledger")
@@ -29,18 +31,19 @@ _OLDEST_WORDS = "Redis or Valkey 6.2 or newer"
 class Upkeep:
     """Plain commands, each bounded by the ledger's time-out."""
 
-    def __init__(self, client: Client, keys: Keys, timeout_ms: int, watch: Watch) -> None:
+    def __init__(self, client: Client, keys: Keys, settings: LedgerSettings, watch: Watch) -> None:
         self._watch = watch
         self._client: Any = client  # redis-py types answers by what its settings could make of them
         self._keys = keys
-        self._timeout_s = timeout_ms / 1000
+        self._settings = settings
+        self._timeout_s = settings.timeout_ms / 1000
 
     async def check_installation(self, key_check: str) -> None:
         """Check the servers and their clocks, and store or compare bucket count and key check.
 
         Raises:
-            LedgerError: a server is too old or not of the configured kind, or the data under this
-                prefix belongs to another installation key.
+            LedgerError: a server is too old, not of the configured kind or not as durable as it is
+                to be, or the data under this prefix belongs to another installation key.
             LedgerUnavailable: Redis can't be asked.
         """
         name = self._keys.installation
@@ -71,6 +74,9 @@ class Upkeep:
             try:
                 async with asking(self._timeout_s):
                     self._check_server(primary, await _told_by(primary))
+                    await durability.check(
+                        primary, self._settings.durability, self._settings.wait_replicas
+                    )
             except LedgerUnavailable as exc:
                 if not isinstance(self._client, RedisCluster):
                     raise

@@ -42,6 +42,8 @@ WORKSPACE = "retail-eu1"
 
 _PLAN = "growth"
 _CAP = Cap(CapWindow.MONTH, workspace_id=WORKSPACE)
+_CAMPAIGNS = 12
+_ACTIONS = ("route-mail", "draft-text", "rate-offer", "pick-image", "find-topic")
 _KINDS = (GrantKind.INTRODUCTORY, GrantKind.PLAN, GrantKind.PURCHASED)
 _POOL_TIMEOUT_S = 60.0
 _SETTLING_S = 1.5
@@ -80,9 +82,9 @@ class LedgerStage:
             account_id=account_id,
             execution_id=f"j{number:08x}:step-3:1",
             workspace_id=WORKSPACE,
-            campaign_id="welcome-26",
+            campaign_id=f"welcome-{number % _CAMPAIGNS:02d}",
             person_id=f"person-{number}",
-            action="route-mail",
+            action=_ACTIONS[number % len(_ACTIONS)],
             source="live",
             action_version="9f86d081884c",
             model="writer",

@@ -112,7 +112,7 @@ async def test_law_6_an_answer_without_usage_is_charged_by_counted_tokens_and_fl
 
         assert result.status == "model"
         assert result.charged_mc > 0
-        journal = bench.keys.of_account(ACCOUNT)[6]
+        journal = bench.keys.of_account(ACCOUNT)[8]
         entries = await bench.redis.xrevrange(journal, count=1)
         assert "usage_estimated" in str(entries)
 

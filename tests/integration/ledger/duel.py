@@ -60,7 +60,7 @@ class Duel:
     comparison: Comparison = field(init=False)
     made: list[Made] = field(default_factory=list)
     reserved: dict[str, tuple[int, int]] = field(default_factory=dict)
-    asked: int = 0
+    done: int = 0
     wrote: bool = False
     is_current: bool = True
     """Whether the last script knew the time that it is now."""
@@ -85,6 +85,7 @@ class Duel:
 
     async def set_clock(self, at_ms: int) -> None:
         """Move the server's clock, onwards or back."""
+        self.done += 1
         bucket = bucket_of(self.account_id)
         self.desk.now_ms = self.desk.clocks[bucket] = self.model.clock = at_ms
         forgotten = [self.outcome_key(name) for name in self.model.forget_outcomes()]
@@ -98,7 +99,7 @@ class Duel:
     async def ask(self, *asks: Ask, lose: Sequence[Loss] = ()) -> None:
         """Ask together: the first goes alone, and those that came meanwhile go as one batch."""
         told = len(self.desk.alerts), len(self.model.alerts)
-        self.asked += len(asks)
+        self.done += len(asks)
         self.transport.losses = list(lose)
         answers = await asyncio.gather(*(answer_of(each.ledger()) for each in asks))
         self.transport.losses.clear()

@@ -50,7 +50,7 @@ async def test_an_account_is_not_opened_again_as_something_else(
     assert await desk.dump() == before
 
 
-async def test_law_11_a_missing_balance_is_an_error_not_zero(desk: Desk) -> None:
+async def test_promise_18_a_missing_balance_is_an_error_not_zero(desk: Desk) -> None:
     with pytest.raises(AccountUnknown, match="'nobody' is unknown"):
         await desk.ledger.balance("nobody")
     with pytest.raises(AccountUnknown):
@@ -88,7 +88,7 @@ async def test_an_account_with_a_wrong_attribute_is_refused_by_name(
         await desk.ledger.open_account(ACCOUNT, **arguments)
 
 
-async def test_a_grant_is_given_once_per_reference(desk: Desk) -> None:
+async def test_promise_10_a_grant_is_given_once_per_reference(desk: Desk) -> None:
     await desk.open()
     first = await desk.grant(500, reference="payment-1")
     before = await desk.dump()
@@ -100,7 +100,9 @@ async def test_a_grant_is_given_once_per_reference(desk: Desk) -> None:
     assert await desk.dump() == before
 
 
-async def test_a_replayed_reference_is_known_after_its_grant_is_used_up(desk: Desk) -> None:
+async def test_promise_10_a_replayed_reference_is_known_after_its_grant_is_used_up(
+    desk: Desk,
+) -> None:
     await desk.open()
     await desk.grant(500, reference="payment-1")
     await desk.spend(500)
@@ -115,7 +117,7 @@ async def test_a_replayed_reference_is_known_after_its_grant_is_used_up(desk: De
     "field, change",
     [("amount_mc", {"amount_mc": 501}), ("kind", {"kind": GrantKind.ADJUSTMENT})],
 )
-async def test_a_reference_reused_for_something_else_is_refused_naming_the_field(
+async def test_promise_10_a_reference_reused_for_something_else_is_refused_naming_the_field(
     desk: Desk, field: str, change: dict[str, object]
 ) -> None:
     await desk.open()
@@ -147,7 +149,7 @@ async def test_a_trial_account_is_given_and_sold_nothing(desk: Desk) -> None:
     assert await desk.dump() == before
 
 
-async def test_a_purchase_credits_once_and_only_whole_packs(desk: Desk) -> None:
+async def test_promise_10_a_purchase_credits_once_and_only_whole_packs(desk: Desk) -> None:
     await desk.open()
     bought = await desk.ledger.purchase(ACCOUNT, credits=200_000, payment_reference="payment-1")
     again = await desk.ledger.purchase(ACCOUNT, credits=200_000, payment_reference="payment-1")
@@ -172,7 +174,7 @@ async def test_a_purchase_credits_once_and_only_whole_packs(desk: Desk) -> None:
         (date(2026, 7, 1), False, None),
     ],
 )
-async def test_opening_an_account_gives_it_its_offers_once(
+async def test_promise_15_opening_an_account_gives_it_its_offers_once(
     open_desk: OpenDesk, paying_since: date, granted: bool, expires_at: datetime | None
 ) -> None:
     introductory = Offer(
@@ -210,7 +212,7 @@ async def test_an_offer_that_ended_before_the_account_came_is_granted_and_expire
 
 
 @pytest.mark.parametrize("amount_mc", [0, -1, MAX_MC + 1, 1.5, True, "7"])
-async def test_law_7_an_amount_that_is_not_one_is_refused_before_redis(
+async def test_promise_17_an_amount_that_is_not_one_is_refused_before_redis(
     desk: Desk, amount_mc: object
 ) -> None:
     await desk.open()
@@ -236,7 +238,7 @@ async def test_law_7_an_amount_that_is_not_one_is_refused_before_redis(
         {"flags": ("a\tb",)},
     ],
 )
-async def test_law_7_a_settlement_with_a_wrong_column_is_refused_before_redis(
+async def test_promise_17_a_settlement_with_a_wrong_column_is_refused_before_redis(
     desk: Desk, wrong: dict[str, object]
 ) -> None:
     await desk.open(1_000)
@@ -251,7 +253,7 @@ async def test_law_7_a_settlement_with_a_wrong_column_is_refused_before_redis(
 
 
 @pytest.mark.parametrize("amount_mc, ttl_ms", [(-1, 1_000), (MAX_MC + 1, 1_000), (5, 0)])
-async def test_law_7_a_reservation_with_a_wrong_amount_or_interval_is_refused_before_redis(
+async def test_promise_17_a_reservation_with_a_wrong_amount_or_interval_is_refused_before_redis(
     desk: Desk, amount_mc: int, ttl_ms: int
 ) -> None:
     await desk.open(1_000)
@@ -260,7 +262,7 @@ async def test_law_7_a_reservation_with_a_wrong_amount_or_interval_is_refused_be
         await desk.ledger.reserve(desk.attempt(), amount_mc, ttl_ms)
 
 
-async def test_law_7_the_largest_amount_is_exact_from_end_to_end(desk: Desk) -> None:
+async def test_promise_17_the_largest_amount_is_exact_from_end_to_end(desk: Desk) -> None:
     await desk.open(MAX_MC)
     attempt, reserved = await desk.reserve(MAX_MC)
     assert (reserved.amount_mc, reserved.available_mc) == (MAX_MC, 0)
@@ -276,7 +278,9 @@ async def test_law_7_the_largest_amount_is_exact_from_end_to_end(desk: Desk) -> 
     assert again.charged_mc == MAX_MC - 1  # type: ignore[union-attr]  # an Existing
 
 
-async def test_law_7_grants_that_together_exceed_the_largest_amount_are_refused(desk: Desk) -> None:
+async def test_promise_17_grants_that_together_exceed_the_largest_amount_are_refused(
+    desk: Desk,
+) -> None:
     await desk.open(MAX_MC - 10)
     before = await desk.dump()
 
@@ -288,7 +292,7 @@ async def test_law_7_grants_that_together_exceed_the_largest_amount_are_refused(
     assert (await desk.balance()).granted_mc == MAX_MC
 
 
-async def test_sums_beside_the_balance_stop_at_the_largest_amount_and_stop_nobody(
+async def test_promise_17_sums_beside_the_balance_stop_at_the_largest_amount_and_stop_nobody(
     desk: Desk,
 ) -> None:
     await desk.open(100)
@@ -309,7 +313,7 @@ async def test_sums_beside_the_balance_stop_at_the_largest_amount_and_stop_nobod
         timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=45))]),
     )
 )
-def test_law_8_an_expiry_is_kept_to_the_millisecond_and_never_early(at: datetime) -> None:
+def test_promise_08_an_expiry_is_kept_to_the_millisecond_and_never_early(at: datetime) -> None:
     kept = instant(expires_ms(at))
 
     assert timedelta(0) <= kept - at < timedelta(milliseconds=1)

@@ -14,7 +14,9 @@ from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import Desk
 
 
-async def test_law_10_burn_order_is_priority_then_expiry_then_creation_then_id(desk: Desk) -> None:
+async def test_promise_03_burn_order_is_priority_then_expiry_then_creation_then_id(
+    desk: Desk,
+) -> None:
     await desk.open()
     order: list[tuple[str, dict[str, Any]]] = [  # in the order in which they are to burn
         ("low priority number, never expires", {"priority": 5}),
@@ -38,7 +40,9 @@ async def test_law_10_burn_order_is_priority_then_expiry_then_creation_then_id(d
     assert [posting.grant_id for posting in (await desk.journal())[-1].postings] == expected
 
 
-async def test_law_10_default_priorities_spend_given_credits_before_bought_ones(desk: Desk) -> None:
+async def test_promise_03_default_priorities_spend_given_credits_before_bought_ones(
+    desk: Desk,
+) -> None:
     await desk.open()
     for kind in (
         GrantKind.PURCHASED,
@@ -114,7 +118,7 @@ async def test_law_1_overage_never_takes_what_others_have_reserved(desk: Desk) -
 
 
 @pytest.mark.parametrize("before_ms, reserved", [(1, True), (0, False)])
-async def test_law_8_an_expiry_is_exact_to_the_millisecond_and_needs_no_sweeper(
+async def test_promise_08_an_expiry_is_exact_to_the_millisecond_and_needs_no_sweeper(
     desk: Desk, before_ms: int, reserved: bool
 ) -> None:
     await desk.open()
@@ -128,7 +132,7 @@ async def test_law_8_an_expiry_is_exact_to_the_millisecond_and_needs_no_sweeper(
     assert (parts.reserved_mc, parts.expired_mc) == ((100, 0) if reserved else (0, 100))
 
 
-async def test_law_8_a_balance_shows_what_has_expired_and_writes_nothing(desk: Desk) -> None:
+async def test_promise_08_a_balance_shows_what_has_expired_and_writes_nothing(desk: Desk) -> None:
     await desk.open(70)
     await desk.grant(30, expires_in_ms=5_000)
     await desk.reserve(100, ttl_ms=1_000)
@@ -145,7 +149,7 @@ async def test_law_8_a_balance_shows_what_has_expired_and_writes_nothing(desk: D
     assert desk.alerts == []
 
 
-async def test_law_8_a_server_clock_that_goes_back_does_not_turn_time_back(desk: Desk) -> None:
+async def test_promise_08_a_server_clock_that_goes_back_does_not_turn_time_back(desk: Desk) -> None:
     await desk.open()
     await desk.grant(100, expires_in_ms=5_000)
     await desk.pass_time(5_000)
@@ -158,7 +162,7 @@ async def test_law_8_a_server_clock_that_goes_back_does_not_turn_time_back(desk:
     assert (await desk.balance()).at_ms == desk.now_ms + 4_000
 
 
-async def test_law_8_a_reservation_ends_at_its_deadline_and_not_before(desk: Desk) -> None:
+async def test_promise_08_a_reservation_ends_at_its_deadline_and_not_before(desk: Desk) -> None:
     await desk.open(100)
     await desk.reserve(100, ttl_ms=1_000)
     await desk.pass_time(999)
@@ -172,7 +176,7 @@ async def test_law_8_a_reservation_ends_at_its_deadline_and_not_before(desk: Des
     assert expired.postings == (Posting("g1", Part.RESERVED, Part.AVAILABLE, 100),)
 
 
-async def test_law_9_a_reservation_taken_before_its_grant_expired_still_pays_from_it(
+async def test_promise_05_a_reservation_taken_before_its_grant_expired_still_pays_from_it(
     desk: Desk,
 ) -> None:
     await desk.open()
@@ -185,7 +189,7 @@ async def test_law_9_a_reservation_taken_before_its_grant_expired_still_pays_fro
     assert (parts.charged_mc, parts.expired_mc, parts.available_mc) == (50, 50, 0)
 
 
-async def test_law_9_what_comes_home_to_an_expired_grant_expires_at_once_and_is_journaled(
+async def test_promise_05_what_comes_home_to_an_expired_grant_expires_at_once_and_is_journaled(
     desk: Desk,
 ) -> None:
     await desk.open()
@@ -203,7 +207,7 @@ async def test_law_9_what_comes_home_to_an_expired_grant_expires_at_once_and_is_
     assert released.postings == (Posting("g1", Part.RESERVED, Part.EXPIRED, 80),)
 
 
-async def test_an_expired_grant_pays_nothing_to_a_late_settlement(desk: Desk) -> None:
+async def test_promise_05_an_expired_grant_pays_nothing_to_a_late_settlement(desk: Desk) -> None:
     await desk.open()
     await desk.grant(100, expires_in_ms=5_000)
     attempt, reserved = await desk.reserve(80, ttl_ms=1_000)
@@ -213,7 +217,9 @@ async def test_an_expired_grant_pays_nothing_to_a_late_settlement(desk: Desk) ->
     assert (await desk.parts()).expired_mc == 100
 
 
-async def test_expiries_are_journaled_in_the_order_in_which_time_ended_them(desk: Desk) -> None:
+async def test_promise_08_expiries_are_journaled_in_the_order_in_which_time_ended_them(
+    desk: Desk,
+) -> None:
     await desk.open()
     await desk.grant(100, priority=1, expires_in_ms=3_000)
     await desk.grant(100, priority=2, expires_in_ms=1_000)
@@ -238,7 +244,7 @@ async def test_expiries_are_journaled_in_the_order_in_which_time_ended_them(desk
     assert (await desk.balance()).expired_mc == 300
 
 
-async def test_grants_that_expire_between_two_visits_are_journaled_in_order_of_expiry(
+async def test_promise_08_grants_that_expire_between_two_visits_are_journaled_in_order_of_expiry(
     desk: Desk,
 ) -> None:
     await desk.open()
@@ -253,7 +259,7 @@ async def test_grants_that_expire_between_two_visits_are_journaled_in_order_of_e
 
 
 @pytest.mark.parametrize("visits", [1, 7])
-async def test_one_visit_after_many_expiries_leaves_what_many_visits_would(
+async def test_promise_08_one_visit_after_many_expiries_leaves_what_many_visits_would(
     open_desk: OpenDesk, visits: int
 ) -> None:
     async with open_desk() as desk:
@@ -278,7 +284,7 @@ async def test_one_visit_after_many_expiries_leaves_what_many_visits_would(
         assert [at for at, _, _ in expiries] == sorted(at for at, _, _ in expiries)
 
 
-async def test_more_due_reservations_than_one_script_ends_are_all_ended_before_a_refusal(
+async def test_promise_13_more_due_reservations_than_one_script_ends_are_all_ended_before_a_refusal(
     desk: Desk,
 ) -> None:
     await desk.open(500)
@@ -291,7 +297,9 @@ async def test_more_due_reservations_than_one_script_ends_are_all_ended_before_a
     assert (await desk.balance()).open_reservations == 1
 
 
-async def test_more_than_can_be_ended_is_said_to_be_reserved_elsewhere(desk: Desk) -> None:
+async def test_promise_13_more_than_can_be_ended_is_said_to_be_reserved_elsewhere(
+    desk: Desk,
+) -> None:
     await desk.open(1_200)
     for _ in range(1_200):
         await desk.reserve(1, ttl_ms=1_000)

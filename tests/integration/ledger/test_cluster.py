@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @contextlib.asynccontextmanager
-async def open_desk(cluster: Cluster, timeout_ms: int = 400) -> AsyncIterator[Desk]:
+async def open_desk(cluster: Cluster, timeout_ms: int = 1_000) -> AsyncIterator[Desk]:
     """A ledger as a process of its own has it, by the servers' clocks."""
     client = connect(cluster.url, socket_timeout=timeout_ms / 2_000)
     ledger = make_ledger(client, "t", timeout_ms=timeout_ms)
@@ -111,6 +111,15 @@ async def accounts_apart(cluster: Cluster) -> dict[int, str]:
         found.setdefault((await owner_of(cluster, name)).port, name)
         number += 1
     return found
+
+
+async def once_available(call: Callable[[], Awaitable[Any]]) -> Any:
+    """Ask again until Redis can be asked."""
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(LedgerUnavailable):
+                return await call()
+            await asyncio.sleep(0.05)
 
 
 class Move:
@@ -206,7 +215,7 @@ async def books_are_right(desk: Desk, account_id: str, costs: dict[str, int]) ->
 async def test_promise_02_charges_are_right_while_the_accounts_slot_moves_under_load(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    async with open_desk(cluster, 1_000) as one, open_desk(cluster, 1_000) as other:
+    async with open_desk(cluster) as one, open_desk(cluster) as other:
         source = await owner_of(cluster, "acme")
         target = next(server for server in cluster.servers if server is not source)
         bystander = (await accounts_apart(cluster))[source.port]
@@ -309,17 +318,14 @@ async def test_a_slot_that_nobody_serves_is_unavailable_until_somebody_does(
     for server in cluster.servers:
         await ask(server, "CLUSTER DELSLOTS", slot_of("acme"))
 
-    since_s = time.perf_counter()
+    since_s = time.monotonic()
     with pytest.raises(NotReached, match=r"ClusterDown|no server has slot"):
         await desk.ledger.reserve(desk.attempt(), 10, 1_000)
-    assert time.perf_counter() - since_s < 2
+    assert time.monotonic() - since_s < 4
 
     await ask(source, "CLUSTER ADDSLOTS", slot_of("acme"))
-    async with asyncio.timeout(10):
-        while True:
-            with contextlib.suppress(LedgerUnavailable):
-                await desk.spend(10)
-                break
+    attempt, reserved = await once_available(lambda: desk.reserve(10))
+    await once_available(lambda: desk.settle(attempt, reserved, 10))
     assert (await desk.balance()).charged_mc == 10
 
 
@@ -330,7 +336,7 @@ async def test_a_call_does_not_wait_longer_than_its_time_for_a_map_that_does_not
 
     async def deaf(manager: object) -> None:
         """As redis-py is now and then: a cancellation that comes while it sends is lost."""
-        until_s = time.monotonic() + 2
+        until_s = time.monotonic() + 6
         while time.monotonic() < until_s:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.05)
@@ -342,13 +348,13 @@ async def test_a_call_does_not_wait_longer_than_its_time_for_a_map_that_does_not
     with pytest.raises(NotReached):
         await desk.ledger.reserve(desk.attempt(), 10, 1_000)
 
-    assert time.monotonic() - since_s < 1.5
+    assert time.monotonic() - since_s < 4
 
 
 async def test_promise_02_a_server_that_goes_away_takes_its_own_accounts_with_it_and_no_others(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    async with open_desk(cluster, 1_000) as desk:
+    async with open_desk(cluster) as desk:
         await lose_a_server(cluster, desk, tmp_path / "spool")
 
 
@@ -401,12 +407,7 @@ async def test_a_sweep_visits_the_servers_that_are_there_and_says_that_one_is_no
         if port != lost.port:
             assert (await desk.journal(account_id))[-1].kind == "expired"
     lost.start()
-    async with asyncio.timeout(20):
-        while True:
-            with contextlib.suppress(LedgerUnavailable):
-                await desk.ledger.sweep()
-                break
-            await asyncio.sleep(0.1)
+    await once_available(desk.ledger.sweep)
     assert (await desk.journal(accounts[lost.port]))[-1].kind == "expired"
 
 
@@ -420,7 +421,7 @@ async def test_promise_09_what_a_hanging_server_did_after_all_is_found_by_asking
     with pytest.raises(UnknownOutcome):
         await desk.settle(attempt, reserved, 200)
     server.resume()
-    again = await desk.settle(attempt, reserved, 200)
+    again = await once_available(lambda: desk.settle(attempt, reserved, 200))
     other = await desk.ledger.reserve(desk.attempt(attempt.execution_id), 300, 1_000)
 
     assert isinstance(again, Settled)
@@ -438,7 +439,7 @@ async def test_a_process_starts_while_a_server_is_away(
     lost = next(s for s in cluster.servers[1:] if s.port != keeper)
     lost.stop()
 
-    async with open_desk(cluster, timeout_ms=1_000) as desk:
+    async with open_desk(cluster) as desk:
         await desk.ledger.check_installation()
 
     assert f"127.0.0.1:{lost.port} can't be asked" in caplog.text

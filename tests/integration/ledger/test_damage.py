@@ -36,7 +36,7 @@ def every_verb(desk: Desk, attempt: Any, reserved: Reserved) -> list[Callable[[]
 
 
 @pytest.mark.parametrize("part", PARTS)
-async def test_law_5_a_key_of_a_foreign_type_is_named_and_nothing_changes(
+async def test_promise_18_a_key_of_a_foreign_type_is_named_and_nothing_changes(
     desk: Desk, part: str
 ) -> None:
     attempt, reserved = await lived_in(desk)
@@ -53,7 +53,9 @@ async def test_law_5_a_key_of_a_foreign_type_is_named_and_nothing_changes(
 
 
 @pytest.mark.parametrize("part", ["account", "grants", "open", "due", "journal"])
-async def test_law_11_a_missing_key_is_named_and_nothing_is_made_up(desk: Desk, part: str) -> None:
+async def test_promise_18_a_missing_key_is_named_and_nothing_is_made_up(
+    desk: Desk, part: str
+) -> None:
     attempt, reserved = await lived_in(desk)
     key = desk.key(part)
     await desk.client.delete(key)
@@ -71,7 +73,7 @@ async def test_law_11_a_missing_key_is_named_and_nothing_is_made_up(desk: Desk, 
     assert await desk.dump() == before
 
 
-async def test_without_its_references_no_grant_can_be_given_twice(desk: Desk) -> None:
+async def test_promise_18_without_its_references_no_grant_can_be_given_twice(desk: Desk) -> None:
     await desk.open()
     await desk.grant(100, reference="payment-1")
     await desk.client.delete(desk.key("refs"))
@@ -82,7 +84,7 @@ async def test_without_its_references_no_grant_can_be_given_twice(desk: Desk) ->
     assert (await desk.balance()).granted_mc == 100
 
 
-async def test_without_its_ended_grants_a_balance_is_not_shown(desk: Desk) -> None:
+async def test_promise_18_without_its_ended_grants_a_balance_is_not_shown(desk: Desk) -> None:
     await lived_in(desk)
     await desk.client.delete(desk.key("ended"))
 
@@ -103,7 +105,7 @@ async def test_without_its_ended_grants_a_balance_is_not_shown(desk: Desk) -> No
         ("grants", "g2", ""),
     ],
 )
-async def test_law_5_a_damaged_record_is_named_and_nothing_changes(
+async def test_promise_18_a_damaged_record_is_named_and_nothing_changes(
     desk: Desk, part: str, field: str, value: str
 ) -> None:
     attempt, reserved = await lived_in(desk)
@@ -117,7 +119,7 @@ async def test_law_5_a_damaged_record_is_named_and_nothing_changes(
     assert await desk.dump() == before
 
 
-async def test_books_that_do_not_add_up_are_refused(desk: Desk) -> None:
+async def test_promise_18_books_that_do_not_add_up_are_refused(desk: Desk) -> None:
     await desk.open(1_000)
     books = (await desk.client.hget(desk.key("account"), "books")).decode().split("\t")
     books[4] = "1001"  # granted
@@ -135,7 +137,7 @@ async def test_books_that_do_not_add_up_are_refused(desk: Desk) -> None:
         ("grants", "g2", "2\tin another way", "record version 2"),
     ],
 )
-async def test_what_a_newer_release_wrote_is_refused_by_name(
+async def test_promise_18_what_a_newer_release_wrote_is_refused_by_name(
     desk: Desk, part: str, field: str, value: str, word: str
 ) -> None:
     attempt, reserved = await lived_in(desk)
@@ -158,7 +160,9 @@ async def test_fields_that_this_release_does_not_know_are_kept(desk: Desk) -> No
     assert await desk.client.hget(desk.key("account"), "caps") == b"from a newer release"
 
 
-async def test_a_journal_ahead_of_its_account_is_a_fork_and_nothing_is_written(desk: Desk) -> None:
+async def test_promise_18_a_journal_ahead_of_its_account_is_a_fork_and_nothing_is_written(
+    desk: Desk,
+) -> None:
     attempt, reserved = await lived_in(desk)
     await desk.client.xadd(desk.key("journal"), {"e": "x", "c": "y"}, id="0-99")
     before = await desk.dump()
@@ -176,7 +180,7 @@ async def test_a_journal_ahead_of_its_account_is_a_fork_and_nothing_is_written(d
     "value, word",
     [("garbage", "damaged"), ("2\tin another way\nx", "schema"), ("1\ts\tonly three", "damaged")],
 )
-async def test_a_damaged_outcome_fails_its_own_call_alone_in_a_batch(
+async def test_promise_18_a_damaged_outcome_fails_its_own_call_alone_in_a_batch(
     desk: Desk, value: str, word: str
 ) -> None:
     await desk.open(10_000)
@@ -204,7 +208,7 @@ async def test_a_damaged_outcome_fails_its_own_call_alone_in_a_batch(
         "1\to\tattempt\t2000\t4000000000000\t4000000060000\tg2:2000\tffffffffffffffffffff\t\t1\t",
     ],
 )
-async def test_a_damaged_reservation_fails_its_own_execution_alone(
+async def test_promise_18_a_damaged_reservation_fails_its_own_execution_alone(
     desk: Desk, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     attempt, reserved = await lived_in(desk)
@@ -227,7 +231,7 @@ async def test_a_damaged_reservation_fails_its_own_execution_alone(
     assert (await desk.balance()).reserved_mc == 200
 
 
-async def test_a_damaged_account_keeps_the_sweep_from_no_other(
+async def test_promise_18_a_damaged_account_keeps_the_sweep_from_no_other(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     await desk.set_clock(await desk.server_ms() - 10_000)

@@ -22,7 +22,9 @@ from tests.integration.ledger.desk import Desk
 ID = "journey-1:step:1"
 
 
-async def test_law_3_the_same_attempt_asking_again_gets_its_own_reservation(desk: Desk) -> None:
+async def test_promise_09_the_same_attempt_asking_again_gets_its_own_reservation(
+    desk: Desk,
+) -> None:
     await desk.open(10_000)
     attempt, first = await desk.reserve(1_000)
     await desk.pass_time(400)
@@ -33,7 +35,7 @@ async def test_law_3_the_same_attempt_asking_again_gets_its_own_reservation(desk
     assert (await desk.balance()).reserved_mc == 1_000
 
 
-async def test_law_3_another_attempt_hears_how_long_the_first_may_take(desk: Desk) -> None:
+async def test_promise_09_another_attempt_hears_how_long_the_first_may_take(desk: Desk) -> None:
     await desk.open(10_000)
     await desk.reserve(1_000, desk.attempt(ID), ttl_ms=60_000)
     await desk.pass_time(1_500)
@@ -44,7 +46,9 @@ async def test_law_3_another_attempt_hears_how_long_the_first_may_take(desk: Des
     assert (await desk.balance()).reserved_mc == 1_000
 
 
-async def test_law_3_a_settled_id_answers_its_first_outcome_and_charges_no_more(desk: Desk) -> None:
+async def test_promise_09_a_settled_id_answers_its_first_outcome_and_charges_no_more(
+    desk: Desk,
+) -> None:
     await desk.open(10_000)
     attempt, reserved = await desk.reserve(1_000, desk.attempt(ID))
     await desk.settle(attempt, reserved, 700, outcome=b"\x00\n\tany bytes\xff")
@@ -56,7 +60,7 @@ async def test_law_3_a_settled_id_answers_its_first_outcome_and_charges_no_more(
     assert await desk.dump() == before
 
 
-async def test_law_3_a_settlement_sent_twice_is_charged_once(desk: Desk) -> None:
+async def test_promise_09_a_settlement_sent_twice_is_charged_once(desk: Desk) -> None:
     await desk.open(10_000)
     attempt, reserved = await desk.reserve(1_000)
     first = await desk.settle(attempt, reserved, 700)
@@ -68,7 +72,7 @@ async def test_law_3_a_settlement_sent_twice_is_charged_once(desk: Desk) -> None
     assert await desk.dump() == before
 
 
-async def test_law_3_a_release_sent_twice_gives_back_once(desk: Desk) -> None:
+async def test_promise_09_a_release_sent_twice_gives_back_once(desk: Desk) -> None:
     await desk.open(10_000)
     attempt, _ = await desk.reserve(1_000)
     reason = FallbackReason.PROVIDER_TIMEOUT
@@ -81,7 +85,7 @@ async def test_law_3_a_release_sent_twice_gives_back_once(desk: Desk) -> None:
     assert await desk.dump() == before
 
 
-async def test_law_3_a_released_id_with_its_outcome_is_not_asked_again(desk: Desk) -> None:
+async def test_promise_09_a_released_id_with_its_outcome_is_not_asked_again(desk: Desk) -> None:
     await desk.open(10_000)
     attempt, _ = await desk.reserve(1_000, desk.attempt(ID))
     await desk.ledger.release(attempt, FallbackReason.PROVIDER_ERROR, outcome=b"fallback")
@@ -91,7 +95,7 @@ async def test_law_3_a_released_id_with_its_outcome_is_not_asked_again(desk: Des
     assert again == Existing("released", 0, 0, FallbackReason.PROVIDER_ERROR, b"fallback")
 
 
-async def test_law_3_a_cancelled_attempt_leaves_no_outcome_so_the_id_may_be_asked_again(
+async def test_promise_09_a_cancelled_attempt_leaves_no_outcome_so_the_id_may_be_asked_again(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -114,7 +118,7 @@ async def test_law_3_a_cancelled_attempt_leaves_no_outcome_so_the_id_may_be_aske
     ],
 )
 @pytest.mark.parametrize("stage", ["open", "expired", "settled", "released", "refused"])
-async def test_an_id_reused_for_something_else_is_refused_naming_the_field(
+async def test_promise_09_an_id_reused_for_something_else_is_refused_naming_the_field(
     desk: Desk, stage: str, field: str, change: dict[str, str]
 ) -> None:
     await desk.open(10_000)
@@ -175,7 +179,7 @@ async def test_ids_are_an_accounts_own(desk: Desk) -> None:
 # Attempts that come late
 
 
-async def test_law_3_of_two_attempts_the_first_settlement_wins_and_the_other_is_exposure(
+async def test_promise_09_of_two_attempts_the_first_settlement_wins_and_the_other_is_exposure(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -194,7 +198,9 @@ async def test_law_3_of_two_attempts_the_first_settlement_wins_and_the_other_is_
     assert [entry.kind for entry in await desk.journal()][-3:] == ["expired", "settled", "exposure"]
 
 
-async def test_law_3_a_late_settlement_wins_over_an_attempt_that_still_runs(desk: Desk) -> None:
+async def test_promise_09_a_late_settlement_wins_over_an_attempt_that_still_runs(
+    desk: Desk,
+) -> None:
     await desk.open(10_000)
     late, late_reserved = await desk.reserve(1_000, desk.attempt(ID), ttl_ms=1_000)
     await desk.pass_time(1_000)
@@ -236,7 +242,9 @@ async def test_an_attempt_may_reserve_again_after_its_own_reservation_expired(de
     assert (await desk.settle(attempt, reserved, 10)).flags == ("orphan",)
 
 
-async def test_a_settlement_without_any_record_is_charged_as_an_orphan(desk: Desk) -> None:
+async def test_promise_09_a_settlement_without_any_record_is_charged_as_an_orphan(
+    desk: Desk,
+) -> None:
     await desk.open(10_000)
     lost = Reserved(1_000, 9_000, desk.now_ms - 5_000, 60_000)
 
@@ -248,7 +256,7 @@ async def test_a_settlement_without_any_record_is_charged_as_an_orphan(desk: Des
     assert entry.reserved_at_ms == desk.now_ms - 5_000
 
 
-async def test_a_settlement_beyond_the_horizon_is_dead_and_changes_nothing(
+async def test_promise_09_a_settlement_beyond_the_horizon_is_dead_and_changes_nothing(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(outcome_ttl_ms=10_000) as desk:
@@ -264,7 +272,7 @@ async def test_a_settlement_beyond_the_horizon_is_dead_and_changes_nothing(
         assert (await desk.settle(attempt, within, 700)).flags == ("orphan",)
 
 
-async def test_an_outcome_outlives_every_settlement_that_could_still_be_charged(
+async def test_promise_09_an_outcome_outlives_every_settlement_that_could_still_be_charged(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(outcome_ttl_ms=10_000) as desk:
@@ -280,7 +288,7 @@ async def test_an_outcome_outlives_every_settlement_that_could_still_be_charged(
         assert abs(ends_at_ms - (reserved.reserved_at_ms + 10_000)) < 2_000
 
 
-async def test_law_3_a_late_release_with_its_fallback_values_becomes_the_outcome(
+async def test_promise_09_a_late_release_with_its_fallback_values_becomes_the_outcome(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -337,7 +345,7 @@ async def test_a_release_of_nothing_changes_nothing(desk: Desk) -> None:
 # Refusals
 
 
-async def test_a_refusal_is_not_stored_unless_it_is_final(desk: Desk) -> None:
+async def test_promise_09_a_refusal_is_not_stored_unless_it_is_final(desk: Desk) -> None:
     await desk.open(500)
     before = await desk.dump()
 
@@ -348,7 +356,7 @@ async def test_a_refusal_is_not_stored_unless_it_is_final(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("how", ["reserve", "conclude"])
-async def test_law_3_a_concluded_refusal_is_the_outcome_even_when_credits_come(
+async def test_promise_09_a_concluded_refusal_is_the_outcome_even_when_credits_come(
     desk: Desk, how: str
 ) -> None:
     await desk.open(500)
@@ -367,7 +375,9 @@ async def test_law_3_a_concluded_refusal_is_the_outcome_even_when_credits_come(
     assert (entry.kind, entry.reason, entry.postings) == ("refused", reason, ())
 
 
-async def test_a_refusal_can_be_concluded_again_and_not_over_a_running_attempt(desk: Desk) -> None:
+async def test_promise_09_a_refusal_can_be_concluded_again_and_not_over_a_running_attempt(
+    desk: Desk,
+) -> None:
     await desk.open(10_000)
     reason = FallbackReason.INSUFFICIENT_CREDITS
     attempt = desk.attempt(ID)
@@ -392,7 +402,7 @@ async def test_a_refusal_can_be_concluded_again_and_not_over_a_running_attempt(d
         (10_000, 10_001, FallbackReason.EXECUTION_TOO_LARGE, 10_000),
     ],
 )
-async def test_law_1_a_refusal_says_why_and_what_may_come_back(
+async def test_promise_13_a_refusal_says_why_and_what_may_come_back(
     desk: Desk, reserved_mc: int, wanted_mc: int, reason: FallbackReason | None, home_mc: int
 ) -> None:
     await desk.open(10_000)
@@ -410,7 +420,9 @@ async def test_law_1_a_refusal_says_why_and_what_may_come_back(
         assert await desk.dump() == before
 
 
-async def test_an_account_without_credits_or_plan_or_existence_is_told_apart(desk: Desk) -> None:
+async def test_promise_13_an_account_without_credits_or_plan_or_existence_is_told_apart(
+    desk: Desk,
+) -> None:
     await desk.open()
     await desk.ledger.open_account("trial", plan="trial")
     reasons: dict[str, Any] = {}
@@ -426,7 +438,9 @@ async def test_an_account_without_credits_or_plan_or_existence_is_told_apart(des
     }
 
 
-async def test_credits_reserved_of_an_expired_grant_are_not_promised_back(desk: Desk) -> None:
+async def test_promise_13_credits_reserved_of_an_expired_grant_are_not_promised_back(
+    desk: Desk,
+) -> None:
     await desk.open()
     await desk.grant(1_000, expires_in_ms=5_000)
     await desk.reserve(1_000)

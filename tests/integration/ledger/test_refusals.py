@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import BusyLoadingError
 
 from runtime.credits.answers import LedgerUnavailable
 from runtime.credits.cluster import transport_to
@@ -157,7 +158,7 @@ async def test_a_replica_refuses_and_a_primary_that_it_becomes_does_not(
     await asyncio.sleep(0)
 
 
-# A caller who is cancelled while another answer stands before the one that counts.
+# A caller who is cancelled while other answers stand around the one that counts.
 
 
 class SlowConnection:
@@ -172,16 +173,26 @@ class SlowConnection:
 
     async def read_response(self, disable_decoding: bool, disconnect_on_error: bool) -> object:
         await self.may_answer.acquire()
-        return self.answers.pop(0)
+        if isinstance(answer := self.answers.pop(0), Exception):
+            raise answer
+        return answer
 
 
-@pytest.mark.parametrize("read_before", [0, 1])
-async def test_an_answer_is_read_to_the_end_though_its_caller_has_gone(read_before: int) -> None:
-    connection = SlowConnection(b"OK of ASKING", [b"the answer"])
+REFUSED = BusyLoadingError("Redis is loading the dataset in memory")
+
+
+@pytest.mark.parametrize("read_before", [0, 1, 2])
+@pytest.mark.parametrize("asking", [b"OK", REFUSED])
+@pytest.mark.parametrize("answer", [[b"the answer"], REFUSED])
+@pytest.mark.parametrize("waited", [2, REFUSED])
+async def test_an_answer_is_read_to_the_end_though_its_caller_has_gone(
+    read_before: int, asking: object, answer: object, waited: object
+) -> None:
+    connection = SlowConnection(asking, answer, waited)
     async with Redis() as client:
         server = Server(client.connection_pool, lambda work: None, shared=True)
         line = Line(server, connection)
-        caller = asyncio.create_task(line.ask(b"ASKING and a script", before=1))
+        caller = asyncio.create_task(line.ask(b"ASKING, a script, WAIT", before=1, wait=True))
         for _ in range(read_before):
             connection.may_answer.release()
         for _ in range(5):
@@ -189,7 +200,9 @@ async def test_an_answer_is_read_to_the_end_though_its_caller_has_gone(read_befo
         caller.cancel()
         await asyncio.gather(caller, return_exceptions=True)
 
-        for _ in range(2 - read_before):
+        for _ in range(3 - read_before):
             connection.may_answer.release()
-        assert await line.answer() == [b"the answer"]
+        (found,) = await asyncio.gather(line.answer(), return_exceptions=True)
+        assert found == answer
+        assert line.acknowledged == (waited if waited == 2 else 0)
         assert connection.answers == []

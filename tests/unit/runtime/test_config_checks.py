@@ -214,6 +214,11 @@ def test_an_embedded_server_has_no_password() -> None:
     assert only_mistake(data, environ={"PASSWORD": "x"}).path == "redis.password"
 
 
+@pytest.mark.parametrize("durability", ["fsync", "replicated"])
+def test_an_embedded_server_is_no_more_durable_than_relaxed(durability: str) -> None:
+    assert only_mistake(changed("redis.durability", durability)).path == "redis.durability"
+
+
 @pytest.mark.parametrize(
     "url, path",
     [

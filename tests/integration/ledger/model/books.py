@@ -76,6 +76,11 @@ class Books:
         self.changed = True
         return ("swept",)
 
+    @property
+    def records(self) -> int:
+        """How many executions run, or have run out of time and are still known."""
+        return sum(bool(e.open or e.expired_attempts) for e in self.executions.values())
+
     def next_due(self) -> int | None:
         """When a sweeper is wanted next."""
         known = self.executions.values()

@@ -156,23 +156,6 @@ async def test_promise_08_the_clock_is_the_servers_own(redis_url: str, key_prefi
         await client.aclose()
 
 
-async def test_promise_08_a_clock_that_stands_back_ends_nothing_again_and_gives_nothing_back(
-    desk: Desk,
-) -> None:
-    await desk.open(100)
-    await desk.grant(50, expires_in_ms=LIFETIME_MS)
-    _, reserved = await desk.reserve(120, ttl_ms=LIFETIME_MS)
-    await desk.pass_time(LIFETIME_MS)
-    await desk.write_what_is_due()
-    before = await desk.balance()
-
-    await desk.set_clock(desk.now_ms - 3_600_000)
-
-    assert parts(await desk.balance()) == parts(before) == (100, 0, 50)
-    _, again = await desk.reserve(100, ttl_ms=1_000)
-    assert again.reserved_at_ms == reserved.reserved_at_ms + LIFETIME_MS
-
-
 async def test_promise_08_a_deadline_is_a_deadline_where_more_are_due_than_one_script_ends(
     desk: Desk,
 ) -> None:

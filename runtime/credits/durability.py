@@ -1,0 +1,80 @@
+"""How far a write has to have come before the ledger calls it done."""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from runtime.credits.answers import LedgerError
+from runtime.credits.primaries import Primary
+
+_log = logging.getLogger("creditgate.ledger")
+
+
+class Durability(StrEnum):
+    """What an answer of the ledger outlives."""
+
+    RELAXED = "relaxed"
+    FSYNC = "fsync"
+    REPLICATED = "replicated"
+
+
+async def check(primary: Primary, durability: Durability, wait_replicas: int) -> None:
+    """Check that a server is set up for what is promised of it; what it hides is believed.
+
+    Raises:
+        LedgerError: it is not.
+    """
+    if durability is Durability.REPLICATED:
+        await _check_replicas(primary, wait_replicas)
+    else:
+        await _check_append_only(primary, durability)
+
+
+async def _check_append_only(primary: Primary, durability: Durability) -> None:
+    promised = durability is Durability.FSYNC
+    told = await _told(primary, "persistence")
+    if str(told.get("aof_enabled", "1")) == "0":
+        text = f"{primary} has no append-only file"
+        if promised:
+            raise LedgerError(f"redis.durability is fsync, but {text}: set appendonly yes")
+        _log.warning("%s: a crash loses what it has not saved otherwise", text)
+        return
+    if not promised:
+        return
+    sync = await primary.setting("appendfsync")
+    if sync is None or "aof_enabled" not in told:
+        _log.warning("%s does not tell whether it runs with appendfsync always", primary)
+    if sync not in (None, "always"):
+        raise LedgerError(
+            f"redis.durability is fsync, but {primary} runs with appendfsync {sync}: set it to "
+            "always"
+        )
+
+
+async def _check_replicas(primary: Primary, wait_replicas: int) -> None:
+    told = await _told(primary, "replication")
+    if "connected_slaves" not in told:
+        _log.warning("%s does not tell how many replicas it has", primary)
+        return
+    if (found := int(told["connected_slaves"])) < wait_replicas:
+        raise LedgerError(
+            f"redis.durability is replicated, but {primary} has {found} of the {wait_replicas} "
+            "replicas that redis.wait_replicas asks for"
+        )
+    if "min_slaves_good_slaves" not in told:
+        _log.warning(
+            "%s takes writes without a replica, which a failover then loses: set "
+            "min-replicas-to-write",
+            primary,
+        )
+
+
+async def _told(primary: Primary, section: str) -> dict[str, Any]:
+    try:
+        return await primary.info(section)
+    except ResponseError:  # managed services may forbid it
+        return {}
