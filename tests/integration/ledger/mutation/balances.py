@@ -11,7 +11,7 @@ MUTATIONS = (
         "return one.number < other.number",
         "return one.number > other.number",
         "of grants made at one moment the last burns first",
-        "test_law_10_burn_order_is_priority_then_expiry_then_creation_then_id",
+        "burn_order_is_priority_then_expiry_then_creation_then_id",
     ),
     Mutation(
         "largest_sum_refused",
@@ -19,7 +19,7 @@ MUTATIONS = (
         "account.granted + amount > MAX_MC",
         "account.granted + amount >= MAX_MC",
         "the largest sum of all grants is refused",
-        "test_law_7_grants_that_together_exceed_the_largest_amount_are_refused",
+        "grants_that_together_exceed_the_largest_amount_are_refused",
     ),
     Mutation(
         "expired_gift_stays",
@@ -27,7 +27,7 @@ MUTATIONS = (
         "  expire_grants(S.now)\n",
         "",
         "a grant that came after its expiry can be spent",
-        "test_an_offer_that_ended_before_the_account_came_is_granted_and_expired_at_once",
+        "an_offer_that_ended_before_the_account_came_is_granted_and_expired_at_once",
     ),
     Mutation(
         "closed_account_is_given",
@@ -35,7 +35,7 @@ MUTATIONS = (
         "  if account.state ~= 'open' then return { 'refused', 'account_closed' } end\n",
         "",
         "a closed account is given credits",
-        "test_promise_11_a_closed_account_reserves_and_gets_nothing_and_settles_what_ran",
+        "a_closed_account_reserves_and_gets_nothing_and_settles_what_ran",
     ),
     Mutation(
         "never_expires_first",
@@ -43,7 +43,7 @@ MUTATIONS = (
         "return other.expires == 0 end",
         "return one.expires == 0 end",
         "grants that never expire burn before those that do",
-        "test_law_10_burn_order_is_priority_then_expiry_then_creation_then_id",
+        "burn_order_is_priority_then_expiry_then_creation_then_id",
     ),
     Mutation(
         "priority_reversed",
@@ -51,7 +51,7 @@ MUTATIONS = (
         "return one.priority < other.priority end",
         "return one.priority > other.priority end",
         "purchased credits burn before introductory ones",
-        "test_law_10_burn_order_is_priority_then_expiry_then_creation_then_id",
+        "burn_order_is_priority_then_expiry_then_creation_then_id",
     ),
     Mutation(
         "next_expiry_is_the_last",
@@ -59,7 +59,7 @@ MUTATIONS = (
         "soonest == 0 or expires < soonest",
         "soonest == 0 or expires > soonest",
         "of two grants that remain the first to expire is forgotten",
-        "test_promise_08_grants_that_expire_in_turn_end_each_at_its_own_moment",
+        "grants_that_expire_in_turn_end_each_at_its_own_moment",
     ),
     Mutation(
         "expired_credits_promised",
@@ -67,7 +67,7 @@ MUTATIONS = (
         "grant.expires > S.now) then",
         "grant.expires >= S.now) then",
         "credits that will expire when they come home are promised",
-        "test_credits_reserved_of_an_expired_grant_are_not_promised_back",
+        "credits_reserved_of_an_expired_grant_are_not_promised_back",
     ),
     Mutation(
         "voided_credits_promised",
@@ -75,7 +75,7 @@ MUTATIONS = (
         "grant.voided_at == 0 and (",
         "(",
         "credits that were taken back are promised",
-        "test_promise_11_what_a_voided_grant_will_give_back_is_nobodys_hope",
+        "what_a_voided_grant_will_give_back_is_nobodys_hope",
     ),
     Mutation(
         "pays_from_what_others_hold",
@@ -83,7 +83,7 @@ MUTATIONS = (
         "local paid = math.min(charge, slice.amount)",
         "local paid = math.min(charge, grant.reserved)",
         "a bill above its quote is paid from what others reserved",
-        "test_law_1_overage_never_takes_what_others_have_reserved",
+        "overage_never_takes_what_others_have_reserved",
     ),
     Mutation(
         "void_at_the_moment_of_expiry",
@@ -91,7 +91,7 @@ MUTATIONS = (
         "grant.voided_at < grant.expires",
         "grant.voided_at <= grant.expires",
         "what had expired is counted as taken back",
-        "test_promise_11_what_comes_home_goes_where_its_grant_went_first",
+        "what_comes_home_goes_where_its_grant_went_first",
     ),
     Mutation(
         "first_slice_decides",
@@ -99,7 +99,7 @@ MUTATIONS = (
         "local home = home_of(grant, at)",
         "local home = home_of(grant_of(slices[1].id), at)",
         "where credits go is decided by another grant's expiry",
-        "test_promise_11_a_voided_grant_pays_what_was_reserved_of_it_and_takes_nothing_back",
+        "a_voided_grant_pays_what_was_reserved_of_it_and_takes_nothing_back",
     ),
     Mutation(
         "expects_the_last_expiry",
@@ -107,7 +107,7 @@ MUTATIONS = (
         "if due == 0 or at < due then",
         "if due == 0 or at > due then",
         "a grant that expires before an earlier one is forgotten",
-        "test_promise_08_grants_that_expire_in_turn_end_each_at_its_own_moment",
+        "grants_that_expire_in_turn_end_each_at_its_own_moment",
     ),
     Mutation(
         "home_is_another_grant",
@@ -115,7 +115,7 @@ MUTATIONS = (
         "move(grant, 'reserved', home, slice.amount - paid, postings)",
         "move(grant_at(1), 'reserved', home, slice.amount - paid, postings)",
         "what comes back goes to the grant that burns first, not to its own",
-        "test_law_10_burn_order_is_priority_then_expiry_then_creation_then_id",
+        "burn_order_is_priority_then_expiry_then_creation_then_id",
     ),
     Mutation(
         "expired_grant_takes_back",
@@ -123,7 +123,7 @@ MUTATIONS = (
         "if grant.expires > 0 and (grant.expires <= at or grant.voided_at > 0) then",
         "if grant.expires > 0 and (grant.expires < at or grant.voided_at > 0) then",
         "what comes home at the very moment of expiry is still available",
-        "test_promise_05_what_comes_home_at_the_moment_of_expiry_has_expired",
+        "what_comes_home_at_the_moment_of_expiry_has_expired",
     ),
     Mutation(
         "voided_grant_takes_back",
@@ -131,7 +131,7 @@ MUTATIONS = (
         "if grant.voided_at > 0 and (grant.expires == 0 or grant.voided_at < grant.expires) then",
         "if grant.voided_at > 0 and grant.expires > 0 and grant.voided_at < grant.expires then",
         "what comes home to a voided grant that never expires is available again",
-        "test_promise_11_a_voided_grant_pays_what_was_reserved_of_it_and_takes_nothing_back",
+        "a_voided_grant_pays_what_was_reserved_of_it_and_takes_nothing_back",
     ),
     Mutation(
         "late_sweep_forgets_expiry",
@@ -139,7 +139,7 @@ MUTATIONS = (
         "expect_expiry(grant.expires)\n      end",
         "expect_expiry(0)\n      end",
         "credits that come home late to an expired grant never expire",
-        "test_law_8_a_balance_shows_what_has_expired_and_writes_nothing",
+        "a_balance_shows_what_has_expired_and_writes_nothing",
     ),
     Mutation(
         "overage_from_nothing",
@@ -147,7 +147,7 @@ MUTATIONS = (
         "    local part = math.min(missing, grant.available)",
         "    local part = missing",
         "a grant pays more than it has",
-        "test_law_10_burn_order_is_priority_then_expiry_then_creation_then_id",
+        "burn_order_is_priority_then_expiry_then_creation_then_id",
     ),
     Mutation(
         "record_kept_one_long",
@@ -155,7 +155,7 @@ MUTATIONS = (
         "elseif record and horizon_of(record) > S.now then",
         "elseif record and horizon_of(record) >= S.now then",
         "an expired record is kept when no settlement can come any more",
-        "test_an_expired_record_goes_when_no_settlement_can_come_any_more",
+        "an_expired_record_goes_when_no_settlement_can_come_any_more",
     ),
     Mutation(
         "late_record_kept_one_long",
@@ -163,7 +163,7 @@ MUTATIONS = (
         "local kept = horizon_of(record) > S.now",
         "local kept = horizon_of(record) >= S.now",
         "one late visit leaves what timely ones would not",
-        "test_promise_08_a_visit_at_the_horizon_keeps_nothing_of_what_expires_then",
+        "a_visit_at_the_horizon_keeps_nothing_of_what_expires_then",
     ),
     Mutation(
         "more_due_unsaid",
@@ -171,7 +171,7 @@ MUTATIONS = (
         "S.more_due = #keys == at_most and",
         "S.more_due = #keys > at_most and",
         "a sweep that was cut short is taken for a whole one",
-        "test_more_due_reservations_than_one_script_ends_are_all_ended_before_a_refusal",
+        "more_due_reservations_than_one_script_ends_are_all_ended_before_a_refusal",
     ),
     Mutation(
         "expiries_out_of_order",
@@ -179,7 +179,7 @@ MUTATIONS = (
         "      expire_grants(record.deadline)\n",
         "",
         "the journal has expiries in another order than time",
-        "test_expiries_are_journaled_in_the_order_in_which_time_ended_them",
+        "expiries_are_journaled_in_the_order_in_which_time_ended_them",
     ),
     Mutation(
         "note_of_another_attempt",
@@ -187,7 +187,7 @@ MUTATIONS = (
         "note = attempt == record.attempt and record.note or NOT_NOTED,",
         "note = record.note,",
         "a late settlement counts in the windows of another attempt",
-        "test_promise_12_an_older_attempt_counts_in_the_day_in_which_its_settlement_comes",
+        "an_older_attempt_counts_in_the_day_in_which_its_settlement_comes",
     ),
     Mutation(
         "expiry_one_late",
@@ -195,7 +195,7 @@ MUTATIONS = (
         "grant.available > 0 and grant.expires > 0 and grant.expires <= at then",
         "grant.available > 0 and grant.expires > 0 and grant.expires < at then",
         "a grant still pays in the millisecond in which it expires",
-        "test_law_8_an_expiry_is_exact_to_the_millisecond_and_needs_no_sweeper",
+        "an_expiry_is_exact_to_the_millisecond_and_needs_no_sweeper",
     ),
     Mutation(
         "deadline_one_late",
@@ -203,7 +203,7 @@ MUTATIONS = (
         "record.deadline <= S.now then",
         "record.deadline < S.now then",
         "a bounded sweep leaves a reservation open past its deadline",
-        "test_promise_08_a_deadline_is_a_deadline_where_more_are_due_than_one_script_ends",
+        "a_deadline_is_a_deadline_where_more_are_due_than_one_script_ends",
     ),
     Mutation(
         "sweep_one_late",
@@ -211,7 +211,7 @@ MUTATIONS = (
         "fetch('ZRANGEBYSCORE', K.due, '-inf', int(S.now),",
         "fetch('ZRANGEBYSCORE', K.due, '-inf', int(S.now - 1),",
         "reservations end a millisecond after their deadline",
-        "test_law_8_a_balance_shows_what_has_expired_and_writes_nothing",
+        "a_balance_shows_what_has_expired_and_writes_nothing",
     ),
     Mutation(
         "sweep_forgets_caps",
@@ -219,7 +219,7 @@ MUTATIONS = (
         "  count_out(record.note, record.amount, 0)\n",
         "",
         "an expired reservation stays in the windows of its caps",
-        "test_promise_12_a_window_holds_what_was_charged_and_what_is_reserved",
+        "a_window_holds_what_was_charged_and_what_is_reserved",
     ),
     Mutation(
         "expired_at_writing",
@@ -227,7 +227,7 @@ MUTATIONS = (
         "end_slices(key, record.slices, 0, record.deadline, postings)",
         "end_slices(key, record.slices, 0, S.now, postings)",
         "where a reservation's credits go depends on when somebody looks",
-        "test_expiries_are_journaled_in_the_order_in_which_time_ended_them",
+        "expiries_are_journaled_in_the_order_in_which_time_ended_them",
     ),
     Mutation(
         "second_void_moves_the_moment",
@@ -235,7 +235,7 @@ MUTATIONS = (
         "if grant.voided_at == 0 then grant.voided_at = S.now end",
         "grant.voided_at = S.now",
         "what was voided before its expiry counts as expired",
-        "test_promise_11_a_second_void_does_not_move_the_moment_of_the_first",
+        "a_second_void_does_not_move_the_moment_of_the_first",
     ),
     Mutation(
         "void_forgets_its_answer",
@@ -243,7 +243,7 @@ MUTATIONS = (
         "remember(reference, 'void', compared, int(amount))",
         "remember(reference, 'void', compared, '0')",
         "a void that is asked again says that it took nothing",
-        "test_promise_11_a_void_takes_what_is_left_of_one_grant_and_is_journaled",
+        "a_void_takes_what_is_left_of_one_grant_and_is_journaled",
     ),
     Mutation(
         "void_leaves_the_mark_off",
@@ -251,7 +251,7 @@ MUTATIONS = (
         "if grant.voided_at == 0 then grant.voided_at = S.now end",
         "if grant.voided_at == 0 then grant.voided_at = 0 end",
         "a voided grant takes back what was reserved of it",
-        "test_promise_11_a_voided_grant_pays_what_was_reserved_of_it_and_takes_nothing_back",
+        "a_voided_grant_pays_what_was_reserved_of_it_and_takes_nothing_back",
     ),
     Mutation(
         "closing_keeps_credits",
@@ -259,6 +259,6 @@ MUTATIONS = (
         "  for _, id in ipairs(S.order) do void_grant(S.grants[id], postings) end\n",
         "",
         "a closed account keeps its credits",
-        "test_promise_11_a_closed_account_reserves_and_gets_nothing_and_settles_what_ran",
+        "a_closed_account_reserves_and_gets_nothing_and_settles_what_ran",
     ),
 )

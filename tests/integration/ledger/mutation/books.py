@@ -11,7 +11,7 @@ MUTATIONS = (
         "    stop('DAMAGED', key .. ': ' .. answer.err)",
         "    return false",
         "a key of a foreign type counts as missing",
-        "test_law_5_a_key_of_a_foreign_type_is_named_and_nothing_changes",
+        "a_key_of_a_foreign_type_is_named_and_nothing_changes",
     ),
     Mutation(
         "key_made_in_lua",
@@ -19,7 +19,7 @@ MUTATIONS = (
         "limits = KEYS[7]",
         "limits = string.gsub(KEYS[6], 'refs$', 'limits')",
         "a key is not declared: a cluster may find that out after a write",
-        "test_every_key_is_declared_in_the_order_in_which_the_client_sends_them",
+        "every_key_is_declared_in_the_order_in_which_the_client_sends_them",
     ),
     Mutation(
         "chain_of_one",
@@ -27,7 +27,7 @@ MUTATIONS = (
         "account.chain .. body",
         "body",
         "entries that were taken out are not missed",
-        "test_promise_16_whatever_is_journaled_is_news_of_its_account",
+        "whatever_is_journaled_is_news_of_its_account",
     ),
     Mutation(
         "effective_is_now",
@@ -35,7 +35,7 @@ MUTATIONS = (
         "effective and effective ~= S.now and int(effective) or ''",
         "''",
         "past balances are of when somebody looked",
-        "test_law_9_what_comes_home_to_an_expired_grant_expires_at_once_and_is_journaled",
+        "what_comes_home_to_an_expired_grant_expires_at_once_and_is_journaled",
     ),
     Mutation(
         "a_look_is_an_entry",
@@ -43,7 +43,7 @@ MUTATIONS = (
         "  if READ_ONLY then return end\n",
         "",
         "a balance counts entries that are not there",
-        "test_law_8_a_balance_shows_what_has_expired_and_writes_nothing",
+        "a_balance_shows_what_has_expired_and_writes_nothing",
     ),
     Mutation(
         "named_twice_in_a_batch",
@@ -51,7 +51,7 @@ MUTATIONS = (
         "  S.dims[text] = number\n",
         "",
         "dimensions that two calls of a batch bring lock the account",
-        "test_promise_16_dimensions_that_many_bring_at_once_are_named_once",
+        "dimensions_that_many_bring_at_once_are_named_once",
     ),
     Mutation(
         "journal_skips_a_number",
@@ -59,7 +59,7 @@ MUTATIONS = (
         "  account.seq = account.seq + 1\n",
         "  account.seq = account.seq + (entry.kind == 'expired' and 2 or 1)\n",
         "the journal has gaps",
-        "test_promise_16_whatever_is_journaled_is_news_of_its_account",
+        "whatever_is_journaled_is_news_of_its_account",
     ),
     Mutation(
         "time_goes_back",
@@ -67,7 +67,7 @@ MUTATIONS = (
         "  account.last_ms = S.now\n",
         "",
         "a clock that lags behind brings back what had expired",
-        "test_law_8_a_server_clock_that_goes_back_does_not_turn_time_back",
+        "a_server_clock_that_goes_back_does_not_turn_time_back",
     ),
     Mutation(
         "fork_found_too_late",
@@ -75,7 +75,7 @@ MUTATIONS = (
         "  write_journal()\n  write_limits()\n  write_account(order)\n",
         "  write_limits()\n  write_account(order)\n  write_journal()\n",
         "an account is written before its journal is found ahead of it",
-        "test_a_journal_ahead_of_its_account_is_a_fork_and_nothing_is_written",
+        "a_journal_ahead_of_its_account_is_a_fork_and_nothing_is_written",
     ),
     Mutation(
         "foreign_keys_found_too_late",
@@ -83,7 +83,7 @@ MUTATIONS = (
         "  for _, key in ipairs({ K.ended, K.refs, K.limits, K.dims }) do fetch('HLEN', key) end\n",
         "",
         "a key of a foreign type stops a script that has written",
-        "test_law_5_a_key_of_a_foreign_type_is_named_and_nothing_changes",
+        "a_key_of_a_foreign_type_is_named_and_nothing_changes",
     ),
     Mutation(
         "sweeper_not_told",
@@ -91,7 +91,7 @@ MUTATIONS = (
         "tonumber(registered) <= earliest",
         "tonumber(registered) >= earliest",
         "the sweeper comes by the latest deadline",
-        "test_promise_08_the_sweeper_comes_by_the_earliest_deadline",
+        "the_sweeper_comes_by_the_earliest_deadline",
     ),
     Mutation(
         "outcome_for_ever",
@@ -99,7 +99,7 @@ MUTATIONS = (
         "outcome_text(outcome), 'KEEPTTL')",
         "outcome_text(outcome))",
         "an outcome that a loser was added to never ends",
-        "test_an_outcome_whose_loser_was_noted_still_ends_by_itself",
+        "an_outcome_whose_loser_was_noted_still_ends_by_itself",
     ),
     Mutation(
         "outcome_by_interval",
@@ -107,7 +107,7 @@ MUTATIONS = (
         "'PXAT', int(S.now + OUTCOME_TTL_MS)",
         "'PX', int(OUTCOME_TTL_MS)",
         "an outcome ends before the last settlement that could be charged again",
-        "test_an_outcome_outlives_every_settlement_that_could_still_be_charged",
+        "an_outcome_outlives_every_settlement_that_could_still_be_charged",
     ),
     Mutation(
         "archive_not_told",
@@ -115,7 +115,7 @@ MUTATIONS = (
         "if #S.entries > 0 and not in_news then",
         "if #S.entries > 1 and not in_news then",
         "what is journaled alone is not news",
-        "test_promise_16_whatever_is_journaled_is_news_of_its_account",
+        "whatever_is_journaled_is_news_of_its_account",
     ),
     Mutation(
         "alert_not_stored",
@@ -123,7 +123,7 @@ MUTATIONS = (
         "  for _, alert in ipairs(S.alerts) do\n",
         "  for _, alert in ipairs({}) do\n",
         "an alert is lost with the process that raised it",
-        "test_an_alert_is_in_redis_as_well_as_told",
+        "an_alert_is_in_redis_as_well_as_told",
     ),
     Mutation(
         "write_before_the_check",
@@ -139,7 +139,7 @@ MUTATIONS = (
         "  write_journal()\n"
         "  local in_news, registered = check_writable()\n",
         "a script that finds damage has written already",
-        "test_law_5_a_key_of_a_foreign_type_is_named_and_nothing_changes",
+        "a_key_of_a_foreign_type_is_named_and_nothing_changes",
     ),
     Mutation(
         "ending_needs_memory",
@@ -147,7 +147,7 @@ MUTATIONS = (
         "  if has_endings then redis.call('ZREM', K.due, '') end\n",
         "",
         "at maxmemory settlements are refused",
-        "test_at_maxmemory_settlements_go_in_and_reservations_do_not",
+        "at_maxmemory_settlements_go_in_and_reservations_do_not",
     ),
     Mutation(
         "damage_taken_for_nothing",
@@ -155,7 +155,7 @@ MUTATIONS = (
         "if sound then return S.damaged[call.args[1]] end",
         "if sound then return nil end",
         "a damaged reservation counts as none",
-        "test_a_damaged_reservation_fails_its_own_execution_alone",
+        "a_damaged_reservation_fails_its_own_execution_alone",
     ),
     Mutation(
         "balance_of_a_hundred",
@@ -163,6 +163,6 @@ MUTATIONS = (
         "READ_ONLY and SWEEP_BEFORE_REFUSING or SWEEP_AT_MOST",
         "SWEEP_AT_MOST",
         "a balance shows what is long due as reserved",
-        "test_promise_08_a_balance_counts_nothing_that_is_due_however_much_it_is",
+        "a_balance_counts_nothing_that_is_due_however_much_it_is",
     ),
 )

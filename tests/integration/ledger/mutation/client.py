@@ -11,7 +11,7 @@ MUTATIONS = (
         "            self._go_on(account_id, lane)\n            call.abandon(",
         "            call.abandon(",
         "after a caller that went away its account is served no more",
-        "test_after_a_cancelled_caller_the_account_is_served_on",
+        "after_a_cancelled_caller_the_account_is_served_on",
     ),
     Mutation(
         "answer_to_nobody",
@@ -19,7 +19,7 @@ MUTATIONS = (
         "call.abandon(None if waiter.exception() else waiter.result())",
         "pass",
         "a caller that goes away when its answer is there leaves credits reserved",
-        "test_a_caller_cancelled_when_its_answer_is_there_already_leaves_nothing_reserved",
+        "a_caller_cancelled_when_its_answer_is_there_already_leaves_nothing_reserved",
     ),
     Mutation(
         "cancelled_in_the_queue_is_sent",
@@ -27,7 +27,7 @@ MUTATIONS = (
         "            if call in queue:\n                queue.remove(call)\n            elif",
         "            if",
         "who went away before it was sent is asked for all the same",
-        "test_a_caller_cancelled_before_its_call_was_sent_asks_for_nothing",
+        "a_caller_cancelled_before_its_call_was_sent_asks_for_nothing",
     ),
     Mutation(
         "outcome_key_not_declared",
@@ -35,7 +35,7 @@ MUTATIONS = (
         "                    *(call.packed_key for call in calls),\n",
         "                    *(call.packed_key for call in calls[:1] * len(calls)),\n",
         "calls of a batch write the first one's outcome",
-        "test_law_1_many_callers_at_once_never_overspend",
+        "many_callers_at_once_never_overspend",
     ),
     Mutation(
         "answers_to_others",
@@ -43,7 +43,7 @@ MUTATIONS = (
         "            for call, answer in zip(batch, answers, strict=True):",
         "            for call, answer in zip(batch, reversed(answers), strict=True):",
         "callers get each other's answers",
-        "test_law_1_many_callers_at_once_never_overspend",
+        "many_callers_at_once_never_overspend",
     ),
     Mutation(
         "endings_come_last",
@@ -51,7 +51,7 @@ MUTATIONS = (
         "        for queue in (self.endings, self.others):",
         "        for queue in (self.others, self.endings):",
         "reserves are refused for credits that come back in the same batch",
-        "test_endings_go_before_reservations_that_came_earlier",
+        "endings_go_before_reservations_that_came_earlier",
     ),
     Mutation(
         "cancelled_reserve_stays",
@@ -59,7 +59,7 @@ MUTATIONS = (
         "        if self.waiter.done():\n            self.abandon(answer)\n",
         "        if self.waiter.done():\n            pass\n",
         "a caller that went away while its batch ran leaves its credits reserved",
-        "test_cancelled_callers_leave_the_rest_of_their_batch_intact",
+        "cancelled_callers_leave_the_rest_of_their_batch_intact",
     ),
     Mutation(
         "lane_never_freed",
@@ -67,7 +67,7 @@ MUTATIONS = (
         "        del self._lanes[account_id]\n",
         "",
         "an account's next call waits behind nothing for ever",
-        "test_after_a_cancelled_caller_the_account_is_served_on",
+        "after_a_cancelled_caller_the_account_is_served_on",
     ),
     Mutation(
         "batch_without_bound",
@@ -75,7 +75,7 @@ MUTATIONS = (
         "            while queue and len(taken) < MAX_CALLS:",
         "            while queue:",
         "one script call runs as long as there are callers",
-        "test_no_script_call_has_more_calls_than_others_may_be_made_to_wait_for",
+        "no_script_call_has_more_calls_than_others_may_be_made_to_wait_for",
     ),
     Mutation(
         "line_with_an_unread_answer",
@@ -83,7 +83,7 @@ MUTATIONS = (
         "self._in_background(self._finish(visit.line, on_abandoned))",
         "visit.line.server.keep(visit.line), on_abandoned(None)",
         "the next caller hears what was answered to one that went away",
-        "test_a_cancelled_caller_leaves_nothing_reserved",
+        "a_cancelled_caller_leaves_nothing_reserved",
     ),
     Mutation(
         "late_answer_to_the_next",
@@ -91,7 +91,7 @@ MUTATIONS = (
         "visit.line.server.drop(visit.line)",
         "visit.line.server.keep(visit.line)",
         "after a time-out the next caller hears the late answer",
-        "test_what_a_hanging_server_did_after_all_is_found_by_asking_again",
+        "what_a_hanging_server_did_after_all_is_found_by_asking_again",
     ),
     Mutation(
         "source_not_sent",
@@ -99,7 +99,7 @@ MUTATIONS = (
         "except NoScriptError:",
         "except MasterDownError:",
         "a server that restarted knows no script any more",
-        "test_a_server_that_restarts_forgets_its_scripts_and_callers_notice_nothing",
+        "a_server_that_restarts_forgets_its_scripts_and_callers_notice_nothing",
     ),
     Mutation(
         "line_lost_by_a_refusal",
@@ -107,7 +107,7 @@ MUTATIONS = (
         "        line.server.keep(line)\n        if isinstance(error, BusyLoadingError",
         "        if isinstance(error, BusyLoadingError",
         "each refusal costs a connection, until none is left",
-        "test_a_server_that_takes_no_writes_is_left_and_connected_to_anew",
+        "a_server_that_takes_no_writes_is_left_and_connected_to_anew",
     ),
     Mutation(
         "unknown_taken_for_not_reached",
@@ -115,7 +115,7 @@ MUTATIONS = (
         "        return UnknownOutcome(text) if sent else NotReached(text)",
         "        return NotReached(text)",
         "a call that may have been booked is said not to be",
-        "test_a_server_that_hangs_is_not_asked_again_by_who_waited_for_the_time_out",
+        "a_server_that_hangs_is_not_asked_again_by_who_waited_for_the_time_out",
     ),
     Mutation(
         "idle_takes_the_pool",
@@ -123,7 +123,7 @@ MUTATIONS = (
         "size // 2 if shared else size",
         "size",
         "whoever shares the pool is left with one connection",
-        "test_idle_connections_never_take_the_whole_pool",
+        "idle_connections_never_take_the_whole_pool",
     ),
     Mutation(
         "room_lost_by_a_failure",
@@ -131,7 +131,7 @@ MUTATIONS = (
         "        except BaseException:\n            self._leave()\n            raise\n",
         "        except BaseException:\n            raise\n",
         "each connection that can't be made costs a place, until none is left",
-        "test_a_pool_without_a_free_connection_is_unavailable_not_an_error",
+        "a_pool_without_a_free_connection_is_unavailable_not_an_error",
     ),
     Mutation(
         "second_asking_by_another",
@@ -142,7 +142,7 @@ MUTATIONS = (
         "            return await self._batcher.submit(account_id, again)\n"
         "        except asyncio",
         "what is asked again meets itself as another attempt",
-        "test_a_call_whose_answer_was_lost_is_asked_again_by_the_same_attempt",
+        "a_call_whose_answer_was_lost_is_asked_again_by_the_same_attempt",
     ),
     Mutation(
         "first_asking_forgotten",
@@ -150,7 +150,7 @@ MUTATIONS = (
         "raise first from second",
         "raise",
         "a call that may have been booked is said not to be",
-        "test_what_may_have_been_booked_stays_unknown_when_the_next_asking_is_not_reached",
+        "what_may_have_been_booked_stays_unknown_when_the_next_asking_is_not_reached",
     ),
     Mutation(
         "cancelled_between_askings",
@@ -158,7 +158,7 @@ MUTATIONS = (
         "            call.abandon(None)\n",
         "",
         "who goes away between two askings leaves credits reserved",
-        "test_a_caller_cancelled_between_two_askings_gives_back_what_the_first_may_have_done",
+        "a_caller_cancelled_between_two_askings_gives_back_what_the_first_may_have_done",
     ),
     Mutation(
         "waits_twice_for_the_time_out",
@@ -166,7 +166,7 @@ MUTATIONS = (
         "if loop_time() > ask_again_until_s:",
         "if loop_time() > ask_again_until_s + 60:",
         "a server that hangs is waited for twice",
-        "test_a_server_that_hangs_is_not_asked_again_by_who_waited_for_the_time_out",
+        "a_server_that_hangs_is_not_asked_again_by_who_waited_for_the_time_out",
     ),
     Mutation(
         "unknown_not_given_back",
@@ -174,7 +174,7 @@ MUTATIONS = (
         'if answer is None or answer[0] == b"reserved":',
         'if answer is not None and answer[0] == b"reserved":',
         "an unknown reservation of a caller that went away stays",
-        "test_a_caller_cancelled_between_two_askings_gives_back_what_the_first_may_have_done",
+        "a_caller_cancelled_between_two_askings_gives_back_what_the_first_may_have_done",
     ),
     Mutation(
         "bucket_without_tag",
@@ -182,7 +182,7 @@ MUTATIONS = (
         'return f"{self.prefix}:{{b{number}}}:{part}"',
         'return f"{self.prefix}:b{number}:{part}"',
         "what a bucket shares is in another slot than its accounts",
-        "test_all_keys_of_an_account_share_its_buckets_hash_tag",
+        "all_keys_of_an_account_share_its_buckets_hash_tag",
     ),
     Mutation(
         "keys_in_another_order",
@@ -190,7 +190,7 @@ MUTATIONS = (
         '            f"{base}:open",\n            f"{base}:due",\n',
         '            f"{base}:due",\n            f"{base}:open",\n',
         "keys have other names than releases before gave them",
-        "test_every_key_is_declared_in_the_order_in_which_the_client_sends_them",
+        "every_key_is_declared_in_the_order_in_which_the_client_sends_them",
     ),
     Mutation(
         "key_in_another_slot",
@@ -198,7 +198,7 @@ MUTATIONS = (
         '        return f"{_base(self.prefix, account_id)}:o:{execution_key}"',
         '        return f"{self.prefix}:{account_id}:o:{execution_key}"',
         "an outcome is in another slot than its account",
-        "test_all_keys_of_an_account_share_its_buckets_hash_tag",
+        "all_keys_of_an_account_share_its_buckets_hash_tag",
     ),
     Mutation(
         "offers_end_at_the_first",
@@ -206,7 +206,7 @@ MUTATIONS = (
         "                continue  # it was given once",
         "                return  # it was given once",
         "an offer that was had keeps back the next one",
-        "test_promise_15_an_offer_that_was_had_keeps_no_other_back",
+        "an_offer_that_was_had_keeps_no_other_back",
     ),
     Mutation(
         "offers_every_time",
@@ -214,7 +214,7 @@ MUTATIONS = (
         '                    reference=f"offer:{offered.offer_id}",',
         '                    reference=f"offer:{offered.offer_id}:{secrets.token_hex(2)}",',
         "an offer is given whenever the account is opened again",
-        "test_opening_an_account_gives_it_its_offers_once",
+        "opening_an_account_gives_it_its_offers_once",
     ),
     Mutation(
         "expiry_rounded_down",
@@ -222,7 +222,7 @@ MUTATIONS = (
         "-((_EPOCH - expires_at) // timedelta(milliseconds=1))",
         "(expires_at - _EPOCH) // timedelta(milliseconds=1)",
         "a grant expires up to a millisecond early",
-        "test_law_8_an_expiry_is_kept_to_the_millisecond_and_never_early",
+        "an_expiry_is_kept_to_the_millisecond_and_never_early",
     ),
     Mutation(
         "sweeper_looks_once",
@@ -230,6 +230,6 @@ MUTATIONS = (
         "    while more_due:\n",
         "    if more_due:\n",
         "the sweeper ends a hundred reservations and goes",
-        "test_the_sweeper_ends_everything_that_is_due_and_then_has_nothing_to_visit",
+        "the_sweeper_ends_everything_that_is_due_and_then_has_nothing_to_visit",
     ),
 )

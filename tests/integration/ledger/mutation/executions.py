@@ -11,7 +11,7 @@ MUTATIONS = (
         "local FINGERPRINT_PARTS = 5",
         "local FINGERPRINT_PARTS = 4",
         "an id may be used again for another source",
-        "test_an_id_reused_for_something_else_is_refused_naming_the_field",
+        "an_id_reused_for_something_else_is_refused_naming_the_field",
     ),
     Mutation(
         "exposure_booked_twice",
@@ -19,7 +19,7 @@ MUTATIONS = (
         "  if listed(outcome.exposed, attempt) then return end\n",
         "",
         "a loser that asks again is exposure again",
-        "test_law_3_of_two_attempts_the_first_settlement_wins_and_the_other_is_exposure",
+        "of_two_attempts_the_first_settlement_wins_and_the_other_is_exposure",
     ),
     Mutation(
         "older_attempts_forgotten",
@@ -27,7 +27,7 @@ MUTATIONS = (
         " or listed(record.past, attempt)",
         "",
         "a late settlement is an orphan once another attempt began",
-        "test_law_3_a_late_settlement_wins_over_an_attempt_that_still_runs",
+        "a_late_settlement_wins_over_an_attempt_that_still_runs",
     ),
     Mutation(
         "second_attempt_runs_too",
@@ -35,7 +35,7 @@ MUTATIONS = (
         "    if record.attempt ~= attempt then return in_progress(record) end\n",
         "",
         "two attempts run on one reservation",
-        "test_law_3_another_attempt_hears_how_long_the_first_may_take",
+        "another_attempt_hears_how_long_the_first_may_take",
     ),
     Mutation(
         "plan_before_state",
@@ -45,7 +45,7 @@ MUTATIONS = (
         "  if account.eligible ~= '1' then return 'plan_not_eligible', 0 end\n"
         "  if account.state ~= 'open' then return 'account_closed', 0 end\n",
         "a closed account is told that its plan is the reason",
-        "test_promise_13_a_closed_account_is_told_so_first_and_a_cap_comes_last",
+        "a_closed_account_is_told_so_first_and_a_cap_comes_last",
     ),
     Mutation(
         "cap_hides_a_switch",
@@ -53,7 +53,7 @@ MUTATIONS = (
         "if is_switched_off(dimensions) then",
         "if not capped(caps, amount) and is_switched_off(dimensions) then",
         "what is switched off is said to wait for a cap",
-        "test_promise_13_a_closed_account_is_told_so_first_and_a_cap_comes_last",
+        "a_closed_account_is_told_so_first_and_a_cap_comes_last",
     ),
     Mutation(
         "refuses_at_once",
@@ -61,7 +61,7 @@ MUTATIONS = (
         "  sweep_before_refusing()\n  if amount <= account.available then return nil end\n",
         "",
         "credits that are due to come home are the reason for a refusal",
-        "test_more_due_reservations_than_one_script_ends_are_all_ended_before_a_refusal",
+        "more_due_reservations_than_one_script_ends_are_all_ended_before_a_refusal",
     ),
     Mutation(
         "plan_not_asked",
@@ -69,7 +69,7 @@ MUTATIONS = (
         "if account.eligible ~= '1' then return 'plan_not_eligible', 0 end",
         "",
         "a trial account reserves credits",
-        "test_promise_15_a_trial_plan_stops_what_is_new_and_nothing_that_runs",
+        "a_trial_plan_stops_what_is_new_and_nothing_that_runs",
     ),
     Mutation(
         "truth_about_credits",
@@ -77,7 +77,7 @@ MUTATIONS = (
         "if amount <= account.available + home or S.more_due then",
         "if amount < account.available + home or S.more_due then",
         "a refusal that will pass is said to be final",
-        "test_law_1_a_refusal_says_why_and_what_may_come_back",
+        "a_refusal_says_why_and_what_may_come_back",
     ),
     Mutation(
         "outcome_forgets_overage",
@@ -85,7 +85,7 @@ MUTATIONS = (
         "charged = cost - overage, overage = overage, reason",
         "charged = cost, overage = overage, reason",
         "who asks again hears of more than was charged",
-        "test_promise_09_who_asks_again_hears_what_was_charged_and_what_was_not",
+        "who_asks_again_hears_what_was_charged_and_what_was_not",
     ),
     Mutation(
         "rival_stays_in_caps",
@@ -93,7 +93,7 @@ MUTATIONS = (
         "  count_out(record.note, record.amount, 0)\n",
         "",
         "an attempt that lost stays in the windows of its caps",
-        "test_promise_12_an_orphan_and_an_older_attempt_count_in_the_windows_of_now",
+        "an_orphan_and_an_older_attempt_count_in_the_windows_of_now",
     ),
     Mutation(
         "cap_counts_overage",
@@ -101,7 +101,7 @@ MUTATIONS = (
         "count_out(record.note, record.amount, cost - overage)",
         "count_out(record.note, record.amount, cost)",
         "a cap counts what nobody was charged",
-        "test_promise_12_overage_is_nobodys_charge_and_is_not_counted",
+        "overage_is_nobodys_charge_and_is_not_counted",
     ),
     Mutation(
         "late_charge_counts_today",
@@ -109,7 +109,7 @@ MUTATIONS = (
         "charge_noted(record.note, cost - overage)",
         "charge_current(dimensions, cost - overage)",
         "a late settlement counts in the day in which it comes",
-        "test_promise_12_a_reservation_counts_in_the_day_in_which_it_was_made_whenever_it_ends",
+        "a_reservation_counts_in_the_day_in_which_it_was_made_whenever_it_ends",
     ),
     Mutation(
         "another_attempt_settles",
@@ -117,7 +117,7 @@ MUTATIONS = (
         "if outcome.attempt == attempt and outcome.state == 'settled' then",
         "if outcome.state == 'settled' then",
         "the loser of two attempts is told that it was charged",
-        "test_an_id_reused_for_something_else_is_refused_naming_the_field",
+        "an_id_reused_for_something_else_is_refused_naming_the_field",
     ),
     Mutation(
         "horizon_not_kept",
@@ -125,7 +125,7 @@ MUTATIONS = (
         "if reserved_at + OUTCOME_TTL_MS <= S.now then return { 'dead' } end",
         "if reserved_at + OUTCOME_TTL_MS < S.now then return { 'dead' } end",
         "a settlement at the horizon may be the second one",
-        "test_a_settlement_beyond_the_horizon_is_dead_and_changes_nothing",
+        "a_settlement_beyond_the_horizon_is_dead_and_changes_nothing",
     ),
     Mutation(
         "rival_stays_open",
@@ -133,7 +133,7 @@ MUTATIONS = (
         "    if is_open(record) then close_other_attempt(execution_key, record) end\n",
         "",
         "an attempt that lost keeps its credits reserved",
-        "test_law_3_a_late_settlement_wins_over_an_attempt_that_still_runs",
+        "a_late_settlement_wins_over_an_attempt_that_still_runs",
     ),
     Mutation(
         "release_forgets_caps",
@@ -141,7 +141,7 @@ MUTATIONS = (
         "    count_out(record.note, record.amount, 0)\n",
         "",
         "a released reservation stays in the windows of its caps",
-        "test_promise_12_a_window_holds_what_was_charged_and_what_is_reserved",
+        "a_window_holds_what_was_charged_and_what_is_reserved",
     ),
     Mutation(
         "late_release_ends_a_rival",
@@ -149,7 +149,7 @@ MUTATIONS = (
         "elseif not store or is_open(record) then",
         "elseif not store then",
         "a late release takes the outcome from an attempt that runs",
-        "test_a_late_release_does_not_disturb_an_attempt_that_runs",
+        "a_late_release_does_not_disturb_an_attempt_that_runs",
     ),
     Mutation(
         "release_of_another_is_own",
@@ -157,7 +157,7 @@ MUTATIONS = (
         "if outcome.attempt == attempt and outcome.state == 'released' then",
         "if outcome.state == 'released' then",
         "the exposure of a second attempt that was released is not booked",
-        "test_an_id_reused_for_something_else_is_refused_naming_the_field",
+        "an_id_reused_for_something_else_is_refused_naming_the_field",
     ),
     Mutation(
         "refused_while_it_runs",
@@ -165,7 +165,7 @@ MUTATIONS = (
         "  if is_open(record) then return in_progress(record) end\n",
         "",
         "a refusal becomes the outcome of an execution that runs",
-        "test_a_refusal_can_be_concluded_again_and_not_over_a_running_attempt",
+        "a_refusal_can_be_concluded_again_and_not_over_a_running_attempt",
     ),
     Mutation(
         "slices_unchecked",
@@ -173,7 +173,7 @@ MUTATIONS = (
         "  if is_open(record) then check_slices(record, where) end\n",
         "",
         "a reservation that holds more than its grant is believed",
-        "test_a_damaged_reservation_fails_its_own_execution_alone",
+        "a_damaged_reservation_fails_its_own_execution_alone",
     ),
     Mutation(
         "lost_deadlines_unnoticed",
@@ -181,6 +181,6 @@ MUTATIONS = (
         "records ~= deadlines or ",
         "",
         "credits whose deadline was lost never come home",
-        "test_law_11_a_missing_key_is_named_and_nothing_is_made_up",
+        "a_missing_key_is_named_and_nothing_is_made_up",
     ),
 )

@@ -11,7 +11,7 @@ MUTATIONS = (
         "use.charged + use.reserved + amount > cap.limit",
         "use.charged + amount > cap.limit",
         "reservations together pass a cap",
-        "test_promise_12_a_cap_admits_up_to_its_limit_and_not_a_millicredit_more",
+        "a_cap_admits_up_to_its_limit_and_not_a_millicredit_more",
     ),
     Mutation(
         "cap_never_passing",
@@ -19,7 +19,7 @@ MUTATIONS = (
         "use.charged + amount <= cap.limit",
         "use.charged + amount < cap.limit",
         "what would just fit when others end is refused for good",
-        "test_promise_13_what_would_just_fit_under_a_cap_may_wait_for_it",
+        "what_would_just_fit_under_a_cap_may_wait_for_it",
     ),
     Mutation(
         "source_caps_count_models",
@@ -27,7 +27,7 @@ MUTATIONS = (
         "{ 8, 6 }",
         "{ 8, 5 }",
         "a cap on a source looks at the model",
-        "test_promise_12_a_cap_counts_what_has_all_its_dimensions_and_nothing_else",
+        "a_cap_counts_what_has_all_its_dimensions_and_nothing_else",
     ),
     Mutation(
         "orphan_not_capped",
@@ -35,7 +35,7 @@ MUTATIONS = (
         "    use.charged = plus(use.charged, charged)\n    keep_use(cap)\n",
         "    keep_use(cap)\n",
         "what no reservation is known of counts in no cap",
-        "test_promise_12_an_orphan_counts_in_the_windows_of_now",
+        "an_orphan_counts_in_the_windows_of_now",
     ),
     Mutation(
         "first_cap_named",
@@ -43,7 +43,7 @@ MUTATIONS = (
         "      if not waits then return found end\n",
         "",
         "a refusal for good is said to pass",
-        "test_promise_12_of_several_caps_the_one_that_refuses_for_good_is_named",
+        "of_several_caps_the_one_that_refuses_for_good_is_named",
     ),
     Mutation(
         "window_dropped_while_reserved",
@@ -51,7 +51,7 @@ MUTATIONS = (
         "use.reserved == 0 and (use.removed",
         "(use.removed",
         "a window that is over goes with the first of its reservations",
-        "test_promise_12_the_last_reservation_of_a_window_that_is_over_takes_it_away",
+        "the_last_reservation_of_a_window_that_is_over_takes_it_away",
     ),
     Mutation(
         "free_ones_noted",
@@ -59,7 +59,7 @@ MUTATIONS = (
         "  if amount == 0 then return NOT_NOTED end\n",
         "",
         "a free execution is lost with a cap that was removed",
-        "test_promise_12_free_executions_pass_caps_and_count_in_none",
+        "free_executions_pass_caps_and_count_in_none",
     ),
     Mutation(
         "cap_admits_one_more",
@@ -67,7 +67,7 @@ MUTATIONS = (
         "if use.charged + use.reserved + amount > cap.limit then",
         "if use.charged + use.reserved + amount > cap.limit + 1 then",
         "a window may hold a millicredit more than its limit",
-        "test_promise_12_a_cap_admits_up_to_its_limit_and_not_a_millicredit_more",
+        "a_cap_admits_up_to_its_limit_and_not_a_millicredit_more",
     ),
     Mutation(
         "cap_forgets_charges",
@@ -75,7 +75,7 @@ MUTATIONS = (
         "use.reserved, use.charged = use.reserved - amount, plus(use.charged, charged)",
         "use.reserved, use.charged = use.reserved - amount, use.charged",
         "what was charged leaves the window with its reservation",
-        "test_promise_12_a_cap_that_is_used_up_is_not_passing",
+        "a_cap_that_is_used_up_is_not_passing",
     ),
     Mutation(
         "cap_says_passing",
@@ -83,7 +83,7 @@ MUTATIONS = (
         "local waits = use.charged + amount <= cap.limit",
         "local waits = use.charged <= cap.limit",
         "a cap that is used up is said to pass",
-        "test_promise_12_a_cap_that_is_used_up_is_not_passing",
+        "a_cap_that_is_used_up_is_not_passing",
     ),
     Mutation(
         "unused_window_stays",
@@ -91,7 +91,7 @@ MUTATIONS = (
         "if use.reserved == 0 and (use.removed ~= '' or is_over(name)) then drop_use(use) else",
         "if false then drop_use(use) else",
         "windows that are over are kept for ever",
-        "test_promise_12_the_last_reservation_of_a_window_that_is_over_takes_it_away",
+        "the_last_reservation_of_a_window_that_is_over_takes_it_away",
     ),
     Mutation(
         "switch_for_nobody",
@@ -99,7 +99,7 @@ MUTATIONS = (
         "off = (raw[1] or raw[2] or raw[3]) and true or false",
         "off = (raw[1] or raw[2]) and true or false",
         "an action that is switched off runs on",
-        "test_promise_15_what_is_switched_off_reserves_nothing_at_once",
+        "what_is_switched_off_reserves_nothing_at_once",
     ),
     Mutation(
         "lost_cap_unnoticed",
@@ -107,7 +107,7 @@ MUTATIONS = (
         "if found ~= S.account.limits_n then",
         "if found > S.account.limits_n then",
         "a cap that was lost counts as none",
-        "test_promise_18_a_lost_limit_is_no_freedom",
+        "a_lost_limit_is_no_freedom",
     ),
     Mutation(
         "midnight_comes_late",
@@ -115,7 +115,7 @@ MUTATIONS = (
         "local day = math.floor(S.now / DAY_MS)\n  return letter",
         "local day = math.floor((S.now - 1) / DAY_MS)\n  return letter",
         "a window begins a millisecond after midnight",
-        "test_promise_12_a_window_ends_with_its_last_millisecond",
+        "a_window_ends_with_its_last_millisecond",
     ),
     Mutation(
         "window_before_dropped",
@@ -123,7 +123,7 @@ MUTATIONS = (
         "if before and before.reserved == 0 then drop_use(before) end",
         "if before then drop_use(before) end",
         "what runs over midnight can't be settled",
-        "test_promise_12_a_reservation_ends_in_the_window_in_which_it_began",
+        "a_reservation_ends_in_the_window_in_which_it_began",
     ),
     Mutation(
         "month_begins_late",
@@ -131,7 +131,7 @@ MUTATIONS = (
         "return (year + era * 400) * 12 + from_march + 2",
         "return (year + era * 400) * 12 + from_march + 3 - 1 * (from_march > 0 and 1 or 0)",
         "March counts as April",
-        "test_promise_12_windows_are_the_calendars",
+        "windows_are_the_calendars",
     ),
     Mutation(
         "centuries_have_a_29_february",
@@ -139,7 +139,7 @@ MUTATIONS = (
         "math.floor(of_era / 36524)",
         "math.floor(of_era / 36525)",
         "in 2100 March begins a day late",
-        "test_promise_12_a_window_ends_with_its_last_millisecond",
+        "a_window_ends_with_its_last_millisecond",
     ),
     Mutation(
         "caps_share_a_number",
@@ -147,7 +147,7 @@ MUTATIONS = (
         "S.account.caps_n = S.account.caps_n + 1",
         "S.account.caps_n = S.account.caps_n + 0",
         "two caps of a window count as one",
-        "test_promise_12_a_cap_that_was_removed_begins_anew",
+        "a_cap_that_was_removed_begins_anew",
     ),
     Mutation(
         "seed_ignored",
@@ -155,7 +155,7 @@ MUTATIONS = (
         "charged = used, reserved = 0",
         "charged = 0, reserved = 0",
         "what a new cap's window holds already is forgotten",
-        "test_promise_12_a_new_cap_counts_from_now_or_from_its_seed",
+        "a_new_cap_counts_from_now_or_from_its_seed",
     ),
     Mutation(
         "cap_removed_under_reservations",
@@ -163,7 +163,7 @@ MUTATIONS = (
         "if use and use.reserved > 0 then",
         "if use and use.reserved < 0 then",
         "what runs can't be settled when its cap is removed",
-        "test_promise_12_a_cap_that_was_removed_begins_anew",
+        "a_cap_that_was_removed_begins_anew",
     ),
     Mutation(
         "nine_sorts",
@@ -171,7 +171,7 @@ MUTATIONS = (
         "#names >= MOST_SORTS then",
         "#names > MOST_SORTS then",
         "an execution may match nine caps",
-        "test_promise_12_an_account_has_caps_of_eight_sorts_at_most",
+        "an_account_has_caps_of_eight_sorts_at_most",
     ),
     Mutation(
         "switched_on_twice",
@@ -179,7 +179,7 @@ MUTATIONS = (
         "if is_off and on == '1' then",
         "if on == '1' then",
         "who switches on what is on damages the account",
-        "test_promise_15_switching_on_what_is_on_changes_nothing_for_whoever_asks",
+        "switching_on_what_is_on_changes_nothing_for_whoever_asks",
     ),
     Mutation(
         "plan_in_name_only",
@@ -187,7 +187,7 @@ MUTATIONS = (
         "account.plan, account.eligible, S.dirty_profile = plan, eligible, true",
         "account.plan, S.dirty_profile = plan, true",
         "a changed plan changes nothing",
-        "test_promise_15_a_trial_plan_stops_what_is_new_and_nothing_that_runs",
+        "a_trial_plan_stops_what_is_new_and_nothing_that_runs",
     ),
     Mutation(
         "conflict_unnoticed",
@@ -195,7 +195,7 @@ MUTATIONS = (
         "    if fields[i] ~= pair[2] then return nil, { 'conflict', pair[1], fields[i] } end\n",
         "",
         "a reference may be used again with other terms",
-        "test_promise_10_the_same_reference_with_another_value_is_a_conflict_that_names_it",
+        "the_same_reference_with_another_value_is_a_conflict_that_names_it",
     ),
     Mutation(
         "reference_forgotten",
@@ -203,7 +203,7 @@ MUTATIONS = (
         "  S.account.refs_n = S.account.refs_n + 1\n",
         "",
         "references are not counted, so that lost ones are not noticed",
-        "test_promise_10_a_later_change_under_another_reference_stands_when_the_first_is_repeated",
+        "a_later_change_under_another_reference_stands_when_the_first_is_repeated",
     ),
     Mutation(
         "reference_of_any_kind",
@@ -211,7 +211,7 @@ MUTATIONS = (
         "if stored and stored ~= kind then",
         "if false then",
         "a reference may be used for a second kind of change",
-        "test_promise_10_a_reference_used_for_one_thing_is_refused_for_another_naming_the_field",
+        "a_reference_used_for_one_thing_is_refused_for_another_naming_the_field",
     ),
     Mutation(
         "cool_down_one_long",
@@ -219,7 +219,7 @@ MUTATIONS = (
         "S.now < told_at + COOLDOWN_MS",
         "S.now <= told_at + COOLDOWN_MS",
         "an alert waits when its cool-down is over",
-        "test_promise_14_a_crossing_at_the_end_of_the_cool_down_is_told_at_once",
+        "a_crossing_at_the_end_of_the_cool_down_is_told_at_once",
     ),
     Mutation(
         "waits_one_longer",
@@ -227,7 +227,7 @@ MUTATIONS = (
         "if waiting.due <= S.now then",
         "if waiting.due < S.now then",
         "what waited is told after its cool-down instead of at its end",
-        "test_promise_14_a_second_crossing_within_the_cool_down_waits",
+        "a_second_crossing_within_the_cool_down_waits",
     ),
     Mutation(
         "share_of_round_sums",
@@ -235,7 +235,7 @@ MUTATIONS = (
         " + math.floor(top % 100 * mark.number / 100)",
         "",
         "a share of an odd sum is too small",
-        "test_promise_14_a_share_of_an_odd_sum_is_exact",
+        "a_share_of_an_odd_sum_is_exact",
     ),
     Mutation(
         "exhausted_not_exactly_at",
@@ -243,7 +243,7 @@ MUTATIONS = (
         "if left() <= lowest then reach",
         "if left() < lowest then reach",
         "exhaustion at exactly the lowest mark is silent",
-        "test_without_marks_exhaustion_is_still_told",
+        "without_marks_exhaustion_is_still_told",
     ),
     Mutation(
         "arming_forgets_the_cool_down",
@@ -251,7 +251,7 @@ MUTATIONS = (
         "set_state(name, 'a', tonumber(told_at))",
         "set_state(name, 'a', 0)",
         "a top-up ends a cool-down",
-        "test_promise_14_a_second_crossing_within_the_cool_down_waits",
+        "a_second_crossing_within_the_cool_down_waits",
     ),
     Mutation(
         "closed_account_is_told",
@@ -259,7 +259,7 @@ MUTATIONS = (
         "  if READ_ONLY or S.account.state ~= 'open' then return end\n  local state",
         "  if READ_ONLY then return end\n  local state",
         "closing an account raises alerts",
-        "test_promise_14_a_closed_account_is_told_nothing",
+        "a_closed_account_is_told_nothing",
     ),
     Mutation(
         "threshold_of_the_first_grant",
@@ -267,7 +267,7 @@ MUTATIONS = (
         "if MARKS.top ~= S.account.top then",
         "if not MARKS.top then",
         "a grant and a charge in one script are measured by the mark before",
-        "test_promise_14_a_grant_in_the_moment_of_an_expiry_arms_by_what_it_leaves",
+        "a_grant_in_the_moment_of_an_expiry_arms_by_what_it_leaves",
     ),
     Mutation(
         "mark_not_exactly_at",
@@ -275,7 +275,7 @@ MUTATIONS = (
         "if before > mark.threshold and now_left <= mark.threshold then",
         "if before > mark.threshold and now_left < mark.threshold then",
         "an alert is silent where its mark is reached exactly",
-        "test_a_mark_fires_when_what_is_left_reaches_it_exactly",
+        "a_mark_fires_when_what_is_left_reaches_it_exactly",
     ),
     Mutation(
         "mark_told_again",
@@ -283,7 +283,7 @@ MUTATIONS = (
         "if state ~= 'a' then return end",
         "if state == 'w' then return end",
         "a mark that was told is told again",
-        "test_exhausted_is_raised_once_when_nothing_is_left",
+        "exhausted_is_raised_once_when_nothing_is_left",
     ),
     Mutation(
         "cool_down_ignored",
@@ -291,7 +291,7 @@ MUTATIONS = (
         "if told_at > 0 and S.now < told_at + COOLDOWN_MS then",
         "if told_at > 0 and S.now < told_at then",
         "a balance that hovers around a mark sends a mail each time",
-        "test_promise_14_a_second_crossing_within_the_cool_down_waits",
+        "a_second_crossing_within_the_cool_down_waits",
     ),
     Mutation(
         "waiting_alert_lost",
@@ -299,7 +299,7 @@ MUTATIONS = (
         "if waiting.due <= S.now then",
         "if waiting.due < 0 then",
         "what waited through its cool-down is never told",
-        "test_promise_14_a_second_crossing_within_the_cool_down_waits",
+        "a_second_crossing_within_the_cool_down_waits",
     ),
     Mutation(
         "grant_arms_nothing",
@@ -307,6 +307,6 @@ MUTATIONS = (
         "if left() > (thresholds[name] or 0) then set_state",
         "if left() < (thresholds[name] or 0) then set_state",
         "after a top-up no mark is told any more",
-        "test_a_grant_arms_the_marks_that_it_lifts_the_balance_above",
+        "a_grant_arms_the_marks_that_it_lifts_the_balance_above",
     ),
 )

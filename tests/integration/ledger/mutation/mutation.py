@@ -12,7 +12,8 @@ CREDITS = Path("runtime", "credits")
 class Mutation:
     """`before`, which stands once in `file`, becomes `after`.
 
-    `breaks` says what is then wrong, `noticed_by` names the test that is made to notice it.
+    `breaks` says what is then wrong. `noticed_by` is how the name of the test ends that notices it:
+    what stands before tells which promise it is about, and may change.
     """
 
     name: str

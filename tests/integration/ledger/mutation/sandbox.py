@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from redis import Redis
@@ -36,22 +37,25 @@ _SOURCES = (
 )
 
 
-def places_of_tests() -> dict[str, list[str]]:
-    """Where the suite has a test of each name, as pytest is told it."""
-    places: dict[str, list[str]] = {}
-    for folder in SUITE:
-        for path in sorted((ROOT / folder).rglob("test_*.py")):
-            for name in _TEST.findall(path.read_text("utf-8")):
-                place = f"{path.relative_to(ROOT).as_posix()}::{name}"
-                places.setdefault(name, []).append(place)
-    return places
+def named(end: str) -> list[str]:
+    """The suite's tests whose names end so, as pytest is told them."""
+    return [place for name, place in _tests() if name.endswith(f"_{end}")]
 
 
-def tests_of(mutations: Iterable[Mutation]) -> list[str]:
+def those_that_notice(mutations: Iterable[Mutation]) -> list[str]:
     """The tests that are said to notice these faults."""
-    places = places_of_tests()
-    names = dict.fromkeys(mutation.noticed_by for mutation in mutations)
-    return [place for name in names for place in places[name]]
+    ends = dict.fromkeys(mutation.noticed_by for mutation in mutations)
+    return [place for end in ends for place in named(end)]
+
+
+@cache
+def _tests() -> list[tuple[str, str]]:
+    return [
+        (name, f"{path.relative_to(ROOT).as_posix()}::{name}")
+        for folder in SUITE
+        for path in sorted((ROOT / folder).rglob("test_*.py"))
+        for name in _TEST.findall(path.read_text("utf-8"))
+    ]
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class Copy:
         """Have a server compile this copy's scripts: one that can't be is no fault to notice."""
         done = self._run("-c", _SOURCES)
         assert done.exit_code == 0, done.output
-        file, *sources = json.loads(done.output)
+        file, *sources = json.loads(done.output.splitlines()[-1])
         assert Path(file).is_relative_to(self.root), f"{file} is not the copy's"
         with Redis.from_url(url) as client:
             for source in sources:
@@ -140,7 +144,7 @@ def judge(sound: Copy, mutation: Mutation, root: Path, url: str) -> Verdict:
     copy = sound.again(root)
     mutation.apply(copy.root)
     copy.check_scripts(url)
-    verdict = copy.test(*tests_of([mutation]))
+    verdict = copy.test(*those_that_notice([mutation]))
     if verdict.exit_code == 0:
         verdict = copy.test(*SUITE)
     copy.remove()
