@@ -261,4 +261,12 @@ MUTATIONS = (
         "a closed account keeps its credits",
         "a_closed_account_reserves_and_gets_nothing_and_settles_what_ran",
     ),
+    Mutation(
+        "lost_grant_unknown",
+        "void.lua",
+        "if fetch('HLEN', K.ended) ~= ended then",
+        "if fetch('HLEN', K.ended) > ended then",
+        "a grant whose record was lost counts as one that never was",
+        "voiding_what_is_used_up_or_unknown_or_lost",
+    ),
 )

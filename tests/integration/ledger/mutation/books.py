@@ -165,4 +165,12 @@ MUTATIONS = (
         "a balance shows what is long due as reserved",
         "a_balance_counts_nothing_that_is_due_however_much_it_is",
     ),
+    Mutation(
+        "damaged_name_believed",
+        "journal.lua",
+        "if not string.find(number, '^%d+$') then",
+        "if number == '' then",
+        "charges are journaled under dimensions that have no number",
+        "a_damaged_name_of_dimensions_is_named",
+    ),
 )

@@ -183,4 +183,20 @@ MUTATIONS = (
         "credits whose deadline was lost never come home",
         "a_missing_key_is_named_and_nothing_is_made_up",
     ),
+    Mutation(
+        "late_reported_by_anothers",
+        "settle.lua",
+        "dims = own and is_open(record) and record.dims",
+        "dims = own and record.dims",
+        "a late settlement is reported by the model of another attempt",
+        "a_late_settlement_is_reported_by_its_own_model_and_version",
+    ),
+    Mutation(
+        "outcome_unchecked",
+        "reservations.lua",
+        "charged = whole(fields[4], key)",
+        "charged = tonumber(fields[4])",
+        "an outcome of more than a number holds is told rounded",
+        "a_damaged_outcome_is_named_by_every_verb_that_meets_it",
+    ),
 )

@@ -309,4 +309,12 @@ MUTATIONS = (
         "after a top-up no mark is told any more",
         "a_grant_arms_the_marks_that_it_lifts_the_balance_above",
     ),
+    Mutation(
+        "use_unchecked",
+        "limits.lua",
+        "charged = whole(fields[1], where)",
+        "charged = tonumber(fields[1])",
+        "a window of more than a number holds is counted on",
+        "a_lost_or_damaged_record_is_named_and_never_taken_for_nothing",
+    ),
 )
