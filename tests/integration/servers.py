@@ -5,13 +5,14 @@ None of them is a service of the machine: each is a process of the tests, with a
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ class Server:
                 stderr=log,
                 env={"LC_ALL": "C"},
                 start_new_session=True,  # a terminal's Ctrl-C is for pytest
+                preexec_fn=_end_with_pytest,  # noqa: PLW1509 - one call, no lock
             )
         give_up_at = time.monotonic() + _START_SECONDS
         while not self._answers():
@@ -164,8 +166,16 @@ class Cluster:
 
     def start(self) -> None:
         """Start the servers, and join them."""
-        for server in self.servers:
-            server.start()
+        try:
+            for server in self.servers:
+                server.start()
+            self._join()
+            self.wait_until_whole()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _join(self) -> None:
         addresses = [f"127.0.0.1:{server.port}" for server in self.servers]
         options = ["--cluster-replicas", "0", "--cluster-yes"]
         done = subprocess.run(
@@ -175,10 +185,7 @@ class Cluster:
             text=True,
             timeout=_START_SECONDS,
         )
-        if done.returncode:
-            self.stop()
-            raise AssertionError(f"no cluster: {done.stdout[-1000:]}{done.stderr[-1000:]}")
-        self.wait_until_whole()
+        assert done.returncode == 0, f"no cluster: {done.stdout[-1000:]}{done.stderr[-1000:]}"
 
     def wait_until_whole(self) -> None:
         """Wait until every server sees that all slots are served."""
@@ -223,6 +230,12 @@ class LedgerServers:
     def _made(self, kind: str) -> Server | Cluster:
         folder = self._folder / kind
         return Cluster(folder) if kind == CLUSTER else Server(program(kind), folder)
+
+
+def _end_with_pytest() -> None:
+    """Have the kernel end this process when pytest is gone, however it went. Linux can."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def _bytes(answer: Any) -> bytes:

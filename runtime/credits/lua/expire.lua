@@ -51,7 +51,6 @@ local function expire_grants(at)
     journal({ kind = 'grant_expired', effective_at = grant.expires, postings = postings })
   end
   account.next_expiry = next_expiry_after(at)
-  S.changed = true
 end
 
 local function sweep(at_most)

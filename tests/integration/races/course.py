@@ -123,14 +123,16 @@ class Course:
         return Redis.from_pool(pool)
 
     def open_ledger(
-        self, client: Redis, on_alert: Callable[[Alert], None] = lambda alert: None
+        self,
+        client: Redis,
+        on_alert: Callable[[Alert], None] = lambda alert: None,
+        timeout_ms: int | None = None,
     ) -> CreditLedger:
+        timeout_ms = timeout_ms or self.timeout_ms
         return CreditLedger(
             client,
             IDENTITY,
-            LedgerSettings(
-                PREFIX, low_marks=MARKS, alert_cooldown_ms=0, timeout_ms=self.timeout_ms
-            ),
+            LedgerSettings(PREFIX, low_marks=MARKS, alert_cooldown_ms=0, timeout_ms=timeout_ms),
             Commerce(PLANS),
             on_alert=on_alert,
         )

@@ -104,9 +104,9 @@ class Aftermath:
 
 @asynccontextmanager
 async def open_ledger(course: Course) -> AsyncIterator[tuple[CreditLedger, Any]]:
-    """A ledger of the test's own process, and its client."""
+    """A ledger of the test's own process, which is in no haste, and its client."""
     client: Any = course.connect()
-    ledger = course.open_ledger(client)
+    ledger = course.open_ledger(client, timeout_ms=60_000)
     try:
         yield ledger, client
     finally:

@@ -39,7 +39,7 @@ LARGE = Size(
     executions=100_000,
     ttl_ms=3_000,
     top_up_mc=1_500_000,
-    kills=64,
+    kills=48,
     operators=3,
     freezes=3,
 )
@@ -117,7 +117,8 @@ def test_promise_06_a_reservation_ends_once(aftermath: Aftermath) -> None:
     if aftermath.size.hasty > 0.5:
         often = aftermath.size.executions // 20
         assert min(len(late), won[Kind.SETTLED], won[Kind.EXPIRED]) > often
-        assert any("superseded" in entry.flags for entry in aftermath.entries)
+        superseded = [entry for entry in aftermath.entries if "superseded" in entry.flags]
+        assert len(superseded) > 0
 
 
 def test_promise_06_what_the_dead_had_reserved_is_home_after_one_deadline(
@@ -163,12 +164,10 @@ def test_promise_07_everybody_who_asks_is_told_the_same_outcome(aftermath: After
 
     # A worker that died asked again when its reservation had expired, and was refused; then what
     # it had sent before arrived. The deserter's settlements were heard of by nobody.
-    deserted = {
-        execution_key(number) for number in aftermath.course.delivered_to(aftermath.course.workers)
-    }
+    course = aftermath.course
+    known |= {execution_key(number) for number in course.delivered_to(course.workers)}
     for entry in books.settlements(aftermath.entries):
-        if entry.execution_key not in known | deserted:
-            assert {"late", "orphan"} & set(entry.flags), entry
+        assert entry.execution_key in known or {"late", "orphan"} & set(entry.flags), entry
 
 
 def test_promise_07_asking_again_for_what_is_settled_charges_nothing(aftermath: Aftermath) -> None:

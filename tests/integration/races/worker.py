@@ -78,12 +78,13 @@ class Worker:
         self._course = course
         self._ledger = ledger
         self._spool = course.open_spool()
-        self._closer = Closer(ledger, self._spool)
+        self._closer = Closer(ledger, self._spool, replay_every_ms=500)
         self._acknowledged = course.log("acknowledged", number)
         self._acknowledge = self._acknowledged.open()
         self._note = course.log("reserved", number).open()
         self._chance = random.Random()
-        self._queue: asyncio.Queue[int] = asyncio.Queue()
+        # What is delivered again comes before what has not been delivered yet.
+        self._queue: asyncio.LifoQueue[int] = asyncio.LifoQueue()
         self._left = 0
         self._done = asyncio.Event()
         self._number = number
@@ -94,7 +95,7 @@ class Worker:
         self._closer.start()
         delivered = self._deliveries()
         self._left = len(delivered)
-        for number in delivered:
+        for number in reversed(delivered):
             self._queue.put_nowait(number)
         workers = [asyncio.create_task(self._work()) for _ in range(AT_ONCE)]
         done = asyncio.create_task(self._done.wait())

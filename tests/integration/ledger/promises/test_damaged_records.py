@@ -286,3 +286,24 @@ async def test_promise_18_a_refused_operation_writes_what_was_due_and_nothing_el
     before = await desk.dump()
     assert await desk.ledger.reserve(desk.attempt(), 101, 60_000) == refused
     assert await desk.dump() == before
+
+
+@pytest.mark.parametrize("how", ["voided", "closed", "reserved"])
+async def test_promise_18_where_an_expiry_ends_nothing_a_refused_operation_writes_nothing(
+    desk: Desk, how: str
+) -> None:
+    # Given a grant of which nothing is available when it expires
+    await desk.open()
+    await desk.grant(100, expires_in_ms=1_000)
+    if how == "voided":
+        await desk.ledger.void(ACCOUNT, "g1", reference="void-1", reason="paid back")
+    elif how == "closed":
+        await desk.ledger.close_account(ACCOUNT, reference="bye", reason="they left")
+    else:
+        await desk.reserve(100)
+    await desk.pass_time(1_000)
+    before = await desk.dump()
+
+    assert isinstance(await desk.ledger.reserve(desk.attempt(), 5, 60_000), Refused)
+
+    assert await desk.dump() == before
