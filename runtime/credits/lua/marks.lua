@@ -91,8 +91,7 @@ end
 local function check_exhausted(reason)
   if reason ~= 'insufficient_credits' and reason ~= 'execution_too_large' then return end
   if S.account.granted == 0 then return end
-  local lowest = lowest_threshold()
-  if left() <= lowest then reach('exhausted', lowest) end
+  if left() <= lowest_threshold() then reach('exhausted', threshold_by_name('exhausted')) end
 end
 
 local function waiting_marks()

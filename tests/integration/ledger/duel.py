@@ -177,7 +177,8 @@ class Duel:
                 running.append(made)
             if execution and made.attempt.attempt_id in execution.expired_attempts:
                 expired.append(made)
-        candidates = (running, running, expired, self.made)[choice % 4] or self.made
+        wanted = (running, running, expired, self.made)[choice % 4]
+        candidates = wanted or expired or running or self.made
         return candidates[choice // 4 % len(candidates)]
 
     def make(self, execution_id: str, identity: Identity) -> Made:

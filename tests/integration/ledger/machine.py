@@ -31,6 +31,9 @@ T = TypeVar("T")
 
 LOW_MARKS = (("p20",), ("p50", "a120", "p10"), ())
 INTERVALS_MS = (1, 2, 50, 199, 200, 201, 1_000, HORIZON_MS)
+# Longer than what passes between two steps, so that something is running most of the time.
+TTLS_MS = (1, 50, 200, 201, 1_000, 1_000, HORIZON_MS, HORIZON_MS)
+PASSING_MS = (*INTERVALS_MS, 1, 1, 2, 2, 50, 50, 199, 200)
 LIFETIMES_MS = (None, None, 0, 1, 200, 1_000, 5_000)
 REASONS = (
     FallbackReason.INSUFFICIENT_CREDITS,
@@ -71,26 +74,26 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         self.fashion = self._fashion(dice)
         month_ends = window_end("month", START_MS) or 0
         at_ms = month_ends - dice.pick((100_000, 1_000, 10))
-        self.run(self.duel.start(at_ms, dice.pick(("growth", "growth", "growth", "trial"))))
+        self.run(self.duel.start(at_ms, "trial" if dice.once_in(8) else "growth"))
 
     def _fashion(self, dice: Dice) -> list[Callable[[Dice], Awaitable[None]]]:
         alone, weights = self._alone, (1, 1, 0, 3)
         verbs: list[tuple[int, Callable[[Dice], Awaitable[None]]]] = [
-            (16, alone(self._reserve)),
+            (24, alone(self._reserve)),
             (14 * dice.pick(weights), alone(self._settle)),
-            (8, self._pass_time),
-            (4 * dice.pick(weights), alone(self._grant)),
+            (12, self._pass_time),
+            (4 * dice.pick((1, 1, 2, 3)), alone(self._grant)),
             (6 * dice.pick(weights), alone(self._reserve_again)),
             (6 * dice.pick(weights), alone(self._release)),
-            (3 * dice.pick(weights), alone(self._conclude)),
+            (2 * dice.pick(weights), alone(self._conclude)),
             (2 * dice.pick(weights), self._turn_the_clock_back),
             (3 * dice.pick(weights), alone(self._void)),
             (5 * dice.pick(weights), alone(self._set_cap)),
             (2 * dice.pick(weights), alone(self._remove_cap)),
             (2 * dice.pick(weights), alone(self._switch)),
-            (2 * dice.pick(weights), alone(self._change_plan)),
+            (3 * dice.pick((1, 1, 2, 3)), alone(self._change_plan)),
             (1 * dice.pick(weights), alone(self._open_again)),
-            (1 * dice.below(2), alone(self._close)),
+            (dice.once_in(4), alone(self._close)),
             (3 * dice.pick(weights), alone(self._repeat)),
             (6 * dice.pick(weights), self._ask_together),
             (2 * dice.pick(weights), self._ask_beside),
@@ -127,13 +130,15 @@ class LedgerAgainstModel(RuleBasedStateMachine):
     # Time, failures, races
 
     async def _pass_time(self, dice: Dice) -> None:
-        if dice.below(3):
-            at_ms = self.desk.now_ms + dice.pick(INTERVALS_MS)
+        if dice.below(2):
+            at_ms = self.desk.now_ms + dice.pick(PASSING_MS)
         else:
-            at_ms = dice.pick(self._instants_to_come()) + dice.pick((0, -1, 1))
+            at_ms = self._instant_to_come(dice) + dice.pick((0, -1, 1))
         await self._set_clock(at_ms)
 
     async def _turn_the_clock_back(self, dice: Dice) -> None:
+        # How far time had come is written whenever a script writes anything; a sweep always does.
+        await self.duel.write_what_is_due()
         await self._set_clock(self.desk.now_ms - dice.pick(INTERVALS_MS))
 
     async def _set_clock(self, at_ms: int) -> None:
@@ -206,7 +211,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         return self._reserve_for(made, dice)
 
     def _reserve_for(self, made: Made, dice: Dice) -> Ask:
-        ttl_ms, final, amount_mc = dice.pick(INTERVALS_MS), dice.once_in(4), self._amount_mc(dice)
+        ttl_ms, final, amount_mc = dice.pick(TTLS_MS), dice.once_in(6), self._amount_mc(dice)
         note(f"reserve {_name(made)}: {amount_mc=} {ttl_ms=} {final=} {tuple(made.identity)}")
         return questions.reserve(self.duel, made, amount_mc, ttl_ms, final)
 
@@ -249,10 +254,12 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             return dice.below(200) * 2
         model = self.duel.model
         edges = [0, model.purse.available, model.purse.left, MAX_MC]
-        for cap in model.caps.by_name.values():
-            _, limit, charged, reserved, _ = cap.status(model.now)
-            edges += [limit - charged - reserved, limit - charged]
-        return min(MAX_MC, max(0, dice.pick(edges) + dice.below(2)))
+        statuses = [cap.status(model.now) for cap in model.caps.by_name.values()]
+        rooms = [(limit - charged, reserved) for _, limit, charged, reserved, _ in statuses]
+        # What is reserved under a cap may come back: refusals about that are passing ones.
+        edges += [room for room, reserved in rooms if reserved]
+        edges += [room - reserved for room, reserved in rooms]
+        return min(MAX_MC, max(0, dice.pick(edges[::-1]) + dice.below(2)))
 
     # The account
 
@@ -289,7 +296,8 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         return self._account_ask(questions.void(self.duel, reference, grant_id))
 
     def _change_plan(self, dice: Dice) -> Ask:
-        reference, plan = self._reference(dice), dice.pick(("growth", "growth", "trial"))
+        to_trial = self.duel.model.plan == "growth" and dice.once_in(6)
+        reference, plan = self._reference(dice), "trial" if to_trial else "growth"
         note(f"change plan {reference}: {plan}")
         return self._account_ask(questions.change_plan(self.duel, reference, plan))
 
@@ -305,10 +313,16 @@ class LedgerAgainstModel(RuleBasedStateMachine):
 
     def _set_cap(self, dice: Dice) -> Ask:
         reference, cap = self._reference(dice), self._cap(dice)
-        limit_mc = dice.pick((dice.below(250), dice.below(250), MAX_MC, 0))
+        limit_mc = dice.pick((self._just_above(cap, dice), dice.below(250), MAX_MC, 0))
         used_mc = dice.pick((0, 0, 0, 0, 0, 0, 30, MAX_MC))
         note(f"set cap {reference}: {cap} {limit_mc=} {used_mc=}")
         return self._account_ask(questions.set_cap(self.duel, reference, cap, limit_mc, used_mc))
+
+    def _just_above(self, name: CapName, dice: Dice) -> int:
+        """A limit that what runs already nearly fills."""
+        cap = self.duel.model.caps.by_name.get(name)
+        held = cap.counter(self.duel.model.now) if cap else None
+        return min(MAX_MC, dice.below(80) + (held.charged + held.reserved if held else 0))
 
     def _remove_cap(self, dice: Dice) -> Ask:
         reference, caps = self._reference(dice), list(self.duel.model.caps.by_name)
@@ -321,24 +335,40 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         caps = list(self.duel.model.caps.by_name)
         if caps and dice.below(3) == 0:
             return dice.pick(caps)
-        names = [dice.pick((None, None, None, *choices)) for choices in (WORKSPACES, CAMPAIGNS)]
-        names += [dice.pick((None, None, *choices)) for choices in (ACTIONS, SOURCES)]
+        names = [dice.pick((*[None] * 4, *choices)) for choices in (WORKSPACES, CAMPAIGNS)]
+        names += [dice.pick((*[None] * 3, *choices)) for choices in (ACTIONS, SOURCES)]
         return CapName(dice.pick(WINDOWS), *names)
 
     def _switch(self, dice: Dice) -> Ask:
-        reference, target, on = self._reference(dice), dice.pick(TARGETS), dice.below(5) > 1
+        # Rather on again than off: where all is off, nothing happens.
+        off = sorted(self.duel.model.switched_off)
+        target, on = dice.pick(TARGETS), dice.once_in(3)
+        if off and dice.below(3):
+            target, on = dice.pick(off), True
+        reference = self._reference(dice)
         note(f"switch {reference}: {target} {on=}")
         return self._account_ask(questions.switch(self.duel, reference, target, on))
 
-    def _instants_to_come(self) -> list[int]:
-        """Deadlines, expiries, horizons, ends of rests and of windows."""
+    def _instant_to_come(self, dice: Dice) -> int:
+        """A deadline or what else is due, an expiry, a horizon, or the end of a window."""
         now, model = self.desk.now_ms, self.duel.model
         known = model.executions.values()
-        instants = [window_end("day", now), window_end("month", now), model.next_due()]
-        instants += [e.open.deadline for e in known if e.open]
-        instants += [e.outcome.until for e in known if e.outcome]
-        instants += [grant.expires for grant in model.purse.grants]
-        return [at for at in instants if at and at > now]
+        due: list[int | None] = [model.next_due(), *(e.open.deadline for e in known if e.open)]
+        horizons = [e.outcome.until for e in known if e.outcome]
+        expiries = [grant.expires for grant in model.purse.grants]
+        windows = [window_end("day", now), window_end("month", now)]
+        sorts: Sequence[Sequence[int | None]] = (
+            due,
+            due,
+            due,
+            due,
+            expiries,
+            expiries,
+            horizons,
+            windows,
+        )
+        instants = [at for at in dice.pick(sorts) if at and at > now]
+        return dice.pick(instants) if instants else now + 1
 
 
 def _name(made: Made) -> str:

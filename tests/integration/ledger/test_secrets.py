@@ -44,7 +44,7 @@ async def test_keys_and_records_name_no_person_and_no_execution(desk: Desk) -> N
 
     for name, content in (await desk.dump()).items():
         assert content is not None
-        for secret in (PERSON, "ada", EXECUTION):
+        for secret in (PERSON, "lovelace", EXECUTION):
             assert secret.encode() not in name.lower()
             if b":o:" not in name:
                 assert secret.encode() not in content.lower()

@@ -23,11 +23,8 @@ class Alarms:
     crossed: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     told_at: dict[str, int] = field(default_factory=dict)
-    too_little: bool = False
 
     def threshold(self, mark: str) -> int:
-        if mark == EXHAUSTED:
-            return self.lowest if self.too_little else 0
         number = int(mark[1:])
         return self.top * number // 100 if mark[0] == "p" else number
 
@@ -37,22 +34,24 @@ class Alarms:
 
     def fell(self, before: int, left: int, now: int) -> None:
         """What is left went down (or not) from ``before``."""
-        for mark in (*self.marks, EXHAUSTED):
+        for mark in self.marks:
             if before > self.threshold(mark) >= left:
                 self._cross(mark, left, now)
+        if before > 0 == left:
+            self._cross(EXHAUSTED, left, now)
 
     def refused(self, reason: str, left: int, now: int) -> None:
         """A refusal was concluded: what is left may be too little to run anything."""
-        if reason in TOO_LITTLE and left <= self.lowest and EXHAUSTED not in self.crossed:
-            self.too_little = True
+        if reason in TOO_LITTLE and left <= self.lowest:
             self._cross(EXHAUSTED, left, now)
 
     def rose(self, before: int, left: int) -> None:
         """A grant came; one that had expired by then lifts nothing and arms nothing."""
         if left > before:
             self.top = left
-            self.too_little = False
-            self.crossed = [mark for mark in self.crossed if left <= self.threshold(mark)]
+            self.crossed = [
+                mark for mark in self.crossed if mark != EXHAUSTED and left <= self.threshold(mark)
+            ]
             self.pending = [mark for mark in self.pending if mark in self.crossed]
 
     def tell_pending(self, left: int, now: int) -> bool:
@@ -80,4 +79,7 @@ class Alarms:
 
     def _tell(self, mark: str, left: int, now: int) -> None:
         self.told_at[mark] = now
-        self.tell(mark, self.threshold(mark), left)
+        if mark == EXHAUSTED:
+            self.tell(mark, self.lowest if left else 0, left)
+        else:
+            self.tell(mark, self.threshold(mark), left)
