@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from runtime.credits.answers import LedgerError, Refused, Reserved, Settled
-from runtime.credits.batch import Answer, Call
+from runtime.credits.batch import MAX_CALLS, Answer, Call
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.primaries import primaries
-from runtime.credits.transport import ServerTransport, UnknownOutcome
+from runtime.credits.transport import NotReached, Request, ServerTransport, UnknownOutcome
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import Desk, connect, make_ledger
 
@@ -48,6 +49,65 @@ async def test_callers_that_come_together_share_a_script_call(desk: Desk) -> Non
     await asyncio.gather(*(desk.reserve(1) for _ in range(500)))
 
     assert await script_calls(desk) - before <= 10  # one alone, then 64 in each
+
+
+async def test_no_script_call_has_more_calls_than_others_may_be_made_to_wait_for(
+    desk: Desk,
+) -> None:
+    await desk.open(100_000)
+    batcher = desk.ledger._asker._batcher
+    request_of, sizes = batcher._request, []
+
+    def count(account_id: str, calls: Sequence[Call]) -> Request:
+        sizes.append(len(calls))
+        return request_of(account_id, calls)
+
+    batcher._request = count  # type: ignore[method-assign]  # a spy
+    attempts = [desk.attempt() for _ in range(300)]
+    await asyncio.gather(*(desk.reserve(1, attempt) for attempt in attempts))
+    await asyncio.gather(*(desk.ledger.release(attempt) for attempt in attempts))
+
+    assert sum(sizes) == 600
+    assert max(sizes) == MAX_CALLS
+
+
+async def test_a_call_whose_answer_was_lost_is_asked_again_by_the_same_attempt(desk: Desk) -> None:
+    await desk.open(1_000)
+    batcher = desk.ledger._asker._batcher
+    submit = batcher.submit
+    lost: list[Answer] = []
+
+    async def lose_the_first_answer(account_id: str, call: Call) -> Answer:
+        answer = await submit(account_id, call)
+        if not lost:
+            lost.append(answer)
+            raise UnknownOutcome("the connection was lost")
+        return answer
+
+    batcher.submit = lose_the_first_answer  # type: ignore[method-assign]  # lost on the way
+    attempt, reserved = await desk.reserve(500)
+
+    assert len(lost) == 1
+    assert isinstance(await desk.settle(attempt, reserved, 400), Settled)
+    balance = await desk.balance()
+    assert (balance.charged_mc, balance.available_mc) == (400, 600)
+
+
+async def test_what_may_have_been_booked_stays_unknown_when_the_next_asking_is_not_reached(
+    desk: Desk,
+) -> None:
+    await desk.open(1_000)
+    faults = iter([UnknownOutcome("the connection was lost"), NotReached("nobody is there")])
+
+    async def fail(account_id: str, call: Call) -> Answer:
+        raise next(faults)
+
+    batcher = desk.ledger._asker._batcher
+    submit = batcher.submit
+    batcher.submit = fail  # type: ignore[method-assign]  # the server goes away
+    with pytest.raises(UnknownOutcome, match="the connection was lost"):
+        await desk.reserve(500)
+    batcher.submit = submit  # type: ignore[method-assign]  # and is back
 
 
 async def test_endings_go_before_reservations_that_came_earlier(desk: Desk) -> None:
@@ -221,6 +281,7 @@ async def test_a_timed_out_caller_is_a_cancelled_one(desk: Desk) -> None:
 
 async def test_after_a_cancelled_caller_the_account_is_served_on(desk: Desk) -> None:
     await desk.open(1_000)
+    desk.ledger.give_back = lambda attempt: None
     first = asyncio.create_task(desk.reserve(10))
     await asyncio.sleep(0)
     behind = asyncio.create_task(desk.reserve(10))
@@ -229,6 +290,8 @@ async def test_after_a_cancelled_caller_the_account_is_served_on(desk: Desk) -> 
 
     async with asyncio.timeout(5):
         await behind
+        await desk.reserve(10)
+        await asyncio.gather(*(desk.reserve(10) for _ in range(3)))
         await desk.reserve(10)
 
 
@@ -276,6 +339,7 @@ async def test_idle_connections_never_take_the_whole_pool(desk: Desk) -> None:
     await asyncio.gather(
         *(desk.open(10, account_id=f"acme-{number}") for number in range(40)),
     )
+    await asyncio.gather(*(desk.balance(f"acme-{number}") for number in range(40)))
 
     transport: Any = desk.ledger._asker._batcher._transport
     if isinstance(transport, ServerTransport):

@@ -8,6 +8,7 @@ from importlib.resources import files
 import pytest
 
 from runtime.credits import scripts
+from runtime.credits.keys import Keys
 
 LUA = files("runtime.credits").joinpath("lua")
 NAMES = sorted(path.name for path in LUA.iterdir())
@@ -39,6 +40,24 @@ def test_no_key_is_made_in_lua(name: str) -> None:
     for command, key in calls:
         if command != "TIME":
             assert re.fullmatch(r"K\.\w+|key|unpack\(keys", key), (command, key)
+
+
+def test_every_key_is_declared_in_the_order_in_which_the_client_sends_them() -> None:
+    table = re.search(
+        r"local K = \{(.*?)\}", LUA.joinpath("state.lua").read_text("utf-8"), re.DOTALL
+    )
+    assert table is not None
+    named = re.findall(r"(\w+) = KEYS\[(\d+)\],", table[1])
+
+    assert re.sub(r"\w+ = KEYS\[\d+\],|\s", "", table[1]) == ""
+    assert [int(number) for _, number in named] == [*range(1, len(named) + 1)]
+    sent = [name.rpartition(":")[2] for name in Keys("cg1").of_account("acme")]
+    assert [name.removeprefix("bucket_") for name, _ in named] == sent
+    for name in NAMES:
+        text = LUA.joinpath(name).read_text("utf-8")
+        assert re.search(r"\bK(\.\w+|\[.*?\]) = ", text) is None
+        if name not in ("state.lua", "main.lua"):
+            assert "KEYS[" not in text
 
 
 def test_only_the_last_file_but_one_writes() -> None:

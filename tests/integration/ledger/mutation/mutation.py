@@ -12,7 +12,8 @@ CREDITS = Path("runtime", "credits")
 class Mutation:
     """`before`, which stands once in `file`, becomes `after`.
 
-    `breaks` says what is then wrong, `noticed_by` names the files of tests that are tried first.
+    `breaks` says what is then wrong. `noticed_by` is how the name of the test ends that notices it:
+    what stands before tells which promise it is about, and may change.
     """
 
     name: str
@@ -20,7 +21,7 @@ class Mutation:
     before: str
     after: str
     breaks: str
-    noticed_by: tuple[str, ...]
+    noticed_by: str
 
     @property
     def path(self) -> Path:

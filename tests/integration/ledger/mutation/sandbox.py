@@ -6,9 +6,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from redis import Redis
@@ -22,19 +25,37 @@ SUITE = ("tests/unit/credits", "tests/integration/ledger")
 NOT_COPIED = shutil.ignore_patterns("mutation", "bench")
 TEMPORARY = "tmp"
 TESTS_FAILED = 1
+# A fault may have a test wait for ever.
+_LONGEST_TEST_S = 30
+_LONGEST_RUN_S = 600
 
 _FAILED = re.compile(r"^FAILED (\S+::\S+)", re.MULTILINE)
+_TEST = re.compile(r"^(?:async )?def (test_\w+)\(", re.MULTILINE)
 _SOURCES = (
     "import json; from runtime.credits import scripts; made = scripts.assemble(); "
     "print(json.dumps([scripts.__file__, made.executions.source, made.accounts.source]))"
 )
 
 
-def files_of_tests(names: tuple[str, ...]) -> list[str]:
-    """The paths of these files, wherever in the suite they stand."""
-    found = [path for folder in SUITE for path in (ROOT / folder).rglob("test_*.py")]
-    paths = {path.stem: path.relative_to(ROOT).as_posix() for path in found}
-    return [paths[f"test_{name}"] for name in names]
+def named(end: str) -> list[str]:
+    """The suite's tests whose names end so, as pytest is told them."""
+    return [place for name, place in _tests() if name.endswith(f"_{end}")]
+
+
+def those_that_notice(mutations: Iterable[Mutation]) -> list[str]:
+    """The tests that are said to notice these faults."""
+    ends = dict.fromkeys(mutation.noticed_by for mutation in mutations)
+    return [place for end in ends for place in named(end)]
+
+
+@cache
+def _tests() -> list[tuple[str, str]]:
+    return [
+        (name, f"{path.relative_to(ROOT).as_posix()}::{name}")
+        for folder in SUITE
+        for path in sorted((ROOT / folder).rglob("test_*.py"))
+        for name in _TEST.findall(path.read_text("utf-8"))
+    ]
 
 
 @dataclass(frozen=True)
@@ -80,44 +101,50 @@ class Copy:
 
     def test(self, *arguments: str) -> Verdict:
         """Run tests until the first fails."""
-        done = self._run(
+        return self._run(
             *("-m", "pytest", "-m", "not long", "-x", "-q", "-rfE", "--tb=short"),
-            *("-p", "no:cacheprovider", f"--basetemp={self.root / TEMPORARY}", *arguments),
+            *("-p", "no:cacheprovider", f"--basetemp={self.root / TEMPORARY}"),
+            *("-o", f"timeout={_LONGEST_TEST_S}", *arguments),
         )
-        return Verdict(done.returncode, done.stdout + done.stderr)
 
     def check_scripts(self, url: str) -> None:
         """Have a server compile this copy's scripts: one that can't be is no fault to notice."""
         done = self._run("-c", _SOURCES)
-        assert done.returncode == 0, done.stderr
-        file, *sources = json.loads(done.stdout)
+        assert done.exit_code == 0, done.output
+        file, *sources = json.loads(done.output.splitlines()[-1])
         assert Path(file).is_relative_to(self.root), f"{file} is not the copy's"
         with Redis.from_url(url) as client:
             for source in sources:
                 client.script_load(source)
 
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, *arguments: str) -> Verdict:
         own = ("PYTEST_ADDOPTS", "PYTHONDONTWRITEBYTECODE")
         env = {name: value for name, value in os.environ.items() if name not in own}
         # In CI the same examples are tried every time.
         env |= {"PYTHONPATH": str(self.root), "CI": "true"}
-        return subprocess.run(
+        running = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=self.root,
             env=env,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            check=False,
-            timeout=900,
         )
+        try:
+            output, _ = running.communicate(timeout=_LONGEST_RUN_S)
+        except subprocess.TimeoutExpired:
+            # As by Ctrl-C, so that it stops the servers that it started.
+            running.send_signal(signal.SIGINT)
+            output, _ = running.communicate()
+        return Verdict(running.returncode, output)
 
 
 def judge(sound: Copy, mutation: Mutation, root: Path, url: str) -> Verdict:
-    """Say what the tests find on a copy that has this fault, the named ones first, then all."""
+    """Say what the tests find on a copy that has this fault, the named one first, then all."""
     copy = sound.again(root)
     mutation.apply(copy.root)
     copy.check_scripts(url)
-    verdict = copy.test(*files_of_tests(mutation.noticed_by))
+    verdict = copy.test(*those_that_notice([mutation]))
     if verdict.exit_code == 0:
         verdict = copy.test(*SUITE)
     copy.remove()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.ledger.mutation.catalog import MUTATIONS
 from tests.integration.ledger.mutation.mutation import Mutation
-from tests.integration.ledger.mutation.sandbox import ROOT, files_of_tests
+from tests.integration.ledger.mutation.sandbox import ROOT, named
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
@@ -25,5 +25,5 @@ def test_no_mutation_is_there_twice() -> None:
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
-def test_the_tests_that_a_mutation_names_are_there(mutation: Mutation) -> None:
-    assert len(files_of_tests(mutation.noticed_by)) > 0
+def test_the_test_that_a_mutation_names_is_there(mutation: Mutation) -> None:
+    assert named(mutation.noticed_by)

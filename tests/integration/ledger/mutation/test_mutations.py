@@ -10,7 +10,7 @@ import pytest
 from runtime.embedded_redis import EmbeddedRedis
 from tests.integration.ledger.mutation.catalog import MUTATIONS
 from tests.integration.ledger.mutation.mutation import Mutation
-from tests.integration.ledger.mutation.sandbox import Copy, Verdict, files_of_tests, judge
+from tests.integration.ledger.mutation.sandbox import Copy, Verdict, judge, those_that_notice
 
 AT_ONCE = 2
 
@@ -46,9 +46,7 @@ def verdict_on(
 
 
 def test_without_a_fault_the_same_tests_pass(sound: Copy) -> None:
-    named = {name: None for mutation in MUTATIONS for name in mutation.noticed_by}
-
-    verdict = sound.test(*files_of_tests(tuple(named)))
+    verdict = sound.test(*those_that_notice(MUTATIONS))
 
     assert verdict.exit_code == 0, verdict.output
 
