@@ -38,6 +38,7 @@ from runtime.credits.answers import (
     Settled,
 )
 from runtime.credits.endings import Release, Settlement
+from runtime.credits.journal import tokens_column
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.transport import UnknownOutcome
 from runtime.execution import Execution, Timings
@@ -334,7 +335,7 @@ class ActionRuntime:
                 cost_mc=charge_mc,
                 reserved_mc=reserved.amount_mc,
                 reserved_at_ms=reserved.reserved_at_ms,
-                tokens=_tokens_column(usage),
+                tokens=tokens_column(usage),
                 rate_card_version=execution.card.version,
                 flags=tuple(flags),
                 exposure_mc=execution.exposure_mc,
@@ -379,12 +380,4 @@ def _attempt(number: int, error: ProviderError | None, latency_ms: int) -> Attem
         return Attempt(number, "answered", latency_ms)
     return Attempt(
         number, f"provider_{error.kind}", latency_ms, status=error.status, detail=str(error)
-    )
-
-
-def _tokens_column(usage: TokenUsage) -> str:
-    """The journal's column: input, cached input, cache write, output, reasoning."""
-    return (
-        f"{usage.input_tokens},{usage.cached_input_tokens},{usage.cache_write_tokens},"
-        f"{usage.output_tokens},{usage.reasoning_tokens}"
     )

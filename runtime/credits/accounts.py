@@ -36,6 +36,8 @@ from runtime.credits.checks import (
 from runtime.credits.identity import Identity
 from runtime.credits.settings import Commerce
 
+_EPOCH_BYTES = 3
+
 
 class Accounts:
     """The ledger's verbs that are about accounts; ``CreditLedger`` adds those about executions.
@@ -74,7 +76,7 @@ class Accounts:
         """
         check_timezone(timezone)
         ai_credits = self._ai_credits_of(plan)
-        args = (plan, _flag(ai_credits), timezone, secrets.token_hex(4), actor)
+        args = (plan, _flag(ai_credits), timezone, secrets.token_urlsafe(_EPOCH_BYTES), actor)
         answer = await self._change(account_id, "open_account", args, actor)
         opened = replies.opened(account_id, answer)
         if ai_credits:

@@ -1,19 +1,20 @@
 """Reads the journal: typed entries, their chain, and the balance that they add up to.
 
 A stream entry ``0-<seq>`` has two fields: ``e``, the body, and ``c``, the chain, which is the
-first 16 hexadecimal digits of SHA-1 over the previous entry's chain and this body. The body is
+first 12 hexadecimal digits of SHA-1 over the previous entry's chain and this body. The body is
 one line of tab-separated columns, empty ones at its end left out:
 
      1  version         1
      2  epoch           random, new when the account is opened or rebuilt
-     3  kind            one of ``Kind``
+     3  kind            the letter of a ``Kind``
      4  at              milliseconds since 1970 by the server's clock: when it was written
      5  execution_key
      6  postings        ``grant:from and to:millicredits``, separated by commas; the parts are
                         n(othing), a(vailable), r(eserved), c(harged), e(xpired), v(oided)
      7  reserved for    milliseconds before ``at`` at which the reservation that ends here was made
      8  dimensions      the number that an entry of kind ``named`` gave them
-     9  tokens          input, cached input, cache write, output, reasoning
+     9  tokens          input, cached input, cache write, output, reasoning; a 0 may be left out,
+                        and commas at the end
     10  rate card       its version
     11  flags           late, orphan, superseded, quote_exceeded, usage_estimated, exposure, ...
     12  reason          why the execution fell back
@@ -44,7 +45,7 @@ from pricing.usage import TokenUsage
 
 VERSION = 1
 _COLUMNS = 18
-_CHAIN_DIGITS = 16
+_CHAIN_DIGITS = 12
 
 
 class JournalError(ValueError):
@@ -69,6 +70,25 @@ class Kind(StrEnum):
     GRANT_EXPIRED = "grant_expired"
     REFUSED = "refused"
     EXPOSURE = "exposure"
+
+
+_KIND_OF_LETTER = {
+    "o": Kind.OPENED,
+    "n": Kind.NAMED,
+    "g": Kind.GRANTED,
+    "v": Kind.VOIDED,
+    "c": Kind.CLOSED,
+    "p": Kind.PLAN_CHANGED,
+    "k": Kind.CAP_SET,
+    "u": Kind.CAP_REMOVED,
+    "w": Kind.SWITCHED,
+    "s": Kind.SETTLED,
+    "r": Kind.RELEASED,
+    "e": Kind.EXPIRED,
+    "x": Kind.GRANT_EXPIRED,
+    "f": Kind.REFUSED,
+    "b": Kind.EXPOSURE,
+}
 
 
 class Part(StrEnum):
@@ -234,11 +254,12 @@ def _entry(seq: int, chain: str, body: str, names: dict[int, Dimensions]) -> Jou
     if int(columns[0]) > VERSION:
         raise ValueError(f"version {columns[0]}, this release knows {VERSION}")
     columns += [""] * (_COLUMNS - len(columns))
-    _, epoch, kind, at, execution_key, postings, reserved_for, dims = columns[:8]
+    _, epoch, letter, at, execution_key, postings, reserved_for, dims = columns[:8]
     tokens, rate_card, flags, reason, overage, exposure, effective = columns[8:15]
     actor, reference, detail = columns[15:]
-    details = tuple(detail.split("\t" if kind == Kind.NAMED else ";")) if detail else ()
-    if kind == Kind.NAMED:
+    kind = _KIND_OF_LETTER[letter]
+    details = tuple(detail.split("\t" if kind is Kind.NAMED else ";")) if detail else ()
+    if kind is Kind.NAMED:
         names[int(dims)] = Dimensions(*details)
     elif "\t" in detail:
         raise ValueError(f"more than {_COLUMNS} columns")
@@ -247,7 +268,7 @@ def _entry(seq: int, chain: str, body: str, names: dict[int, Dimensions]) -> Jou
         seq=seq,
         chain=chain,
         body=body,
-        kind=Kind(kind),
+        kind=kind,
         at_ms=int(at),
         effective_at_ms=int(effective or at),
         execution_key=execution_key,
@@ -272,5 +293,18 @@ def _posting(text: str) -> Posting:
 
 
 def _tokens(text: str) -> TokenUsage:
-    prompt, cached, cache_write, output, reasoning = map(int, text.split(","))
+    numbers = [int(number or 0) for number in text.split(",")]
+    prompt, cached, cache_write, output, reasoning = numbers + [0] * (5 - len(numbers))
     return TokenUsage(prompt, output, cached, cache_write, reasoning)
+
+
+def tokens_column(usage: TokenUsage) -> str:
+    """Write the column ``tokens``, without what a reader takes for 0."""
+    numbers = (
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+    )
+    return ",".join(str(number or "") for number in numbers).rstrip(",") or "0"

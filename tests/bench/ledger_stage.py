@@ -15,9 +15,11 @@ from typing import Any
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from pricing.offers import GrantKind
+from pricing.usage import TokenUsage
 from runtime.credits.answers import Reserved, Settled
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.identity import ExecutionAttempt, Identity
+from runtime.credits.journal import tokens_column
 from runtime.credits.keys import Keys
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.embedded_redis import EmbeddedRedis
@@ -30,7 +32,7 @@ OPEN_GRANTS = 3
 RESERVED_MC = 5_000
 COST_MC = 3_200
 TTL_MS = 3_600_000
-TOKENS = "470,0,0,30,0"
+TOKENS = tokens_column(TokenUsage(input_tokens=470, output_tokens=30))
 RATE_CARD = "2026-04-01"
 OUTCOME = (
     b'{"intent":"card","urgency":"high","reply":"We look into it today, and write to you by noon."}'

@@ -1,7 +1,12 @@
 -- The journal: one entry for each movement that ends something. Its columns are described in
 -- runtime/credits/journal.py.
 
-local CHAIN_DIGITS = 16
+local CHAIN_DIGITS = 12
+local LETTER_OF_KIND = {
+  opened = 'o', named = 'n', granted = 'g', voided = 'v', closed = 'c', plan_changed = 'p',
+  cap_set = 'k', cap_removed = 'u', switched = 'w', settled = 's', released = 'r', expired = 'e',
+  grant_expired = 'x', refused = 'f', exposure = 'b',
+}
 
 local function above_zero(amount)
   return amount and amount > 0 and int(amount) or ''
@@ -36,7 +41,7 @@ function journal(entry)
   local account, effective = S.account, entry.effective_at
   local dims = entry.dims or entry.dimensions and dims_of(entry.dimensions) or ''
   local columns = {
-    RECORD_VERSION, account.epoch, entry.kind, int(S.now), entry.execution_key or '',
+    RECORD_VERSION, account.epoch, LETTER_OF_KIND[entry.kind], int(S.now), entry.execution_key or '',
     entry.postings and table.concat(entry.postings, ',') or '',
     entry.reserved_at and int(S.now - entry.reserved_at) or '',
     dims, entry.tokens or '', entry.rate_card or '',

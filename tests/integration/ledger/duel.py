@@ -103,23 +103,32 @@ class Duel:
         self.transport.losses = list(lose)
         answers = await asyncio.gather(*(answer_of(each.ledger()) for each in asks))
         self.transport.losses.clear()
-        self._follow(asks, answers, _orders(asks, lose))
+        self._follow(asks, answers, _orders(asks, lose), self._alerts_told(told[0]))
         if Loss.ANSWER not in lose:
             self._compare_alerts_told(*told)
         self.is_current = True
 
-    def _follow(self, asks: Sequence[Ask], answers: list[Answer], orders: Sequence[Order]) -> None:
-        """Have the model do the same, in the order that explains the answers."""
+    def _follow(
+        self,
+        asks: Sequence[Ask],
+        answers: list[Answer],
+        orders: Sequence[Order],
+        alerts: list[tuple[str, int, int]],
+    ) -> None:
+        """Have the model do the same, in the order that explains the answers and the alerts."""
         self.wrote = False
-        before = deepcopy(self.model) if len(orders) > 1 else self.model
-        expected: list[list[Answer]] = []
+        before, told = self.model, len(self.model.alerts)
+        expected: list[tuple[list[Answer], list[tuple[str, int, int]]]] = []
         for order in orders:
             self.model = before if order is orders[-1] else deepcopy(before)
-            expected.append(self._answers_in(asks, order))
-            if answers == expected[-1]:
+            expected.append((self._answers_in(asks, order), self._told_by_model(told)))
+            if expected[-1] == (answers, alerts):
+                break
+            if len(orders) == 1:
+                insist(answers, expected[-1][0])
                 break
         else:
-            insist(answers, expected[0] if len(expected) == 1 else expected)
+            insist((answers, alerts), expected)
         for each, answer in zip(asks, answers, strict=True):
             each.then(answer)
 
@@ -148,9 +157,14 @@ class Duel:
         self.is_current = True
 
     def _compare_alerts_told(self, by_ledger: int, by_model: int) -> None:
-        found = [(a.mark, a.threshold_mc, a.left_mc) for a in self.desk.alerts[by_ledger:]]
-        # Answers of script calls that raced may come in another order than they ran in.
-        insist(sorted(found), sorted(alert[:3] for alert in self.model.alerts[by_model:]))
+        insist(self._alerts_told(by_ledger), self._told_by_model(by_model))
+
+    def _alerts_told(self, since: int) -> list[tuple[str, int, int]]:
+        """Sorted: answers of script calls that raced may come in another order than they ran in."""
+        return sorted((a.mark, a.threshold_mc, a.left_mc) for a in self.desk.alerts[since:])
+
+    def _told_by_model(self, since: int) -> list[tuple[str, int, int]]:
+        return sorted(alert[:3] for alert in self.model.alerts[since:])
 
     def give_offers(self, plan: str) -> None:
         """What the ledger does after an account came to a plan, each offer in its own script."""

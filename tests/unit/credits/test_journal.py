@@ -18,17 +18,18 @@ from runtime.credits.journal import (
     chain_of,
     parse,
     replay,
+    tokens_column,
     verify,
 )
 
 SETTLED = (
-    "1\tab12\tsettled\t1700000005000\tKEY\tg1:rc:700,g1:ra:300,g2:ac:50\t2500\t"
+    "1\tab12\ts\t1700000005000\tKEY\tg1:rc:700,g1:ra:300,g2:ac:50\t2500\t"
     "3\t120,20,5,30,10\t2026-01\tlate,quote_exceeded\t\t7\t9"
 )
 
 
 RETAIL = Dimensions("retail", "welcome", "route", "v1", "writer", "live")
-NAMED = "1\tab12\tnamed\t5\t\t\t\t3" + "\t" * 10 + "retail\twelcome\troute\tv1\twriter\tlive"
+NAMED = "1\tab12\tn\t5\t\t\t\t3" + "\t" * 10 + "retail\twelcome\troute\tv1\twriter\tlive"
 
 
 def sha1(text: str) -> str:
@@ -80,14 +81,14 @@ def test_dimensions_are_known_by_the_number_that_an_earlier_entry_gave_them() ->
 
 
 def test_an_entry_without_an_execution_has_no_dimensions() -> None:
-    found = entry("1\tab12\tgranted\t5\t\tg1:na:10" + "\t" * 10 + "csm\tpayment-1\tplan;30;0")
+    found = entry("1\tab12\tg\t5\t\tg1:na:10" + "\t" * 10 + "csm\tpayment-1\tplan;30;0")
 
     assert (found.dimensions, found.tokens, found.reserved_at_ms) == (None, None, None)
     assert (found.actor, found.reference, found.detail) == ("csm", "payment-1", ("plan", "30", "0"))
 
 
 def test_a_refusal_says_why() -> None:
-    found = entry("1\tab12\trefused\t5\tKEY\t\t\t3\t\t\t\tinsufficient_credits")
+    found = entry("1\tab12\tf\t5\tKEY\t\t\t3\t\t\t\tinsufficient_credits")
 
     assert found.reason is FallbackReason.INSUFFICIENT_CREDITS
     assert replay([found]).grants == {}
@@ -98,12 +99,12 @@ def test_a_refusal_says_why() -> None:
     [
         "",
         "not an entry",
-        "2\tab12\tsettled\t5",
+        "2\tab12\ts\t5",
         "1\tab12\tinvented\t5",
-        "1\tab12\tsettled\tlater",
-        "1\tab12\tsettled\t5\tKEY\tg1:xy:5",
-        "1\tab12\tsettled\t5\tKEY\tg1:rc:many",
-        "1\tab12\tsettled\t5\tKEY\tg1:rcx:5",
+        "1\tab12\ts\tlater",
+        "1\tab12\ts\t5\tKEY\tg1:xy:5",
+        "1\tab12\ts\t5\tKEY\tg1:rc:many",
+        "1\tab12\ts\t5\tKEY\tg1:rcx:5",
         SETTLED + "\t" * 10,
     ],
 )
@@ -120,13 +121,13 @@ def test_an_entry_without_its_fields_is_refused_by_its_name() -> None:
 def test_the_chain_is_the_head_of_a_sha1_over_the_one_before_and_the_body() -> None:
     first = chain_of("", "body ☹ ü")
 
-    assert first == sha1("body ☹ ü")[:16]
-    assert chain_of(first, "next") == sha1(first + "next")[:16]
+    assert first == sha1("body ☹ ü")[:12]
+    assert chain_of(first, "next") == sha1(first + "next")[:12]
 
 
-GRANTED = "1\tab12\tgranted\t5\t\tg1:na:1000"
-EXPIRED = "1\tab12\texpired\t6\tKEY\tg1:ra:100\t1\t3"
-PAID = "1\tab12\tsettled\t7\tKEY\tg1:rc:60,g1:ra:40\t1\t3"
+GRANTED = "1\tab12\tg\t5\t\tg1:na:1000"
+EXPIRED = "1\tab12\te\t6\tKEY\tg1:ra:100\t1\t3"
+PAID = "1\tab12\ts\t7\tKEY\tg1:rc:60,g1:ra:40\t1\t3"
 
 
 @given(st.integers(0, 2), st.integers(0, 200))
@@ -180,7 +181,22 @@ def test_replay_rebuilds_the_parts_by_postings_alone() -> None:
 
 
 def test_replay_refuses_an_entry_that_takes_more_than_is_there() -> None:
-    too_much = "1\tab12\tsettled\t7\tKEY\tg1:rc:1001\t1\t3"
+    too_much = "1\tab12\ts\t7\tKEY\tg1:rc:1001\t1\t3"
 
     with pytest.raises(JournalError, match=r"0-2: .*more than is there"):
         replay(entries(GRANTED, too_much))
+
+
+@pytest.mark.parametrize(
+    "usage, column",
+    [
+        (TokenUsage(120, 30, 20, 5, 10), "120,20,5,30,10"),
+        (TokenUsage(470, 30), "470,,,30"),
+        (TokenUsage(0, 0), "0"),
+    ],
+)
+def test_tokens_are_written_without_their_zeros_and_read_with_them(
+    usage: TokenUsage, column: str
+) -> None:
+    assert tokens_column(usage) == column
+    assert entry(SETTLED.replace("120,20,5,30,10", column)).tokens == usage

@@ -240,8 +240,8 @@ MUTATIONS = (
     Mutation(
         "exhausted_not_exactly_at",
         "marks.lua",
-        "if left() <= lowest then reach",
-        "if left() < lowest then reach",
+        "if left() <= lowest_threshold() then reach",
+        "if left() < lowest_threshold() then reach",
         "exhaustion at exactly the lowest mark is silent",
         "without_marks_exhaustion_is_still_told",
     ),
