@@ -408,6 +408,7 @@ def walk(
             for marks in LOW_MARKS
         ]
         machine.wire = enter(open_wire(machine.desks[0].client))
+        runner.run(machine.wire.ask(("CONFIG", "SET", "slowlog-log-slower-than", 0)))
         try:
             while machine.steps < steps and time.monotonic() < until_s:
                 _run_examples(seed(first_seed + machine.accounts)(machine), shrink)
