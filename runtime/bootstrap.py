@@ -24,8 +24,10 @@ from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.credits.spool import Spool
 from runtime.embedded_redis import EmbeddedRedis
 from runtime.executor import ActionRuntime, ExecutorSettings
+from runtime.model_calls import ModelCalls
 from runtime.models import Model, Models
 from runtime.preparation import Preparation
+from runtime.turns.shared import RedisTurns
 
 _MINUTE_MS = 60_000
 _HOUR_MS = 60 * _MINUTE_MS
@@ -54,27 +56,34 @@ async def build_runtime(
     """
     models = _models(config)
     async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(_connected(config, redis))
         ledger = await stack.enter_async_context(
-            open_ledger(config, redis=redis, on_alert=on_alert)
+            open_ledger(config, redis=client, on_alert=on_alert)
         )
         if provider is None:
             provider = LiteLLMProvider()
             stack.push_async_callback(provider.aclose)
             await provider.warm_up()
         max_age_ms = config.executions.spool_max_age_hours * _HOUR_MS
+        limits = EndpointLimits(
+            {name: section.build_limit() for name, section in config.endpoints.items()},
+            RedisTurns(client, config.redis.key_prefix, config.redis.timeout_ms),
+        )
+        stack.push_async_callback(limits.aclose)
         closer = Closer(ledger, Spool(config.data_dir / "spool", max_age_ms))
         stack.push_async_callback(closer.aclose)
         closer.start()
         yield ActionRuntime(
             ledger=ledger,
             closer=closer,
-            provider=provider,
+            calls=ModelCalls(
+                provider,
+                limits,
+                {name: section.breaker.build() for name, section in config.endpoints.items()},
+            ),
             actions=actions or ConfigActions(config.actions),
             preparation=Preparation(
                 ledger, models, config.build_rate_cards(), config.compliance_prompt
-            ),
-            limits=EndpointLimits(
-                {name: endpoint.max_concurrency for name, endpoint in config.endpoints.items()}
             ),
             settings=ExecutorSettings(
                 reservation_ttl_ms=config.executions.reservation_ttl_ms,
@@ -98,16 +107,9 @@ async def open_ledger(
         LedgerUnavailable: Redis can't be reached.
     """
     async with AsyncExitStack() as stack:
-        if redis is None:
-            url = config.redis.url
-            if url == "embedded":
-                url = (
-                    await stack.enter_async_context(EmbeddedRedis(config.data_dir / "redis"))
-                ).url
-            redis = _client(config, url)
-            stack.push_async_callback(redis.aclose)
+        client = await stack.enter_async_context(_connected(config, redis))
         ledger = CreditLedger(
-            redis,
+            client,
             Identity(_installation_key(config)),
             LedgerSettings(
                 key_prefix=config.redis.key_prefix,
@@ -130,6 +132,24 @@ async def open_ledger(
         stack.push_async_callback(ledger.watch.aclose)
         ledger.watch.start()
         yield ledger
+
+
+@asynccontextmanager
+async def _connected(
+    config: Config, redis: Redis | RedisCluster | None
+) -> AsyncIterator[Redis | RedisCluster]:
+    """The host's own client, or one of the configured server that is closed afterwards."""
+    if redis is not None:
+        yield redis
+        return
+    async with AsyncExitStack() as stack:
+        url = config.redis.url
+        if url == "embedded":
+            server = await stack.enter_async_context(EmbeddedRedis(config.data_dir / "redis"))
+            url = server.url
+        client = _client(config, url)
+        stack.push_async_callback(client.aclose)
+        yield client
 
 
 def _client(config: Config, url: str) -> Redis | RedisCluster:

@@ -66,6 +66,11 @@ class Keys:
             self.bucket(number, "alerts"),
         )
 
+    def of_endpoint(self, endpoint: str) -> tuple[str, ...]:
+        """What endpoints' shared limits are counted in, in the order of ``turns.lua``."""
+        base = f"{self.prefix}:{{endpoint:{endpoint}}}"
+        return (f"{base}:slots", f"{base}:waiting", f"{base}:seen", f"{base}:taken")
+
     def outcome(self, account_id: str, execution_key: str) -> str:
         """Where an execution's outcome is kept until its TTL ends."""
         return f"{_base(self.prefix, account_id)}:o:{execution_key}"
