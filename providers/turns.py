@@ -146,6 +146,9 @@ class OneProcess:
             if returned.unused:
                 for rate, cost_us in enumerate(self._costs_us(returned.tokens)):
                     self._taken_until_us[rate] -= cost_us
+        for rate, pace in enumerate(self._paces):
+            latest_us = now_us + pace.window_us + _LONGEST_DEBT_US
+            self._taken_until_us[rate] = min(max(self._taken_until_us[rate], now_us), latest_us)
         self._slots = {name: until for name, until in self._slots.items() if until > now_us}
         for count, request in enumerate(wanted):
             lack, wait_us = self._lack(request, now_us)
@@ -154,7 +157,7 @@ class OneProcess:
             if request.slot and self._most is not None:
                 self._slots[request.slot] = now_us + request.ttl_ms * 1000
             for rate, cost_us in enumerate(self._costs_us(request.tokens)):
-                self._taken_until_us[rate] = self._from_us(rate, now_us) + cost_us
+                self._taken_until_us[rate] += cost_us
         return Given(len(wanted))
 
     def _lack(self, request: Request, now_us: int) -> tuple[Lack, int]:
@@ -165,14 +168,10 @@ class OneProcess:
             window_us = self._paces[rate].window_us
             # More than may be had at once goes out when all of it is there, and is owed then.
             needed_us = min(costs_us[rate], window_us)
-            wait_us = self._from_us(rate, now_us) - now_us + needed_us - window_us
+            wait_us = self._taken_until_us[rate] - now_us + needed_us - window_us
             if window_us and wait_us > 0:
                 return lack, wait_us
         return Lack.NOTHING, 0
 
     def _costs_us(self, tokens: int) -> tuple[int, int]:
         return self._paces[0].cost_us(1), self._paces[1].cost_us(tokens)
-
-    def _from_us(self, rate: int, now_us: int) -> int:
-        window_us = self._paces[rate].window_us
-        return min(max(self._taken_until_us[rate], now_us), now_us + window_us + _LONGEST_DEBT_US)

@@ -1,9 +1,9 @@
 -- Gives out turns at one endpoint: takes back what is returned, then serves requests in order until
--- one lacks something. The rule is that of providers/turns.py; what is added is that a process
--- which waits for a slot is owed one before those that began to wait after it.
--- KEYS: slots (sorted set, until when in ms), waiting (sorted set of processes, since when in ms),
---       seen (sorted set of processes, when they last asked in ms), taken (hash, for each rate
---       until when it is taken in us)
+-- one lacks something. The rule is that of providers/turns.py. What is added: of free slots each
+-- process that waits gets its part, and who waited before is owed one first.
+-- KEYS: slots (sorted set, until when in ms), waiting (sorted set of processes, in turn),
+--       seen (sorted set of processes, when they last asked in ms), taken (hash: for each rate
+--       until when it is taken in us; the last place in the queue)
 -- ARGV: process, slots in all (0: not limited), window of requests and of tokens in us (0: not
 --       limited), number of returns, number of requests; for each return: slot, cost of requests
 --       and of tokens in us to be given back; for each request: slot ('' for none), its
@@ -53,18 +53,21 @@ for rate in pairs(taken) do
   taken[rate] = math.min(math.max(taken[rate], now_us), latest_us)
 end
 
-local free, owed = 0, 0
+local slots_left, is_new = 0, false
 if most > 0 then
   redis.call('ZREMRANGEBYSCORE', SLOTS, '-inf', now)
   for _, gone in ipairs(redis.call('ZRANGEBYSCORE', SEEN, '-inf', now - GONE_MS)) do
     redis.call('ZREM', WAITING, gone)
   end
-  free = most - redis.call('ZCARD', SLOTS)
-  owed = redis.call('ZRANK', WAITING, process) or redis.call('ZCARD', WAITING)
+  local free, waiting = most - redis.call('ZCARD', SLOTS), redis.call('ZCARD', WAITING)
+  local before = redis.call('ZRANK', WAITING, process)
+  is_new = not before
+  local part = math.ceil(free / (is_new and waiting + 1 or waiting))
+  slots_left = math.min(part, free - (before or waiting))
 end
 
 local function lack(slot, costs)
-  if most > 0 and slot ~= '' and free <= owed then return SLOT, 0 end
+  if most > 0 and slot ~= '' and slots_left <= 0 then return SLOT, 0 end
   for rate = 1, #RATES do
     -- More than may be had at once goes out when all of it is there, and is owed then.
     local needed_us = math.min(costs[rate], windows[rate]) - windows[rate]
@@ -82,7 +85,7 @@ while served < requests do
   if lacking ~= 0 then break end
   if most > 0 and slot ~= '' then
     redis.call('ZADD', SLOTS, whole(now + ttl), slot)
-    free, slots_taken = free - 1, slots_taken + 1
+    slots_left, slots_taken = slots_left - 1, slots_taken + 1
   end
   for rate in pairs(taken) do taken[rate] = taken[rate] + costs[rate] end
   served = served + 1
@@ -96,9 +99,9 @@ end
 if most > 0 then
   if lacking ~= SLOT then
     redis.call('ZREM', WAITING, process)
-  elseif slots_taken > 0 or owed == redis.call('ZCARD', WAITING) then
+  elseif slots_taken > 0 or is_new then
     -- Who was served goes to the end, who is new comes there.
-    redis.call('ZADD', WAITING, whole(now), process)
+    redis.call('ZADD', WAITING, redis.call('HINCRBY', TAKEN, 'place', 1), process)
   end
 end
 redis.call('ZADD', SEEN, whole(now), process)
