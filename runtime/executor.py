@@ -12,6 +12,7 @@ from typing import Any
 
 from fallback.policy import Resolved
 from fallback.reasons import FallbackReason
+from pricing.offers import MAX_MC
 from pricing.quote import cost_mc, covered_output_tokens
 from pricing.usage import TokenUsage
 from providers.base import Completion, FinishReason
@@ -219,25 +220,31 @@ class ActionRuntime:
     async def _left_alone(self, execution: Execution, visit: ModelVisit) -> ExecutionResult:
         """Fall back because the provider is down. Nothing of it is stored: ask again.
 
-        An outcome that the id has already is given all the same (law 3): releasing what was never
-        reserved writes nothing, and answers with it.
+        An outcome that the id has already, or is about to have, is given all the same (law 3).
         """
-        nothing = Release(execution.attempt, None, 0, None)
-        released: Released | Existing | Settled | None = None
-        try:
-            if execution.reserved is not None:
-                released = await self._closer.close(nothing, execution.deadline_s)
-            else:
-                async with asyncio.timeout_at(execution.deadline_s):
-                    released = await nothing.send(self.ledger)
-        except (LedgerUnavailable, TimeoutError):
-            _log.debug("whether there is an outcome already is not known")
-        if isinstance(released, Existing):
-            return self._first_outcome(execution, released)
+        known: Settled | Released | Refused | InProgress | Existing | None
+        if execution.reserved is not None:
+            nothing = Release(execution.attempt, None, 0, None)
+            known = await self._closer.close(nothing, execution.deadline_s)
+        else:
+            known = await self._look_up(execution)
+        if isinstance(known, Existing):
+            return self._first_outcome(execution, known)
+        if isinstance(known, InProgress):
+            return execution.in_progress(known.remaining_ms)
         return execution.result(
             execution.resolve(FallbackReason.MODEL_UNAVAILABLE),
             detail=provider_down_text(execution.model.id, visit.breaker.probe_in_ms),
         )
+
+    async def _look_up(self, execution: Execution) -> Refused | InProgress | Existing | None:
+        """Ask what is known of the id, with an amount that no account has."""
+        try:
+            async with asyncio.timeout_at(execution.deadline_s):
+                answer = await self.ledger.reserve(execution.attempt, MAX_MC, ttl_ms=1)
+        except (LedgerUnavailable, TimeoutError):
+            return None
+        return None if isinstance(answer, Reserved) else answer
 
     async def _conclude(
         self,

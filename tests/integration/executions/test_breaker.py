@@ -26,6 +26,12 @@ async def break_it(bench: Bench) -> int:
     return await bench.calls()
 
 
+async def until_called(bench: Bench, calls: int) -> None:
+    async with asyncio.timeout(10):
+        while await bench.calls() < calls:  # noqa: ASYNC110 - the server's count
+            await asyncio.sleep(0.01)
+
+
 async def test_a_provider_that_is_down_gets_one_probe_and_all_others_fall_back_at_once(
     open_bench: OpenBench,
 ) -> None:
@@ -80,6 +86,24 @@ async def test_a_person_who_fell_back_because_of_it_is_asked_for_anew(
         assert (await bench.runtime.execute(refused)).status == "model"
 
 
+async def test_an_execution_that_still_runs_elsewhere_is_not_ended_by_it(
+    open_bench: OpenBench,
+) -> None:
+    async with open_bench(endpoint=BREAKER.replace("400", "60000")) as bench:
+        begin(bench, "delay_ms=1500")
+        request = bench.request()
+        running = asyncio.create_task(bench.runtime.execute(request))
+        await until_called(bench, 1)
+        begin(bench, "status=500")
+        await break_it(bench)
+
+        again = await bench.runtime.execute(request)
+
+        assert not again.final
+        assert (await bench.runtime.ledger.balance(ACCOUNT)).open_reservations == 1
+        assert (await running).status == "model"
+
+
 async def test_a_cancelled_probe_leaves_its_place_to_the_next(open_bench: OpenBench) -> None:
     async with open_bench(endpoint=BREAKER) as bench:
         begin(bench, "status=500")
@@ -87,9 +111,7 @@ async def test_a_cancelled_probe_leaves_its_place_to_the_next(open_bench: OpenBe
         begin(bench, "hang")
         await asyncio.sleep(OPEN_S)
         probe = asyncio.create_task(bench.execute())
-        async with asyncio.timeout(10):
-            while await bench.calls() == calls:  # noqa: ASYNC110 - the server's count
-                await asyncio.sleep(0.01)
+        await until_called(bench, calls + 1)
         assert reasons(await bench.execute()) == UNAVAILABLE
         probe.cancel()
         await asyncio.wait([probe])
