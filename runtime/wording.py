@@ -25,7 +25,9 @@ REASONS: Mapping[FallbackReason, str] = MappingProxyType(
         FallbackReason.SWITCHED_OFF: "the account, the workspace or the action is switched off",
         FallbackReason.DEADLINE_EXCEEDED: "the time that the action allows was over",
         FallbackReason.EXECUTION_IN_PROGRESS: "the same execution was still running elsewhere",
-        FallbackReason.PROMPT_ERROR: "the prompt needs something that is not known of the person",
+        FallbackReason.PROMPT_ERROR: (
+            "the prompt needs something that is not known of the person, or is too long"
+        ),
         FallbackReason.MODEL_NOT_PRICED: "the model has no price, so that it was not called",
         FallbackReason.MODEL_UNAVAILABLE: "the model is not available (any more)",
         FallbackReason.PROVIDER_REJECTED: "the model's provider refused the request",
