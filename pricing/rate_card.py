@@ -169,6 +169,15 @@ class RateCards:
         index = bisect_right(self._starts, instant)
         return self._cards[index - 1] if index else None
 
+    def after(self, instant: datetime) -> list[RateCard]:
+        """Return the cards that come into force after an instant in UTC, the next one first.
+
+        Raises:
+            ValueError: the instant is not in UTC.
+        """
+        _check_utc(instant, "instant")
+        return self._cards[bisect_right(self._starts, instant) :]
+
 
 def _check_utc(instant: datetime, field: str) -> None:
     if instant.utcoffset() != timedelta(0):
