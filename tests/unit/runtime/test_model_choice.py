@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
@@ -182,6 +184,23 @@ def test_what_retires_soon_and_what_its_provider_gives_up_is_said() -> None:
     assert found["thinker"].given_up_on == date(2026, 11, 30)
     assert "2026-11-30" in model_state_text(found["thinker"])
     assert "not called" in model_state_text(found["spare"])
+
+
+def test_the_program_of_the_api_page_runs_on_the_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "api.md").read_text("utf-8")
+    [program] = [
+        one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Typic" in one
+    ]
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(root / "config.example.yaml", "config.yaml")
+
+    exec(program, {})  # noqa: S102 - what the page says
+
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in told] == [["sprinter", "quick"], ["writer", "reasoning"]]
 
 
 @pytest.fixture
