@@ -61,7 +61,8 @@ class ModelChoice:
     ``typical_mc`` is what a typical run costs (millicredits), ``relative_cost`` how many times the
     cheapest of those that can be called; they are ``None`` where the model has no rate, the latter
     also where it has retired. ``learned`` says that real runs told the cost. ``cost_efficient``
-    follows ``pricing.efficiency.cost_efficient``. ``json_schema`` is the config's word.
+    follows ``pricing.efficiency.cost_efficient``. ``json_schema`` is the config's word and
+    ``listed_json_schema`` LiteLLM's, ``None`` if it says nothing.
     ``context_tokens`` is the config's, else what LiteLLM lists as the most input tokens; this and
     ``max_output_tokens`` are ``None`` where nobody says, ``healthy`` where nobody knows.
     ``given_up_on`` is the day on which the provider gives the model up, as LiteLLM lists it.
@@ -77,6 +78,7 @@ class ModelChoice:
     relative_cost: Fraction | None
     cost_efficient: bool
     json_schema: bool
+    listed_json_schema: bool | None
     context_tokens: int | None
     max_output_tokens: int | None
     healthy: bool | None
@@ -142,6 +144,7 @@ def model_choices(
                 relative_cost=relative.get(model.id),
                 cost_efficient=model.id in efficient,
                 json_schema=model.json_schema,
+                listed_json_schema=listing.json_schema if listing else None,
                 context_tokens=model.context_tokens
                 or (listing.max_input_tokens if listing else None),
                 max_output_tokens=listing.max_output_tokens if listing else None,

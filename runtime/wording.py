@@ -192,6 +192,8 @@ def model_state_text(choice: ModelChoice) -> str:
     said = []
     if not choice.priced:
         said.append("no rate in the rate card in force, so it is not called")
+    if choice.json_schema and choice.listed_json_schema is False:
+        said.append("LiteLLM says that it follows no JSON Schema: try json_schema: false")
     if choice.retires_on is not None and choice.called == choice.id:
         then = f", replaced by {choice.replaced_by}" if choice.replaced_by else ""
         said.append(f"retires on {choice.retires_on}{then}")

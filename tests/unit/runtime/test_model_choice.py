@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from datetime import date
 from fractions import Fraction
 from pathlib import Path
@@ -141,6 +142,10 @@ def test_what_models_support_is_the_configs_word_or_that_of_litellms_list() -> N
     assert (found["writer"].context_tokens, found["near"].context_tokens) == (1_047_576, 9_000)
     assert (found["spare"].context_tokens, found["spare"].max_output_tokens) == (None, None)
     assert [found[name].json_schema for name in ("writer", "spare")] == [True, False]
+    assert [found[name].listed_json_schema for name in ("writer", "spare")] == [True, None]
+    unlisted = replace(found["writer"], listed_json_schema=False)
+    assert "no JSON Schema" in model_state_text(unlisted)
+    assert model_state_text(replace(unlisted, json_schema=False)) == ""
 
 
 def test_health_is_what_the_host_knows_of_it() -> None:

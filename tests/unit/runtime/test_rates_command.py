@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -106,10 +109,19 @@ def test_models_are_chosen_by_id_by_name_or_as_those_that_will_be() -> None:
     }
 
 
-def test_names_of_litellm_need_no_config() -> None:
-    told = rates("suggest", "--markup", "1.25", "openai/gpt-4.1")
-    assert told.exit_code == 0
+def test_names_of_litellm_need_no_config_and_litellm_is_not_imported() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "runtime.cli", "rates", "suggest"]
+    told = subprocess.run(
+        [*command, "--markup", "1.25", "openai/gpt-4.1"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     assert "gpt-4.1:" in told.stdout
+    imported = {line.split("|")[-1].strip() for line in told.stderr.splitlines()}
+    assert "pricing.price_map" in imported
+    assert "litellm" not in imported
 
 
 def test_all_that_is_refused_is_named_with_the_reason_and_no_card_is_written() -> None:
