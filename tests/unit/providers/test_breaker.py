@@ -67,14 +67,15 @@ def test_an_answer_in_between_begins_the_count_anew() -> None:
 def test_calls_that_began_before_it_opened_do_not_close_it_nor_make_it_wait_longer() -> None:
     clock = Clock()
     breaker = Breaker(SETTINGS, clock, lambda: 0.0)
-    with breaker.visit() as slow_good, breaker.visit() as slow_bad:
-        assert breaker.lets_through(slow_good)
-        assert breaker.lets_through(slow_bad)
+    with ExitStack() as stack:
+        good, *bad = (stack.enter_context(breaker.visit()) for _ in range(20))
+        assert all(breaker.lets_through(visit) for visit in (good, *bad))
         for _ in range(SETTINGS.failures):
             fail(breaker)
         clock.now_s += 0.9
-        breaker.answered(slow_good)
-        breaker.failed(slow_bad)
+        breaker.answered(good)
+        for visit in bad:
+            breaker.failed(visit)
         assert not is_let_through(breaker)
         clock.now_s += 0.1
         assert is_let_through(breaker)
