@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -214,6 +215,30 @@ def test_a_provider_can_not_ask_for_rest_for_a_day() -> None:
             turn.rest(10)
         async with limits.turn("main", 1, FOREVER_S):
             assert 60 <= now_s() <= 62
+
+    run(scene())
+
+
+@pytest.mark.parametrize("how", ["cancelled", "late"])
+def test_a_turn_that_comes_in_the_same_moment_as_the_end_is_given_back(how: str) -> None:
+    async def scene() -> None:
+        crowd = Crowd(SharedLimit(concurrency=1))
+        loop = asyncio.get_running_loop()
+        exchange = crowd.server.exchange
+
+        async def and_then_it_ends(*args: Any) -> Given:
+            given = await exchange(*args)
+            if how == "cancelled":
+                loop.call_soon(coming.cancel)
+            return given
+
+        crowd.server.exchange = and_then_it_ends  # type: ignore[method-assign,assignment]
+        deadline_s = FOREVER_S if how == "cancelled" else now_s() + ROUND_TRIP_S
+        coming = asyncio.create_task(crowd.stay(deadline_s=deadline_s))
+        await asyncio.wait([coming])
+        await crowd.limits.aclose()
+        assert not crowd.entered
+        assert crowd.server.turns._slots == {}
 
     run(scene())
 
