@@ -141,34 +141,41 @@ class OneProcess:
     def exchange(self, back: Sequence[Return], wanted: Sequence[Request]) -> Given:
         """Do what ``Turns.exchange`` does."""
         now_us = self._now_us()
+        taken_until_us = list(self._taken_until_us)
         for returned in back:
             self._slots.pop(returned.slot, None)
             if returned.unused:
                 for rate, cost_us in enumerate(self._costs_us(returned.tokens)):
-                    self._taken_until_us[rate] -= cost_us
+                    taken_until_us[rate] -= cost_us
         for rate, pace in enumerate(self._paces):
             latest_us = now_us + pace.window_us + _LONGEST_DEBT_US
-            self._taken_until_us[rate] = min(max(self._taken_until_us[rate], now_us), latest_us)
+            taken_until_us[rate] = min(max(taken_until_us[rate], now_us), latest_us)
         self._slots = {name: until for name, until in self._slots.items() if until > now_us}
+        given = self._serve(wanted, now_us, taken_until_us)
+        if given.count or back:
+            self._taken_until_us = taken_until_us
+        return given
+
+    def _serve(self, wanted: Sequence[Request], now_us: int, taken_until_us: list[int]) -> Given:
         for count, request in enumerate(wanted):
-            lack, wait_us = self._lack(request, now_us)
+            ahead_us = [until_us - now_us for until_us in taken_until_us]
+            lack, wait_us = self._lack(request, ahead_us)
             if lack is not Lack.NOTHING:
                 return Given(count, lack, -(-wait_us // 1000))
             if request.slot and self._most is not None:
                 self._slots[request.slot] = now_us + request.ttl_ms * 1000
             for rate, cost_us in enumerate(self._costs_us(request.tokens)):
-                self._taken_until_us[rate] += cost_us
+                taken_until_us[rate] += cost_us
         return Given(len(wanted))
 
-    def _lack(self, request: Request, now_us: int) -> tuple[Lack, int]:
+    def _lack(self, request: Request, ahead_us: Sequence[int]) -> tuple[Lack, int]:
         if request.slot and self._most is not None and len(self._slots) >= self._most:
             return Lack.SLOT, 0
         costs_us = self._costs_us(request.tokens)
         for rate, lack in enumerate((Lack.REQUESTS, Lack.TOKENS)):
             window_us = self._paces[rate].window_us
             # More than may be had at once goes out when all of it is there, and is owed then.
-            needed_us = min(costs_us[rate], window_us)
-            wait_us = self._taken_until_us[rate] - now_us + needed_us - window_us
+            wait_us = ahead_us[rate] + min(costs_us[rate], window_us) - window_us
             if window_us and wait_us > 0:
                 return lack, wait_us
         return Lack.NOTHING, 0

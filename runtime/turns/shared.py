@@ -13,7 +13,7 @@ from functools import cache
 from importlib.resources import files
 
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import NoScriptError
 
 from providers.turns import Given, Lack, OneProcess, Pace, Request, Return, SharedLimit
 from runtime.credits.keys import Keys
@@ -89,7 +89,7 @@ class RedisTurns:
                     served, lack, wait_ms, processes = await self._run(
                         endpoint, _arguments(self._process, limit, back, wanted)
                     )
-            except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - redis-py lets more than its own through
                 alone = self._go_alone(endpoint, limit, error)
             else:
                 if self._alone.pop(endpoint, None) is not None:

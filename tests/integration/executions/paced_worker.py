@@ -3,7 +3,7 @@
 It calls the mock provider without LiteLLM, whose import takes longer than all that is tested here.
 
 python -m tests.integration.executions.paced_worker \\
-    DATA_DIR REDIS_URL KEY_PREFIX API_BASE NAME COUNT MORE_OF_THE_ENDPOINT
+    DATA_DIR REDIS_URL KEY_PREFIX API_BASE NAME COUNT MORE_OF_THE_ENDPOINT [DEADLINE_MS]
 """
 
 from __future__ import annotations
@@ -59,9 +59,10 @@ async def main(
     name: str,
     count: str,
     endpoint: str,
+    deadline_ms: str = "60000",
 ) -> None:
     config = make_config(Path(data_dir), redis_url, key_prefix, api_base, endpoint=endpoint)
-    spec = action(limits={"deadline_ms": 60_000, "attempts": 4})
+    spec = action(limits={"deadline_ms": int(deadline_ms), "attempts": 4})
     async with (
         aiohttp.ClientSession() as session,
         build_runtime(config, provider=PlainProvider(session)) as runtime,

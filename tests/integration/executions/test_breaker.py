@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 
 from fallback.reasons import FallbackReason
 from providers.mock_options import parse_scenario
@@ -133,6 +134,28 @@ async def test_requests_that_are_refused_say_nothing_against_their_provider(
         assert await bench.calls() == 4 * (FAILURES + 1)
         begin(bench, "")
         assert (await bench.execute()).status == "model"
+
+
+async def test_a_time_out_counts_if_the_provider_had_its_time(open_bench: OpenBench) -> None:
+    async with open_bench(endpoint=BREAKER.replace("400", "60000")) as bench:
+        begin(bench, "hang")
+        hurried = action(limits={"deadline_ms": 1_000})
+        limits, far_s = bench.runtime._calls._limits, asyncio.get_running_loop().time() + 60
+        async with AsyncExitStack() as taken:
+            for _ in range(512):
+                await taken.enter_async_context(limits.turn("mock", 0, far_s))
+            late = [asyncio.create_task(bench.execute(hurried)) for _ in range(FAILURES + 1)]
+            await asyncio.sleep(0.7)
+        for task in late:
+            assert reasons(await task) == {FallbackReason.PROVIDER_TIMEOUT}
+        calls = await bench.calls()
+        assert calls == FAILURES + 1, "their turn came late, and they were called all the same"
+
+        in_time = action(limits={"attempt_timeout_ms": 200})
+        for _ in range(FAILURES):
+            assert reasons(await bench.execute(in_time)) == {FallbackReason.PROVIDER_TIMEOUT}
+        assert reasons(await bench.execute(in_time)) == UNAVAILABLE
+        assert await bench.calls() == calls + FAILURES
 
 
 async def test_a_retry_is_not_made_once_the_provider_is_left_alone(open_bench: OpenBench) -> None:

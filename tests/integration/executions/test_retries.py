@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from fallback.reasons import FallbackReason
-from tests.integration.executions.conftest import OpenBench, action
+from tests.integration.executions.conftest import ACCOUNT, OpenBench, action
 from tests.integration.executions.test_outcomes import reasons
 
 
@@ -74,3 +76,22 @@ async def test_a_wait_that_the_provider_asks_for_beyond_the_deadline_is_not_begu
         assert reasons(result) == {FallbackReason.PROVIDER_RATE_LIMITED}
         assert await bench.calls() == 1
         assert result.timings_ms["total"] < 20_000
+
+
+@pytest.mark.parametrize("status, lost_calls", [(503, 0), (500, 1)])
+async def test_cancelled_between_two_attempts_only_calls_that_were_made_are_exposure(
+    open_bench: OpenBench, status: int, lost_calls: int
+) -> None:
+    async with open_bench(scenario=f"status={status},retry_after=20") as bench:
+        running = asyncio.create_task(bench.execute(action(limits={"attempts": 2})))
+        await bench.until_reserved()
+        quote_mc = (await bench.runtime.ledger.balance(ACCOUNT)).reserved_mc
+        async with asyncio.timeout(10):
+            while bench.mock.stats()["outcomes"] == {}:  # noqa: ASYNC110 - the server's count
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        running.cancel()
+        await asyncio.wait([running])
+        await bench.runtime._closer.drain()
+
+        assert (await bench.books()).exposure_mc == lost_calls * quote_mc

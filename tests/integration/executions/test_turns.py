@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import PIPE, Process
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,43 @@ async def test_slots_of_a_killed_process_come_back_and_nobody_falls_back_for_it(
         assert all(result.status == "model" for result in results)
         assert bench.mock.stats()["peak_in_flight"] <= 3
         await bench.books()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(180)
+async def test_a_process_that_is_killed_in_the_middle_takes_nothing_from_the_others(
+    open_bench: OpenBench, redis_url: str, key_prefix: str, tmp_path: Path
+) -> None:
+    endpoint = "shared_concurrency: 4, requests_per_minute: 100000"
+    async with open_bench(endpoint=endpoint, latency_median_ms=150) as bench:
+        common = (str(tmp_path / "data"), redis_url, key_prefix, f"{bench.mock.url}/v1")
+
+        async def start(name: str, count: int, deadline_ms: int) -> Process:
+            more = (name, str(count), endpoint, str(deadline_ms))
+            return await start_worker(*common, *more, module="paced_worker")
+
+        survivor = await start("survivor", 60, 30_000)
+        victim = await start("victim", 500, 5_000)
+        assert victim.stdin is not None
+        victim.stdin.write(b"go\n")
+        async with asyncio.timeout(30):
+            while await bench.calls() < 8:  # noqa: ASYNC110 - the server's count
+                await asyncio.sleep(0.01)
+        share = asyncio.create_task(results_of(survivor))
+        await asyncio.sleep(0.5)
+        victim.kill()
+        await victim.wait()
+
+        assert Counter(status for status, *_ in await share) == {"model": 60}
+        assert bench.mock.stats()["peak_in_flight"] <= 4
+        # Slots come back at their calls' deadline, credits at the reservations'.
+        slots = f"{key_prefix}:{{endpoint:mock}}:slots"
+        held = 4
+        async with asyncio.timeout(30):
+            while held:
+                assert (await bench.execute()).status == "model"
+                await asyncio.sleep(0.1)
+                held = await bench.redis.zcard(slots)
 
 
 async def test_credits_are_reserved_only_by_those_who_have_their_turn(
