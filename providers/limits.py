@@ -85,6 +85,7 @@ class Turn:
         await self._door.rest(self._deadline_s)
         if self._door.line is not None:
             await self._door.line.take(Request("", 0, self.tokens), self._deadline_s)
+            await self._door.rest(self._deadline_s)
 
     def rest(self, for_ms: int) -> None:
         """Keep all of this process from the endpoint, as its provider asked (``Retry-After``)."""
@@ -126,6 +127,8 @@ class EndpointLimits:
                 return
             turn.back = await door.line.take_with_slot(tokens, deadline_s)
             try:
+                # The provider may have asked for it while this one waited.
+                await door.rest(deadline_s)
                 yield turn
             finally:
                 door.line.give_back(turn.back)

@@ -12,9 +12,10 @@ would give out all at the minute's start and then nothing for longer than most e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 from typing import Protocol
 
 _MINUTE_US = 60_000_000
@@ -126,16 +127,22 @@ class OneProcess:
 
     Args:
         now_us: a clock in microseconds.
+        slots: what is held already, with until when by that clock.
     """
 
-    def __init__(self, limit: SharedLimit, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        limit: SharedLimit,
+        now_us: Callable[[], int],
+        slots: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self._most = limit.concurrency
         self._paces = (
             Pace.per_minute(limit.requests_per_minute),
             Pace.per_minute(limit.tokens_per_minute),
         )
         self._now_us = now_us
-        self._slots: dict[str, int] = {}
+        self._slots = dict(slots)
         self._taken_until_us = [0, 0]
 
     def exchange(self, back: Sequence[Return], wanted: Sequence[Request]) -> Given:

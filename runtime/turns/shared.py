@@ -55,8 +55,8 @@ class RedisTurns:
     """Gives out turns by the Redis server's clock; ``Turns`` of ``providers.turns``.
 
     While Redis can't be asked, it gives out the part of the limits that falls to this process, by
-    the number of processes that were seen last. Slots that Redis still counts then end by
-    themselves.
+    the number of processes that were seen last, what it holds already included. Slots that Redis
+    still counts then end by themselves.
 
     Args:
         client: redis-py's, of one server or of a cluster; owned by the caller.
@@ -76,12 +76,17 @@ class RedisTurns:
         self._script = script or _shipped()
         self._process = secrets.token_hex(6)
         self._processes: dict[str, int] = {}
+        # By endpoint: slots that Redis gave out, and until when by our own clock.
+        self._held: dict[str, dict[str, int]] = {}
         self._alone: dict[str, _Alone] = {}
 
     async def exchange(
         self, endpoint: str, limit: SharedLimit, back: Sequence[Return], wanted: Sequence[Request]
     ) -> Given:
         """Take back what is returned, then give turns to requests in order, as far as they go."""
+        held = self._held.setdefault(endpoint, {})
+        for returned in back:
+            held.pop(returned.slot, None)
         alone = self._alone.get(endpoint)
         if alone is None or time.monotonic() >= alone.until_s:
             try:
@@ -95,6 +100,10 @@ class RedisTurns:
                 if self._alone.pop(endpoint, None) is not None:
                     _log.warning("endpoint %s: its shared limits are counted again", endpoint)
                 self._processes[endpoint] = processes
+                now_us = _own_clock_us()
+                for request in wanted[:served]:
+                    if request.slot:
+                        held[request.slot] = now_us + request.ttl_ms * 1000
                 return Given(served, Lack(lack), wait_ms)
         given = alone.turns.exchange([Return(returned.slot) for returned in back], wanted)
         return Given(given.count, given.lack, given.wait_ms, refundable=False)
@@ -122,9 +131,13 @@ class RedisTurns:
             type(error).__name__,
             processes,
         )
-        turns = OneProcess(limit.share(processes), lambda: time.monotonic_ns() // 1000)
+        turns = OneProcess(limit.share(processes), _own_clock_us, self._held[endpoint])
         alone = self._alone[endpoint] = _Alone(turns, until_s)
         return alone
+
+
+def _own_clock_us() -> int:
+    return time.monotonic_ns() // 1000
 
 
 def _arguments(

@@ -74,6 +74,8 @@ async def test_a_person_who_fell_back_because_of_it_is_asked_for_anew(
         begin(bench, "status=503")
         calls = await break_it(bench)
         refused = bench.request()
+        journal = bench.keys.of_account(ACCOUNT)[8]
+        entries = await bench.redis.xlen(journal)
 
         assert reasons(await bench.runtime.execute(refused)) == UNAVAILABLE
         # Law 3: what has its outcome keeps it, whatever the provider does now.
@@ -81,6 +83,7 @@ async def test_a_person_who_fell_back_because_of_it_is_asked_for_anew(
         assert again.replayed
         assert again.values == first.values
         assert await bench.calls() == calls
+        assert await bench.redis.xlen(journal) == entries
 
         begin(bench, "")
         await asyncio.sleep(OPEN_S)

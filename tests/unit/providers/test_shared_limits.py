@@ -207,6 +207,32 @@ def test_after_retry_after_nobody_of_this_process_comes_until_then() -> None:
     run(scene())
 
 
+def test_a_rest_that_begins_while_some_wait_for_a_shared_turn_is_theirs_too() -> None:
+    async def scene() -> None:
+        crowd = Crowd(SharedLimit(concurrency=1))
+
+        async def first() -> None:
+            async with crowd.limits.turn("main", 1, FOREVER_S) as turn:
+                turn.use()
+                await asyncio.sleep(1)
+                turn.rest(5_000)
+
+        began = asyncio.create_task(first())
+        await asyncio.sleep(0.1)
+        results = await asyncio.gather(
+            crowd.stay(deadline_s=3), *(crowd.stay() for _ in range(3)), return_exceptions=True
+        )
+        await began
+        assert isinstance(results[0], NoTurn)
+        assert results[0].wait is Wait.REST
+        assert results[1:] == [None] * 3
+        assert min(at_s for _, at_s in crowd.entered) >= 6
+        await crowd.limits.aclose()
+        assert crowd.server.turns._slots == {}
+
+    run(scene())
+
+
 def test_a_provider_can_not_ask_for_rest_for_a_day() -> None:
     async def scene() -> None:
         limits = EndpointLimits({})
