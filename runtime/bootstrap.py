@@ -161,12 +161,15 @@ def _client(config: Config, url: str) -> Redis | RedisCluster:
 
 
 def _models(config: Config) -> Models:
-    counters: dict[tuple[str, int], TokenCounter] = {}
+    counters: dict[tuple[str, int, int], TokenCounter] = {}
     models = {}
     for model_id, section in config.models.items():
-        counted = (section.encoding, section.token_margin_percent)
+        counted = section.counting()
         if counted not in counters:
-            counters[counted] = TokenCounter(*counted)
+            encoding, margin_percent, overhead = counted
+            counters[counted] = TokenCounter(
+                encoding, margin_percent, schema_overhead_tokens=overhead
+            )
         models[model_id] = Model(
             id=model_id,
             litellm_model=section.litellm_model,
