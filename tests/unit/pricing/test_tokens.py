@@ -147,6 +147,9 @@ def test_long_texts_of_short_lines_are_counted_exactly(name: str, line: str) -> 
         "".join
     ),
 )
+@example("o200k_base", "!\n/ !\r/a")
+@example("cl100k_base", "!\n\n a.\nb's c'll")
+@example("p50k_base", "a\r\n  b\n\nc \n d")
 def test_where_long_texts_are_cut_all_encodings_cut_them(name: str, text: str) -> None:
     for cut in pricing.tokens._CUT.finditer(text):
         head, tail = text[: cut.start()], text[cut.start() :]
