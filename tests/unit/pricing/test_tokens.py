@@ -19,6 +19,7 @@ from tiktoken_ext import openai_public  # type: ignore[import-untyped]  # it shi
 import pricing.tokens
 from pricing.tokens import ENCODINGS, TokenCounter, VocabularyMissing, load_encoding
 
+MESSAGES = Path(__file__).with_name("messages.json")
 SPECIAL = ("<|endoftext|>", "<|fim_prefix|>", "<|endofprompt|>", "<|im_start|>")
 
 texts = st.lists(
@@ -83,6 +84,21 @@ def test_counts_are_those_of_tiktoken_for_any_text(name: str) -> None:
         assert counter.count_text(text) == len(theirs.encode(text, disallowed_special=()))
 
     counts_agree()
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_a_request_in_any_script_is_counted_exactly_and_by_tiktokens_own_encoding(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranks = load_encoding(name)._mergeable_ranks
+    monkeypatch.setattr(openai_public, "load_tiktoken_bpe", lambda *_, **__: ranks)
+    theirs = Encoding(**openai_public.ENCODING_CONSTRUCTORS[name]())
+    counter = TokenCounter(name)
+
+    for texts in json.loads(MESSAGES.read_text(encoding="utf-8")).values():
+        messages = [{"role": "user", "content": text} for text in texts]
+        expected = sum(4 + len(theirs.encode(text, disallowed_special=())) for text in texts)
+        assert counter.count_messages(messages) == 3 + expected
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
