@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pricing.tokens import OTHER, TokenCounter
-from runtime import bootstrap
 from runtime.config import Config
 from runtime.config.models import ModelSection
+from runtime.models import build_models
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
 
@@ -58,7 +58,7 @@ def test_models_are_quoted_with_what_their_sections_say() -> None:
             },
         }
     )
-    models = bootstrap._models(config)
+    models = build_models(config)
     expected = {
         "claude": TokenCounter(OTHER, 75, schema_overhead_tokens=850),
         "gpt": TokenCounter("o200k_base", 10),
