@@ -11,6 +11,7 @@ from pricing.tokens import OTHER, TokenCounter
 from runtime.config import Config
 from runtime.config.models import ModelSection
 from runtime.models import build_models
+from tests.unit.runtime.configs import load, right
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
 
@@ -44,6 +45,29 @@ def test_what_is_said_counts_each_by_itself() -> None:
     assert section(claude, schema_overhead_tokens=0).counting() == (OTHER, 75, 0)
     assert section(claude, token_margin_percent=0).counting() == (OTHER, 0, 850)
     assert section(claude, encoding="o200k_base").counting() == ("o200k_base", 10, 850)
+
+
+@pytest.mark.parametrize(
+    "litellm_model, settings, warned",
+    [
+        ("anthropic/claude-sonnet-5", {"encoding": "o200k_base"}, True),
+        ("gemini/gemini-3.8-flash", {"encoding": "cl100k_base"}, True),
+        ("gemini/gemini-3.8-flash", {"encoding": "other"}, False),
+        ("gemini/gemini-3.8-flash", {}, False),
+        ("azure/our-deployment", {"encoding": "o200k_base"}, False),
+        ("openrouter/openai/gpt-5", {"encoding": "o200k_base"}, False),
+    ],
+)
+def test_an_encoding_that_can_not_be_a_providers_own_is_a_warning(
+    litellm_model: str, settings: dict[str, str], warned: bool
+) -> None:
+    data = right()
+    data["models"]["writer"] |= {"litellm_model": litellm_model, **settings}
+
+    warnings = load(data).warnings
+
+    assert [warning.path for warning in warnings] == ["models.writer.encoding"] * warned
+    assert all("leave it out" in warning.message for warning in warnings)
 
 
 def test_models_are_quoted_with_what_their_sections_say() -> None:
