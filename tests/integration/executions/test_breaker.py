@@ -94,7 +94,7 @@ async def test_an_execution_that_still_runs_elsewhere_is_not_ended_by_it(
     open_bench: OpenBench,
 ) -> None:
     async with open_bench(endpoint=BREAKER.replace("400", "60000")) as bench:
-        begin(bench, "delay_ms=1500")
+        begin(bench, "delay_ms=800")
         request = bench.request()
         running = asyncio.create_task(bench.runtime.execute(request))
         await until_called(bench, 1)

@@ -18,8 +18,8 @@ from tests.integration.executions.conftest import ACCOUNT, OpenBench, action
 from tests.integration.executions.test_many_processes import results_of, start_worker
 from tests.integration.executions.test_outcomes import reasons
 
-PROCESSES, EACH = 3, 50
-AT_ONCE, A_MINUTE = 6, 1_200
+PROCESSES, EACH = 3, 32
+AT_ONCE, A_MINUTE = 6, 900
 BURST, A_SECOND = A_MINUTE / 12, 0.9 * A_MINUTE / 60
 LATE_S = 1.0
 """How late requests may reach the provider; nine tenths of the limit leave room for it."""
@@ -71,7 +71,7 @@ async def test_slots_of_a_killed_process_come_back_and_nobody_falls_back_for_it(
     async with open_bench(endpoint="shared_concurrency: 3") as bench:
         holder = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.integration.executions.holder"),
-            *(redis_url, key_prefix, "mock", "3", "2000"),
+            *(redis_url, key_prefix, "mock", "3", "1000"),
             stdout=PIPE,
         )
         assert holder.stdout is not None
@@ -130,8 +130,8 @@ async def test_a_process_that_is_killed_in_the_middle_takes_nothing_from_the_oth
 async def test_credits_are_reserved_only_by_those_who_have_their_turn(
     open_bench: OpenBench,
 ) -> None:
-    async with open_bench(endpoint="shared_concurrency: 2", latency_median_ms=100) as bench:
-        running = [asyncio.create_task(bench.execute()) for _ in range(20)]
+    async with open_bench(endpoint="shared_concurrency: 2", latency_median_ms=50) as bench:
+        running = [asyncio.create_task(bench.execute()) for _ in range(12)]
         most_open = 0
         while not all(task.done() for task in running):
             balance = await bench.runtime.ledger.balance(ACCOUNT)
@@ -152,7 +152,7 @@ async def test_who_lacks_credits_does_not_use_up_the_providers_turns(
 
 async def test_tokens_are_counted_in_advance_as_the_provider_does(open_bench: OpenBench) -> None:
     async with open_bench(endpoint="tokens_per_minute: 1500") as bench:
-        spec = action(limits={"deadline_ms": 1_000, "max_output_tokens": 110})
+        spec = action(limits={"deadline_ms": 500, "max_output_tokens": 110})
         first, second = await bench.execute(spec), await bench.execute(spec)
         assert first.status == "model"
         assert reasons(second) == {FallbackReason.DEADLINE_EXCEEDED}
@@ -161,7 +161,7 @@ async def test_tokens_are_counted_in_advance_as_the_provider_does(open_bench: Op
 
 async def test_a_retry_that_has_no_turn_in_time_is_not_made(open_bench: OpenBench) -> None:
     async with open_bench(endpoint="requests_per_minute: 6", scenario="status=503") as bench:
-        result = await bench.execute(action(limits={"attempts": 3, "deadline_ms": 2_500}))
+        result = await bench.execute(action(limits={"attempts": 3, "deadline_ms": 900}))
         assert reasons(result) == {FallbackReason.PROVIDER_ERROR}
         assert len(result.attempts) == await bench.calls() == 1
         await bench.books()
