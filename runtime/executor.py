@@ -63,7 +63,7 @@ class ExecutorSettings:
     """``reservation_ttl_ms`` must outlast the longest deadline; see the configuration reference."""
 
     reservation_ttl_ms: int = 120_000
-    wait_for_credits_ms: int = 2_000
+    wait_for_credits_ms: int = 15_000
     charge_previews: bool = True
 
 
