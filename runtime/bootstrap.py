@@ -24,6 +24,7 @@ from runtime.credits.keys import Keys
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.credits.spool import Spool
 from runtime.embedded_redis import EmbeddedRedis
+from runtime.estimate import Estimator
 from runtime.executor import ActionRuntime, ExecutorSettings
 from runtime.learning.sharing import Learning
 from runtime.models import Model, Models
@@ -60,7 +61,7 @@ async def build_runtime(
         ledger = await stack.enter_async_context(
             open_ledger(config, redis=client, on_alert=on_alert)
         )
-        learning = Learning(client, Keys(config.redis.key_prefix), config.redis.timeout_ms)
+        learning = _learning(config, client)
         stack.push_async_callback(learning.aclose)
         learning.start()
         if provider is None:
@@ -88,6 +89,25 @@ async def build_runtime(
                 charge_previews=config.executions.charge_previews,
             ),
         )
+
+
+@asynccontextmanager
+async def open_estimator(
+    config: Config, *, redis: Redis | RedisCluster | None = None
+) -> AsyncIterator[Estimator]:
+    """Make what forecasts campaigns; it calls no model.
+
+    Raises:
+        LedgerError: the data belongs to another installation key.
+        LedgerUnavailable: Redis can't be reached.
+    """
+    models = _models(config)
+    async with _connected(config, redis) as client, open_ledger(config, redis=client) as ledger:
+        learning = _learning(config, client)
+        preparation = Preparation(
+            ledger, models, config.build_rate_cards(), learning, config.compliance_prompt
+        )
+        yield Estimator(ledger, preparation, learning)
 
 
 @asynccontextmanager
@@ -173,6 +193,10 @@ def _client(config: Config, url: str) -> Redis | RedisCluster:
         **options,
     )
     return Redis.from_pool(pool)
+
+
+def _learning(config: Config, client: Redis | RedisCluster) -> Learning:
+    return Learning(client, Keys(config.redis.key_prefix), config.redis.timeout_ms)
 
 
 def _models(config: Config) -> Models:
