@@ -72,6 +72,20 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
 )
 """What became of people, to stand after a number."""
 
+QUOTES: Mapping[str, str] = MappingProxyType(
+    {
+        "input_undercounted": (
+            "answers used more input tokens than were counted: raise the model's "
+            "token_margin_percent"
+        ),
+        "quote_exceeded": "answers cost more than was reserved for them",
+        "cut_by_us": (
+            "answers were cut off by a limit that was lowered to what was reserved; they are free"
+        ),
+    }
+)
+"""How far quotes did not hold, to stand after a number."""
+
 TOKEN_CLASSES: Mapping[str, str] = MappingProxyType(
     {
         "input_tokens": "input tokens",

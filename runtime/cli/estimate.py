@@ -135,12 +135,10 @@ def _lines(found: Estimate) -> Iterator[str]:
     cost = found.cost
     model = f" on model {found.model_id}" if found.model_id else ""
     yield f"Action {found.action_id}{model} for {found.people:,} people, nobody was asked about yet"
-    each = (
-        f", {credits_text(round(cost.expected_mc / found.called))} a call" if found.called else ""
-    )
+    each = credits_text(round(cost.expected_mc / max(1, found.called)))
     yield from table(
         [
-            ("expected", credits_text(cost.expected_mc), f"credits{each}"),
+            ("expected", credits_text(cost.expected_mc), f"credits, {each} a call"),
             ("likely from", credits_text(cost.low_mc), "in 95 of 100 such campaigns"),
             ("to", credits_text(cost.high_mc), ""),
             ("at most", credits_text(cost.worst_mc), "if every answer were as long as it may be"),
