@@ -45,12 +45,12 @@ class Sample:
         seed: the same seed picks the same people from the same stream.
 
     Raises:
-        ValueError: the size is below 1.
+        ValueError: the size is below 2: one alone does not tell how far the others may be.
     """
 
     def __init__(self, size: int = SAMPLE_SIZE, seed: int = 0) -> None:
-        if size < 1:
-            raise ValueError(f"size: found {size}, allowed is 1 and above")
+        if size < 2:
+            raise ValueError(f"size: found {size}, allowed is 2 and above")
         self.total = 0
         self.people: list[Data] = []
         self._size = size

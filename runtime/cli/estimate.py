@@ -48,7 +48,7 @@ _LINE_EVERY_S = 5.0
 @click.option(
     "--sample",
     "sample_size",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=2),
     default=2000,
     metavar="N",
     help="Of a longer file, render and count N people picked at random.",

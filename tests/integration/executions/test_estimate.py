@@ -196,5 +196,5 @@ def test_a_sample_is_everybody_or_picked_with_the_same_chance_and_by_its_seed() 
     assert all(140 < count < 260 for count in places), places
     assert Sample.of(stream, 50, 3).people == Sample.of(stream, 50, 3).people
     assert Sample.of(stream, 50, 3).people != Sample.of(stream, 50, 4).people
-    with pytest.raises(ValueError, match="size: found 0"):
-        Sample(0)
+    with pytest.raises(ValueError, match="size: found 1"):
+        Sample(1)
