@@ -10,7 +10,6 @@ from pathlib import Path
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 
-from pricing.tokens import TokenCounter
 from providers.base import Provider
 from providers.limits import EndpointLimits
 from providers.litellm import LiteLLMProvider
@@ -27,7 +26,7 @@ from runtime.embedded_redis import EmbeddedRedis
 from runtime.estimate import Estimator
 from runtime.executor import ActionRuntime, ExecutorSettings
 from runtime.learning.sharing import Learning
-from runtime.models import Model, Models
+from runtime.models import build_models
 from runtime.preparation import Preparation
 
 _MINUTE_MS = 60_000
@@ -55,7 +54,8 @@ async def build_runtime(
         LedgerError: the data belongs to another installation key.
         LedgerUnavailable: Redis can't be reached.
     """
-    models = _models(config)
+    models = build_models(config)
+    models.warm_up()
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(_connected(config, redis))
         ledger = await stack.enter_async_context(
@@ -101,7 +101,7 @@ async def open_estimator(
         LedgerError: the data belongs to another installation key.
         LedgerUnavailable: Redis can't be reached.
     """
-    models = _models(config)
+    models = build_models(config)
     async with _connected(config, redis) as client, open_ledger(config, redis=client) as ledger:
         learning = _learning(config, client)
         preparation = Preparation(
@@ -197,29 +197,6 @@ def _client(config: Config, url: str) -> Redis | RedisCluster:
 
 def _learning(config: Config, client: Redis | RedisCluster) -> Learning:
     return Learning(client, Keys(config.redis.key_prefix), config.redis.timeout_ms)
-
-
-def _models(config: Config) -> Models:
-    counters: dict[tuple[str, int], TokenCounter] = {}
-    models = {}
-    for model_id, section in config.models.items():
-        counted = (section.encoding, section.token_margin_percent)
-        if counted not in counters:
-            counters[counted] = TokenCounter(*counted)
-        models[model_id] = Model(
-            id=model_id,
-            litellm_model=section.litellm_model,
-            model_class=section.model_class,
-            endpoint=config.build_endpoint(section.endpoint),
-            counter=counters[counted],
-            json_schema=section.json_schema,
-            reasoning_allowance_tokens=section.reasoning_allowance_tokens,
-            retires_on=section.retires_on,
-            replaced_by=section.replaced_by,
-        )
-    for counter in counters.values():
-        counter.warm_up()
-    return Models(models)
 
 
 def _installation_key(config: Config) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -38,6 +38,8 @@ class Preparation:
     Args:
         learning: how long answers have been, for actions that reserve by it.
         compliance_prompt: opens every system message.
+        clock: tells the time (UTC) by which models retire and rate cards come into force. An
+            execution asks once: what it was quoted by settles it, whatever comes meanwhile.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Preparation:
         rate_cards: RateCards,
         learning: Learning,
         compliance_prompt: str = "",
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._ledger = ledger
         self._models = models
@@ -54,6 +58,7 @@ class Preparation:
         self._learning = learning
         self._longest_answers: dict[tuple[str, str], int] = {}
         self._compliance_prompt = compliance_prompt
+        self._clock = clock
 
     def prepare(
         self, request: ExecutionRequest, spec: ActionSpec, deadline_s: float, timings: Timings
@@ -91,7 +96,7 @@ class Preparation:
 
     def price(self, spec: ActionSpec) -> Priced | FallbackReason:
         """Return the model that an action is run on now, or why it can't be run."""
-        now = datetime.now(UTC)
+        now = self._clock()
         model = self._models.usable(
             spec.model, now.date(), allow_replacement=spec.allow_replacement_model
         )
@@ -109,13 +114,16 @@ class Preparation:
         """Return the messages for one person and an upper bound of their input tokens.
 
         Raises:
-            PromptError: the prompt needs what is not known of the person.
+            PromptError: the prompt needs what is not known of the person, or does not fit into the
+                model's context with the longest answer.
         """
         messages = spec.render(
             data, with_instruction=not model.json_schema, prepend=self._compliance_prompt
         )
         schema = spec.json_schema if model.json_schema else None
-        return messages, model.counter.count_messages(messages, schema)
+        input_tokens = model.counter.count_messages(messages, schema)
+        _check_context(model, input_tokens, spec.limits.max_output_tokens)
+        return messages, input_tokens
 
     def least_output_tokens(self, spec: ActionSpec, model: Model) -> int:
         """Return what an answer needs at least to be worth paying for."""
@@ -149,3 +157,14 @@ class Preparation:
 def topic(spec: ActionSpec, model: Model) -> Topic:
     """Return under which name the answers of an action are learned."""
     return Topic(spec.id, spec.version, model.id)
+
+
+def _check_context(model: Model, input_tokens: int, max_output_tokens: int) -> None:
+    """Raise ``PromptError`` if prompt and answer don't fit into the model's context."""
+    context = model.context_tokens
+    if context is not None and input_tokens + max_output_tokens > context:
+        what = (
+            f"up to {input_tokens:,} input tokens and an answer of {max_output_tokens:,} "
+            f"do not fit into the {context:,} tokens of model {model.id!r}"
+        )
+        raise PromptError("user", None, what, None)

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from pricing.offers import MC_PER_CREDIT, GrantKind, Offer, Pack
-from pricing.rate_card import ModelClass, RateCard, RateCards, Rates
+from pricing.rate_card import ModelClass, RateCard, RateCards, Rates, Tier
 from pricing.tokens import ENCODINGS
 from providers.base import Endpoint
 from runtime.actions import ActionSpec
@@ -161,19 +161,50 @@ class ModelSection(Section):
     token_margin_percent: Percent = 10
     json_schema: Flag = True
     reasoning_allowance_tokens: Whole = 0
+    context_tokens: Positive | None = None
     retires_on: Date | None = None
     replaced_by: Text | None = None
 
 
-class RatesSection(Section):
-    """What one model costs. Rates are held in millicredits per 1,000,000 tokens."""
+class TokenRatesSection(Section):
+    """Rates by token class, held in millicredits per 1,000,000 tokens."""
 
     input_mc: RateMc = Field(alias="input")
     cached_input_mc: RateMc | None = Field(default=None, alias="cached_input")
     cache_write_mc: RateMc | None = Field(default=None, alias="cache_write")
     output_mc: RateMc = Field(alias="output")
     reasoning_mc: RateMc | None = Field(default=None, alias="reasoning")
+
+    def by_class(self) -> dict[str, int]:
+        """Return all rates; a class without its own costs as input or output does."""
+
+        def own_or(own: int | None, usual: int) -> int:
+            return usual if own is None else own
+
+        return {
+            "input_mc": self.input_mc,
+            "output_mc": self.output_mc,
+            "cached_input_mc": own_or(self.cached_input_mc, self.input_mc),
+            "cache_write_mc": own_or(self.cache_write_mc, self.input_mc),
+            "reasoning_mc": own_or(self.reasoning_mc, self.output_mc),
+        }
+
+
+class TierSection(TokenRatesSection):
+    """What all tokens of a request with more input than this cost."""
+
+    above_input_tokens: Positive
+
+    def build(self) -> Tier:
+        """Return the tier."""
+        return Tier(**self.by_class(), above_input_tokens=self.above_input_tokens)
+
+
+class RatesSection(TokenRatesSection):
+    """What one model costs."""
+
     per_request_mc: RateMc = Field(default=0, alias="per_request")
+    tiers: list[TierSection] = Field(default_factory=list)
     free: Flag = False
 
     @model_validator(mode="after")
@@ -182,18 +213,11 @@ class RatesSection(Section):
         return self
 
     def build(self) -> Rates:
-        """Return the rates; a class of tokens without its own costs as input or output does."""
-
-        def own_or(own: int | None, usual: int) -> int:
-            return usual if own is None else own
-
+        """Return the rates."""
         return Rates(
-            input_mc=self.input_mc,
-            output_mc=self.output_mc,
-            cached_input_mc=own_or(self.cached_input_mc, self.input_mc),
-            cache_write_mc=own_or(self.cache_write_mc, self.input_mc),
-            reasoning_mc=own_or(self.reasoning_mc, self.output_mc),
+            **self.by_class(),
             per_request_mc=self.per_request_mc,
+            tiers=tuple(tier.build() for tier in self.tiers),
             free=self.free,
         )
 
