@@ -71,6 +71,7 @@ class Learning:
         self._timeout_s = timeout_ms / 1000
         self._known: dict[Topic, _Known] = {}
         self._wanted = asyncio.Event()
+        self._turn = asyncio.Lock()
         self._sharing: asyncio.Task[None] | None = None
         self._away = False
 
@@ -93,7 +94,8 @@ class Learning:
             LedgerUnavailable: Redis can't be asked.
         """
         known = self._use(topic)
-        await self._share(topic, known)
+        async with self._turn:
+            await self._share(topic, known)
         return known.history
 
     def start(self) -> None:
@@ -127,6 +129,11 @@ class Learning:
             await asyncio.sleep(SHARE_EVERY_S)
 
     async def _share_all(self) -> None:
+        """Share what is there, after what is on its way."""
+        async with self._turn:
+            await self._share_each()
+
+    async def _share_each(self) -> None:
         for topic, known in list(self._known.items()):
             if not known.used:
                 continue
