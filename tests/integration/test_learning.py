@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 
 from pricing.usage import TokenUsage
 from runtime.credits.keys import Keys
 from runtime.learning.history import observed
 from runtime.learning.sharing import MOST_ANSWERS, Learning, Topic
 from tests.integration.conftest import PrivateRedis
+from tests.integration.servers import CLUSTER, LedgerServers
 
 ROUTE = Topic("route", "v1", "writer")
 
@@ -93,3 +94,16 @@ async def test_while_redis_is_away_what_is_known_stays_known_and_nothing_is_lost
 
         await private_redis.start()
         assert (await known.history(ROUTE)).answers == 65
+
+
+async def test_a_cluster_shares_it_as_one_server_does(
+    ledger_servers: LedgerServers, key_prefix: str
+) -> None:
+    url = ledger_servers.url(CLUSTER).removeprefix("cluster+")
+    async with RedisCluster.from_url(url) as client:
+        one, other = (Learning(client, Keys(key_prefix), timeout_ms=5_000) for _ in range(2))
+        for version in ("v1", "v2", "v3"):
+            topic = ROUTE._replace(version=version)
+            one.note(topic, answer(80, 60))
+            await one.history(topic)
+            assert (await other.history(topic)).answers == 60
