@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pricing.usage import TokenUsage
-from providers import litellm_errors
+from providers import litellm_answers, litellm_errors
 from providers.base import Completion, CompletionRequest, FinishReason
 
 GLOBALS: Mapping[str, object] = MappingProxyType(
@@ -35,6 +35,7 @@ NO_KEY = "none"
 """Sent where an endpoint has no key: without one LiteLLM would take the environment's."""
 
 _OPENAI = "openai/"
+_ANTHROPIC = "anthropic/"
 _OPENAI_API_BASE = "https://api.openai.com/v1"
 """Sent where an endpoint has no address: LiteLLM would take the environment's."""
 
@@ -113,6 +114,7 @@ def _tame(litellm: Any) -> _LiteLLM:
     """Set what is global in LiteLLM, for the whole process."""
     import httpx
     from litellm._internal_context import is_internal_call
+    from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
     for name, value in GLOBALS.items():
@@ -128,6 +130,7 @@ def _tame(litellm: Any) -> _LiteLLM:
         "ignore", r"coroutine '[\w.]*completion\w*' was never awaited", RuntimeWarning
     )
     _send_once(AsyncHTTPHandler, is_internal_call)
+    litellm_answers.guard_answers(LiteLLMAiohttpTransport, is_internal_call)
     _leave_costs_out(litellm, is_internal_call)
     _rehearse(litellm, is_internal_call)
     timeout = httpx.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
@@ -197,7 +200,8 @@ class LiteLLMProvider:
         context = litellm.is_internal_call.set(True)
         try:
             return _completion(
-                await litellm.module.acompletion(**_arguments(request, litellm.timeout))
+                await litellm.module.acompletion(**_arguments(request, litellm.timeout)),
+                request.max_output_tokens,
             )
         except Exception as exc:  # noqa: BLE001 - one table decides what it means
             error = litellm_errors.translate(litellm.module, exc, before)
@@ -237,7 +241,7 @@ def _arguments(request: CompletionRequest, timeout: Any) -> dict[str, Any]:
         "timeout": timeout,
     }
     if endpoint.api_base is not None:
-        arguments["api_base"] = endpoint.api_base
+        arguments["api_base"] = _address(model, endpoint.api_base)
     elif model.startswith(_OPENAI):
         arguments["api_base"] = _OPENAI_API_BASE
     if request.temperature is not None:
@@ -256,6 +260,13 @@ def _arguments(request: CompletionRequest, timeout: Any) -> dict[str, Any]:
     return arguments
 
 
+def _address(model: str, api_base: str) -> str:
+    """Return the address as LiteLLM wants it: for Anthropic without the version, which it adds."""
+    if model.startswith(_ANTHROPIC):
+        return api_base.rstrip("/").removesuffix("/v1")
+    return api_base
+
+
 @cache
 def _is_sent_by_openai_sdk(model: str) -> bool:
     """Whether LiteLLM calls the model by OpenAI's SDK, as a chat completion."""
@@ -267,7 +278,7 @@ def _is_sent_by_openai_sdk(model: str) -> bool:
     return bool(bridged.get("mode") != "responses")
 
 
-def _completion(response: Any) -> Completion:
+def _completion(response: Any, max_output_tokens: int) -> Completion:
     choice = response.choices[0]
     message = choice.message
     text = message.content
@@ -277,12 +288,16 @@ def _completion(response: Any) -> Completion:
     text = text or ""
     if len(text) > _LONGEST_ANSWER_CHARS:
         raise ValueError("the answer is too long to be a model's")
+    usage = _usage(response, answered=bool(text))
     finish = FinishReason.STOP
     if choice.finish_reason == "length":
         finish = FinishReason.LENGTH
     elif choice.finish_reason == "content_filter" or _refusal(message):
         finish = FinishReason.REFUSED
-    return Completion(text=text, finish=finish, usage=_usage(response, answered=bool(text)))
+    elif usage is not None and usage.output_tokens >= max_output_tokens:
+        # LiteLLM says "stop" of Anthropic's forced tool calls, also of those that were cut off.
+        finish = FinishReason.LENGTH
+    return Completion(text=text, finish=finish, usage=usage)
 
 
 def _refusal(message: Any) -> Any:

@@ -107,8 +107,12 @@ class MockModel:
             thinks = 0
         limit = asked.max_output_tokens
         if scenario.answer is AnswerKind.TRUNCATED:
-            half = thinks + len(tokens) // 2
-            limit = half if limit is None else min(limit, half)
+            tokens = tokens[: max(1, len(tokens) // 2)]
+            if limit is None:
+                limit = thinks + len(tokens)
+            # It does not come to an end, as models do that lost the thread.
+            babble = encoding.encode_ordinary(" and so on")
+            tokens += babble * (1 + limit // len(babble))
         limit = thinks + len(tokens) if limit is None else limit
         reasoning_tokens = min(thinks, limit)
         kept = tokens[: limit - reasoning_tokens]

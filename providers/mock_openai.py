@@ -142,6 +142,7 @@ def render(asked: Asked, answer: Answer, answer_id: str) -> dict[str, Any]:
         "created": int(time.time()),
         "model": asked.model,
         "system_fingerprint": "fp_mock",
+        "service_tier": "default",
         "choices": [
             {
                 "index": 0,
