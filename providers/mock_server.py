@@ -135,7 +135,8 @@ class MockServer:
             return self._fail(wire, Failure(401), "Incorrect API key provided.")
         try:
             directed = self._directed(request)
-            if directed is not None and directed.transport is Transport.RESET_EARLY:
+            before_reading = directed or self._default_scenario
+            if before_reading and before_reading.transport is Transport.RESET_EARLY:
                 self._books.outcomes[Transport.RESET_EARLY] += 1
                 return reset(request)
             asked = wire.read(await request.read())
@@ -314,7 +315,15 @@ async def _serve_until_signal(options: MockOptions, announce: Callable[[str], No
 def _without_scenario(path: Mapping[str, str], asked: Asked) -> tuple[Asked, Scenario | None]:
     """Return the request under its model's plain name, and the scenario that the name brings."""
     model, separator, text = (asked.model or path.get("model", "")).partition(_MODEL_SEPARATOR)
-    return replace(asked, model=model), parse_scenario(text) if separator and text else None
+    if not separator:
+        return replace(asked, model=model), None
+    scenario = parse_scenario(text) if text else None
+    if scenario and scenario.transport is Transport.RESET_EARLY:
+        raise ScenarioError(
+            "scenario: found 'reset_early' in a model's name, which is known too late, allowed "
+            "are header, address and option"
+        )
+    return replace(asked, model=model), scenario
 
 
 def _as_told_by(wire: WireFormat, scenario: Scenario) -> Scenario:
