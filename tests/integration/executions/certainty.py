@@ -172,7 +172,11 @@ def as_markdown() -> str:
 def _names(providers: list[str], largest: bool) -> str:
     if len(providers) == len(MODELS):
         return "all"
-    return "the others" if largest else " and ".join(providers)
+    if largest:
+        return "the others"
+    if set(ANTHROPIC) <= set(providers):
+        providers = [name for name in providers if name != ANTHROPIC[1]]
+    return " and ".join(providers)
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -297,6 +297,50 @@ async def test_a_forced_tool_call_is_an_answer(
     assert (completion.text, completion.finish) == ('{"intent":"top_up"}', FinishReason.STOP)
 
 
+ANTHROPIC_ANSWER: dict[str, Any] = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "m",
+    "content": [{"type": "tool_use", "id": "t", "name": "json_tool_call", "input": {}}],
+    "stop_reason": "max_tokens",
+    "usage": {"input_tokens": 30, "output_tokens": 50},
+}
+
+
+@pytest.mark.parametrize(
+    "base", ["http://127.0.0.1:9", "http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1/messages"]
+)
+async def test_anthropic_is_found_at_its_address_with_and_without_the_version(
+    provider: LiteLLMProvider, wire: respx.MockRouter, base: str
+) -> None:
+    wire.post("http://127.0.0.1:9/v1/messages").mock(
+        return_value=httpx.Response(200, json=ANTHROPIC_ANSWER)
+    )
+
+    await provider.complete(request("anthropic/claude-sonnet-4-5", base=base))
+
+    assert sent(wire).headers["x-api-key"] == KEY
+
+
+@pytest.mark.parametrize(
+    "output_tokens, expected", [(49, FinishReason.STOP), (50, FinishReason.LENGTH)]
+)
+async def test_a_forced_tool_call_that_was_cut_off_is_known_by_its_length(
+    provider: LiteLLMProvider, wire: respx.MockRouter, output_tokens: int, expected: FinishReason
+) -> None:
+    usage = {"input_tokens": 30, "output_tokens": output_tokens}
+    wire.post(f"{BASE}/messages").mock(
+        return_value=httpx.Response(200, json=ANTHROPIC_ANSWER | {"usage": usage})
+    )
+
+    completion = await provider.complete(
+        request("anthropic/claude-3-haiku-20240307", schema=SCHEMA)
+    )
+
+    assert completion == Completion("{}", expected, TokenUsage(30, output_tokens))
+
+
 async def test_a_thinking_model_can_say_nothing_and_is_billed_all_the_same(
     provider: LiteLLMProvider, chat: respx.Route
 ) -> None:
