@@ -107,8 +107,9 @@ class Reserved:
 class Refused:
     """No reservation.
 
-    ``home_mc`` is what running executions hold of usable grants, ``cap`` the one that was reached.
-    ``passing`` tells that waiting for running executions to end can help.
+    ``home_mc`` is what running executions hold of usable grants, counted where it was credits that
+    were lacking, else 0. ``cap`` is the one that was reached. ``passing`` tells that waiting for
+    running executions to end can help.
     """
 
     reason: FallbackReason

@@ -23,9 +23,9 @@ from runtime.credits.scripts import Scripts
 from runtime.credits.transport import Reply, Request, ScriptTransport, UnknownOutcome, bulk
 
 Answer = list[Any]
-# LEDGER.md allows 128; with 64 a script call takes half of the 3 ms that others may have to wait
-# for it, and the more of them overlap with this process's own work.
-MAX_CALLS = 64
+# The longer a script, the likelier the server's process is interrupted in it, and others wait for
+# both: with 32 calls one in a hundred takes under 3 ms, with 64 over 5 (docs/benchmarks.md).
+MAX_CALLS = 32
 _MOST_UNDER_WAY = 2
 
 _log = logging.getLogger("creditgate.ledger")

@@ -120,7 +120,8 @@ class Duel:
         account = self.desk.keys.of_account(self.account_id)[0].encode()
         ran = [args[1] for _, _, _, args, *_ in logged if args[3:4] == [account]][:scripts]
         about_account = SCRIPTS_WITH_CLOCK.accounts.sha.encode()
-        return ran[::-1].index(about_account) if about_account in ran else 0
+        # The newest, for one that the server did not have was logged too, and sent again.
+        return scripts - 1 - ran.index(about_account) if about_account in ran else 0
 
     def _follow(
         self,
