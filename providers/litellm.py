@@ -36,8 +36,17 @@ NO_KEY = "none"
 
 _OPENAI = "openai/"
 _ANTHROPIC = "anthropic/"
-_OPENAI_API_BASE = "https://api.openai.com/v1"
-"""Sent where an endpoint has no address: LiteLLM would take the environment's."""
+_ADDRESSES = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com",
+    "gemini": "https://generativelanguage.googleapis.com/v1beta",
+    "mistral": "https://api.mistral.ai/v1",
+    "deepseek": "https://api.deepseek.com/beta",
+    "groq": "https://api.groq.com/openai/v1",
+    "xai": "https://api.x.ai/v1",
+    "openrouter": "https://openrouter.ai/api/v1",
+}
+"""LiteLLM's own, named where an endpoint has none: it would take the environment's."""
 
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 3_600
@@ -240,10 +249,9 @@ def _arguments(request: CompletionRequest, timeout: Any) -> dict[str, Any]:
         "max_retries": 0,
         "timeout": timeout,
     }
-    if endpoint.api_base is not None:
-        arguments["api_base"] = _address(model, endpoint.api_base)
-    elif model.startswith(_OPENAI):
-        arguments["api_base"] = _OPENAI_API_BASE
+    address = _address(model, endpoint.api_base)
+    if address is not None:
+        arguments["api_base"] = address
     if request.temperature is not None:
         arguments["temperature"] = request.temperature
     if request.response_schema is not None:
@@ -260,8 +268,10 @@ def _arguments(request: CompletionRequest, timeout: Any) -> dict[str, Any]:
     return arguments
 
 
-def _address(model: str, api_base: str) -> str:
+def _address(model: str, api_base: str | None) -> str | None:
     """Return the address as LiteLLM wants it: for Anthropic without the version, which it adds."""
+    if api_base is None:
+        return _ADDRESSES.get(model.partition("/")[0])
     if model.startswith(_ANTHROPIC):
         return api_base.rstrip("/").removesuffix("/v1")
     return api_base
