@@ -136,7 +136,7 @@ def _tame(litellm: Any) -> _LiteLLM:
     # A call that is cancelled while LiteLLM prepares it in a thread leaves what the thread
     # returns: a coroutine that has not begun, and has sent nothing.
     warnings.filterwarnings(
-        "ignore", r"coroutine '[\w.]*completion\w*' was never awaited", RuntimeWarning
+        "ignore", r"coroutine '[\w.<>]*completion\w*' was never awaited", RuntimeWarning
     )
     _send_once(AsyncHTTPHandler, is_internal_call)
     litellm_answers.guard_answers(LiteLLMAiohttpTransport, is_internal_call)
