@@ -21,15 +21,11 @@ class ModelClass(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
-    """What one model costs: millicredits per 1,000,000 tokens, by token class.
-
-    ``per_request_mc`` is millicredits per answer. ``free`` says that zero rates are meant:
-    without it a model whose rates are all zero counts as unpriced.
+class TokenRates:
+    """Millicredits per 1,000,000 tokens, by token class.
 
     Raises:
-        ValueError: a rate is no integer, negative or above ``MAX_RATE_MC``; all rates are
-            zero without ``free``; ``free`` with a rate that is not zero.
+        ValueError: a rate is no integer, negative or above ``MAX_RATE_MC``.
     """
 
     input_mc: int
@@ -37,22 +33,13 @@ class Rates:
     cached_input_mc: int
     cache_write_mc: int
     reasoning_mc: int
-    per_request_mc: int = 0
-    free: bool = False
 
     def __post_init__(self) -> None:
-        names = [field.name for field in fields(self) if field.name.endswith("_mc")]
-        for name in names:
-            rate = getattr(self, name)
+        for name, rate in self._rates():
             if type(rate) is not int or not 0 <= rate <= MAX_RATE_MC:
                 raise ValueError(
                     f"{name}: found {rate!r}, allowed is an integer from 0 to {MAX_RATE_MC:,}"
                 )
-        costs_nothing = not any(getattr(self, name) for name in names)
-        if costs_nothing and not self.free:
-            raise ValueError("all rates are zero: give the rates, or say free: true")
-        if self.free and not costs_nothing:
-            raise ValueError("free: true contradicts rates that are not zero")
 
     @property
     def dearest_input_mc(self) -> int:
@@ -63,6 +50,78 @@ class Rates:
     def dearest_output_mc(self) -> int:
         """The most that an output token can cost, reasoning or not."""
         return max(self.output_mc, self.reasoning_mc)
+
+    def _rates(self) -> list[tuple[str, int]]:
+        names = [field.name for field in fields(self) if field.name.endswith("_mc")]
+        return [(name, getattr(self, name)) for name in names]
+
+
+@dataclass(frozen=True, slots=True)
+class Tier(TokenRates):
+    """The rates of requests with more than ``above_input_tokens`` of input, for all their tokens.
+
+    That is how providers bill long contexts: not the tokens above, but the whole request.
+    Sources: https://ai.google.dev/gemini-api/docs/pricing ("prompts > 200k tokens") and
+    LiteLLM's ``input_cost_per_token_above_200k_tokens``.
+
+    Raises:
+        ValueError: as ``TokenRates``, or ``above_input_tokens`` is no integer above zero.
+    """
+
+    above_input_tokens: int
+
+    def __post_init__(self) -> None:
+        TokenRates.__post_init__(self)
+        above = self.above_input_tokens
+        if type(above) is not int or above < 1:
+            raise ValueError(f"above_input_tokens: found {above!r}, allowed is an integer above 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Rates(TokenRates):
+    """What one model costs: millicredits per 1,000,000 tokens, by token class.
+
+    ``per_request_mc`` is millicredits per answer. ``tiers`` are the rates of long requests, from
+    the shortest to the longest. In none of them is a token class cheaper than in the one before,
+    so that one token more never makes a request cheaper. ``free`` says that zero rates are meant:
+    without it a model whose rates are all zero counts as unpriced.
+
+    Raises:
+        ValueError: a rate is no integer, negative or above ``MAX_RATE_MC``; all rates are
+            zero without ``free``; ``free`` with a rate that is not zero or with tiers; tiers in
+            another order, or one that is cheaper than the one before.
+    """
+
+    per_request_mc: int = 0
+    free: bool = False
+    tiers: tuple[Tier, ...] = ()
+
+    def __post_init__(self) -> None:
+        TokenRates.__post_init__(self)
+        costs_nothing = not any(rate for _, rate in self._rates())
+        if costs_nothing and not self.free:
+            raise ValueError("all rates are zero: give the rates, or say free: true")
+        if self.free and (self.tiers or not costs_nothing):
+            raise ValueError("free: true contradicts rates that are not zero")
+        before: TokenRates = self
+        for tier in self.tiers:
+            if isinstance(before, Tier) and tier.above_input_tokens <= before.above_input_tokens:
+                raise ValueError("tiers: above_input_tokens must rise from one to the next")
+            for field in fields(TokenRates):
+                if getattr(tier, field.name) < getattr(before, field.name):
+                    raise ValueError(
+                        f"tiers: above {tier.above_input_tokens:,} input tokens "
+                        f"{field.name.removesuffix('_mc')} costs less than up to there; "
+                        "a longer request must not be cheaper"
+                    )
+            before = tier
+
+    def at(self, input_tokens: int) -> TokenRates:
+        """Return the rates that hold for all tokens of a request with so much input."""
+        for tier in reversed(self.tiers):
+            if input_tokens > tier.above_input_tokens:
+                return tier
+        return self
 
 
 @dataclass(frozen=True)
@@ -109,6 +168,15 @@ class RateCards:
         _check_utc(instant, "instant")
         index = bisect_right(self._starts, instant)
         return self._cards[index - 1] if index else None
+
+    def after(self, instant: datetime) -> list[RateCard]:
+        """Return the cards that come into force after an instant in UTC, the next one first.
+
+        Raises:
+            ValueError: the instant is not in UTC.
+        """
+        _check_utc(instant, "instant")
+        return self._cards[bisect_right(self._starts, instant) :]
 
 
 def _check_utc(instant: datetime, field: str) -> None:

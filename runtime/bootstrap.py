@@ -10,7 +10,6 @@ from pathlib import Path
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 
-from pricing.tokens import TokenCounter
 from providers.base import Provider
 from providers.limits import EndpointLimits
 from providers.litellm import LiteLLMProvider
@@ -24,7 +23,7 @@ from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.credits.spool import Spool
 from runtime.embedded_redis import EmbeddedRedis
 from runtime.executor import ActionRuntime, ExecutorSettings
-from runtime.models import Model, Models
+from runtime.models import build_models
 from runtime.preparation import Preparation
 
 _MINUTE_MS = 60_000
@@ -52,7 +51,8 @@ async def build_runtime(
         LedgerError: the data belongs to another installation key.
         LedgerUnavailable: Redis can't be reached.
     """
-    models = _models(config)
+    models = build_models(config)
+    models.warm_up()
     async with AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(
             open_ledger(config, redis=redis, on_alert=on_alert)
@@ -158,29 +158,6 @@ def _client(config: Config, url: str) -> Redis | RedisCluster:
         **options,
     )
     return Redis.from_pool(pool)
-
-
-def _models(config: Config) -> Models:
-    counters: dict[tuple[str, int], TokenCounter] = {}
-    models = {}
-    for model_id, section in config.models.items():
-        counted = (section.encoding, section.token_margin_percent)
-        if counted not in counters:
-            counters[counted] = TokenCounter(*counted)
-        models[model_id] = Model(
-            id=model_id,
-            litellm_model=section.litellm_model,
-            model_class=section.model_class,
-            endpoint=config.build_endpoint(section.endpoint),
-            counter=counters[counted],
-            json_schema=section.json_schema,
-            reasoning_allowance_tokens=section.reasoning_allowance_tokens,
-            retires_on=section.retires_on,
-            replaced_by=section.replaced_by,
-        )
-    for counter in counters.values():
-        counter.warm_up()
-    return Models(models)
 
 
 def _installation_key(config: Config) -> bytes:

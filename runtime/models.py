@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 from pricing.rate_card import ModelClass
 from pricing.tokens import TokenCounter
 from providers.base import Endpoint
+
+if TYPE_CHECKING:
+    from runtime.config import Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,8 @@ class Model:
     """One model under our own id.
 
     ``json_schema`` tells whether it follows a response schema; without, the prompt carries an
-    instruction. ``reasoning_allowance_tokens`` is what it may think before a shortest answer.
+    instruction. ``reasoning_allowance_tokens`` is what it may think before a shortest answer,
+    ``context_tokens`` what prompt and answer may take together, ``None`` if nobody said.
     """
 
     id: str
@@ -26,6 +31,7 @@ class Model:
     counter: TokenCounter
     json_schema: bool = True
     reasoning_allowance_tokens: int = 0
+    context_tokens: int | None = None
     retires_on: date | None = None
     replaced_by: str | None = None
 
@@ -35,6 +41,14 @@ class Models:
 
     def __init__(self, models: Mapping[str, Model]) -> None:
         self._models = dict(models)
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models.values())
+
+    def warm_up(self) -> None:
+        """Load what counts tokens, so that the first execution does not wait for it."""
+        for model in self:
+            model.counter.warm_up()
 
     def usable(self, model_id: str, today: date, *, allow_replacement: bool) -> Model | None:
         """Return the model to call for ``model_id``, or ``None`` if it is retired or unknown.
@@ -49,3 +63,29 @@ class Models:
                 return None
             model = self._models.get(model.replaced_by or "")
         return model
+
+
+def build_models(config: Config) -> Models:
+    """Return the configured models; those that count in the same way share a counter."""
+    counters: dict[tuple[str, int, int], TokenCounter] = {}
+    models = {}
+    for model_id, section in config.models.items():
+        counted = section.counting()
+        if counted not in counters:
+            encoding, margin_percent, overhead = counted
+            counters[counted] = TokenCounter(
+                encoding, margin_percent, schema_overhead_tokens=overhead
+            )
+        models[model_id] = Model(
+            id=model_id,
+            litellm_model=section.litellm_model,
+            model_class=section.model_class,
+            endpoint=config.build_endpoint(section.endpoint),
+            counter=counters[counted],
+            json_schema=section.json_schema,
+            reasoning_allowance_tokens=section.reasoning_allowance_tokens,
+            context_tokens=section.context_tokens,
+            retires_on=section.retires_on,
+            replaced_by=section.replaced_by,
+        )
+    return Models(models)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from fallback.reasons import FallbackReason
+from pricing.efficiency import COST_EFFICIENT_PERCENT
 from pricing.offers import MC_PER_CREDIT
 from runtime.credits.caps import Cap, CapStatus, CapWindow
+
+if TYPE_CHECKING:
+    from runtime.model_choice import ModelChoice
 
 REASONS: Mapping[FallbackReason, str] = MappingProxyType(
     {
@@ -25,7 +30,9 @@ REASONS: Mapping[FallbackReason, str] = MappingProxyType(
         FallbackReason.SWITCHED_OFF: "the account, the workspace or the action is switched off",
         FallbackReason.DEADLINE_EXCEEDED: "the time that the action allows was over",
         FallbackReason.EXECUTION_IN_PROGRESS: "the same execution was still running elsewhere",
-        FallbackReason.PROMPT_ERROR: "the prompt needs something that is not known of the person",
+        FallbackReason.PROMPT_ERROR: (
+            "the prompt needs something that is not known of the person, or is too long"
+        ),
         FallbackReason.MODEL_NOT_PRICED: "the model has no price, so that it was not called",
         FallbackReason.MODEL_UNAVAILABLE: "the model is not available (any more)",
         FallbackReason.PROVIDER_REJECTED: "the model's provider refused the request",
@@ -177,4 +184,33 @@ def stopping_text(running: int) -> str:
     return (
         f"Stopping: nobody else is taken, {running:,} running executions end first. "
         "Ctrl-C again stops them too and gives their credits back."
+    )
+
+
+def model_state_text(choice: ModelChoice) -> str:
+    """Say what is special about a model: no rate, or that it retires or has retired."""
+    said = []
+    if not choice.priced:
+        said.append("no rate in the rate card in force, so it is not called")
+    if choice.json_schema and choice.listed_json_schema is False:
+        said.append("LiteLLM says that it follows no JSON Schema: try json_schema: false")
+    if choice.retires_on is not None and choice.called == choice.id:
+        then = f", replaced by {choice.replaced_by}" if choice.replaced_by else ""
+        said.append(f"retires on {choice.retires_on}{then}")
+    elif choice.called != choice.id:
+        then = f"{choice.called} is called instead" if choice.called else "it is not called"
+        said.append(f"retired on {choice.retires_on}: {then}")
+    elif choice.given_up_on is not None:
+        said.append(
+            f"its provider gives it up on {choice.given_up_on}, LiteLLM says: set retires_on"
+        )
+    return "; ".join(said)
+
+
+def model_choice_rule(action_id: str | None) -> str:
+    """Say by what models are compared, and which are cost-efficient."""
+    run = f"one of {action_id}" if action_id else "1,000 input and 300 output tokens"
+    return (
+        f"A typical run is {run}. Cost-efficient: at most {COST_EFFICIENT_PERCENT / 100:g} times "
+        "the cheapest of its class."
     )

@@ -26,6 +26,8 @@ _SECTIONS: dict[str, dict[str, str]] = {
         "void": "runtime.cli.void:void",
         "cap": "runtime.cli.cap:cap",
         "balance": "runtime.cli.balance:balance",
+        "models": "runtime.cli.models:models",
+        "rates": "runtime.cli.rates:rates",
     },
 }
 _COMMANDS = {name: where for section in _SECTIONS.values() for name, where in section.items()}

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from urllib.parse import parse_qs, urlsplit
 
 from pricing.offers import MAX_MC
 from pricing.quote import quote_mc
+from pricing.tokens import ENCODINGS
 from runtime.actions import ActionSpec
 from runtime.config.document import ValuePath
 from runtime.config.messages import did_you_mean
-from runtime.config.models import Config, RateCardSection
+from runtime.config.models import Config, ModelSection, RateCardSection, RatesSection
 
 RETIRES_SOON_DAYS = 30
+_OTHER_TOKENIZERS = ("anthropic", "gemini", "mistral", "deepseek", "xai")
+"""Providers that have no model of OpenAI's."""
 _HOUR_MS = 3_600_000
 
 
@@ -89,6 +92,11 @@ class Checker:
             path: ValuePath = ("models", model_id)
             if found := self._unknown("endpoints", model.endpoint):
                 yield Finding((*path, "endpoint"), found)
+            yield from self._retires_unseen(model_id, model)
+            provider = model.litellm_model.partition("/")[0]
+            if provider in _OTHER_TOKENIZERS and model.encoding in ENCODINGS:
+                found = f"is OpenAI's; models of {provider} may count several times as many tokens"
+                yield Finding((*path, "encoding"), f"{found}: leave it out", warning=True)
             successor = model.replaced_by
             if successor is None:
                 continue
@@ -97,6 +105,18 @@ class Checker:
             elif model_id in (chain := self._successors(model_id)):
                 names = " -> ".join([model_id, *chain])
                 yield Finding((*path, "replaced_by"), f"models replace each other: {names}")
+
+    def _retires_unseen(self, model_id: str, model: ModelSection) -> Iterator[Finding]:
+        """Warn of a model that retires soon and that no action here names: others may."""
+        day = model.retires_on
+        if day is None or not 0 < (day - self.now.date()).days <= RETIRES_SOON_DAYS:
+            return
+        if any(action.model == model_id for action in self.config.actions.values()):
+            return
+        successor = self._stand_in(model_id, day)
+        then = f"{successor!r} where they allow it" if successor else "fallback values"
+        found = f"retires on {day}; from then on actions that name it get {then}"
+        yield Finding(("models", model_id, "retires_on"), found, warning=True)
 
     def _successors(self, model_id: str) -> list[str]:
         """Return the models that replace a model, one after the other, up to a repetition."""
@@ -156,13 +176,28 @@ class Checker:
                     f"{limits.attempts} attempts of {limits.attempt_timeout_ms:,} ms do not fit "
                     f"into deadline_ms, {limits.deadline_ms:,} ms",
                 )
-        model = self.config.models.get(action.model)
-        if model and limits.max_output_tokens <= model.reasoning_allowance_tokens:
-            yield Finding(
-                (*path, "max_output_tokens"),
-                f"must be more than reasoning_allowance_tokens of model {action.model!r}, "
-                f"{model.reasoning_allowance_tokens:,}: nothing would be left for the answer",
-            )
+        yield from self._room(path, action)
+
+    def _room(self, path: ValuePath, action: ActionSpec) -> Iterator[Finding]:
+        """Check that each model that the action may call has room for the answer."""
+        most = action.limits.max_output_tokens
+        path = (*path, "max_output_tokens")
+        for model_id in self._called_from(self.now.date(), action):
+            if self._is_wrong("models", model_id):
+                continue
+            model = self.config.models[model_id]
+            if most <= model.reasoning_allowance_tokens:
+                yield Finding(
+                    path,
+                    f"must be more than reasoning_allowance_tokens of model {model_id!r}, "
+                    f"{model.reasoning_allowance_tokens:,}: nothing would be left for the answer",
+                )
+            if model.context_tokens is not None and most >= model.context_tokens:
+                yield Finding(
+                    path,
+                    f"must be less than context_tokens of model {model_id!r}, "
+                    f"{model.context_tokens:,}: nothing would be left for the prompt",
+                )
 
     def _prices(self, path: ValuePath, action: ActionSpec) -> Iterator[Finding]:
         """Check that what the action may call has a rate, today and later."""
@@ -178,13 +213,16 @@ class Checker:
                 rates = card.rates.get(model_id)
                 if rates is None:
                     yield Finding((*path, "model"), f"{since} has no rate for {model_id!r}")
-                elif quote_mc(rates.build(), 0, action.limits.max_output_tokens) > MAX_MC:
+                elif _dearest_answer_mc(rates, action) > MAX_MC:
                     found = f"at the rates of {since} one answer may cost more than a balance holds"
                     yield Finding((*path, "limits", "max_output_tokens"), found)
 
     def _called_under(self, card: RateCardSection, action: ActionSpec) -> list[str]:
         """Return the models that the action may call while a card is in force."""
-        first_day = max(card.effective_from, self.now).date()
+        return self._called_from(max(card.effective_from, self.now).date(), action)
+
+    def _called_from(self, first_day: date, action: ActionSpec) -> list[str]:
+        """Return the models that the action may call on a day and after it."""
         names = [action.model]
         if action.allow_replacement_model:
             names += self._successors(action.model)
@@ -206,20 +244,36 @@ class Checker:
         return [begun[-1], *cards[len(begun) :]] if begun else []
 
     def _retirement(self, path: ValuePath, action: ActionSpec) -> Iterator[Finding]:
-        model = self.config.models[action.model]
-        if model.retires_on is None:
-            return
-        days = (model.retires_on - self.now.date()).days
-        if days > RETIRES_SOON_DAYS:
-            return
-        when = f"retires on {model.retires_on}" if days > 0 else f"retired on {model.retires_on}"
-        then = "its fallback values are used instead (model_unavailable)"
-        if model.replaced_by and action.allow_replacement_model:
-            then = f"{model.replaced_by!r} is used instead"
-        elif model.replaced_by:
-            then += ", as allow_replacement_model is false"
-        found = f"model {action.model!r} {when}; {'then' if days > 0 else 'now'} {then}"
-        yield Finding((*path, "model"), found, warning=True)
+        """Tell of each model in turn that the action calls and that retires soon, or has."""
+        called: str | None = action.model
+        while called is not None:
+            model = self.config.models[called]
+            if model.retires_on is None:
+                return
+            days = (model.retires_on - self.now.date()).days
+            if days > RETIRES_SOON_DAYS:
+                return
+            successor = self._stand_in(called, max(model.retires_on, self.now.date()))
+            then = "fallback values are used instead (model_unavailable)"
+            if model.replaced_by and not action.allow_replacement_model:
+                then += ", as allow_replacement_model is false"
+                successor = None
+            elif successor is not None:
+                then = f"{successor!r} is used instead"
+            elif model.replaced_by:
+                then += f", as {model.replaced_by!r} has retired by then"
+            retires, since = ("retires", "then") if days > 0 else ("retired", "now")
+            found = f"model {called!r} {retires} on {model.retires_on}; {since} {then}"
+            yield Finding((*path, "model"), found, warning=True)
+            called = successor
+
+    def _stand_in(self, model_id: str, day: date) -> str | None:
+        """Return the first successor of a model that has not retired itself on a day."""
+        for name in self._successors(model_id):
+            model = self.config.models.get(name)
+            if model is not None and (model.retires_on is None or model.retires_on > day):
+                return name
+        return None
 
     def _unknown(self, section: str, name: str) -> str | None:
         """Say that a section has no such entry, or return ``None`` if it has."""
@@ -230,6 +284,13 @@ class Checker:
 
     def _is_wrong(self, *path: str) -> bool:
         return any(other[: len(path)] == path for other in self.wrong)
+
+
+def _dearest_answer_mc(section: RatesSection, action: ActionSpec) -> int:
+    """Return what an answer may cost after a prompt that reaches the dearest tier."""
+    rates = section.build()
+    input_tokens = rates.tiers[-1].above_input_tokens + 1 if rates.tiers else 0
+    return quote_mc(rates, input_tokens, action.limits.max_output_tokens)
 
 
 def is_within(path: ValuePath, parents: Collection[ValuePath]) -> bool:

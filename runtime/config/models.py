@@ -20,8 +20,15 @@ from pydantic import (
 )
 
 from pricing.offers import MC_PER_CREDIT, GrantKind, Offer, Pack
-from pricing.rate_card import ModelClass, RateCard, RateCards, Rates
-from pricing.tokens import ENCODINGS
+from pricing.rate_card import ModelClass, RateCard, RateCards, Rates, Tier
+from pricing.tokens import (
+    CLAUDE_SCHEMA_OVERHEAD_TOKENS,
+    ENCODINGS,
+    EXACT_MARGIN_PERCENT,
+    OTHER,
+    OTHER_MARGIN_PERCENT,
+    encoding_of,
+)
 from providers.base import Endpoint
 from runtime.actions import ActionSpec
 from runtime.config.errors import Mistake
@@ -69,8 +76,9 @@ def _check_installation_key(value: SecretStr) -> SecretStr:
 
 
 def _check_encoding(value: str) -> str:
-    if value not in ENCODINGS:
-        raise ValueError(f"must be one of {', '.join(sorted(ENCODINGS))}, found {value!r}")
+    allowed = (*sorted(ENCODINGS), OTHER)
+    if value not in allowed:
+        raise ValueError(f"must be one of {', '.join(allowed)}, found {value!r}")
     return value
 
 
@@ -152,28 +160,74 @@ class AlertsSection(Section):
 
 
 class ModelSection(Section):
-    """A model that actions may name by our own id."""
+    """A model that actions may name by our own id.
+
+    How its tokens are counted, where that is left out, follows from the model's name.
+    """
 
     litellm_model: Annotated[Text, AfterValidator(_check_litellm_model)]
     endpoint: Text
     model_class: ModelClass = Field(alias="class")
-    encoding: Annotated[Text, AfterValidator(_check_encoding)] = "o200k_base"
-    token_margin_percent: Percent = 10
+    encoding: Annotated[Text, AfterValidator(_check_encoding)] | None = None
+    token_margin_percent: Percent | None = None
+    schema_overhead_tokens: Whole | None = None
     json_schema: Flag = True
     reasoning_allowance_tokens: Whole = 0
+    context_tokens: Positive | None = None
     retires_on: Date | None = None
     replaced_by: Text | None = None
 
+    def counting(self) -> tuple[str, int, int]:
+        """Return encoding, margin in per cent, and a schema's overhead in tokens."""
+        encoding = self.encoding or encoding_of(self.litellm_model)
+        margin, overhead = self.token_margin_percent, self.schema_overhead_tokens
+        if margin is None:
+            margin = OTHER_MARGIN_PERCENT if encoding == OTHER else EXACT_MARGIN_PERCENT
+        if overhead is None:
+            is_claude = "claude" in self.litellm_model.lower()
+            overhead = CLAUDE_SCHEMA_OVERHEAD_TOKENS if is_claude else 0
+        return encoding, margin, overhead
 
-class RatesSection(Section):
-    """What one model costs. Rates are held in millicredits per 1,000,000 tokens."""
+
+class TokenRatesSection(Section):
+    """Rates by token class, held in millicredits per 1,000,000 tokens."""
 
     input_mc: RateMc = Field(alias="input")
     cached_input_mc: RateMc | None = Field(default=None, alias="cached_input")
     cache_write_mc: RateMc | None = Field(default=None, alias="cache_write")
     output_mc: RateMc = Field(alias="output")
     reasoning_mc: RateMc | None = Field(default=None, alias="reasoning")
+
+    def by_class(self) -> dict[str, int]:
+        """Return all rates; a class without its own costs as input or output does."""
+
+        def own_or(own: int | None, usual: int) -> int:
+            return usual if own is None else own
+
+        return {
+            "input_mc": self.input_mc,
+            "output_mc": self.output_mc,
+            "cached_input_mc": own_or(self.cached_input_mc, self.input_mc),
+            "cache_write_mc": own_or(self.cache_write_mc, self.input_mc),
+            "reasoning_mc": own_or(self.reasoning_mc, self.output_mc),
+        }
+
+
+class TierSection(TokenRatesSection):
+    """What all tokens of a request with more input than this cost."""
+
+    above_input_tokens: Positive
+
+    def build(self) -> Tier:
+        """Return the tier."""
+        return Tier(**self.by_class(), above_input_tokens=self.above_input_tokens)
+
+
+class RatesSection(TokenRatesSection):
+    """What one model costs."""
+
     per_request_mc: RateMc = Field(default=0, alias="per_request")
+    tiers: list[TierSection] = Field(default_factory=list)
     free: Flag = False
 
     @model_validator(mode="after")
@@ -182,18 +236,11 @@ class RatesSection(Section):
         return self
 
     def build(self) -> Rates:
-        """Return the rates; a class of tokens without its own costs as input or output does."""
-
-        def own_or(own: int | None, usual: int) -> int:
-            return usual if own is None else own
-
+        """Return the rates."""
         return Rates(
-            input_mc=self.input_mc,
-            output_mc=self.output_mc,
-            cached_input_mc=own_or(self.cached_input_mc, self.input_mc),
-            cache_write_mc=own_or(self.cache_write_mc, self.input_mc),
-            reasoning_mc=own_or(self.reasoning_mc, self.output_mc),
+            **self.by_class(),
             per_request_mc=self.per_request_mc,
+            tiers=tuple(tier.build() for tier in self.tiers),
             free=self.free,
         )
 

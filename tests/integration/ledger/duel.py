@@ -114,7 +114,7 @@ class Duel:
     async def _scripts_before_the_accounts(self, scripts: int) -> int:
         """How many of the scripts that ran last came before the one about the account.
 
-        By the server's slow log, which the machine has log everything: answers do not always tell.
+        By the server's slow log, which has every script: answers do not always tell.
         """
         (logged,) = await self.wire.ask(("SLOWLOG", "GET", 64))
         account = self.desk.keys.of_account(self.account_id)[0].encode()

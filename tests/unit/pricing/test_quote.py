@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -8,52 +7,68 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing.quote import UNLIMITED_TOKENS, cost_mc, covered_output_tokens, quote_mc
-from pricing.rate_card import Rates
+from pricing.rate_card import Rates, Tier
 from pricing.usage import TokenUsage
-from tests.unit.pricing.strategies import rates, tokens, usages
+from tests.unit.pricing.strategies import (
+    rates_and_input_tokens,
+    rates_and_usages,
+    tokens,
+    usages_of,
+)
 
 
 def _exact_mc(rates: Rates, usage: TokenUsage) -> Fraction:
+    reached = [tier for tier in rates.tiers if usage.input_tokens > tier.above_input_tokens]
+    held = reached[-1] if reached else rates
     plain_input = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
     return rates.per_request_mc + sum(
         (
             Fraction(count, 1_000_000) * rate
             for count, rate in (
-                (plain_input, rates.input_mc),
-                (usage.cached_input_tokens, rates.cached_input_mc),
-                (usage.cache_write_tokens, rates.cache_write_mc),
-                (usage.output_tokens - usage.reasoning_tokens, rates.output_mc),
-                (usage.reasoning_tokens, rates.reasoning_mc),
+                (plain_input, held.input_mc),
+                (usage.cached_input_tokens, held.cached_input_mc),
+                (usage.cache_write_tokens, held.cache_write_mc),
+                (usage.output_tokens - usage.reasoning_tokens, held.output_mc),
+                (usage.reasoning_tokens, held.reasoning_mc),
             )
         ),
         Fraction(0),
     )
 
 
-@given(rates(), usages())
-def test_a_charge_is_rounded_only_up_and_by_less_than_a_millicredit(
-    rates: Rates, usage: TokenUsage
+@given(rates_and_usages())
+def test_a_charge_is_rounded_only_up_and_by_less_than_one_millicredit(
+    drawn: tuple[Rates, TokenUsage],
 ) -> None:
-    charge_mc = cost_mc(rates, usage)
+    charge_mc = cost_mc(*drawn)
 
     assert type(charge_mc) is int
-    assert 0 <= charge_mc - _exact_mc(rates, usage) < 1
-    assert charge_mc >= 0
+    assert 0 <= charge_mc - _exact_mc(*drawn) < 1
 
 
-@given(rates(), usages(), tokens, tokens)
-def test_no_usage_within_the_limits_costs_more_than_the_quote(
-    rates: Rates, usage: TokenUsage, spare_input: int, spare_output: int
+@given(rates_and_usages())
+def test_a_charge_is_never_below_zero(drawn: tuple[Rates, TokenUsage]) -> None:
+    assert cost_mc(*drawn) >= 0
+
+
+@given(rates_and_input_tokens(), tokens, st.data())
+def test_a_charge_is_never_above_the_quote_for_usage_within_the_limits(
+    drawn: tuple[Rates, int], max_output_tokens: int, data: st.DataObject
 ) -> None:
-    quoted_mc = quote_mc(
-        rates, usage.input_tokens + spare_input, usage.output_tokens + spare_output
+    rates, counted_tokens = drawn
+    quoted_mc = quote_mc(rates, counted_tokens, max_output_tokens)
+    borders = [t.above_input_tokens for t in rates.tiers if t.above_input_tokens <= counted_tokens]
+    real_input = data.draw(
+        st.one_of(st.integers(0, counted_tokens), st.sampled_from([counted_tokens, *borders]))
     )
+    usage = data.draw(usages_of(real_input, data.draw(st.integers(0, max_output_tokens))))
 
     assert cost_mc(rates, usage) <= quoted_mc
 
 
-@given(rates(), tokens, tokens)
-def test_some_usage_costs_exactly_the_quote(rates: Rates, given_in: int, given_out: int) -> None:
+@given(rates_and_input_tokens(), tokens)
+def test_some_usage_costs_exactly_the_quote(drawn: tuple[Rates, int], given_out: int) -> None:
+    rates, given_in = drawn
     costs = [
         cost_mc(
             rates,
@@ -68,29 +83,36 @@ def test_some_usage_costs_exactly_the_quote(rates: Rates, given_in: int, given_o
     assert max(costs) == quote_mc(rates, given_in, given_out)
 
 
-@given(rates(), usages(), st.integers(1, 100_000))
-def test_more_tokens_of_any_class_never_cost_less(
-    rates: Rates, usage: TokenUsage, more: int
+@given(rates_and_usages(), *[st.one_of(st.just(0), st.integers(0, 100_000))] * 5)
+def test_a_charge_is_monotone_in_every_token_class(
+    drawn: tuple[Rates, TokenUsage], plain: int, cached: int, written: int, said: int, thought: int
 ) -> None:
-    more_input = usage.input_tokens + more
-    more_output = usage.output_tokens + more
-    larger = [
-        replace(usage, input_tokens=more_input),
-        replace(
-            usage, input_tokens=more_input, cached_input_tokens=usage.cached_input_tokens + more
-        ),
-        replace(usage, input_tokens=more_input, cache_write_tokens=usage.cache_write_tokens + more),
-        replace(usage, output_tokens=more_output),
-        replace(usage, output_tokens=more_output, reasoning_tokens=usage.reasoning_tokens + more),
-    ]
+    rates, usage = drawn
+    larger = TokenUsage(
+        input_tokens=usage.input_tokens + plain + cached + written,
+        output_tokens=usage.output_tokens + said + thought,
+        cached_input_tokens=usage.cached_input_tokens + cached,
+        cache_write_tokens=usage.cache_write_tokens + written,
+        reasoning_tokens=usage.reasoning_tokens + thought,
+    )
 
-    assert all(cost_mc(rates, one) >= cost_mc(rates, usage) for one in larger)
+    assert cost_mc(rates, larger) >= cost_mc(rates, usage)
 
 
-@given(rates(), tokens, st.integers(0, 10**12))
+@given(rates_and_input_tokens(), tokens)
+def test_a_quote_is_monotone_in_both_limits(drawn: tuple[Rates, int], output_tokens: int) -> None:
+    rates, input_tokens = drawn
+    quoted_mc = quote_mc(rates, input_tokens, output_tokens)
+
+    assert quote_mc(rates, input_tokens + 1, output_tokens) >= quoted_mc
+    assert quote_mc(rates, input_tokens, output_tokens + 1) >= quoted_mc
+
+
+@given(rates_and_input_tokens(), st.integers(0, 10**12))
 def test_covered_output_tokens_is_the_largest_number_that_the_credits_pay_for(
-    rates: Rates, input_tokens: int, available_mc: int
+    drawn: tuple[Rates, int], available_mc: int
 ) -> None:
+    rates, input_tokens = drawn
     covered = covered_output_tokens(rates, input_tokens, available_mc)
 
     if covered == -1:
@@ -101,11 +123,46 @@ def test_covered_output_tokens_is_the_largest_number_that_the_credits_pay_for(
         assert quote_mc(rates, input_tokens, covered + 1) > available_mc
 
 
-@given(rates(), tokens, tokens)
-def test_what_is_quoted_is_covered(rates: Rates, input_tokens: int, output_tokens: int) -> None:
+@given(rates_and_input_tokens(), tokens)
+def test_what_is_quoted_is_covered(drawn: tuple[Rates, int], output_tokens: int) -> None:
+    rates, input_tokens = drawn
     quoted_mc = quote_mc(rates, input_tokens, output_tokens)
 
     assert covered_output_tokens(rates, input_tokens, quoted_mc) >= output_tokens
+
+
+LONG = Rates(
+    input_mc=1_000_000,
+    output_mc=8_000_000,
+    cached_input_mc=500_000,
+    cache_write_mc=1_000_000,
+    reasoning_mc=8_000_000,
+    per_request_mc=7,
+    tiers=(
+        Tier(2_000_000, 12_000_000, 1_000_000, 2_000_000, 12_000_000, above_input_tokens=200),
+        Tier(4_000_000, 16_000_000, 2_000_000, 4_000_000, 16_000_000, above_input_tokens=1_000),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "input_tokens, charge_mc",
+    [
+        (200, 200 * 1 + 10 * 8 + 7),
+        (201, 201 * 2 + 10 * 12 + 7),
+        (1_000, 1_000 * 2 + 10 * 12 + 7),
+        (1_001, 1_001 * 4 + 10 * 16 + 7),
+    ],
+)
+def test_a_tier_holds_for_the_whole_request_once_its_input_is_above(
+    input_tokens: int, charge_mc: int
+) -> None:
+    assert cost_mc(LONG, TokenUsage(input_tokens, 10)) == charge_mc
+    assert quote_mc(LONG, input_tokens, 10) == charge_mc
+
+
+def test_cached_input_counts_towards_a_tier() -> None:
+    assert cost_mc(LONG, TokenUsage(201, 0, cached_input_tokens=201)) == 201 + 7
 
 
 def test_output_that_costs_nothing_is_covered_without_limit_once_the_input_is() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from pricing.offers import MAX_MC
 from pricing.quote import quote_mc
-from pricing.rate_card import MAX_RATE_MC, RateCard, RateCards, Rates
+from pricing.rate_card import MAX_RATE_MC, RateCard, RateCards, Rates, Tier
 
 RATES = Rates(1, 2, 3, 4, 5)
 instants = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis wants naive bounds and adds UTC itself
@@ -83,10 +84,46 @@ def test_rates_that_are_all_zero_must_be_meant() -> None:
     assert Rates(0, 0, 0, 0, 0, per_request_mc=1).per_request_mc == 1
 
 
+@pytest.mark.parametrize(
+    "tiers, mistake",
+    [
+        ([Tier(9, 9, 9, 9, 9, above_input_tokens=5)] * 2, "must rise"),
+        (
+            [Tier(9, 9, 9, 9, 9, above_input_tokens=n) for n in (6, 5)],
+            "must rise",
+        ),
+        ([Tier(1, 2, 2, 4, 5, above_input_tokens=1_000)], "above 1,000 input tokens cached_input"),
+        (
+            [
+                Tier(1, 9, 3, 4, 9, above_input_tokens=5),
+                Tier(1, 9, 3, 4, 8, above_input_tokens=6),
+            ],
+            "above 6 input tokens reasoning costs less",
+        ),
+    ],
+)
+def test_tiers_rise_and_never_get_cheaper(tiers: list[Tier], mistake: str) -> None:
+    with pytest.raises(ValueError, match=mistake):
+        replace(RATES, tiers=tuple(tiers))
+
+
+def test_what_is_free_is_free_at_any_length() -> None:
+    with pytest.raises(ValueError, match="contradicts"):
+        Rates(0, 0, 0, 0, 0, free=True, tiers=(Tier(1, 1, 1, 1, 1, above_input_tokens=5),))
+
+
+@pytest.mark.parametrize("above", [0, -1, 1.5, True, "5"])
+def test_a_tier_begins_at_a_number_of_tokens(above: Any) -> None:
+    with pytest.raises(ValueError, match="above_input_tokens: found"):
+        Tier(1, 1, 1, 1, 1, above_input_tokens=above)
+
+
 @pytest.mark.parametrize("rate", [-1, 1.5, True, "1", None, MAX_RATE_MC + 1])
 def test_a_rate_that_is_no_integer_within_bounds_is_refused_by_name(rate: Any) -> None:
     with pytest.raises(ValueError, match="cached_input_mc: found"):
         Rates(1, 1, rate, 1, 1)
+    with pytest.raises(ValueError, match="cached_input_mc: found"):
+        Tier(1, 1, rate, 1, 1, above_input_tokens=5)
 
 
 def test_no_possible_call_costs_more_than_a_balance_can_hold() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.runtime.configs import changed, load, mistakes_in, only_mistake, right
+from tests.unit.runtime.configs import NOW, changed, load, mistakes_in, only_mistake, right
 
 LATER = {"version": "later", "effective_from": "2027-01-01", "rates": {}}
 EARLIER = {"version": "earlier", "effective_from": "2020-01-01", "rates": {}}
@@ -200,6 +200,100 @@ def test_a_warning_says_when_fallback_values_will_take_over() -> None:
     data["actions"]["greet"]["allow_replacement_model"] = False
     [(_, message)] = warnings_of(data)
     assert "allow_replacement_model is false" in message
+
+
+@pytest.mark.parametrize(
+    "heir_retires_on, warnings",
+    [
+        ("2026-11-30", ["writer' retired on 2026-11-01; now 'heir' is used", "heir' retires on"]),
+        ("2026-11-23", ["now fallback values are used instead (model_unavailable), as 'heir' has"]),
+        ("2026-12-31", ["writer' retired on 2026-11-01; now 'heir' is used"]),
+    ],
+)
+def test_a_successor_that_retires_too_is_told_as_well(
+    heir_retires_on: str, warnings: list[str]
+) -> None:
+    data = with_successor(retires_on="2026-11-01")
+    data["models"]["heir"]["retires_on"] = heir_retires_on
+    data["rate_cards"][0]["rates"]["heir"] = {"input": 1, "output": 1}
+    found = [message for path, message in warnings_of(data) if path == "actions.greet.model"]
+    assert len(found) == len(warnings)
+    assert all(words in message for words, message in zip(warnings, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    "retires_on, replaced_by, words",
+    [
+        (
+            "2026-11-24",
+            "writer",
+            "retires on 2026-11-24; from then on actions that name it get 'wr",
+        ),
+        ("2026-12-23", None, "retires on 2026-12-23; from then on actions that name it get fallb"),
+        ("2026-12-24", None, None),
+        ("2026-11-23", None, None),
+    ],
+)
+def test_a_model_that_no_action_here_names_is_told_while_it_retires(
+    retires_on: str, replaced_by: str | None, words: str | None
+) -> None:
+    spare = {**right()["models"]["writer"], "retires_on": retires_on, "replaced_by": replaced_by}
+    warnings = warnings_of(changed("models.spare", spare))
+    assert [path for path, _ in warnings] == ["models.spare.retires_on"] * (words is not None)
+    assert all(words and words in message for _, message in warnings)
+
+
+def test_the_context_leaves_room_for_a_prompt_beside_the_answer() -> None:
+    mistake = only_mistake(changed("models.writer.context_tokens", 100))
+    assert mistake.path == "actions.greet.limits.max_output_tokens"
+    assert load(changed("models.writer.context_tokens", 101)).models
+
+
+@pytest.mark.parametrize(
+    "heir", [{"reasoning_allowance_tokens": 100}, {"context_tokens": 100}], ids=str
+)
+def test_a_successor_has_room_for_the_answer_as_well(heir: dict[str, int]) -> None:
+    data = with_successor(retires_on="2027-06-30")
+    data["models"]["heir"] |= heir
+    data["rate_cards"][0]["rates"]["heir"] = {"input": 1, "output": 1}
+    mistake = only_mistake(data)
+    assert mistake.path == "actions.greet.limits.max_output_tokens"
+    assert "'heir'" in mistake.message
+
+
+TIER = {"above_input_tokens": 200_000, "input": 2000, "output": 3000}
+
+
+def test_tiers_are_read_and_take_what_is_not_given_from_their_own_rates() -> None:
+    card = load(changed("rate_cards.0.rates.writer.tiers", [TIER])).build_rate_cards().at(NOW)
+    assert card is not None
+    assert card.rates["writer"].at(200_000).input_mc == 1_000_000
+    long = card.rates["writer"].at(200_001)
+    assert (long.input_mc, long.cached_input_mc, long.cache_write_mc) == (2_000_000,) * 3
+    assert (long.output_mc, long.reasoning_mc) == (3_000_000, 3_000_000)
+
+
+@pytest.mark.parametrize(
+    "tiers, words",
+    [
+        ([{**TIER, "input": 999}], "above 200,000 input tokens input costs less"),
+        ([TIER, TIER], "must rise"),
+        ([{**TIER, "above_input_tokens": 0}], "above_input_tokens"),
+        ([{**TIER, "per_request": 1}], "is not a known key"),
+    ],
+)
+def test_tiers_that_make_no_sense_are_refused_where_they_stand(
+    tiers: list[dict[str, int]], words: str
+) -> None:
+    mistake = only_mistake(changed("rate_cards.0.rates.writer.tiers", tiers))
+    assert mistake.path.startswith("rate_cards[0].rates.writer")
+    assert words in f"{mistake.path}: {mistake.message}"
+
+
+def test_a_tier_at_which_one_answer_costs_more_than_a_balance_can_hold_is_refused() -> None:
+    data = with_limits(max_output_tokens=10**10)
+    data["rate_cards"][0]["rates"]["writer"]["tiers"] = [{**TIER, "output": 10**9}]
+    assert only_mistake(data).path == "actions.greet.limits.max_output_tokens"
 
 
 def test_a_rate_for_a_model_that_is_gone_is_a_warning_at_its_name() -> None:
