@@ -1,4 +1,4 @@
-"""Counting tokens offline: exact for OpenAI's encodings, an upper bound for whole requests."""
+"""Counting tokens offline: exact for OpenAI's encodings, an upper bound for all other models."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -39,7 +40,13 @@ _SCHEMAS_KEPT = 256
 """Together the caches of one counter keep some 8 MB of text, and 32 MB at the very worst."""
 
 _SEGMENT_CHARS = 64_000
-_WORD_START = re.compile(r"(?<=\S) ")
+_CUT = re.compile(
+    r"(?<=[^\W_])(?=[\s.,:;!?。、，！？])"  # noqa: RUF001 - as they stand in Chinese texts
+    r"|(?<=\S)(?= )"
+    r"|(?<=\S[\r\n])(?= ?[^\s/])"
+)
+"""Where no match of the encodings' patterns can go on: after a word or a number, before a space,
+after the one line break behind something. None of them looks back over such a place either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,30 @@ _VOCABULARIES: Mapping[str, _Vocabulary] = {
 }
 
 ENCODINGS: tuple[str, ...] = tuple(_VOCABULARIES)
-"""The encodings that can be counted."""
+"""The encodings that can be counted exactly: OpenAI's."""
+
+OTHER = "other"
+"""Stands for all other tokenizers: their tokens are bounded, with ``OTHER_MARGIN_PERCENT``."""
+
+OTHER_MARGIN_PERCENT = 75
+EXACT_MARGIN_PERCENT = 10
+"""The margins to add where nobody knows better; docs/tokens.md says what was measured.
+
+For OpenAI's models, texts are exact, and the margin is for what may stand round them unseen.
+"""
+
+CLAUDE_SCHEMA_OVERHEAD_TOKENS = 850
+"""Room for the instructions that Claude gets with a forced tool: 804 with Opus 4.7, 315 to 589
+with most others (Anthropic's tool use page, "Pricing"). With its own structured outputs, which
+newer models have, it gets fewer.
+"""
+
+_OTHER_TEMPLATE_TOKENS = 32
+"""Room for what other models' templates say by themselves: Llama 3.1's names two dates."""
+
+_CAUTIOUS_ENCODING = "p50k_base"
+_PACKED = re.compile(r" ?(?:(.{1,4}?)\1+|[0-9]+|[^\w\x00-\x7f]+)", re.DOTALL)
+_CAPITALS = re.compile(r" ?[A-Z]{2,}")
 
 
 class VocabularyMissing(RuntimeError):
@@ -101,11 +131,14 @@ def load_encoding(name: str) -> Encoding:
     # Commands that count nothing should not pay the 30 ms that this import takes.
     from tiktoken import Encoding
 
-    ranks = {
-        base64.b64decode(token): int(rank)
-        for token, rank in (line.split() for line in _read(name, vocabulary).splitlines() if line)
-    }
-    return Encoding(name, pat_str=vocabulary.pattern, mergeable_ranks=ranks, special_tokens={})
+    return Encoding(
+        name, pat_str=vocabulary.pattern, mergeable_ranks=_load_ranks(name), special_tokens={}
+    )
+
+
+def _load_ranks(name: str) -> dict[bytes, int]:
+    lines = _read(name, _VOCABULARIES[name]).splitlines()
+    return {base64.b64decode(token): int(rank) for token, rank in (line.split() for line in lines)}
 
 
 def _read(name: str, vocabulary: _Vocabulary) -> bytes:
@@ -123,14 +156,29 @@ def _read(name: str, vocabulary: _Vocabulary) -> bytes:
     raise VocabularyMissing(f"no vocabulary {name} in the installed litellm: reinstall litellm")
 
 
+def encoding_of(model: str) -> str:
+    """Return the encoding that tiktoken knows for a model's name, or ``OTHER``.
+
+    What stands before the name, as LiteLLM writes it, is of no matter: ``openai/gpt-4.1``.
+    """
+    from tiktoken.model import encoding_name_for_model
+
+    try:
+        name = encoding_name_for_model(model.rpartition("/")[2])
+    except KeyError:
+        return OTHER
+    return name if name in _VOCABULARIES else OTHER
+
+
 class TokenCounter:
     """Counts the tokens of texts and requests, each distinct text once.
 
     Args:
-        encoding: one of ``ENCODINGS``.
-        margin_percent: added to requests where the model's own tokenizer is another one.
+        encoding: one of ``ENCODINGS``, or ``OTHER`` for models with another tokenizer.
+        margin_percent: added to the tokens of a whole request.
         schema_overhead_tokens: added to requests with a schema where the provider turns it into
-            a forced tool call with instructions of its own (Anthropic documents some 350).
+            a forced tool call with instructions of its own; see
+            ``CLAUDE_SCHEMA_OVERHEAD_TOKENS``.
 
     Raises:
         ValueError: an unknown encoding, a negative margin or overhead.
@@ -143,8 +191,9 @@ class TokenCounter:
         *,
         schema_overhead_tokens: int = 0,
     ) -> None:
-        if encoding not in _VOCABULARIES:
-            raise ValueError(f"encoding: found {encoding!r}, allowed are {', '.join(ENCODINGS)}")
+        if encoding not in (*ENCODINGS, OTHER):
+            allowed = ", ".join((*ENCODINGS, OTHER))
+            raise ValueError(f"encoding: found {encoding!r}, allowed are {allowed}")
         if margin_percent < 0:
             raise ValueError(f"margin_percent must not be negative, got {margin_percent}")
         if schema_overhead_tokens < 0:
@@ -161,8 +210,9 @@ class TokenCounter:
     def count_text(self, text: str) -> int:
         """Return the tokens of a text; what looks like a special token is plain text.
 
-        Exact, but for runs of more than 64,000 characters without a space after a word: they
-        count as many tokens as they have bytes, which no tokenizer of bytes exceeds.
+        Exact for OpenAI's encodings, but for runs of more than 64,000 characters without a word
+        that ends: they count as many tokens as they have bytes, which none of them exceeds. For
+        ``OTHER``, a bound that is still to get its margin.
         """
         if len(text) <= _SHORT_TEXT_CHARS:
             return self._count_short(text)
@@ -178,19 +228,24 @@ class TokenCounter:
         Messages and what OpenAI puts round them are exact for OpenAI's models. The schema is
         counted as the JSON that is sent and some room for its heading: providers show models
         the same names, options and descriptions in a layout that is shorter or the same. The
-        margin is put on all of it and rounded up. The schema must not change afterwards: it is
-        known again by identity.
+        margin is put on all of it and rounded up; the schema's overhead is the provider's own
+        figure and gets none. The schema must not change afterwards: it is known again by
+        identity.
         """
         tokens = REPLY_PRIMING_TOKENS
+        if self._encoding == OTHER:
+            tokens += _OTHER_TEMPLATE_TOKENS
         for message in messages:
             tokens += TOKENS_PER_MESSAGE
             for key, text in message.items():
                 tokens += self.count_text(text)
                 if key == "name":
                     tokens += TOKENS_PER_NAME
+        overhead = 0
         if response_schema is not None:
             tokens += self._count_schema(_SameObject(response_schema))
-        return -(-tokens * (100 + self._margin_percent) // 100)
+            overhead = self._schema_overhead_tokens
+        return -(-tokens * (100 + self._margin_percent) // 100) + overhead
 
     def warm_up(self) -> None:
         """Load the encoding now, so that the first count does not take half a second."""
@@ -202,18 +257,56 @@ class TokenCounter:
             for separators in ((",", ":"), (", ", ": "))
         }
         longest = max(self.count_text(layout) for layout in layouts)
-        return longest + _SCHEMA_WRAPPER_TOKENS + self._schema_overhead_tokens
+        return longest + _SCHEMA_WRAPPER_TOKENS
 
     def _count(self, text: str) -> int:
-        encoding = load_encoding(self._encoding)
         if len(text) <= 2 * _SEGMENT_CHARS:
-            return len(encoding.encode_ordinary(text))
+            return self._count_segment(text)
         return sum(
-            len(encoding.encode_ordinary(segment))
+            self._count_segment(segment)
             if len(segment) <= 2 * _SEGMENT_CHARS
             else len(segment.encode("utf-8", "surrogatepass"))
             for segment in _segments(text)
         )
+
+    def _count_segment(self, text: str) -> int:
+        if self._encoding != OTHER:
+            return len(load_encoding(self._encoding).encode_ordinary(text))
+        bound = _weigh(text)
+        # Some tokenizers, Claude's published one among them, normalize first: one ligature of
+        # Arabic becomes 18 letters.
+        if not unicodedata.is_normalized("NFKC", text):
+            bound = max(bound, _weigh(unicodedata.normalize("NFKC", text)))
+        return bound
+
+
+def _weigh(text: str) -> int:
+    """Return how many tokens another tokenizer may need for a text, before any margin.
+
+    GPT-3's vocabulary is small and knows little but English and code, so that those which know
+    more languages need fewer tokens. What it packs more tightly than others is taken apart again:
+    numbers (Gemini, Mistral and Qwen take a token for each digit), repetitions, signs beyond
+    ASCII, and capitals.
+    """
+    weights = _weights()
+    return sum(
+        [weights[token] for token in load_encoding(_CAUTIOUS_ENCODING).encode_ordinary(text)]
+    )
+
+
+@cache
+def _weights() -> dict[int, int]:
+    return {rank: _weight(token) for token, rank in _load_ranks(_CAUTIOUS_ENCODING).items()}
+
+
+def _weight(token: bytes) -> int:
+    try:
+        text = token.decode()
+    except UnicodeDecodeError:
+        return 1
+    if _PACKED.fullmatch(text):
+        return len(token)
+    return -(-len(token) // 2) if _CAPITALS.fullmatch(text) else 1
 
 
 class _SameObject:
@@ -235,12 +328,11 @@ def _segments(text: str) -> Iterable[str]:
     """Cut a long text where all the encodings cut it anyway, so that the counts add up.
 
     tiktoken's matcher runs out of stack on some texts of a million characters, and its panic is
-    no ``Exception`` (openai/tiktoken issues 15 and 245). In none of the patterns can a space
-    follow a character that is no white space within one match, nor does a match look back.
+    no ``Exception`` (openai/tiktoken issues 15 and 245).
     """
     start = 0
     while start < len(text):
-        cut = _WORD_START.search(text, start + _SEGMENT_CHARS)
+        cut = _CUT.search(text, start + _SEGMENT_CHARS)
         end = cut.start() if cut else len(text)
         yield text[start:end]
         start = end

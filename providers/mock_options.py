@@ -13,11 +13,15 @@ from pricing.tokens import ENCODINGS
 
 
 class Transport(StrEnum):
-    """Answers that never end as HTTP wants it."""
+    """Answers that are not what HTTP or JSON want, or never end."""
 
     HANG = "hang"
+    SLOW_HEADERS = "slow_headers"
     DRIP = "drip"
     RESET = "reset"
+    RESET_EARLY = "reset_early"
+    HUGE = "huge"
+    NOT_JSON = "not_json"
 
 
 class AnswerKind(StrEnum):
@@ -31,6 +35,7 @@ class AnswerKind(StrEnum):
     BROKEN_JSON = "broken_json"
     WRONG_TYPES = "wrong_types"
     UNKNOWN_OPTION = "unknown_option"
+    PROMPT_BLOCKED = "prompt_blocked"
 
 
 MALFORMED = (
@@ -42,11 +47,19 @@ MALFORMED = (
 
 
 class UsageKind(StrEnum):
-    """Whether an answer says which tokens it used."""
+    """Whether an answer says which tokens it used, and how.
+
+    ``XAI`` leaves reasoning out of the output tokens; the total alone has it.
+    """
 
     REPORTED = "reported"
     MISSING = "missing"
     ZERO = "zero"
+    XAI = "xai"
+
+
+_MAY_RUN = frozenset({408, 500, 502, 504, 520, 521, 522, 523, 524})
+"""Statuses behind which the model may have run. The mock's did, as that is the worst case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +70,23 @@ class Failure:
     word: str | None = None
     retry_after_s: float | None = None
 
+    @property
+    def ran(self) -> bool:
+        """Whether the model ran all the same, and is billed."""
+        return self.status in _MAY_RUN or self.word in _RAN
 
-_NAMED_FAILURES = {
+
+NAMED_FAILURES = {
     "insufficient_quota": Failure(429, "insufficient_quota"),
     "context_length_exceeded": Failure(400, "context_length_exceeded"),
     "content_filter": Failure(400, "content_filter"),
+    "json_validate_failed": Failure(400, "json_validate_failed"),
 }
+"""Failures by name, as OpenAI and those who speak like it answer them."""
+
+# Azure bills prompts that its filter stopped, Anthropic filters what the model has written, and
+# Groq checks what it has written against the schema.
+_RAN = frozenset({"content_filter", "json_validate_failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +102,7 @@ class Scenario:
     answer: AnswerKind = AnswerKind.GOOD
     usage: UsageKind = UsageKind.REPORTED
     cached_tokens: int | None = None
+    cache_write_tokens: int = 0
     reasoning_tokens: int | None = None
     delay_ms: float | None = None
     times: int | None = None
@@ -91,8 +116,10 @@ def parse_scenario(text: str) -> Scenario:
     """Read a scenario: words and ``key=value`` pairs with commas between them.
 
     ``status=CODE``, ``retry_after=SECONDS``, ``insufficient_quota``, ``content_filter``,
-    ``context_length_exceeded``; ``hang``, ``drip``, ``reset``; ``malformed=KIND``, ``empty``,
-    ``truncated``, ``refusal``, ``filtered``; ``usage=missing``, ``usage=zero``; ``cached=TOKENS``,
+    ``context_length_exceeded``, ``json_validate_failed``; ``hang``, ``slow_headers``, ``drip``,
+    ``reset``, ``reset_early`` (before the request is read), ``huge`` (50 MB), ``not_json``;
+    ``malformed=KIND``, ``empty``, ``truncated``, ``refusal``, ``filtered``; ``usage=missing``,
+    ``usage=zero``, ``usage=xai``; ``cached=TOKENS``, ``cache_write=TOKENS``,
     ``reasoning=TOKENS``; ``delay_ms=MS``; ``times=N``.
 
     Raises:
@@ -103,8 +130,8 @@ def parse_scenario(text: str) -> Scenario:
         word, equals, value = item.partition("=")
         if equals and word in _SETTINGS:
             scenario = _SETTINGS[word](scenario, item, value)
-        elif not equals and word in _NAMED_FAILURES:
-            scenario = replace(scenario, failure=_NAMED_FAILURES[word])
+        elif not equals and word in NAMED_FAILURES:
+            scenario = replace(scenario, failure=NAMED_FAILURES[word])
         elif not equals and word in list(Transport):
             scenario = replace(scenario, transport=Transport(word))
         elif not equals and word in ("empty", "truncated", "refusal", "filtered"):
@@ -163,13 +190,14 @@ _SETTINGS: dict[str, Callable[[Scenario, str, str], Scenario]] = {
     "malformed": _set_choice("answer", MALFORMED),
     "usage": _set_choice("usage", tuple(UsageKind)),
     "cached": _set_number("cached_tokens"),
+    "cache_write": _set_number("cache_write_tokens"),
     "reasoning": _set_number("reasoning_tokens"),
     "delay_ms": _set_number("delay_ms"),
     "times": _set_number("times", least=1),
 }
 _ALLOWED_WORDS = ", ".join(
     [
-        *_NAMED_FAILURES,
+        *NAMED_FAILURES,
         *Transport,
         "empty, truncated, refusal, filtered",
         *(f"{word}=..." for word in _SETTINGS),

@@ -67,12 +67,15 @@ class Models:
 
 def build_models(config: Config) -> Models:
     """Return the configured models; those that count in the same way share a counter."""
-    counters: dict[tuple[str, int], TokenCounter] = {}
+    counters: dict[tuple[str, int, int], TokenCounter] = {}
     models = {}
     for model_id, section in config.models.items():
-        counted = (section.encoding, section.token_margin_percent)
+        counted = section.counting()
         if counted not in counters:
-            counters[counted] = TokenCounter(*counted)
+            encoding, margin_percent, overhead = counted
+            counters[counted] = TokenCounter(
+                encoding, margin_percent, schema_overhead_tokens=overhead
+            )
         models[model_id] = Model(
             id=model_id,
             litellm_model=section.litellm_model,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from abc import abstractmethod
 from collections.abc import Iterable
 from functools import cached_property
@@ -250,10 +251,10 @@ class _Select(_Output):
 
     @cached_property
     def _loosely_named(self) -> dict[str, str]:
-        """Options by their text in one case, where only one option has it."""
+        """Options by their text in one case and composition, where only one option has it."""
         folded: dict[str, list[str]] = {}
         for option in self.options:
-            folded.setdefault(option.strip().casefold(), []).append(option)
+            folded.setdefault(_loosely(option), []).append(option)
         return {text: found[0] for text, found in folded.items() if len(found) == 1}
 
     def _option_named(self, value: Any) -> str:
@@ -266,7 +267,7 @@ class _Select(_Output):
     def _option_meant(self, value: Any) -> str:
         if isinstance(value, str) and value not in self._named:
             text = value.strip()
-            value = text if text in self._named else self._loosely_named.get(text.casefold(), value)
+            value = text if text in self._named else self._loosely_named.get(_loosely(text), value)
         return self._option_named(value)
 
 
@@ -374,6 +375,11 @@ def _kind(value: Any) -> str:
 def _storable(text: str) -> str:
     """Replace what UTF-8 (lone surrogates) or a PostgreSQL text (NUL) can't hold."""
     return _LONE_SURROGATES.sub("\ufffd", text).replace("\x00", "")
+
+
+def _loosely(option: str) -> str:
+    # An accented letter may be written as one character or as two; it is the same letter.
+    return unicodedata.normalize("NFC", option.strip().casefold())
 
 
 def _quoted(options: Iterable[str]) -> str:

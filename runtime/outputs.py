@@ -98,18 +98,27 @@ def instruction(outputs: Mapping[str, OutputField]) -> str:
 def parse(text: str, outputs: Mapping[str, OutputField]) -> ParsedAnswer:
     """Read a model's answer: the first JSON object in it, whatever stands around it.
 
-    Forgiven are code fences and prose round the object, line breaks within its strings, numbers
-    and booleans written as text, another case of an option, one option instead of a list, and an
-    option named twice. Never raises; every value is valid, plain JSON, and can be stored as UTF-8.
+    Forgiven are thoughts before the answer, code fences and prose round the object, an object or
+    a list round it, commas before a closing bracket, comments to the line's end, line breaks
+    within strings, names in another case, numbers and booleans written as text, another case of
+    an option, one option instead of a list, and an option named twice. Never raises; every value
+    is valid, plain JSON, and can be stored as UTF-8.
     """
-    answer = _first_object(text)
+    answer = _first_object(_THOUGHTS.sub("", text, count=1))
     if answer is None:
         return ParsedAnswer({}, dict.fromkeys(outputs, "the answer holds no valid JSON object"))
+    if not answer.keys() & outputs.keys():
+        answer = _unwrapped(answer)
+    if not answer.keys() >= outputs.keys():
+        answer |= _named_loosely(answer, outputs)
     values: dict[str, Any] = {}
     invalid: dict[str, str] = {}
     for name, output in outputs.items():
         if name not in answer:
             invalid[name] = "is missing"
+            continue
+        if answer[name] is _CONTRADICTION:
+            invalid[name] = "is given twice, with different values"
             continue
         try:
             values[name] = output.read(answer[name])
@@ -132,18 +141,70 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= 400 else math.inf
 
 
-_DECODER = json.JSONDecoder(strict=False, parse_int=_integer)
-_OBJECT_START = re.compile(r'\{\s*["}]')
+_CONTRADICTION = object()
+"""Stands where a name has two values: which of them the model means, nobody can say."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for name, value in pairs:
+            if not _same(found[name], value):
+                found[name] = _CONTRADICTION
+    return found
+
+
+def _same(one: Any, other: Any) -> bool:
+    # To Python, 1 is True, and nested values may lie too deep to be compared.
+    return one is other or (
+        type(one) in (str, int, float) and type(one) is type(other) and one == other
+    )
+
+
+_DECODER = json.JSONDecoder(strict=False, parse_int=_integer, object_pairs_hook=_object)
+_OBJECT_START = re.compile(r'\{\s*(?:["}]|//)')
+_THOUGHTS = re.compile(r"\A\s*<think>.*?(?:</think>|\Z)", re.DOTALL)
+_STRING = r'("(?:[^"\\]|\\.)*+")'
+_COMMENT = re.compile(rf"{_STRING}|//[^\n]*", re.DOTALL)
+_LAST_COMMA = re.compile(rf"{_STRING}|,(?=\s*[}}\]])", re.DOTALL)
 
 
 def _first_object(text: str) -> dict[str, Any] | None:
     start = _OBJECT_START.search(text)
     if start is None:
         return None
+    # Only one place is tried: inside of an object that is broken, the next brace may well stand in
+    # text that the model quotes, and then a person's words would be taken for the answer.
+    found = _decoded(text, start.start())
+    if found is None:
+        bare = _COMMENT.sub(r"\1", text[start.start() :])
+        found = _decoded(_LAST_COMMA.sub(r"\1", bare), 0)
+    return found
+
+
+def _decoded(text: str, start: int) -> dict[str, Any] | None:
     try:
-        # Only one try: inside of an object that is broken, the next brace may well stand in text
-        # that the model quotes, and then a person's words would be taken for the answer.
-        found, _ = _DECODER.raw_decode(text, start.start())
+        found, _ = _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _unwrapped(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the object that is an answer's one value, as in ``{"answer": {...}}``."""
+    inner = next(iter(answer.values()), None)
+    return inner if len(answer) == 1 and isinstance(inner, dict) else answer
+
+
+def _named_loosely(answer: Mapping[str, Any], outputs: Mapping[str, OutputField]) -> dict[str, Any]:
+    """Return values by the output that their name means in another case, where that is clear."""
+    missing = [name for name in outputs if name not in answer]
+    lowered = [name.lower() for name in outputs]
+    pairs = [(key.strip(), value) for key, value in answer.items() if key not in outputs]
+    # Only ASCII: to Unicode, the sign for kelvin is a capital k.
+    meant = _object([(key.lower(), value) for key, value in pairs if key.isascii()])
+    return {
+        name: meant[name.lower()]
+        for name in missing
+        if name.lower() in meant and lowered.count(name.lower()) == 1
+    }

@@ -9,12 +9,15 @@ from urllib.parse import parse_qs, urlsplit
 
 from pricing.offers import MAX_MC
 from pricing.quote import quote_mc
+from pricing.tokens import ENCODINGS
 from runtime.actions import ActionSpec
 from runtime.config.document import ValuePath
 from runtime.config.messages import did_you_mean
 from runtime.config.models import Config, ModelSection, RateCardSection, RatesSection
 
 RETIRES_SOON_DAYS = 30
+_OTHER_TOKENIZERS = ("anthropic", "gemini", "mistral", "deepseek", "xai")
+"""Providers that have no model of OpenAI's."""
 _HOUR_MS = 3_600_000
 
 
@@ -90,6 +93,10 @@ class Checker:
             if found := self._unknown("endpoints", model.endpoint):
                 yield Finding((*path, "endpoint"), found)
             yield from self._retires_unseen(model_id, model)
+            provider = model.litellm_model.partition("/")[0]
+            if provider in _OTHER_TOKENIZERS and model.encoding in ENCODINGS:
+                found = f"is OpenAI's; models of {provider} may count several times as many tokens"
+                yield Finding((*path, "encoding"), f"{found}: leave it out", warning=True)
             successor = model.replaced_by
             if successor is None:
                 continue

@@ -21,7 +21,14 @@ from pydantic import (
 
 from pricing.offers import MC_PER_CREDIT, GrantKind, Offer, Pack
 from pricing.rate_card import ModelClass, RateCard, RateCards, Rates, Tier
-from pricing.tokens import ENCODINGS
+from pricing.tokens import (
+    CLAUDE_SCHEMA_OVERHEAD_TOKENS,
+    ENCODINGS,
+    EXACT_MARGIN_PERCENT,
+    OTHER,
+    OTHER_MARGIN_PERCENT,
+    encoding_of,
+)
 from providers.base import Endpoint
 from runtime.actions import ActionSpec
 from runtime.config.errors import Mistake
@@ -69,8 +76,9 @@ def _check_installation_key(value: SecretStr) -> SecretStr:
 
 
 def _check_encoding(value: str) -> str:
-    if value not in ENCODINGS:
-        raise ValueError(f"must be one of {', '.join(sorted(ENCODINGS))}, found {value!r}")
+    allowed = (*sorted(ENCODINGS), OTHER)
+    if value not in allowed:
+        raise ValueError(f"must be one of {', '.join(allowed)}, found {value!r}")
     return value
 
 
@@ -152,18 +160,33 @@ class AlertsSection(Section):
 
 
 class ModelSection(Section):
-    """A model that actions may name by our own id."""
+    """A model that actions may name by our own id.
+
+    How its tokens are counted, where that is left out, follows from the model's name.
+    """
 
     litellm_model: Annotated[Text, AfterValidator(_check_litellm_model)]
     endpoint: Text
     model_class: ModelClass = Field(alias="class")
-    encoding: Annotated[Text, AfterValidator(_check_encoding)] = "o200k_base"
-    token_margin_percent: Percent = 10
+    encoding: Annotated[Text, AfterValidator(_check_encoding)] | None = None
+    token_margin_percent: Percent | None = None
+    schema_overhead_tokens: Whole | None = None
     json_schema: Flag = True
     reasoning_allowance_tokens: Whole = 0
     context_tokens: Positive | None = None
     retires_on: Date | None = None
     replaced_by: Text | None = None
+
+    def counting(self) -> tuple[str, int, int]:
+        """Return encoding, margin in per cent, and a schema's overhead in tokens."""
+        encoding = self.encoding or encoding_of(self.litellm_model)
+        margin, overhead = self.token_margin_percent, self.schema_overhead_tokens
+        if margin is None:
+            margin = OTHER_MARGIN_PERCENT if encoding == OTHER else EXACT_MARGIN_PERCENT
+        if overhead is None:
+            is_claude = "claude" in self.litellm_model.lower()
+            overhead = CLAUDE_SCHEMA_OVERHEAD_TOKENS if is_claude else 0
+        return encoding, margin, overhead
 
 
 class TokenRatesSection(Section):

@@ -14,6 +14,7 @@ from tests.bench import (
     ledger_script_time,
     ledger_throughput,
     ledger_vs_postgres,
+    token_count_share,
 )
 from tests.bench.registry import Benchmark
 
@@ -22,6 +23,7 @@ BENCHMARKS = (
     Benchmark("gate_tax", "ratio", lambda: gate_tax.measure(prompt_tokens=300), at_most=1.15),
     Benchmark("gate_tax_1000", "ratio", lambda: gate_tax.measure(prompt_tokens=1_000)),
     Benchmark("gate_own_cpu", "ms", gate_own_cpu.measure),
+    Benchmark("token_count_share", "share", token_count_share.measure, at_most=0.05),
     Benchmark(
         "campaign_ratio", "ratio", lambda: campaign_ratio.measure(latency_ms=120), at_least=0.85
     ),

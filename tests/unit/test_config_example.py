@@ -118,7 +118,7 @@ def test_the_credits_of_the_demo_end_after_some_two_thirds_of_the_people(
     action = config.actions["route_message"]
     card = config.rate_cards[0]
     rates = card.rates[action.model].build()
-    counter = TokenCounter(config.models[action.model].encoding)
+    counter = TokenCounter(config.models[action.model].counting()[0])
     schema_tokens = counter.count_text(json.dumps(action.json_schema, separators=(",", ":")))
     credits_mc = config.build_offers()[-1].amount_mc
     inputs = [
@@ -133,6 +133,6 @@ def test_the_credits_of_the_demo_end_after_some_two_thirds_of_the_people(
 
 def test_the_longest_answers_of_the_example_fit_into_their_limits(config: Config) -> None:
     for action in config.actions.values():
-        counter = TokenCounter(config.models[action.model].encoding)
+        counter = TokenCounter(config.models[action.model].counting()[0])
         tokens = counter.count_text(longest_answer(action.outputs))
         assert tokens <= action.limits.max_output_tokens

@@ -115,7 +115,7 @@ class Desk:
                     self.clocks[bucket] = now_ms
             return await ask(account_id, call, **options)
 
-        self.ledger._asker.ask = ask_by_own_clock  # type: ignore[method-assign]
+        self.ledger._asker.ask = ask_by_own_clock  # type: ignore[method-assign]  # that is the point
 
     @property
     def keys(self) -> Keys:

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from itertools import count
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
-from hypothesis import HealthCheck, Phase, note, seed, settings
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis import note
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC, GrantKind
 from tests.integration.ledger import questions
-from tests.integration.ledger.desk import OFFERS, START_MS, Desk, open_desk
+from tests.integration.ledger.desk import START_MS, Desk
 from tests.integration.ledger.dice import Dice, draws
-from tests.integration.ledger.duel import COOLDOWN_MS, HORIZON_MS, Ask, Duel, Made
-from tests.integration.ledger.loss import (
-    Loss,
-    asking_again_at_once,
-    one_script_call_at_a_time,
-)
+from tests.integration.ledger.duel import HORIZON_MS, Ask, Duel, Made
+from tests.integration.ledger.loss import Loss
 from tests.integration.ledger.model import CapName, Identity
 from tests.integration.ledger.model.caps import WINDOWS, window_end
-from tests.integration.ledger.wire import Wire, open_wire
+from tests.integration.ledger.wire import Wire
 
-T = TypeVar("T")
-
-LOW_MARKS = (("p20",), ("p50", "a120", "p10"), ())
 INTERVALS_MS = (1, 2, 50, 199, 200, 201, 1_000, HORIZON_MS)
 # Longer than what passes between two steps, so that something is running most of the time.
 TTLS_MS = (1, 50, 200, 201, 1_000, 1_000, HORIZON_MS, HORIZON_MS)
@@ -42,8 +33,6 @@ REASONS = (
 )
 # The ledger ends at most 100 of them in one script, of which the model knows nothing.
 MOST_RECORDS = 80
-# No command within a script takes so long, and no script is quicker.
-SCRIPTS_TAKE_AT_LEAST_US = 20
 LOSSES = {0: Loss.ANSWER, 1: Loss.REQUEST}
 WORKSPACES, CAMPAIGNS, ACTIONS = ("retail", "bank"), ("welcome", "winback"), ("route", "greet")
 PEOPLE, SOURCES = ("person-1", "person-2"), ("live", "preview")
@@ -375,61 +364,3 @@ class LedgerAgainstModel(RuleBasedStateMachine):
 
 def _name(made: Made) -> str:
     return f"{made.attempt.execution_id} {made.attempt.attempt_id}"
-
-
-def walk(
-    url: str,
-    prefix: str,
-    *,
-    steps: int,
-    first_seed: int,
-    shrink: bool = False,
-    at_most_s: float = float("inf"),
-) -> int:
-    """Run example after example until so many steps were made, or time is up; return how many."""
-    until_s = time.monotonic() + at_most_s
-    machine = LedgerAgainstModel
-    with asyncio.Runner() as runner, asking_again_at_once(), one_script_call_at_a_time():
-        stack = AsyncExitStack()
-
-        def enter(context: AbstractAsyncContextManager[T]) -> T:
-            return runner.run(stack.enter_async_context(context))
-
-        machine.loop, machine.steps = runner.get_loop(), 0
-        machine.desks = [
-            enter(
-                open_desk(
-                    url,
-                    prefix,
-                    outcome_ttl_ms=HORIZON_MS,
-                    alert_cooldown_ms=COOLDOWN_MS,
-                    low_marks=marks,
-                    offers=OFFERS,
-                )
-            )
-            for marks in LOW_MARKS
-        ]
-        machine.wire = enter(open_wire(machine.desks[0].client))
-        logged_us = ("slowlog-log-slower-than", SCRIPTS_TAKE_AT_LEAST_US)
-        runner.run(machine.wire.ask(("CONFIG", "SET", *logged_us)))
-        try:
-            while machine.steps < steps and time.monotonic() < until_s:
-                _run_examples(seed(first_seed + machine.accounts)(machine), shrink)
-        finally:
-            runner.run(stack.aclose())
-    return machine.steps
-
-
-def _run_examples(machine: type[LedgerAgainstModel], shrink: bool) -> None:
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=20,
-            stateful_step_count=100,
-            phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
-            database=None,
-            deadline=None,
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )

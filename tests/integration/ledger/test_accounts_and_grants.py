@@ -244,10 +244,10 @@ async def test_promise_17_a_settlement_with_a_wrong_column_is_refused_before_red
     await desk.open(1_000)
     attempt, reserved = await desk.reserve(1_000)
     before = await desk.dump()
+    arguments: dict[str, Any] = {"cost_mc": 5} | wrong
 
     with pytest.raises(ValueError, match="|".join(wrong)):
-        # Wrong types are what is tested.
-        await desk.settle(attempt, reserved, **({"cost_mc": 5} | wrong))  # type: ignore[arg-type]
+        await desk.settle(attempt, reserved, **arguments)
 
     assert await desk.dump() == before
 

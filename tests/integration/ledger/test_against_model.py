@@ -17,7 +17,7 @@ from functools import partial
 
 import pytest
 
-from tests.integration.ledger import machine
+from tests.integration.ledger.walk import walk
 from tests.integration.servers import OLDEST, LedgerServers
 
 IN_CI = bool(os.environ.get("CI"))
@@ -38,7 +38,7 @@ def test_promise_01_to_18_hold_whatever_happens_in_whatever_order(
 ) -> None:
     url = ledger_servers.url(OLDEST)
 
-    made = machine.walk(url, key_prefix, steps=20_000, first_seed=first_seed(), shrink=True)
+    made = walk(url, key_prefix, steps=20_000, first_seed=first_seed(), shrink=True)
 
     assert made >= 20_000
 
@@ -51,8 +51,8 @@ def test_promise_01_to_18_hold_for_a_million_steps(
     record_property: Callable[[str, object], None],
 ) -> None:
     url, seed = ledger_servers.url(OLDEST), first_seed() + 1_000_000
-    walk = partial(
-        machine.walk,
+    half = partial(
+        walk,
         url,
         steps=MILLION // PROCESSES,
         at_most_s=CI_SECONDS if IN_CI else float("inf"),
@@ -60,10 +60,10 @@ def test_promise_01_to_18_hold_for_a_million_steps(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
         walks = [
-            pool.submit(walk, f"{key_prefix}{number}", first_seed=seed * (number + 1))
+            pool.submit(half, f"{key_prefix}{number}", first_seed=seed * (number + 1))
             for number in range(PROCESSES)
         ]
-        made = sum(walk.result() for walk in walks)
+        made = sum(done.result() for done in walks)
 
     record_property("steps", made)
     assert made >= (CI_STEPS if IN_CI else MILLION)

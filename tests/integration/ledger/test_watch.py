@@ -207,7 +207,7 @@ async def test_an_open_ledger_watches_until_it_is_closed(
         # A server that is away is no reason to stop watching; what was known of it stands.
         with caplog.at_level(logging.DEBUG, "creditgate.ledger"):
             await private_redis.stop()
-            while "the watch: " not in caplog.text:  # noqa: ASYNC110
+            while "the watch: " not in caplog.text:  # noqa: ASYNC110 - a log
                 await asyncio.sleep(0.01)
         assert ledger.watch.faults
         await private_redis.start()

@@ -102,7 +102,7 @@ class Operations:
 
     async def _run_dry(self, number: int) -> None:
         """Wait until hardly anything is reserved, and have an execution refused for good."""
-        while (await self._ledger.balance(ACCOUNT)).reserved_mc > _DRY_MC:  # noqa: ASYNC110
+        while (await self._ledger.balance(ACCOUNT)).reserved_mc > _DRY_MC:  # noqa: ASYNC110 - Redis
             await asyncio.sleep(0.02)
         attempt = self._course.attempt(
             _REFUSED_FROM + 10 * number + self._number,

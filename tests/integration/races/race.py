@@ -263,7 +263,7 @@ async def _desert(course: Course, crew: Crew, ledger: CreditLedger) -> Balance:
 
 async def _wait_for(at_ms: int, ledger: CreditLedger) -> Balance:
     """Return the first balance that is not older."""
-    while (balance := await ledger.balance(ACCOUNT)).at_ms < at_ms:  # noqa: ASYNC110
+    while (balance := await ledger.balance(ACCOUNT)).at_ms < at_ms:  # noqa: ASYNC110 - Redis
         await asyncio.sleep(0.02)
     return balance
 

@@ -39,7 +39,7 @@ async def test_promise_10_a_reference_is_one_change_for_all_processes_and_their_
         keepers = [crew.keep_running("claimant", number) for number in range(CLAIMANTS)]
         chance = random.Random(10)
         for number in range(KILLS):
-            while race.lines(course, "claimant") < CHANGES * (number + chance.random()) / 2:  # noqa: ASYNC110
+            while race.lines(course, "claimant") < CHANGES * (number + chance.random()) / 2:  # noqa: ASYNC110 - a file
                 await asyncio.sleep(0.005)
             await crew.kill_one("claimant", chance)
         await asyncio.gather(*keepers)

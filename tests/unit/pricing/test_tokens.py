@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tiktoken import Encoding
 from tiktoken_ext import openai_public  # type: ignore[import-untyped]  # it ships no types
@@ -19,6 +19,7 @@ from tiktoken_ext import openai_public  # type: ignore[import-untyped]  # it shi
 import pricing.tokens
 from pricing.tokens import ENCODINGS, TokenCounter, VocabularyMissing, load_encoding
 
+MESSAGES = Path(__file__).with_name("messages.json")
 SPECIAL = ("<|endoftext|>", "<|fim_prefix|>", "<|endofprompt|>", "<|im_start|>")
 
 texts = st.lists(
@@ -86,6 +87,21 @@ def test_counts_are_those_of_tiktoken_for_any_text(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
+def test_a_request_in_any_script_is_counted_exactly_and_by_tiktokens_own_encoding(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranks = load_encoding(name)._mergeable_ranks
+    monkeypatch.setattr(openai_public, "load_tiktoken_bpe", lambda *_, **__: ranks)
+    theirs = Encoding(**openai_public.ENCODING_CONSTRUCTORS[name]())
+    counter = TokenCounter(name)
+
+    for texts in json.loads(MESSAGES.read_text(encoding="utf-8")).values():
+        messages = [{"role": "user", "content": text} for text in texts]
+        expected = sum(4 + len(theirs.encode(text, disallowed_special=())) for text in texts)
+        assert counter.count_messages(messages) == 3 + expected
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
 def test_known_texts_have_their_known_counts(name: str) -> None:
     counter = TokenCounter(name)
 
@@ -102,12 +118,58 @@ def test_100_kb_of_one_thing_are_counted_exactly(name: str, unit: str) -> None:
     assert TokenCounter(name).count_text(text) == len(load_encoding(name).encode_ordinary(text))
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
-@given(st.sampled_from(ENCODINGS), texts.filter(lambda text: " " in text.strip()))
-def test_long_texts_of_words_are_counted_exactly_though_in_parts(name: str, text: str) -> None:
-    text = f"{text} word" * (300_000 // len(text) + 1)
+def exact(name: str, text: str) -> int:
+    return len(load_encoding(name).encode_ordinary(text))
 
-    assert TokenCounter(name).count_text(text) == len(load_encoding(name).encode_ordinary(text))
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(ENCODINGS), texts)
+@example("o200k_base", "0\r 0\r")
+@example("p50k_base", "x\r\n\r\n  ")
+def test_long_texts_of_words_are_counted_exactly_though_in_parts(name: str, text: str) -> None:
+    text = f"{text} word " * (300_000 // (len(text) + 6) + 1)
+
+    assert TokenCounter(name).count_text(text) == exact(name, text)
+
+
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(ENCODINGS), texts.filter(bool))
+@example("o200k_base", "0\r 0\r word")
+@example("cl100k_base", "^\r ^\r")
+@example("p50k_base", "!\n\n/ /\n")
+def test_any_long_text_is_at_least_bounded(name: str, text: str) -> None:
+    text *= 300_000 // len(text) + 1
+
+    count = TokenCounter(name).count_text(text)
+
+    assert exact(name, text) <= count <= len(text.encode("utf-8", "surrogatepass"))
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize(
+    "line", ["0\r 0\r word", "字。\n", '{"id":1,"a b":[2]}', "- x\r\n", "!\n", "x/y\n/z\n"]
+)
+def test_long_texts_of_short_lines_are_counted_exactly(name: str, line: str) -> None:
+    text = line * (300_000 // len(line))
+
+    assert TokenCounter(name).count_text(text) == exact(name, text)
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(ENCODINGS),
+    texts
+    | st.lists(st.sampled_from([*"a1!/_ \r\n\t'字。", "\u3000", "e\u0301"]), max_size=30).map(
+        "".join
+    ),
+)
+@example("o200k_base", "!\n/ !\r/a")
+@example("cl100k_base", "!\n\n a.\nb's c'll")
+@example("p50k_base", "a\r\n  b\n\nc \n d")
+def test_where_long_texts_are_cut_all_encodings_cut_them(name: str, text: str) -> None:
+    for cut in pricing.tokens._CUT.finditer(text):
+        head, tail = text[: cut.start()], text[cut.start() :]
+        assert exact(name, head) + exact(name, tail) == exact(name, text)
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
@@ -217,8 +279,9 @@ def test_a_schemas_count_is_never_taken_for_another_ones() -> None:
         assert counter.count_messages([], schema) == expected
 
 
-def test_the_overhead_of_a_forced_tool_call_comes_with_the_schema_alone() -> None:
-    plain, forced = TokenCounter(), TokenCounter(schema_overhead_tokens=346)
+def test_the_overhead_of_a_forced_tool_call_comes_with_the_schema_alone_and_has_no_margin() -> None:
+    plain = TokenCounter(margin_percent=50)
+    forced = TokenCounter(margin_percent=50, schema_overhead_tokens=346)
 
     assert forced.count_messages([], SCHEMA) == plain.count_messages([], SCHEMA) + 346
     assert forced.count_messages([]) == plain.count_messages([])
@@ -268,10 +331,15 @@ socket.socket = socket.create_connection = socket.getaddrinfo = refuse
 before = dict(os.environ)
 import pricing.tokens
 assert "tiktoken" not in sys.modules, "imported before it was needed"
-for name in pricing.tokens.ENCODINGS:
-    counter = pricing.tokens.TokenCounter(name)
+assert pricing.tokens.encoding_of("hosted_vllm/meta-llama/Llama-3.1-8B") == pricing.tokens.OTHER
+for name in (*pricing.tokens.ENCODINGS, pricing.tokens.OTHER):
+    counter = pricing.tokens.TokenCounter(name, schema_overhead_tokens=1)
+    assert counter.count_messages([{"role": "user", "content": "hello world"}]) >= 9
     counter.warm_up()
     assert counter.count_text("hello world") == 2
+    assert counter.count_text("\\ud800 ﷺ ①") > 2
+    assert counter.count_messages([], {"enum": ["a", "b"]}) > 3
+    assert counter.count_text("ab, " * 50_000) > 50_000
 assert "litellm" not in sys.modules
 assert dict(os.environ) == before
 """

@@ -78,10 +78,24 @@ anything = st.recursive(
     max_leaves=8,
 )
 answers = st.dictionaries(st.sampled_from(sorted(OUTPUTS)) | st.text(), anything).map(json.dumps)
+pieces = st.sampled_from(
+    ['"', "\\", "{", "}", "[", "]", ",", ":", "//", "\n", "<think>", "</think>", "```", "\ud800"]
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> str:
+    """An answer with a few places cut out or replaced."""
+    text = draw(answers)
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(text)))
+        end = start + draw(st.integers(0, 3))
+        text = text[:start] + draw(pieces | st.just("") | st.text(max_size=3)) + text[end:]
+    return text
 
 
 class TestAnyAnswer:
-    @given(st.text() | answers | st.tuples(st.text(), answers, st.text()).map("".join))
+    @given(st.text() | answers | damaged() | st.tuples(st.text(), answers, st.text()).map("".join))
     @example("")
     @example('{"a":' * 100_000)
     @example('{"reply": ' + "[" * 100_000)
@@ -92,6 +106,9 @@ class TestAnyAnswer:
     @example('{"reply": "one", "reply": 2, "intent": "Other", "intent": "Other"}')
     @example('{"reply": "\\ud800 \\u0000 \ud800"}')
     @example('{"reply": {"reply": "Hi"}}')
+    @example('{"tags": [{"a": 1, "a": 2}], "Tags": ["a"], "TAGS": ["b"], "answer": {}}')
+    @example('{"answer": {"answer": {"reply": "Hi"}}}')
+    @example('<think>{"reply": "Hi"}</think>{// \n"reply": "Hi",}')
     def test_gives_valid_values_or_reasons_and_never_fails(self, text: str) -> None:
         answer = parse(text, OUTPUTS)
 
