@@ -101,7 +101,7 @@ class MockModel:
         encoding = load_encoding(self._options.encoding)
         tokens = encoding.encode_ordinary(text)
 
-        thinks = self._options.reasoning_tokens
+        thinks = self._options.draw_reasoning_tokens(chance)
         thinks = thinks if scenario.reasoning_tokens is None else scenario.reasoning_tokens
         if scenario.answer is AnswerKind.PROMPT_BLOCKED:
             thinks = 0

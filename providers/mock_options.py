@@ -221,6 +221,7 @@ class MockOptions:
         usage_missing_rate: how many answers don't say which tokens they used.
         cached_tokens_share: the part of each prompt that is reported as read from a cache.
         reasoning_tokens: what the model thinks before each answer; a part of its output.
+        reasoning_sigma: 0 keeps to ``reasoning_tokens``; above, they are lognormal around it.
         api_key: demanded as bearer token when given.
         scenario: for each request that brings none of its own; see ``parse_scenario``.
         encoding: counts the tokens; one of ``pricing.tokens.ENCODINGS``.
@@ -241,6 +242,7 @@ class MockOptions:
     usage_missing_rate: float = 0.0
     cached_tokens_share: float = 0.0
     reasoning_tokens: int = 0
+    reasoning_sigma: float = 0.0
     api_key: str | None = field(default=None, repr=False)
     scenario: str | None = None
     encoding: str = "o200k_base"
@@ -258,6 +260,7 @@ class MockOptions:
         self._check_range("latency_median_ms", 0, 3_600_000)
         self._check_range("latency_sigma", 0, 5)
         self._check_range("reasoning_tokens", 0, 1_000_000)
+        self._check_range("reasoning_sigma", 0, 5)
         if not self.error_statuses or not all(400 <= code <= 599 for code in self.error_statuses):
             raise ValueError(f"error_statuses: found {self.error_statuses}, allowed are 400 to 599")
         if self.encoding not in ENCODINGS:
@@ -281,6 +284,10 @@ class MockOptions:
     def draw_latency_ms(self, chance: random.Random) -> float:
         """Return how long one request waits."""
         return self.latency_median_ms * math.exp(self.latency_sigma * chance.gauss(0.0, 1.0))
+
+    def draw_reasoning_tokens(self, chance: random.Random) -> int:
+        """Return how long one request is thought about."""
+        return round(self.reasoning_tokens * math.exp(self.reasoning_sigma * chance.gauss(0, 1)))
 
     def _check_range(self, name: str, least: float, most: float) -> None:
         value = getattr(self, name)

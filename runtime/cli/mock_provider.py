@@ -76,6 +76,12 @@ _SHARE = click.FloatRange(0, 1)
     help="Tokens that the model thinks before each answer.",
 )
 @click.option(
+    "--reasoning-sigma",
+    type=click.FloatRange(0, 5),
+    default=0,
+    help="0 keeps to --reasoning-tokens; above, they are lognormal around it.",
+)
+@click.option(
     "--api-key",
     metavar="KEY",
     help="Demand this key; no real one, it shows in the list of processes.",

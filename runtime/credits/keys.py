@@ -32,7 +32,8 @@ class Keys:
 
     ``<prefix>:{b<n>}:<account_id>:<part>`` for what an account owns and
     ``<prefix>:{b<n>}:<part>`` for what its bucket shares; the braces are Redis
-    Cluster's hash tag, so that one script may touch them all.
+    Cluster's hash tag, so that one script may touch them all. What is nobody's
+    own stands by itself: ``<prefix>:installation``, ``<prefix>:learned:...``.
     """
 
     prefix: str
@@ -65,6 +66,10 @@ class Keys:
             self.bucket(number, "accounts"),
             self.bucket(number, "alerts"),
         )
+
+    def learned(self, action_id: str, version: str, model_id: str) -> str:
+        """What is known of the answers of an action's version on a model; no account's own."""
+        return f"{self.prefix}:learned:{action_id}:{version}:{model_id}"
 
     def outcome(self, account_id: str, execution_key: str) -> str:
         """Where an execution's outcome is kept until its TTL ends."""

@@ -112,6 +112,7 @@ def test_any_text_is_a_scenario_or_a_scenario_error(text: str) -> None:
         ("latency_median_ms", -1),
         ("latency_sigma", float("inf")),
         ("reasoning_tokens", -1),
+        ("reasoning_sigma", -0.1),
         ("error_statuses", ()),
         ("error_statuses", (500, 200)),
         ("encoding", "gpt2"),
