@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pricing.usage import TokenUsage
-from providers import litellm_errors
+from providers import litellm_answers, litellm_errors
 from providers.base import Completion, CompletionRequest, FinishReason
 
 GLOBALS: Mapping[str, object] = MappingProxyType(
@@ -35,8 +35,18 @@ NO_KEY = "none"
 """Sent where an endpoint has no key: without one LiteLLM would take the environment's."""
 
 _OPENAI = "openai/"
-_OPENAI_API_BASE = "https://api.openai.com/v1"
-"""Sent where an endpoint has no address: LiteLLM would take the environment's."""
+_ANTHROPIC = "anthropic/"
+_ADDRESSES = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com",
+    "gemini": "https://generativelanguage.googleapis.com/v1beta",
+    "mistral": "https://api.mistral.ai/v1",
+    "deepseek": "https://api.deepseek.com/beta",
+    "groq": "https://api.groq.com/openai/v1",
+    "xai": "https://api.x.ai/v1",
+    "openrouter": "https://openrouter.ai/api/v1",
+}
+"""LiteLLM's own, named where an endpoint has none: it would take the environment's."""
 
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 3_600
@@ -113,6 +123,7 @@ def _tame(litellm: Any) -> _LiteLLM:
     """Set what is global in LiteLLM, for the whole process."""
     import httpx
     from litellm._internal_context import is_internal_call
+    from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
     from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler
 
     for name, value in GLOBALS.items():
@@ -125,9 +136,10 @@ def _tame(litellm: Any) -> _LiteLLM:
     # A call that is cancelled while LiteLLM prepares it in a thread leaves what the thread
     # returns: a coroutine that has not begun, and has sent nothing.
     warnings.filterwarnings(
-        "ignore", r"coroutine '[\w.]*completion\w*' was never awaited", RuntimeWarning
+        "ignore", r"coroutine '[\w.<>]*completion\w*' was never awaited", RuntimeWarning
     )
     _send_once(AsyncHTTPHandler, is_internal_call)
+    litellm_answers.guard_answers(LiteLLMAiohttpTransport, is_internal_call)
     _leave_costs_out(litellm, is_internal_call)
     _rehearse(litellm, is_internal_call)
     timeout = httpx.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S)
@@ -197,7 +209,8 @@ class LiteLLMProvider:
         context = litellm.is_internal_call.set(True)
         try:
             return _completion(
-                await litellm.module.acompletion(**_arguments(request, litellm.timeout))
+                await litellm.module.acompletion(**_arguments(request, litellm.timeout)),
+                request.max_output_tokens,
             )
         except Exception as exc:  # noqa: BLE001 - one table decides what it means
             error = litellm_errors.translate(litellm.module, exc, before)
@@ -236,10 +249,9 @@ def _arguments(request: CompletionRequest, timeout: Any) -> dict[str, Any]:
         "max_retries": 0,
         "timeout": timeout,
     }
-    if endpoint.api_base is not None:
-        arguments["api_base"] = endpoint.api_base
-    elif model.startswith(_OPENAI):
-        arguments["api_base"] = _OPENAI_API_BASE
+    address = _address(model, endpoint.api_base)
+    if address is not None:
+        arguments["api_base"] = address
     if request.temperature is not None:
         arguments["temperature"] = request.temperature
     if request.response_schema is not None:
@@ -256,6 +268,15 @@ def _arguments(request: CompletionRequest, timeout: Any) -> dict[str, Any]:
     return arguments
 
 
+def _address(model: str, api_base: str | None) -> str | None:
+    """Return the address as LiteLLM wants it: for Anthropic without the version, which it adds."""
+    if api_base is None:
+        return _ADDRESSES.get(model.partition("/")[0])
+    if model.startswith(_ANTHROPIC):
+        return api_base.rstrip("/").removesuffix("/v1")
+    return api_base
+
+
 @cache
 def _is_sent_by_openai_sdk(model: str) -> bool:
     """Whether LiteLLM calls the model by OpenAI's SDK, as a chat completion."""
@@ -267,7 +288,7 @@ def _is_sent_by_openai_sdk(model: str) -> bool:
     return bool(bridged.get("mode") != "responses")
 
 
-def _completion(response: Any) -> Completion:
+def _completion(response: Any, max_output_tokens: int) -> Completion:
     choice = response.choices[0]
     message = choice.message
     text = message.content
@@ -277,12 +298,16 @@ def _completion(response: Any) -> Completion:
     text = text or ""
     if len(text) > _LONGEST_ANSWER_CHARS:
         raise ValueError("the answer is too long to be a model's")
+    usage = _usage(response, answered=bool(text))
     finish = FinishReason.STOP
     if choice.finish_reason == "length":
         finish = FinishReason.LENGTH
     elif choice.finish_reason == "content_filter" or _refusal(message):
         finish = FinishReason.REFUSED
-    return Completion(text=text, finish=finish, usage=_usage(response, answered=bool(text)))
+    elif usage is not None and usage.output_tokens >= max_output_tokens:
+        # LiteLLM says "stop" of Anthropic's forced tool calls, also of those that were cut off.
+        finish = FinishReason.LENGTH
+    return Completion(text=text, finish=finish, usage=usage)
 
 
 def _refusal(message: Any) -> Any:

@@ -20,6 +20,17 @@ _TIMEOUTS = {408, 504, 524}
 _RAN_NOTHING = {503, 529}
 """Overloaded: refused before the model."""
 _MAY_HELP = {500, 502, 503, 520, 521, 522, 523, 529}
+_RAN_ALL_THE_SAME = {
+    # Azure bills prompts that its filter stopped: "HTTP Error response code and billing status",
+    # https://learn.microsoft.com/azure/ai-services/openai/how-to/manage-costs
+    "content_filter",
+    "invalid_prompt",
+    # Groq checks what the model wrote, and answers 400 where it is no JSON or no tool call:
+    # https://console.groq.com/docs/structured-outputs, "Error Handling"
+    "json_validate_failed",
+    "tool_use_failed",
+}
+"""Codes of errors with a status in the 400s that the model had to run for, or that are billed."""
 _MAX_RETRY_AFTER_MS = 86_400_000
 
 
@@ -76,36 +87,59 @@ def _by_status(name: str, answer: httpx.Response, *, filtered: bool) -> Provider
     if status == _RATE_LIMITED:
         kind, certainty = FailureKind.RATE_LIMITED, Rejected
         # A quota that is used up stays so, however often one asks.
-        retryable = "insufficient_quota" not in codes
+        retryable = "insufficient_quota" not in codes and not _day_is_used_up(answer)
     elif status in _TIMEOUTS:
         kind = FailureKind.TIMEOUT
     elif status in _RAN_NOTHING:
         certainty = Rejected
     elif 400 <= status < 500:
         kind = FailureKind.REJECTED
-        # Azure bills prompts that its filter stopped: "HTTP Error response code and billing
-        # status", https://learn.microsoft.com/azure/ai-services/openai/how-to/manage-costs
-        certainty = PossiblyExecuted if filtered or "content_filter" in codes else Rejected
+        certainty = PossiblyExecuted if filtered or codes & _RAN_ALL_THE_SAME else Rejected
     return certainty(
         kind,
         f"the provider answered with status {status} ({name})",
         status=status,
         retryable=retryable,
-        retry_after_ms=_retry_after_ms(answer.headers) if retryable else None,
+        retry_after_ms=_retry_after_ms(answer) if retryable else None,
     )
 
 
-def _error_codes(answer: httpx.Response) -> set[str]:
-    """Return the words by which OpenAI and those who speak like it name an error."""
+def _error(answer: httpx.Response) -> dict[str, Any]:
+    """Return what the answer holds under ``error``, as all providers put it."""
     import httpx
 
     try:
         body = answer.json()
     except (ValueError, RecursionError, httpx.ResponseNotRead):
-        return set()
+        return {}
     error = body.get("error") if isinstance(body, dict) else None
-    fields = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
-    return {field for field in fields if isinstance(field, str)}
+    return error if isinstance(error, dict) else {}
+
+
+def _error_codes(answer: httpx.Response) -> set[str]:
+    """Return the words by which OpenAI and those who speak like it name an error."""
+    error = _error(answer)
+    return {field for field in (error.get("code"), error.get("type")) if isinstance(field, str)}
+
+
+def _details(answer: httpx.Response, kind: str) -> list[dict[str, Any]]:
+    """Return the details of a Google error of one kind (https://google.aip.dev/193)."""
+    details = _error(answer).get("details")
+    return [
+        detail
+        for detail in (details if isinstance(details, list) else [])
+        if isinstance(detail, dict) and detail.get("@type") == f"type.googleapis.com/{kind}"
+    ]
+
+
+def _day_is_used_up(answer: httpx.Response) -> bool:
+    """Whether a quota of Google's is used up that comes back tomorrow."""
+    for detail in _details(answer, "google.rpc.QuotaFailure"):
+        violations = detail.get("violations")
+        for violation in violations if isinstance(violations, list) else []:
+            if isinstance(violation, dict) and "PerDay" in str(violation.get("quotaId")):
+                return True
+    return False
 
 
 def _unsent(litellm: Any, causes: Sequence[BaseException]) -> NotSent | None:
@@ -150,10 +184,18 @@ def _failed_to_connect(cause: BaseException, causes: Sequence[BaseException]) ->
     )
 
 
-def _retry_after_ms(headers: httpx.Headers) -> int | None:
-    """Read ``Retry-After`` (RFC 9110: seconds or a date) or OpenAI's ``retry-after-ms``."""
-    for name, unit_ms in (("retry-after-ms", 1), ("retry-after", 1_000)):
-        asked = headers.get(name)
+def _retry_after_ms(answer: httpx.Response) -> int | None:
+    """Read ``Retry-After`` (RFC 9110: seconds or a date), OpenAI's ``retry-after-ms``, or the
+    delay that Google puts into the error itself (``"27s"``).
+    """
+    for asked, unit_ms in (
+        (answer.headers.get("retry-after-ms"), 1),
+        (answer.headers.get("retry-after"), 1_000),
+        *(
+            (str(detail.get("retryDelay")).removesuffix("s"), 1_000)
+            for detail in _details(answer, "google.rpc.RetryInfo")
+        ),
+    ):
         if asked is None:
             continue
         try:

@@ -46,7 +46,9 @@ _DESCRIBED_LIMITS = {
 class Asked:
     """A request in no provider's own format.
 
-    ``context`` is what the model reads besides the messages: schema and tools as text.
+    ``model`` is empty where the address names it. ``context`` is what the model reads besides the
+    messages: schema and tools as text. ``forced_tool`` is the tool that must be called, with
+    arguments by ``schema``.
     """
 
     model: str
@@ -54,6 +56,7 @@ class Asked:
     schema: Mapping[str, Any] | None
     context: str
     max_output_tokens: int | None
+    forced_tool: str | None = None
 
     def digest(self, seed: int) -> bytes:
         """Return what tells this request, under this seed, from others."""
@@ -65,8 +68,8 @@ class Asked:
 class Answer:
     """An answer in no provider's own format, with the tokens that it really used.
 
-    ``cached_tokens`` are within ``input_tokens``, ``reasoning_tokens`` within
-    ``output_tokens``. ``cut`` says that a token limit ended it.
+    ``cached_tokens`` and ``cache_write_tokens`` are within ``input_tokens``,
+    ``reasoning_tokens`` within ``output_tokens``. ``cut`` says that a token limit ended it.
     """
 
     kind: AnswerKind
@@ -74,6 +77,7 @@ class Answer:
     cut: bool
     input_tokens: int
     cached_tokens: int
+    cache_write_tokens: int
     output_tokens: int
     reasoning_tokens: int
     usage: UsageKind
@@ -97,12 +101,18 @@ class MockModel:
         encoding = load_encoding(self._options.encoding)
         tokens = encoding.encode_ordinary(text)
 
-        thinks = self._options.reasoning_tokens
+        thinks = self._options.draw_reasoning_tokens(chance)
         thinks = thinks if scenario.reasoning_tokens is None else scenario.reasoning_tokens
+        if scenario.answer is AnswerKind.PROMPT_BLOCKED:
+            thinks = 0
         limit = asked.max_output_tokens
         if scenario.answer is AnswerKind.TRUNCATED:
-            half = thinks + len(tokens) // 2
-            limit = half if limit is None else min(limit, half)
+            tokens = tokens[: max(1, len(tokens) // 2)]
+            if limit is None:
+                limit = thinks + len(tokens)
+            # It does not come to an end, as models do that lost the thread.
+            babble = encoding.encode_ordinary(" and so on")
+            tokens += babble * (1 + limit // len(babble))
         limit = thinks + len(tokens) if limit is None else limit
         reasoning_tokens = min(thinks, limit)
         kept = tokens[: limit - reasoning_tokens]
@@ -112,12 +122,14 @@ class MockModel:
         cached_tokens = int(input_tokens * self._options.cached_tokens_share)
         if scenario.cached_tokens is not None:
             cached_tokens = min(scenario.cached_tokens, input_tokens)
+        written_tokens = min(scenario.cache_write_tokens, input_tokens - cached_tokens)
         return Answer(
             kind=AnswerKind.TRUNCATED if cut else scenario.answer,
             text=encoding.decode(kept) if cut else text,
             cut=cut,
             input_tokens=input_tokens,
             cached_tokens=cached_tokens,
+            cache_write_tokens=written_tokens,
             output_tokens=reasoning_tokens + len(kept),
             reasoning_tokens=reasoning_tokens,
             usage=scenario.usage,
@@ -130,7 +142,7 @@ class MockModel:
 
 
 def _text(schema: Mapping[str, Any] | None, kind: AnswerKind, chance: random.Random) -> str:
-    if kind in (AnswerKind.EMPTY, AnswerKind.FILTERED):
+    if kind in (AnswerKind.EMPTY, AnswerKind.FILTERED, AnswerKind.PROMPT_BLOCKED):
         return ""
     if kind is AnswerKind.REFUSAL:
         return "I'm sorry, I can't help with that."

@@ -5,14 +5,21 @@ Shapes: https://platform.openai.com/docs/api-reference/chat
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from providers.mock_answers import Answer, Asked
 from providers.mock_options import AnswerKind, Failure, UsageKind
-from providers.mock_wire import UnreadableRequest, WireFormat
+from providers.mock_wire import (
+    UnreadableRequest,
+    WireFormat,
+    compact,
+    read_model,
+    read_object,
+    read_text,
+    read_token_limit,
+)
 
 MODELS = ("mock-quick", "mock-reasoning")
 """What ``GET /v1/models`` lists. Requests may name any model."""
@@ -35,11 +42,12 @@ _ERROR_WORDS = {
     429: "rate_limit_exceeded",
 }
 _CODES = {"content_filter": "invalid_prompt"}
-# Clients tell these apart by their words, so they begin as OpenAI's do.
+# Clients tell these apart by their words, so they begin as OpenAI's do; the last is Groq's.
 _MESSAGES = {
     "insufficient_quota": "You exceeded your current quota, please check your plan and billing.",
     "context_length_exceeded": "This model's maximum context length is smaller than your messages.",
     "content_filter": "Invalid prompt: it was flagged as potentially violating our usage policy.",
+    "json_validate_failed": "Failed to validate JSON. See 'failed_generation'.",
 }
 
 
@@ -50,27 +58,23 @@ def read(body: bytes) -> Asked:
         UnreadableRequest: not JSON, a field is missing or of the wrong type, or it asks for
             something that the mock does not do (streams, several answers, images).
     """
-    try:
-        asked = json.loads(body)
-    except (ValueError, RecursionError):
-        raise UnreadableRequest("the body is not JSON") from None
-    if not isinstance(asked, dict):
-        raise UnreadableRequest("the body must be a JSON object")
-    model = asked.get("model")
-    if not isinstance(model, str) or not model:
-        raise UnreadableRequest("model: a name is required", "model")
+    asked = read_object(body)
+    model = read_model(asked)
     for name, only in (("stream", False), ("n", 1)):
         if asked.get(name, only) not in (only, None):
             raise UnreadableRequest(f"{name}: the mock provider does not do this", name)
     schema, context = _response_format(asked.get("response_format"))
+    forced_tool = None
     if asked.get("tools"):
-        context += f"# Tools\n\n## functions\n\n{_compact(asked['tools'])}\n\n"
+        context += f"# Tools\n\n## functions\n\n{compact(asked['tools'])}\n\n"
+        forced_tool, schema = _forced_tool(asked, schema)
     return Asked(
         model=model,
         messages=_messages(asked.get("messages")),
         schema=schema,
         context=context,
         max_output_tokens=_max_output_tokens(asked),
+        forced_tool=forced_tool,
     )
 
 
@@ -82,23 +86,12 @@ def _messages(messages: object) -> list[dict[str, str]]:
         where = f"messages[{index}]"
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise UnreadableRequest(f"{where}: an object with a role is required", "messages")
-        plain = {"role": message["role"], "content": _content(message.get("content"), where)}
+        content = read_text(message.get("content"), f"{where}.content", "messages")
+        plain = {"role": message["role"], "content": content}
         if isinstance(message.get("name"), str):
             plain["name"] = message["name"]
         read_messages.append(plain)
     return read_messages
-
-
-def _content(content: object, where: str) -> str:
-    if isinstance(content, str):
-        return content
-    if content is None:
-        return ""
-    if isinstance(content, list):
-        texts = [part.get("text") if isinstance(part, dict) else None for part in content]
-        if all(isinstance(text, str) for text in texts):
-            return "".join(str(text) for text in texts)
-    raise UnreadableRequest(f"{where}.content: only text is read", "messages")
 
 
 def _response_format(response_format: object) -> tuple[Mapping[str, Any] | None, str]:
@@ -114,46 +107,48 @@ def _response_format(response_format: object) -> tuple[Mapping[str, Any] | None,
     if not isinstance(described, dict) or not isinstance(described.get("schema"), dict):
         raise UnreadableRequest("response_format.json_schema.schema is required", "response_format")
     name = described.get("name", "answer")
-    return described[
-        "schema"
-    ], f"# Response Formats\n\n## {name}\n\n{_compact(described['schema'])}"
+    return described["schema"], f"# Response Formats\n\n## {name}\n\n{compact(described['schema'])}"
+
+
+def _forced_tool(
+    asked: Mapping[str, Any], schema: Mapping[str, Any] | None
+) -> tuple[str | None, Mapping[str, Any] | None]:
+    """Return the tool that the answer must call, and the schema that then counts."""
+    choice = asked.get("tool_choice")
+    if not isinstance(choice, dict):
+        return None, schema
+    wanted = choice.get("function")
+    for tool in asked["tools"]:
+        function = tool.get("function") if isinstance(tool, dict) else None
+        if not isinstance(function, dict) or not isinstance(wanted, dict):
+            continue
+        if function.get("name") == wanted.get("name"):
+            return str(function["name"]), function.get("parameters") or {}
+    raise UnreadableRequest("tool_choice: names none of the tools", "tool_choice")
 
 
 def _max_output_tokens(asked: Mapping[str, Any]) -> int | None:
     for name in ("max_completion_tokens", "max_tokens"):
-        limit = asked.get(name)
-        if limit is None:
-            continue
-        if type(limit) is not int or limit < 1:
-            raise UnreadableRequest(f"{name}: found {limit!r}, allowed is an integer from 1", name)
-        return limit
+        if asked.get(name) is not None:
+            return read_token_limit(asked[name], name)
     return None
 
 
 def render(asked: Asked, answer: Answer, answer_id: str) -> dict[str, Any]:
     """Return the body of an answer."""
-    refused = answer.kind is AnswerKind.REFUSAL
-    finish = "stop"
-    if answer.cut:
-        finish = "length"
-    elif answer.kind is AnswerKind.FILTERED:
-        finish = "content_filter"
     body = {
         "id": f"chatcmpl-{answer_id}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": asked.model,
         "system_fingerprint": "fp_mock",
+        "service_tier": "default",
         "choices": [
             {
                 "index": 0,
-                "message": {
-                    "role": "assistant",
-                    "content": None if refused else answer.text,
-                    "refusal": answer.text if refused else None,
-                },
+                "message": _message(asked, answer, answer_id),
                 "logprobs": None,
-                "finish_reason": finish,
+                "finish_reason": _finish_reason(asked, answer),
             }
         ],
     }
@@ -162,21 +157,52 @@ def render(asked: Asked, answer: Answer, answer_id: str) -> dict[str, Any]:
     return body
 
 
+def _message(asked: Asked, answer: Answer, answer_id: str) -> dict[str, Any]:
+    refused = answer.kind is AnswerKind.REFUSAL
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": None if refused else answer.text,
+        "refusal": answer.text if refused else None,
+    }
+    if asked.forced_tool is not None and answer.text and not refused:
+        function = {"name": asked.forced_tool, "arguments": answer.text}
+        message["content"] = None
+        message["tool_calls"] = [
+            {"id": f"call_{answer_id}", "type": "function", "function": function}
+        ]
+    return message
+
+
+def _finish_reason(asked: Asked, answer: Answer) -> str:
+    if answer.cut:
+        return "length"
+    if answer.kind is AnswerKind.FILTERED:
+        return "content_filter"
+    # A tool that is forced ends with "stop"; one that the model chose, with "tool_calls".
+    return "stop"
+
+
 def _usage(answer: Answer) -> dict[str, Any]:
-    counts = (
-        answer.input_tokens,
+    prompt, completion = answer.input_tokens, answer.output_tokens
+    total = prompt + completion
+    cached, written, reasoning = (
         answer.cached_tokens,
-        answer.output_tokens,
+        answer.cache_write_tokens,
         answer.reasoning_tokens,
     )
     if answer.usage is UsageKind.ZERO:
-        counts = (0, 0, 0, 0)
-    prompt, cached, completion, reasoning = counts
+        prompt = completion = total = cached = written = reasoning = 0
+    if answer.usage is UsageKind.XAI:
+        completion -= reasoning
+    prompt_details = {"cached_tokens": cached, "audio_tokens": 0}
+    if written:
+        # OpenRouter's, and OpenAI's where writing to the cache costs more than reading past it.
+        prompt_details["cache_write_tokens"] = written
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": cached, "audio_tokens": 0},
+        "total_tokens": total,
+        "prompt_tokens_details": prompt_details,
         "completion_tokens_details": {"reasoning_tokens": reasoning, "audio_tokens": 0},
     }
 
@@ -190,7 +216,10 @@ def render_failure(failure: Failure, message: str | None = None) -> dict[str, An
     said = message or _MESSAGES.get(
         failure.word or "", f"The mock provider was told to answer {failure.status}."
     )
-    return {"error": {"message": said, "type": kind, "param": None, "code": word}}
+    error = {"message": said, "type": kind, "param": None, "code": word}
+    if failure.word == "json_validate_failed":
+        error["failed_generation"] = "{"
+    return {"error": error}
 
 
 def render_models() -> dict[str, Any]:
@@ -203,12 +232,10 @@ def render_models() -> dict[str, Any]:
     }
 
 
-def _compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
 OPENAI = WireFormat(
     paths=("/v1/chat/completions", "/chat/completions"),
+    key_header="Authorization",
+    key_prefix="Bearer ",
     read=read,
     render=render,
     render_failure=render_failure,

@@ -13,11 +13,15 @@ from pricing.tokens import ENCODINGS
 
 
 class Transport(StrEnum):
-    """Answers that never end as HTTP wants it."""
+    """Answers that are not what HTTP or JSON want, or never end."""
 
     HANG = "hang"
+    SLOW_HEADERS = "slow_headers"
     DRIP = "drip"
     RESET = "reset"
+    RESET_EARLY = "reset_early"
+    HUGE = "huge"
+    NOT_JSON = "not_json"
 
 
 class AnswerKind(StrEnum):
@@ -31,6 +35,7 @@ class AnswerKind(StrEnum):
     BROKEN_JSON = "broken_json"
     WRONG_TYPES = "wrong_types"
     UNKNOWN_OPTION = "unknown_option"
+    PROMPT_BLOCKED = "prompt_blocked"
 
 
 MALFORMED = (
@@ -42,11 +47,19 @@ MALFORMED = (
 
 
 class UsageKind(StrEnum):
-    """Whether an answer says which tokens it used."""
+    """Whether an answer says which tokens it used, and how.
+
+    ``XAI`` leaves reasoning out of the output tokens; the total alone has it.
+    """
 
     REPORTED = "reported"
     MISSING = "missing"
     ZERO = "zero"
+    XAI = "xai"
+
+
+_MAY_RUN = frozenset({408, 500, 502, 504, 520, 521, 522, 523, 524})
+"""Statuses behind which the model may have run. The mock's did, as that is the worst case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +70,23 @@ class Failure:
     word: str | None = None
     retry_after_s: float | None = None
 
+    @property
+    def ran(self) -> bool:
+        """Whether the model ran all the same, and is billed."""
+        return self.status in _MAY_RUN or self.word in _RAN
 
-_NAMED_FAILURES = {
+
+NAMED_FAILURES = {
     "insufficient_quota": Failure(429, "insufficient_quota"),
     "context_length_exceeded": Failure(400, "context_length_exceeded"),
     "content_filter": Failure(400, "content_filter"),
+    "json_validate_failed": Failure(400, "json_validate_failed"),
 }
+"""Failures by name, as OpenAI and those who speak like it answer them."""
+
+# Azure bills prompts that its filter stopped, Anthropic filters what the model has written, and
+# Groq checks what it has written against the schema.
+_RAN = frozenset({"content_filter", "json_validate_failed"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +102,7 @@ class Scenario:
     answer: AnswerKind = AnswerKind.GOOD
     usage: UsageKind = UsageKind.REPORTED
     cached_tokens: int | None = None
+    cache_write_tokens: int = 0
     reasoning_tokens: int | None = None
     delay_ms: float | None = None
     times: int | None = None
@@ -91,8 +116,10 @@ def parse_scenario(text: str) -> Scenario:
     """Read a scenario: words and ``key=value`` pairs with commas between them.
 
     ``status=CODE``, ``retry_after=SECONDS``, ``insufficient_quota``, ``content_filter``,
-    ``context_length_exceeded``; ``hang``, ``drip``, ``reset``; ``malformed=KIND``, ``empty``,
-    ``truncated``, ``refusal``, ``filtered``; ``usage=missing``, ``usage=zero``; ``cached=TOKENS``,
+    ``context_length_exceeded``, ``json_validate_failed``; ``hang``, ``slow_headers``, ``drip``,
+    ``reset``, ``reset_early`` (before the request is read), ``huge`` (50 MB), ``not_json``;
+    ``malformed=KIND``, ``empty``, ``truncated``, ``refusal``, ``filtered``; ``usage=missing``,
+    ``usage=zero``, ``usage=xai``; ``cached=TOKENS``, ``cache_write=TOKENS``,
     ``reasoning=TOKENS``; ``delay_ms=MS``; ``times=N``.
 
     Raises:
@@ -103,8 +130,8 @@ def parse_scenario(text: str) -> Scenario:
         word, equals, value = item.partition("=")
         if equals and word in _SETTINGS:
             scenario = _SETTINGS[word](scenario, item, value)
-        elif not equals and word in _NAMED_FAILURES:
-            scenario = replace(scenario, failure=_NAMED_FAILURES[word])
+        elif not equals and word in NAMED_FAILURES:
+            scenario = replace(scenario, failure=NAMED_FAILURES[word])
         elif not equals and word in list(Transport):
             scenario = replace(scenario, transport=Transport(word))
         elif not equals and word in ("empty", "truncated", "refusal", "filtered"):
@@ -163,13 +190,14 @@ _SETTINGS: dict[str, Callable[[Scenario, str, str], Scenario]] = {
     "malformed": _set_choice("answer", MALFORMED),
     "usage": _set_choice("usage", tuple(UsageKind)),
     "cached": _set_number("cached_tokens"),
+    "cache_write": _set_number("cache_write_tokens"),
     "reasoning": _set_number("reasoning_tokens"),
     "delay_ms": _set_number("delay_ms"),
     "times": _set_number("times", least=1),
 }
 _ALLOWED_WORDS = ", ".join(
     [
-        *_NAMED_FAILURES,
+        *NAMED_FAILURES,
         *Transport,
         "empty, truncated, refusal, filtered",
         *(f"{word}=..." for word in _SETTINGS),
@@ -193,6 +221,7 @@ class MockOptions:
         usage_missing_rate: how many answers don't say which tokens they used.
         cached_tokens_share: the part of each prompt that is reported as read from a cache.
         reasoning_tokens: what the model thinks before each answer; a part of its output.
+        reasoning_sigma: 0 keeps to ``reasoning_tokens``; above, they are lognormal around it.
         api_key: demanded as bearer token when given.
         scenario: for each request that brings none of its own; see ``parse_scenario``.
         encoding: counts the tokens; one of ``pricing.tokens.ENCODINGS``.
@@ -213,6 +242,7 @@ class MockOptions:
     usage_missing_rate: float = 0.0
     cached_tokens_share: float = 0.0
     reasoning_tokens: int = 0
+    reasoning_sigma: float = 0.0
     api_key: str | None = field(default=None, repr=False)
     scenario: str | None = None
     encoding: str = "o200k_base"
@@ -230,6 +260,7 @@ class MockOptions:
         self._check_range("latency_median_ms", 0, 3_600_000)
         self._check_range("latency_sigma", 0, 5)
         self._check_range("reasoning_tokens", 0, 1_000_000)
+        self._check_range("reasoning_sigma", 0, 5)
         if not self.error_statuses or not all(400 <= code <= 599 for code in self.error_statuses):
             raise ValueError(f"error_statuses: found {self.error_statuses}, allowed are 400 to 599")
         if self.encoding not in ENCODINGS:
@@ -253,6 +284,10 @@ class MockOptions:
     def draw_latency_ms(self, chance: random.Random) -> float:
         """Return how long one request waits."""
         return self.latency_median_ms * math.exp(self.latency_sigma * chance.gauss(0.0, 1.0))
+
+    def draw_reasoning_tokens(self, chance: random.Random) -> int:
+        """Return how long one request is thought about."""
+        return round(self.reasoning_tokens * math.exp(self.reasoning_sigma * chance.gauss(0, 1)))
 
     def _check_range(self, name: str, least: float, most: float) -> None:
         value = getattr(self, name)

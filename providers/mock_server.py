@@ -1,7 +1,8 @@
 """An HTTP server that stands in for model providers, for load tests, demos and tests.
 
-It speaks OpenAI's chat completions, counts the tokens of each request as OpenAI does, and fails
-in every way that providers fail in. Other wire formats are added to ``WIRE_FORMATS``.
+It speaks OpenAI's chat completions, Anthropic's messages and Gemini's generateContent, counts the
+tokens of each request as OpenAI does, and fails in every way that providers fail in. Other wire
+formats are added to ``WIRE_FORMATS``.
 """
 
 from __future__ import annotations
@@ -11,10 +12,8 @@ import hmac
 import json
 import random
 import signal
-import socket
-import struct
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,8 +21,11 @@ from typing import Any
 from aiohttp import web
 
 from providers.mock_answers import Answer, Asked, MockModel
+from providers.mock_anthropic import ANTHROPIC
+from providers.mock_gemini import GEMINI
 from providers.mock_openai import OPENAI, render_models
 from providers.mock_options import (
+    AnswerKind,
     Failure,
     MockOptions,
     Scenario,
@@ -32,17 +34,18 @@ from providers.mock_options import (
     UsageKind,
     parse_scenario,
 )
+from providers.mock_transport import break_transport, reset
 from providers.mock_wire import UnreadableRequest, WireFormat
 
 __all__ = ["MockOptions", "MockServer", "main_loop", "start"]
 
-WIRE_FORMATS: tuple[WireFormat, ...] = (OPENAI,)
+WIRE_FORMATS: tuple[WireFormat, ...] = (OPENAI, ANTHROPIC, GEMINI)
 
 SCENARIO_HEADER = "x-mock-scenario"
+_SCENARIO_PATH = "/scenario/{scenario}"
 _MODEL_SEPARATOR = "#"
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 _MAX_REQUESTS_REMEMBERED = 50_000
-_DRIP_INTERVAL_S = 0.05
 _BACKLOG = 4096
 """Load tests open thousands of connections at once; the system's default drops them."""
 
@@ -50,7 +53,9 @@ _BACKLOG = 4096
 class MockServer:
     """A running mock provider.
 
-    ``url`` has no path: OpenAI clients want ``url + "/v1"`` as their base.
+    ``url`` has no path: OpenAI clients want ``url + "/v1"`` as their base, LiteLLM's for Anthropic
+    and Gemini the plain one. ``url + "/scenario/" + text`` in its place makes the text the
+    scenario of each request.
     """
 
     def __init__(self, options: MockOptions) -> None:
@@ -75,6 +80,7 @@ class MockServer:
         for wire in WIRE_FORMATS:
             for path in wire.paths:
                 app.router.add_post(path, self._handler(wire))
+                app.router.add_post(_SCENARIO_PATH + path, self._handler(wire))
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/health", self._health)
         app.router.add_get("/stats", self._stats)
@@ -95,10 +101,10 @@ class MockServer:
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def stats(self) -> dict[str, Any]:
-        """Return what happened so far: requests, outcomes, models, tokens.
+        """Return what happened so far: requests, outcomes, models, model runs, tokens.
 
         ``tokens`` are those that answers reported; ``unreported_tokens`` were used too, but the
-        answer named none, or its client was gone before it came.
+        answer named none, or none came whole. ``model_runs`` counts both: a provider bills them.
         """
         return self._books.as_json()
 
@@ -125,11 +131,17 @@ class MockServer:
         return handle
 
     async def _answer(self, wire: WireFormat, request: web.Request) -> web.StreamResponse:
-        if not self._authorized(request):
+        if not self._authorized(wire, request):
             return self._fail(wire, Failure(401), "Incorrect API key provided.")
         try:
+            directed = self._directed(request)
+            before_reading = directed or self._default_scenario
+            if before_reading and before_reading.transport is Transport.RESET_EARLY:
+                self._books.outcomes[Transport.RESET_EARLY] += 1
+                return reset(request)
             asked = wire.read(await request.read())
-            asked, directed = self._directed(request, asked)
+            asked, by_model = _without_scenario(request.match_info, asked)
+            directed = directed or by_model or self._default_scenario
         except (UnreadableRequest, ScenarioError) as wrong:
             return self._fail(wire, Failure(400), str(wrong))
         self._books.models[asked.model] += 1
@@ -145,34 +157,47 @@ class MockServer:
             scenario = directed
         if scenario.delay_ms is not None:
             latency_ms = scenario.delay_ms
+        return await self._play(wire, request, asked, _as_told_by(wire, scenario), latency_ms)
 
-        if scenario.transport is not None:
-            return await self._break_transport(scenario.transport, request)
-        if scenario.failure is not None:
+    async def _play(
+        self,
+        wire: WireFormat,
+        request: web.Request,
+        asked: Asked,
+        scenario: Scenario,
+        latency_ms: float,
+    ) -> web.StreamResponse:
+        failure = scenario.failure
+        if scenario.transport is None and failure is not None and not failure.ran:
             await _wait(latency_ms)
-            return self._fail(wire, scenario.failure)
+            return self._fail(wire, failure)
         answer = self._model.answer(asked, scenario)
+        body = wire.render(asked, answer, asked.digest(self._options.seed).hex())
+        if scenario.transport is not None:
+            self._books.lost(scenario.transport, answer)
+            return await break_transport(scenario.transport, request, body, self._closing)
         try:
             await _wait(latency_ms)
         except asyncio.CancelledError:
-            self._books.abandoned(answer)
+            self._books.lost("abandoned", answer)
             raise
+        if failure is not None:
+            self._books.ran_for_nothing(answer)
+            return self._fail(wire, failure)
         self._books.answered(answer)
-        return _json_response(wire.render(asked, answer, digest.hex()))
+        return _json_response(body)
 
-    def _authorized(self, request: web.Request) -> bool:
+    def _authorized(self, wire: WireFormat, request: web.Request) -> bool:
         if self._options.api_key is None:
             return True
-        expected = f"Bearer {self._options.api_key}".encode()
-        given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+        expected = f"{wire.key_prefix}{self._options.api_key}".encode()
+        given = request.headers.get(wire.key_header, "").encode("utf-8", "surrogateescape")
         return hmac.compare_digest(given, expected)
 
-    def _directed(self, request: web.Request, asked: Asked) -> tuple[Asked, Scenario | None]:
-        """Return the request under its model's plain name, and the scenario that it brings."""
-        model, separator, suffix = asked.model.partition(_MODEL_SEPARATOR)
-        text = request.headers.get(SCENARIO_HEADER, suffix)
-        asked = replace(asked, model=model) if separator else asked
-        return asked, parse_scenario(text) if text else self._default_scenario
+    def _directed(self, request: web.Request) -> Scenario | None:
+        """Return the scenario that the request brings in its header or address."""
+        text = request.headers.get(SCENARIO_HEADER) or request.match_info.get("scenario")
+        return parse_scenario(text) if text else None
 
     def _count_visit(self, digest: bytes) -> int:
         visit = self._seen.pop(digest, 0) + 1
@@ -184,23 +209,9 @@ class MockServer:
     def _fail(self, wire: WireFormat, failure: Failure, message: str | None = None) -> web.Response:
         self._books.outcomes[failure.word or f"status_{failure.status}"] += 1
         headers = {}
-        if failure.retry_after_s is not None:
+        if failure.retry_after_s is not None and wire.sends_retry_after:
             headers["Retry-After"] = f"{failure.retry_after_s:g}"
         return _json_response(wire.render_failure(failure, message), failure.status, headers)
-
-    async def _break_transport(self, kind: Transport, request: web.Request) -> web.StreamResponse:
-        self._books.outcomes[kind] += 1
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        if kind is Transport.DRIP:
-            await response.prepare(request)
-            while not self._closing.is_set():
-                # JSON may begin with any number of spaces, so the client sees nothing wrong.
-                await response.write(b" ")
-                await asyncio.sleep(_DRIP_INTERVAL_S)
-        elif kind is Transport.HANG:
-            await self._closing.wait()
-        _reset(request)
-        return response
 
 
 class _Books:
@@ -212,8 +223,9 @@ class _Books:
         self.peak_in_flight = 0
         self.outcomes: Counter[str] = Counter()
         self.models: Counter[str] = Counter()
-        self.tokens = Counter(input=0, cached_input=0, output=0, reasoning=0)
-        self.unreported_tokens = Counter(input=0, cached_input=0, output=0, reasoning=0)
+        self.model_runs = 0
+        self.tokens = _no_tokens()
+        self.unreported_tokens = _no_tokens()
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -229,13 +241,17 @@ class _Books:
     def answered(self, answer: Answer) -> None:
         """Count an answer that was sent."""
         self.outcomes[answer.kind] += 1
-        reported = answer.usage is UsageKind.REPORTED
-        self._add(self.tokens if reported else self.unreported_tokens, answer)
+        reported = answer.usage in (UsageKind.REPORTED, UsageKind.XAI)
+        self._ran(answer, self.tokens if reported else self.unreported_tokens)
 
-    def abandoned(self, answer: Answer) -> None:
-        """Count an answer whose client did not wait for it: a provider bills it all the same."""
-        self.outcomes["abandoned"] += 1
-        self._add(self.unreported_tokens, answer)
+    def lost(self, outcome: str, answer: Answer) -> None:
+        """Count an answer that did not arrive whole: a provider bills it all the same."""
+        self.outcomes[outcome] += 1
+        self.ran_for_nothing(answer)
+
+    def ran_for_nothing(self, answer: Answer) -> None:
+        """Count what the model did without an answer to show for it."""
+        self._ran(answer, self.unreported_tokens)
 
     def as_json(self) -> dict[str, Any]:
         """Return all counts as plain JSON types."""
@@ -245,16 +261,22 @@ class _Books:
             "peak_in_flight": self.peak_in_flight,
             "outcomes": {str(word): count for word, count in sorted(self.outcomes.items())},
             "models": dict(sorted(self.models.items())),
+            "model_runs": self.model_runs,
             "tokens": dict(self.tokens),
             "unreported_tokens": dict(self.unreported_tokens),
         }
 
-    @staticmethod
-    def _add(tokens: Counter[str], answer: Answer) -> None:
+    def _ran(self, answer: Answer, tokens: Counter[str]) -> None:
+        self.model_runs += 1
         tokens["input"] += answer.input_tokens
         tokens["cached_input"] += answer.cached_tokens
+        tokens["cache_write"] += answer.cache_write_tokens
         tokens["output"] += answer.output_tokens
         tokens["reasoning"] += answer.reasoning_tokens
+
+
+def _no_tokens() -> Counter[str]:
+    return Counter(input=0, cached_input=0, cache_write=0, output=0, reasoning=0)
 
 
 async def start(options: MockOptions) -> MockServer:
@@ -290,6 +312,29 @@ async def _serve_until_signal(options: MockOptions, announce: Callable[[str], No
         await server.aclose()
 
 
+def _without_scenario(path: Mapping[str, str], asked: Asked) -> tuple[Asked, Scenario | None]:
+    """Return the request under its model's plain name, and the scenario that the name brings."""
+    model, separator, text = (asked.model or path.get("model", "")).partition(_MODEL_SEPARATOR)
+    if not separator:
+        return replace(asked, model=model), None
+    scenario = parse_scenario(text) if text else None
+    if scenario and scenario.transport is Transport.RESET_EARLY:
+        raise ScenarioError(
+            "scenario: found 'reset_early' in a model's name, which is known too late, allowed "
+            "are header, address and option"
+        )
+    return replace(asked, model=model), scenario
+
+
+def _as_told_by(wire: WireFormat, scenario: Scenario) -> Scenario:
+    """Return the scenario as this provider plays it."""
+    failure = scenario.failure
+    told = wire.failures.get(failure.word or "") if failure is not None else None
+    if isinstance(told, AnswerKind):
+        return replace(scenario, failure=None, answer=told)
+    return scenario if told is None else replace(scenario, failure=told)
+
+
 async def _wait(latency_ms: float) -> None:
     if latency_ms > 0:
         await asyncio.sleep(latency_ms / 1000)
@@ -302,13 +347,3 @@ def _json_response(
     return web.Response(
         body=content, status=status, headers=headers, content_type="application/json"
     )
-
-
-def _reset(request: web.Request) -> None:
-    """Close the connection at once, with a TCP reset rather than an orderly end."""
-    if request.transport is None:
-        return
-    connection = request.transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    request.transport.abort()

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, Protocol, Self
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -33,13 +33,16 @@ class ActionLimits(BaseModel):
     """How much one execution of an action may use.
 
     ``min_output_tokens`` is what an answer needs at least to be worth paying for; ``None`` means
-    the longest valid answer, counted where the model is known.
+    the longest valid answer, counted where the model is known. ``reservation`` says how much
+    output is paid for in advance: all of ``max_output_tokens``, or what answers of this action
+    have been found to take.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     max_output_tokens: _Count
     min_output_tokens: _Count | None = None
+    reservation: Literal["worst_case", "adaptive"] = "worst_case"
     deadline_ms: _Count = 30_000
     attempts: Annotated[int, Field(strict=True, ge=1, le=10)] = 2
     attempt_timeout_ms: _Count | None = None

@@ -19,10 +19,13 @@ from runtime.config import Config
 from runtime.credits.answers import Alert
 from runtime.credits.durability import Durability
 from runtime.credits.identity import Identity
+from runtime.credits.keys import Keys
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.credits.spool import Spool
 from runtime.embedded_redis import EmbeddedRedis
+from runtime.estimate import Estimator
 from runtime.executor import ActionRuntime, ExecutorSettings
+from runtime.learning.sharing import Learning
 from runtime.model_calls import ModelCalls
 from runtime.models import build_models
 from runtime.preparation import Preparation
@@ -60,6 +63,9 @@ async def build_runtime(
         ledger = await stack.enter_async_context(
             open_ledger(config, redis=client, on_alert=on_alert)
         )
+        learning = _learning(config, client)
+        stack.push_async_callback(learning.aclose)
+        learning.start()
         if provider is None:
             provider = LiteLLMProvider()
             stack.push_async_callback(provider.aclose)
@@ -83,7 +89,7 @@ async def build_runtime(
             ),
             actions=actions or ConfigActions(config.actions),
             preparation=Preparation(
-                ledger, models, config.build_rate_cards(), config.compliance_prompt
+                ledger, models, config.build_rate_cards(), learning, config.compliance_prompt
             ),
             settings=ExecutorSettings(
                 reservation_ttl_ms=config.executions.reservation_ttl_ms,
@@ -91,6 +97,25 @@ async def build_runtime(
                 charge_previews=config.executions.charge_previews,
             ),
         )
+
+
+@asynccontextmanager
+async def open_estimator(
+    config: Config, *, redis: Redis | RedisCluster | None = None
+) -> AsyncIterator[Estimator]:
+    """Make what forecasts campaigns; it calls no model.
+
+    Raises:
+        LedgerError: the data belongs to another installation key.
+        LedgerUnavailable: Redis can't be reached.
+    """
+    models = build_models(config)
+    async with _connected(config, redis) as client, open_ledger(config, redis=client) as ledger:
+        learning = _learning(config, client)
+        preparation = Preparation(
+            ledger, models, config.build_rate_cards(), learning, config.compliance_prompt
+        )
+        yield Estimator(ledger, preparation, learning)
 
 
 @asynccontextmanager
@@ -107,9 +132,8 @@ async def open_ledger(
         LedgerUnavailable: Redis can't be reached.
     """
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(_connected(config, redis))
         ledger = CreditLedger(
-            client,
+            await stack.enter_async_context(_connected(config, redis)),
             Identity(_installation_key(config)),
             LedgerSettings(
                 key_prefix=config.redis.key_prefix,
@@ -138,15 +162,14 @@ async def open_ledger(
 async def _connected(
     config: Config, redis: Redis | RedisCluster | None
 ) -> AsyncIterator[Redis | RedisCluster]:
-    """The host's own client, or one of the configured server that is closed afterwards."""
+    """Yield the host's own client, or one of the configured server."""
     if redis is not None:
         yield redis
         return
     async with AsyncExitStack() as stack:
         url = config.redis.url
         if url == "embedded":
-            server = await stack.enter_async_context(EmbeddedRedis(config.data_dir / "redis"))
-            url = server.url
+            url = (await stack.enter_async_context(EmbeddedRedis(config.data_dir / "redis"))).url
         client = _client(config, url)
         stack.push_async_callback(client.aclose)
         yield client
@@ -178,6 +201,10 @@ def _client(config: Config, url: str) -> Redis | RedisCluster:
         **options,
     )
     return Redis.from_pool(pool)
+
+
+def _learning(config: Config, client: Redis | RedisCluster) -> Learning:
+    return Learning(client, Keys(config.redis.key_prefix), config.redis.timeout_ms)
 
 
 def _installation_key(config: Config) -> bytes:

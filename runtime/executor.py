@@ -27,6 +27,7 @@ from runtime.actions import (
     Source,
 )
 from runtime.closing import Closer
+from runtime.counters import Counters
 from runtime.credits.answers import (
     Existing,
     InProgress,
@@ -42,7 +43,6 @@ from runtime.credits.ledger import CreditLedger
 from runtime.credits.transport import UnknownOutcome
 from runtime.execution import Execution, Timings
 from runtime.model_calls import ModelCalls, ModelVisit
-from runtime.models import Model
 from runtime.preparation import Preparation
 from runtime.wording import cap_reached_text, no_turn_text, provider_down_text
 
@@ -63,7 +63,7 @@ class ExecutorSettings:
     """``reservation_ttl_ms`` must outlast the longest deadline; see the configuration reference."""
 
     reservation_ttl_ms: int = 120_000
-    wait_for_credits_ms: int = 2_000
+    wait_for_credits_ms: int = 15_000
     charge_previews: bool = True
 
 
@@ -74,6 +74,8 @@ class ActionRuntime:
         ledger: where credits are reserved and settled.
         closer: sends the ends of reservations, or keeps them on disk while Redis is away.
         calls: the way to the models; executions wait there for their turn.
+
+    ``counters`` say how well its quotes held.
     """
 
     def __init__(
@@ -88,11 +90,11 @@ class ActionRuntime:
     ) -> None:
         self.ledger = ledger
         self.actions = actions
+        self.counters = Counters()
         self._closer = closer
         self._calls = calls
         self._preparation = preparation
         self._settings = settings
-        self._longest_answers: dict[tuple[str, str], int] = {}
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
         """Run the action and return typed values, the model's or the fallback ones.
@@ -130,9 +132,8 @@ class ActionRuntime:
     async def _run(self, execution: Execution, visit: ModelVisit) -> ExecutionResult:
         """Wait for a turn and reserve; without credits give the turn back and wait."""
         loop_time = asyncio.get_running_loop().time
-        wait_s = self._settings.wait_for_credits_ms / 1000
         last_ask_s = execution.deadline_s - _LAST_ASK_S
-        give_up_s = min(last_ask_s, loop_time() + wait_s)
+        give_up_s = self._give_up_s(execution)
         lowerings = 0
         while visit.lets_through():
             try:
@@ -157,9 +158,19 @@ class ActionRuntime:
                 await self._wait(execution, give_up_s)
             elif lowerings < _LOWERINGS and self._lower(execution, answer):
                 lowerings += 1
+            elif self._least_may_come(execution, answer) and loop_time() < give_up_s:
+                # Asked for less, others were quicker each time; or running executions have it.
+                await self._wait(execution, give_up_s)
+                lowerings = 0
             else:
                 return await self._conclude(execution, answer.reason, answer)
         return await self._left_alone(execution, visit)
+
+    def _give_up_s(self, execution: Execution) -> float:
+        """Return until when credits are waited for: the model must have time enough to answer."""
+        now_s = asyncio.get_running_loop().time()
+        half_s = (execution.deadline_s - now_s) / 2
+        return now_s + min(self._settings.wait_for_credits_ms / 1000, half_s)
 
     async def _wait(self, execution: Execution, until_s: float) -> None:
         """Wait for another execution to end here, and look again soon for those elsewhere."""
@@ -198,24 +209,24 @@ class ActionRuntime:
 
     def _lower(self, execution: Execution, refused: Refused) -> bool:
         """Cut ``max_output_tokens`` to what is available, unless no answer would fit."""
-        if refused.reason not in _LOWERED_FOR:
-            return False
-        covered = covered_output_tokens(
-            execution.rates, execution.quote.input_tokens, refused.available_mc
-        )
-        if covered < self._least_output_tokens(execution.spec, execution.model):
+        covered = self._covered(execution, refused, refused.available_mc)
+        if covered is None:
             return False
         execution.lower(covered)
         return True
 
-    def _least_output_tokens(self, spec: ActionSpec, model: Model) -> int:
-        if spec.limits.min_output_tokens is not None:
-            return spec.limits.min_output_tokens
-        known = self._longest_answers.get((spec.version, model.id))
-        if known is None:
-            known = model.counter.count_text(outputs.longest_answer(spec.outputs))
-            self._longest_answers[spec.version, model.id] = known
-        return min(known + model.reasoning_allowance_tokens, spec.limits.max_output_tokens)
+    def _least_may_come(self, execution: Execution, refused: Refused) -> bool:
+        """Whether the shortest answer is covered, should running executions use up nothing."""
+        coming_mc = refused.available_mc + refused.home_mc
+        return refused.home_mc > 0 and self._covered(execution, refused, coming_mc) is not None
+
+    def _covered(self, execution: Execution, refused: Refused, credits_mc: int) -> int | None:
+        """Return the output tokens that these credits cover, if an answer fits into them."""
+        if refused.reason not in _LOWERED_FOR:
+            return None
+        covered = covered_output_tokens(execution.rates, execution.quote.input_tokens, credits_mc)
+        least = self._preparation.least_output_tokens(execution.spec, execution.model)
+        return covered if covered >= least else None
 
     async def _left_alone(self, execution: Execution, visit: ModelVisit) -> ExecutionResult:
         """Fall back because the provider is down. Nothing of it is stored: ask again.
@@ -309,12 +320,19 @@ class ActionRuntime:
             flags.append("usage_estimated")
         execution.usage = usage
         parsed = outputs.parse(completion.text, execution.spec.outputs)
+        cut = execution.lowered and completion.finish is FinishReason.LENGTH
+        unpaid = cut and bool(parsed.invalid)
+        self._preparation.learn(execution, usage, cut=cut, charged=not unpaid)
+        self.counters.answers += 1
+        self.counters.input_undercounted += usage.input_tokens > execution.quote.input_tokens
+        self.counters.quote_exceeded += cost_mc(execution.rates, usage) > reserved.amount_mc
+        self.counters.cut_by_us += unpaid
         answered: Mapping[str, Any] = parsed.values
         if completion.finish is FinishReason.REFUSED:
             reason, answered = FallbackReason.CONTENT_REFUSED, {}
         elif completion.finish is FinishReason.LENGTH:
             reason = FallbackReason.OUTPUT_TRUNCATED
-            if execution.lowered and parsed.invalid:
+            if unpaid:
                 unpaid_mc = cost_mc(execution.rates, usage)
                 return await self._release(execution, reason, unpaid_mc)
         else:

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from fallback.reasons import FallbackReason
 from pricing.quote import quote_mc
-from pricing.rate_card import RateCards
+from pricing.rate_card import RateCard, RateCards, Rates
+from pricing.usage import TokenUsage
+from providers.base import Message
+from runtime import outputs
 from runtime.actions import ActionSpec, ExecutionRequest, ExecutionResult
 from runtime.credits.ledger import CreditLedger
 from runtime.execution import Execution, Quote, Timings, unprepared
+from runtime.learning.history import observed
+from runtime.learning.sharing import Learning, Topic
 from runtime.models import Model, Models
 from runtime.prompts import PromptError
 
 
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """The model that an action is run on now, and what it costs."""
+
+    model: Model
+    card: RateCard
+    rates: Rates
+
+
 class Preparation:
-    """Turns requests into executions that can be paid for.
+    """Turns requests into executions that can be paid for, and learns from how they end.
 
     Args:
+        learning: how long answers have been, for actions that reserve by it.
         compliance_prompt: opens every system message.
         clock: tells the time (UTC) by which models retire and rate cards come into force. An
             execution asks once: what it was quoted by settles it, whatever comes meanwhile.
@@ -30,6 +47,7 @@ class Preparation:
         ledger: CreditLedger,
         models: Models,
         rate_cards: RateCards,
+        learning: Learning,
         compliance_prompt: str = "",
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -37,6 +55,8 @@ class Preparation:
         self._ledger = ledger
         self._models = models
         self._rate_cards = rate_cards
+        self._learning = learning
+        self._longest_answers: dict[tuple[str, str], int] = {}
         self._compliance_prompt = compliance_prompt
         self._clock = clock
 
@@ -44,31 +64,16 @@ class Preparation:
         self, request: ExecutionRequest, spec: ActionSpec, deadline_s: float, timings: Timings
     ) -> Execution | ExecutionResult:
         """Choose the model, render, quote; a result is why the execution can't be run."""
-        since_s, now = time.perf_counter(), self._clock()
-        model = self._models.usable(
-            spec.model, now.date(), allow_replacement=spec.allow_replacement_model
-        )
-        if model is None:
-            return unprepared(request, spec, FallbackReason.MODEL_UNAVAILABLE, timings)
-        card = self._rate_cards.at(now)
-        rates = card.rates.get(model.id) if card else None
-        if card is None or rates is None:
-            return unprepared(request, spec, FallbackReason.MODEL_NOT_PRICED, timings)
+        since_s = time.perf_counter()
+        priced = self.price(spec)
+        if isinstance(priced, FallbackReason):
+            return unprepared(request, spec, priced, timings)
+        model, rates = priced.model, priced.rates
         try:
-            messages = spec.render(
-                request.data,
-                with_instruction=not model.json_schema,
-                prepend=self._compliance_prompt,
-            )
+            messages, input_tokens = self.count(spec, model, request.data)
         except PromptError as error:
             return unprepared(request, spec, FallbackReason.PROMPT_ERROR, timings, str(error))
-        input_tokens = model.counter.count_messages(
-            messages, spec.json_schema if model.json_schema else None
-        )
         most = spec.limits.max_output_tokens
-        if does_not_fit := _beyond_context(model, input_tokens, most):
-            reason = FallbackReason.PROMPT_ERROR
-            return unprepared(request, spec, reason, timings, does_not_fit)
         attempt = self._ledger.attempt(
             account_id=request.account_id,
             execution_id=request.execution_id,
@@ -82,17 +87,84 @@ class Preparation:
         )
         timings.note("prepare", since_s)
         quote = Quote(input_tokens, most, quote_mc(rates, input_tokens, most))
-        return Execution(
-            request, spec, deadline_s, model, card, rates, messages, quote, attempt, timings
+        execution = Execution(
+            request, spec, deadline_s, model, priced.card, rates, messages, quote, attempt, timings
         )
+        if spec.limits.reservation == "adaptive":
+            self._lower_to_what_was_learned(execution)
+        return execution
+
+    def price(self, spec: ActionSpec) -> Priced | FallbackReason:
+        """Return the model that an action is run on now, or why it can't be run."""
+        now = self._clock()
+        model = self._models.usable(
+            spec.model, now.date(), allow_replacement=spec.allow_replacement_model
+        )
+        if model is None:
+            return FallbackReason.MODEL_UNAVAILABLE
+        card = self._rate_cards.at(now)
+        rates = card.rates.get(model.id) if card else None
+        if card is None or rates is None:
+            return FallbackReason.MODEL_NOT_PRICED
+        return Priced(model, card, rates)
+
+    def count(
+        self, spec: ActionSpec, model: Model, data: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[list[Message], int]:
+        """Return the messages for one person and an upper bound of their input tokens.
+
+        Raises:
+            PromptError: the prompt needs what is not known of the person, or does not fit into the
+                model's context with the longest answer.
+        """
+        messages = spec.render(
+            data, with_instruction=not model.json_schema, prepend=self._compliance_prompt
+        )
+        schema = spec.json_schema if model.json_schema else None
+        input_tokens = model.counter.count_messages(messages, schema)
+        _check_context(model, input_tokens, spec.limits.max_output_tokens)
+        return messages, input_tokens
+
+    def least_output_tokens(self, spec: ActionSpec, model: Model) -> int:
+        """Return what an answer needs at least to be worth paying for."""
+        if spec.limits.min_output_tokens is not None:
+            return spec.limits.min_output_tokens
+        return self.longest_answer_tokens(spec, model)
+
+    def longest_answer_tokens(self, spec: ActionSpec, model: Model) -> int:
+        """Return what the longest valid answer takes, thinking included, within the limits."""
+        known = self._longest_answers.get((spec.version, model.id))
+        if known is None:
+            known = model.counter.count_text(outputs.longest_answer(spec.outputs))
+            self._longest_answers[spec.version, model.id] = known
+        return min(known + model.reasoning_allowance_tokens, spec.limits.max_output_tokens)
+
+    def learn(self, execution: Execution, usage: TokenUsage, *, cut: bool, charged: bool) -> None:
+        """Learn from an answer; ``cut`` tells that a limit which we had lowered ended it."""
+        spec, counted_tokens = execution.spec, execution.quote.input_tokens
+        added = observed(
+            usage, counted_tokens, spec.limits.max_output_tokens, cut=cut, charged=charged
+        )
+        self._learning.note(topic(spec, execution.model), added)
+
+    def _lower_to_what_was_learned(self, execution: Execution) -> None:
+        spec, model = execution.spec, execution.model
+        learned = self._learning.output_tokens_to_reserve(topic(spec, model))
+        if learned is not None:
+            execution.lower(max(learned, self.least_output_tokens(spec, model)))
 
 
-def _beyond_context(model: Model, input_tokens: int, max_output_tokens: int) -> str | None:
-    """Say that prompt and answer don't fit into the model's context, ``None`` if they do."""
+def topic(spec: ActionSpec, model: Model) -> Topic:
+    """Return under which name the answers of an action are learned."""
+    return Topic(spec.id, spec.version, model.id)
+
+
+def _check_context(model: Model, input_tokens: int, max_output_tokens: int) -> None:
+    """Raise ``PromptError`` if prompt and answer don't fit into the model's context."""
     context = model.context_tokens
-    if context is None or input_tokens + max_output_tokens <= context:
-        return None
-    return (
-        f"the prompt of up to {input_tokens:,} tokens and an answer of {max_output_tokens:,} "
-        f"do not fit into the {context:,} tokens of model {model.id!r}"
-    )
+    if context is not None and input_tokens + max_output_tokens > context:
+        what = (
+            f"up to {input_tokens:,} input tokens and an answer of {max_output_tokens:,} "
+            f"do not fit into the {context:,} tokens of model {model.id!r}"
+        )
+        raise PromptError("user", None, what, None)

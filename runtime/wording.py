@@ -13,6 +13,7 @@ from providers.limits import Wait
 from runtime.credits.caps import Cap, CapStatus, CapWindow
 
 if TYPE_CHECKING:
+    from runtime.estimate import Reach
     from runtime.model_choice import ModelChoice
 
 REASONS: Mapping[FallbackReason, str] = MappingProxyType(
@@ -75,6 +76,20 @@ SUMMARY: Mapping[str, str] = MappingProxyType(
     }
 )
 """What became of people, to stand after a number."""
+
+QUOTES: Mapping[str, str] = MappingProxyType(
+    {
+        "input_undercounted": (
+            "answers used more input tokens than were counted: raise the model's "
+            "token_margin_percent"
+        ),
+        "quote_exceeded": "answers cost more than was reserved for them",
+        "cut_by_us": (
+            "answers were cut off by a limit that was lowered to what was reserved; they are free"
+        ),
+    }
+)
+"""How far quotes did not hold, to stand after a number."""
 
 TOKEN_CLASSES: Mapping[str, str] = MappingProxyType(
     {
@@ -199,6 +214,50 @@ def alert_text(account_id: str, mark: str, left_mc: int, threshold_mc: int) -> s
     rest = "" if left_mc == 0 else f" (the last {left} do not cover another answer)"
     return (
         f"Credits of account {account_id} are used up{rest}. Campaigns go on with fallback values."
+    )
+
+
+def counted_text(counted: int, people: int) -> str:
+    """Say how many people an estimate goes by."""
+    if counted == people:
+        return "Everybody's prompt was rendered and counted."
+    return (
+        f"{counted:,} of {people:,} people, picked at random, were rendered and counted; the rest "
+        "is taken to be like them."
+    )
+
+
+def history_text(answers: int) -> str:
+    """Say what an estimate takes the length of answers from."""
+    if answers:
+        return f"It goes by {answers:,} answers that this version of the action has had."
+    return (
+        "This version of the action has had too few answers to go by, so the range is wide: from "
+        "the shortest answers that are valid, to the longest."
+    )
+
+
+_COVERS = {
+    "worst_case": "which is enough, whatever happens",
+    "likely": "which is very likely enough",
+    "expected": "which should be enough, but need not be",
+    "less": "which is not enough",
+}
+
+
+def reach_text(reach: Reach, people: int) -> str:
+    """Say how far an account's credits go."""
+    has = f"Account {reach.account_id} has {credits_text(reach.available_mc)} credits"
+    if not reach.usable:
+        return f"{has}, which it can't use: it is closed, or its plan has no AI credits."
+    sentence = f"{has}, {_COVERS[reach.covers]}"
+    if reach.people_least == people:
+        return f"{sentence}."
+    share = 100 * reach.people // people
+    ends = f"{reach.people_least:,} to {reach.people_most:,}"
+    return (
+        f"{sentence}. They should last for about {reach.people:,} of {people:,} people ({share}%; "
+        f"likely {ends}); the others would get fallback values."
     )
 
 

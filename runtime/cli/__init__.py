@@ -18,6 +18,7 @@ _SECTIONS: dict[str, dict[str, str]] = {
     },
     "Run": {
         "run": "runtime.cli.run:run",
+        "estimate": "runtime.cli.estimate:estimate",
     },
     "Credits": {
         "account": "runtime.cli.account:account",

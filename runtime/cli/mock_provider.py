@@ -18,6 +18,7 @@ _SHARE = click.FloatRange(0, 1)
         "creditgate mock-provider --port 9000 --latency-median-ms 800 --latency-sigma 0.5",
         "creditgate mock-provider --error-rate 0.1 --error-status 429 --error-status 503",
         "creditgate mock-provider --scenario status=500,times=2",
+        "curl -s http://127.0.0.1:8377/scenario/usage=missing/v1/messages -d @request.json",
         "curl -s http://127.0.0.1:8377/stats",
     ),
 )
@@ -75,6 +76,12 @@ _SHARE = click.FloatRange(0, 1)
     help="Tokens that the model thinks before each answer.",
 )
 @click.option(
+    "--reasoning-sigma",
+    type=click.FloatRange(0, 5),
+    default=0,
+    help="0 keeps to --reasoning-tokens; above, they are lognormal around it.",
+)
+@click.option(
     "--api-key",
     metavar="KEY",
     help="Demand this key; no real one, it shows in the list of processes.",
@@ -82,8 +89,8 @@ _SHARE = click.FloatRange(0, 1)
 @click.option(
     "--scenario",
     metavar="TEXT",
-    help="What happens to each request that brings no x-mock-scenario header of its own, like "
-    "status=429,retry_after=1,times=2 or truncated or hang.",
+    help="What happens to each request that brings no scenario of its own, like "
+    "status=429,retry_after=1,times=2 or truncated or hang; docs/providers.md has all words.",
 )
 @click.option(
     "--until-stdin-closes",
@@ -93,11 +100,14 @@ _SHARE = click.FloatRange(0, 1)
 )
 @json_option
 def mock_provider(until_stdin_closes: bool, as_json: bool, **options: Any) -> None:
-    """Answer like OpenAI's chat completions, for nothing, to try things out.
+    """Answer like OpenAI, Anthropic and Gemini, for nothing, to try things out.
 
     It counts real tokens, follows the schema of the request, makes the answers up from a seed,
-    and fails as it is told to. Prints its URL when it listens; Ctrl-C ends it. Needs no config;
-    an endpoint's api_base is the URL with /v1. GET /stats tells what was asked.
+    and fails as it is told to. Prints its URL when it listens; Ctrl-C ends it. Needs no config.
+
+    An endpoint's api_base is the URL with /v1, without it for anthropic/ and gemini/ models. With
+    /scenario/TEXT between the two, TEXT happens to each request; so it does with a header
+    x-mock-scenario: TEXT, or #TEXT behind a model's name. GET /stats tells what was asked.
     """
     from providers.mock_server import MockOptions, main_loop
     from runtime.cli.failures import refusals
@@ -108,7 +118,11 @@ def mock_provider(until_stdin_closes: bool, as_json: bool, **options: Any) -> No
             emit({"url": url})
             return
         click.echo(url)
-        click.echo(f"For a config: api_base: {url}/v1. Ctrl-C ends it.", err=True)
+        click.echo(
+            f"For a config: api_base: {url}/v1, or {url} for anthropic/ and gemini/ models. "
+            "Ctrl-C ends it.",
+            err=True,
+        )
 
     with refusals():
         wanted = MockOptions(**options)

@@ -18,10 +18,12 @@ from runtime.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from runtime.campaign import Campaign
     from runtime.cli.session import Order, Report
     from runtime.config import Config
-    from runtime.people import PeopleFile, Survey
+    from runtime.people import PeopleFile, Person, Survey
 
 
 @click.command(
@@ -127,7 +129,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     )
     if out is not None:
         _check_out(out, people_path)
-    survey = _survey(campaign, people, limit)
+    survey = survey_people(campaign, people, limit)
     order = Order(campaign, people, survey, concurrency, limit, out, retry_fallbacks)
     report = run_async(_carry_out(config, order))
     if report.failure is not None:
@@ -169,8 +171,16 @@ def _check_out(out: Path, people_path: Path) -> None:
         raise BadInput("--out: is the people file itself; results need a file of their own")
 
 
-def _survey(campaign: Campaign, people: PeopleFile, limit: int | None) -> Survey:
+def survey_people(
+    campaign: Campaign,
+    people: PeopleFile,
+    limit: int | None,
+    hear: Callable[[Person], object] = lambda person: None,
+) -> Survey:
     """Find what is wrong with the file, before anything is charged.
+
+    Args:
+        hear: is told each person who is all right.
 
     Raises:
         BadInput: an id that was given can't be used.
@@ -183,7 +193,12 @@ def _survey(campaign: Campaign, people: PeopleFile, limit: int | None) -> Survey
     with refusals():
         campaign.check(Person("somebody", {}, 1))
     click.echo(f"Checking {people.path} ...", err=True)
-    survey = people.survey(limit=limit, check=campaign.check)
+
+    def check(person: Person) -> None:
+        campaign.check(person)
+        hear(person)
+
+    survey = people.survey(limit=limit, check=check)
     for path in check_fit(campaign.action, survey, people.path):
         click.echo(f"note: the prompt reads {path}, which nobody in {people.path} has", err=True)
     return survey

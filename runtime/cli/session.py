@@ -18,6 +18,7 @@ from runtime.cli.progress import UPDATE_EVERY_S, Display
 from runtime.cli.results import ResultsFile
 from runtime.config import Config
 from runtime.config.messages import did_you_mean
+from runtime.counters import Counters
 from runtime.credits.answers import Alert, Balance
 from runtime.people import PeopleFile, Person, Survey
 from runtime.wording import stopping_text
@@ -40,7 +41,10 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run ended with. ``failure`` is what cut it short, if something did."""
+    """What a run ended with. ``failure`` is what cut it short, if something did.
+
+    ``counters`` are the run's own: each has a runtime of its own.
+    """
 
     alerts: tuple[Alert, ...]
 
@@ -49,6 +53,7 @@ class Report:
     balance: Balance
     interrupted: bool
     failure: Exception | None
+    counters: Counters
 
 
 def find_action(config: Config, action_id: str) -> ActionSpec:
@@ -104,6 +109,7 @@ async def carry_out(
         balance=balance,
         interrupted=interruption.happened,
         failure=failure,
+        counters=runtime.counters,
     )
 
 

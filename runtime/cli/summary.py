@@ -9,7 +9,7 @@ from typing import Any
 from runtime.campaign import Campaign, Tally
 from runtime.cli.books import balance_json, books_lines, table
 from runtime.cli.session import Report
-from runtime.wording import REASONS, SUMMARY, credits_text
+from runtime.wording import QUOTES, REASONS, SUMMARY, credits_text
 
 
 def summary_json(campaign: Campaign, report: Report) -> dict[str, Any]:
@@ -34,6 +34,7 @@ def summary_json(campaign: Campaign, report: Report) -> dict[str, Any]:
         "seconds": round(report.seconds, 3),
         "people_per_second": round(_rate(report), 1),
         "interrupted": report.interrupted,
+        **{name: getattr(report.counters, name) for name in QUOTES},
         "balance": balance_json(report.balance),
     }
 
@@ -65,6 +66,9 @@ def summary_lines(campaign: Campaign, report: Report) -> Iterator[str]:
     if tally.replayed:
         earlier = credits_text(tally.charged_earlier_mc)
         yield f"Answers from earlier runs had cost {earlier}, which is not charged again."
+    for name, text in QUOTES.items():
+        if count := getattr(report.counters, name):
+            yield f"{count:,} {text}"
     yield ""
     yield from books_lines(report.balance)
 

@@ -176,6 +176,12 @@ class Checker:
                     f"{limits.attempts} attempts of {limits.attempt_timeout_ms:,} ms do not fit "
                     f"into deadline_ms, {limits.deadline_ms:,} ms",
                 )
+        if limits.reservation == "adaptive" and limits.min_output_tokens is None:
+            found = (
+                "has little to gain without min_output_tokens, which is then the longest valid "
+                "answer: never less is reserved"
+            )
+            yield Finding((*path, "reservation"), found, warning=True)
         yield from self._room(path, action)
 
     def _room(self, path: ValuePath, action: ActionSpec) -> Iterator[Finding]:

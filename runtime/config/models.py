@@ -103,7 +103,7 @@ class ExecutionsSection(Section):
 
     outcome_ttl_hours: Hours = 168
     reservation_ttl_ms: Positive = 120_000
-    wait_for_credits_ms: Whole = 2_000
+    wait_for_credits_ms: Whole = 15_000
     charge_previews: Flag = True
     spool_max_age_hours: Hours = 24
 

@@ -32,7 +32,8 @@ class Keys:
 
     ``<prefix>:{b<n>}:<account_id>:<part>`` for what an account owns and
     ``<prefix>:{b<n>}:<part>`` for what its bucket shares; the braces are Redis
-    Cluster's hash tag, so that one script may touch them all.
+    Cluster's hash tag, so that one script may touch them all. What is nobody's
+    own stands by itself: ``<prefix>:installation``, ``<prefix>:learned:...``.
     """
 
     prefix: str
@@ -70,6 +71,10 @@ class Keys:
         """What endpoints' shared limits are counted in, in the order of ``turns.lua``."""
         base = f"{self.prefix}:{{endpoint:{endpoint}}}"
         return (f"{base}:slots", f"{base}:waiting", f"{base}:seen", f"{base}:taken")
+
+    def learned(self, action_id: str, version: str, model_id: str) -> str:
+        """What is known of the answers of an action's version on a model; no account's own."""
+        return f"{self.prefix}:learned:{action_id}:{version}:{model_id}"
 
     def outcome(self, account_id: str, execution_key: str) -> str:
         """Where an execution's outcome is kept until its TTL ends."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.bench import (
+    adaptive,
     campaign_ratio,
     gate_own_cpu,
     gate_tax,
@@ -27,6 +28,8 @@ BENCHMARKS = (
         "campaign_ratio", "ratio", lambda: campaign_ratio.measure(latency_ms=120), at_least=0.85
     ),
     Benchmark("campaign_ratio_fast_model", "ratio", lambda: campaign_ratio.measure(latency_ms=5)),
+    Benchmark("adaptive_reserved_ratio", "ratio", adaptive.measure_reserved, at_most=0.5),
+    Benchmark("truncated_answers", "share", adaptive.measure_truncated, at_most=0.005),
     Benchmark("ledger_batching", "ratio", ledger_throughput.measure_batching, at_least=5),
     Benchmark("ledger_pairs", "pairs/s", ledger_throughput.measure_pairs, at_least=15_000),
     Benchmark("ledger_lone_caller", "ratio", ledger_lone_caller.measure, at_most=1.1),

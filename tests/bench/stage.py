@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,14 +45,26 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(
-    *, provider: Provider | None = None, latency_ms: float = 0, latency_sigma: float = 0
+    *,
+    provider: Provider | None = None,
+    latency_ms: float = 0,
+    latency_sigma: float = 0,
+    reasoning_tokens: int = 0,
+    reasoning_sigma: float = 0,
 ) -> AsyncIterator[Stage]:
     """Start what is needed, and stop it afterwards.
 
     Args:
         provider: takes the place of LiteLLM and the mock provider, which is not started then.
         latency_ms: the median of what the mock provider waits before it answers.
+        reasoning_tokens: the median of what it thinks before it answers.
     """
+    options = {
+        "--latency-median-ms": latency_ms,
+        "--latency-sigma": latency_sigma,
+        "--reasoning-tokens": reasoning_tokens,
+        "--reasoning-sigma": reasoning_sigma,
+    }
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="creditgate-bench-")))
         config = load_config(ROOT / "config.example.yaml")
@@ -60,7 +72,7 @@ async def open_stage(
         config = config.model_copy(update={"data_dir": folder, "offers": {}})
         redis = await stack.enter_async_context(EmbeddedRedis(folder / "redis"))
         if provider is None:
-            url = await stack.enter_async_context(_mock_provider(latency_ms, latency_sigma))
+            url = await stack.enter_async_context(_mock_provider(options))
             config = config.with_api_base(_ENDPOINT, f"{url}/v1")
         runtime = await stack.enter_async_context(build_runtime(config, provider=provider))
         await runtime.ledger.open_account(ACCOUNT, plan=_PLAN)
@@ -104,11 +116,11 @@ async def describe_redis(url: str) -> str:
 
 
 @asynccontextmanager
-async def _mock_provider(latency_ms: float, latency_sigma: float) -> AsyncIterator[str]:
+async def _mock_provider(options: Mapping[str, float]) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "runtime.cli", "mock-provider", "--json", "--until-stdin-closes", "--port", "0"),
-        *("--latency-median-ms", str(latency_ms), "--latency-sigma", str(latency_sigma)),
+        *(str(part) for option in options.items() for part in option),
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.conftest import Ended, Home, new_home
 
 MOST = "9007199254740.991"
+ESTIMATE = ("estimate", "--action", "route_message", "--people")
 RUN = ("run", "--action", "route_message", "--account", "acme", "--people")
 GRANT = ("grant", "--account", "acme", "--kind", "plan", "--reference", "r", "--credits")
 BUY = ("purchase", "--reference", "r", "--credits")
@@ -49,6 +50,17 @@ FILES: dict[str, str | bytes] = {
 
 CASES: list[tuple[tuple[str, ...], list[str]]] = [
     ((*RUN, "missing.csv"), ["missing.csv", "no such file"]),
+    ((*ESTIMATE, "missing.csv"), ["missing.csv", "no such file"]),
+    ((*ESTIMATE, "header.csv"), ["header.csv", "no people"]),
+    ((*ESTIMATE, "latin.csv"), ["latin.csv", "UTF-8"]),
+    ((*ESTIMATE, "control.jsonl"), ["control.jsonl, line 1", "person_id"]),
+    ((*ESTIMATE, "column.csv"), ["customer.message", "did you mean 'customer.mesage'"]),
+    ((*ESTIMATE, "good.csv", "--sample", "1"), ["--sample"]),
+    ((*ESTIMATE, "good.csv", "--account", "nosuch"), ["nosuch", "creditgate account open"]),
+    (
+        ("estimate", "--action", "route_mesage", "--people", "good.csv"),
+        ["--action", "did you mean 'route_message'"],
+    ),
     ((*RUN, "."), ["*.csv or *.jsonl"]),
     ((*RUN, "people.txt"), ["people.txt", "*.csv or *.jsonl"]),
     ((*RUN, "empty.csv"), ["empty.csv", "is empty"]),

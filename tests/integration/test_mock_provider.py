@@ -170,6 +170,7 @@ async def test_a_request_that_failed_by_chance_gets_its_usual_answer_on_a_later_
         ("insufficient_quota", 429, "insufficient_quota"),
         ("context_length_exceeded", 400, "context_length_exceeded"),
         ("content_filter", 400, "invalid_prompt"),
+        ("json_validate_failed", 400, "json_validate_failed"),
         ("status=500", 500, None),
         ("status=502", 502, None),
         ("status=503", 503, None),
@@ -192,6 +193,7 @@ async def test_a_scenario_fails_alike_by_header_by_model_name_and_by_option(
     assert client.server.stats()["tokens"] == {
         "input": 0,
         "cached_input": 0,
+        "cache_write": 0,
         "output": 0,
         "reasoning": 0,
     }
@@ -343,6 +345,7 @@ async def test_the_books_agree_with_the_answers_that_were_given() -> None:
     assert over_http["tokens"] == {
         "input": sum(usage["prompt_tokens"] for usage in usages),
         "cached_input": sum(u["prompt_tokens_details"]["cached_tokens"] for u in usages),
+        "cache_write": 0,
         "output": sum(usage["completion_tokens"] for usage in usages),
         "reasoning": 4 * len(usages),
     }

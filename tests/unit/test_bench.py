@@ -48,6 +48,8 @@ def test_the_promised_goals_are_the_ones_that_are_checked() -> None:
         "help_start": (8, None),
         "token_count_share": (0.05, None),
         "campaign_ratio": (None, 0.85),
+        "adaptive_reserved_ratio": (0.5, None),
+        "truncated_answers": (0.005, None),
         "ledger_batching": (None, 5),
         "ledger_pairs": (None, 15_000),
         "ledger_lone_caller": (1.1, None),

@@ -21,8 +21,6 @@ from tests.integration.executions.test_outcomes import reasons
 PROCESSES, EACH = 3, 32
 AT_ONCE, A_MINUTE = 6, 900
 BURST, A_SECOND = A_MINUTE / 12, 0.9 * A_MINUTE / 60
-LATE_S = 1.0
-"""How late requests may reach the provider; nine tenths of the limit leave room for it."""
 
 
 async def count_requests(mock: MockServer, seen: list[tuple[float, int]]) -> None:
@@ -56,10 +54,11 @@ async def test_processes_together_never_exceed_the_limits_as_the_provider_sees_i
             assert Counter(status for status, *_ in share) == {"model": EACH}
         stats = bench.mock.stats()
         assert stats["requests"] > PROCESSES * EACH, "nothing was retried"
-        assert stats["peak_in_flight"] == AT_ONCE
+        assert 1 < stats["peak_in_flight"] <= AT_ONCE
         for index, (since_s, before) in enumerate(seen):
             for until_s, after in seen[index:]:
-                most = BURST + A_SECOND * (until_s - since_s + LATE_S)
+                # Who had its turn before may come late, but so many are under way at most.
+                most = BURST + A_SECOND * (until_s - since_s) + AT_ONCE
                 assert after - before <= most
         assert seen[-1][1] - seen[0][1] > BURST, "the limit was never met"
         await bench.books()
@@ -71,7 +70,7 @@ async def test_slots_of_a_killed_process_come_back_and_nobody_falls_back_for_it(
     async with open_bench(endpoint="shared_concurrency: 3") as bench:
         holder = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.integration.executions.holder"),
-            *(redis_url, key_prefix, "mock", "3", "1000"),
+            *(redis_url, key_prefix, "mock", "3", "2500"),
             stdout=PIPE,
         )
         assert holder.stdout is not None
@@ -168,7 +167,7 @@ async def test_a_retry_that_has_no_turn_in_time_is_not_made(open_bench: OpenBenc
 
 
 async def test_retry_after_keeps_the_whole_process_away(open_bench: OpenBench) -> None:
-    async with open_bench(scenario="status=429,retry_after=1,times=1") as bench:
+    async with open_bench(scenario="status=429,retry_after=1.5,times=1") as bench:
         request = bench.request()
         limited = await bench.runtime.execute(request)
         assert reasons(limited) == {FallbackReason.PROVIDER_RATE_LIMITED}

@@ -190,6 +190,7 @@ WIRES = {
     "xai/grok-3-mini": ("XAI_API_KEY", BASE),
     "azure/gpt-4o-mini": ("AZURE_API_KEY", BASE),
     "hosted_vllm/m": ("HOSTED_VLLM_API_KEY", BASE),
+    "openrouter/openai/gpt-4o-mini": ("OPENROUTER_API_KEY", BASE),
 }
 
 
@@ -220,16 +221,37 @@ async def test_without_a_key_the_provider_is_told_so(
     assert sent(wire).headers["authorization"] == "Bearer none"
 
 
+@pytest.mark.parametrize("model", [m for m in WIRES if not m.startswith(("azure", "hosted_vllm"))])
 async def test_an_address_in_the_environment_gets_no_requests_of_ours(
-    provider: LiteLLMProvider, wire: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+    provider: LiteLLMProvider,
+    wire: respx.MockRouter,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
 ) -> None:
-    for name in ("OPENAI_BASE_URL", "OPENAI_API_BASE"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1/elsewhere")
-    wire.post("https://api.openai.com/v1/chat/completions").mock(return_value=answer())
+    wire.route().mock(return_value=httpx.Response(400, json={}))
+    with pytest.raises(litellm_module().BadRequestError):
+        await litellm_module().acompletion(
+            model=model,
+            messages=MESSAGES,
+            max_tokens=50,
+            api_key=KEY,
+            num_retries=0,
+            max_retries=0,
+            timeout=5,
+        )
+    name = model.partition("/")[0].upper()
+    for variable in (f"{name}_BASE_URL", f"{name}_API_BASE"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:1/elsewhere")
 
-    await provider.complete(request(base=None))
+    with pytest.raises(Exception, match="status 400"):
+        await provider.complete(request(model, base=None))
 
-    assert sent(wire).headers["authorization"] == f"Bearer {KEY}"
+    litellms, ours = (call.request for call in wire.calls)
+    assert ours.url == litellms.url
+    assert ours.url.host != "127.0.0.1"
+    assert json.loads(ours.content) == json.loads(litellms.content)
+    keys = ("authorization", "x-api-key", "x-goog-api-key")
+    assert [ours.headers.get(key) for key in keys] == [litellms.headers.get(key) for key in keys]
 
 
 @pytest.mark.parametrize("model", WIRES)
@@ -295,6 +317,50 @@ async def test_a_forced_tool_call_is_an_answer(
     completion = await provider.complete(request())
 
     assert (completion.text, completion.finish) == ('{"intent":"top_up"}', FinishReason.STOP)
+
+
+ANTHROPIC_ANSWER: dict[str, Any] = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "m",
+    "content": [{"type": "tool_use", "id": "t", "name": "json_tool_call", "input": {}}],
+    "stop_reason": "max_tokens",
+    "usage": {"input_tokens": 30, "output_tokens": 50},
+}
+
+
+@pytest.mark.parametrize(
+    "base", ["http://127.0.0.1:9", "http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1/messages"]
+)
+async def test_anthropic_is_found_at_its_address_with_and_without_the_version(
+    provider: LiteLLMProvider, wire: respx.MockRouter, base: str
+) -> None:
+    wire.post("http://127.0.0.1:9/v1/messages").mock(
+        return_value=httpx.Response(200, json=ANTHROPIC_ANSWER)
+    )
+
+    await provider.complete(request("anthropic/claude-sonnet-4-5", base=base))
+
+    assert sent(wire).headers["x-api-key"] == KEY
+
+
+@pytest.mark.parametrize(
+    "output_tokens, expected", [(49, FinishReason.STOP), (50, FinishReason.LENGTH)]
+)
+async def test_a_forced_tool_call_that_was_cut_off_is_known_by_its_length(
+    provider: LiteLLMProvider, wire: respx.MockRouter, output_tokens: int, expected: FinishReason
+) -> None:
+    usage = {"input_tokens": 30, "output_tokens": output_tokens}
+    wire.post(f"{BASE}/messages").mock(
+        return_value=httpx.Response(200, json=ANTHROPIC_ANSWER | {"usage": usage})
+    )
+
+    completion = await provider.complete(
+        request("anthropic/claude-3-haiku-20240307", schema=SCHEMA)
+    )
+
+    assert completion == Completion("{}", expected, TokenUsage(30, output_tokens))
 
 
 async def test_a_thinking_model_can_say_nothing_and_is_billed_all_the_same(

@@ -371,3 +371,69 @@ async def test_a_cancelled_call_is_cancelled_not_failed(
         await calling
     assert adapter._loaded is not None
     assert adapter._loaded.is_internal_call.get() is False
+
+
+# Google's errors
+
+
+def exhausted(*details: Any) -> httpx.Response:
+    error = {"code": 429, "message": "no", "status": "RESOURCE_EXHAUSTED", "details": list(details)}
+    return httpx.Response(429, json={"error": error})
+
+
+def quota(quota_id: Any) -> dict[str, Any]:
+    kind = "type.googleapis.com/google.rpc.QuotaFailure"
+    return {"@type": kind, "violations": [{"quotaId": quota_id}]}
+
+
+def retry_info(delay: Any) -> dict[str, Any]:
+    return {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
+
+
+@pytest.mark.parametrize(
+    "details, retryable, after_ms",
+    [
+        ([], True, None),
+        ([quota("GenerateRequestsPerMinutePerProject")], True, None),
+        ([quota("GenerateRequestsPerMinutePerProject"), retry_info("27s")], True, 27_000),
+        ([retry_info("0.25s")], True, 250),
+        ([quota("GenerateRequestsPerDayPerProject"), retry_info("27s")], False, None),
+        ([retry_info("soon"), retry_info(None), 7, None, {"@type": 3}], True, None),
+        (
+            [quota(None), {**quota("x"), "violations": 7}, {**quota("x"), "violations": [7]}],
+            True,
+            None,
+        ),
+    ],
+)
+async def test_gemini_says_in_the_error_itself_when_to_come_back(
+    provider: LiteLLMProvider,
+    wire: respx.MockRouter,
+    details: list[Any],
+    retryable: bool,
+    after_ms: int | None,
+) -> None:
+    route = wire.route().mock(return_value=exhausted(*details))
+    request = CompletionRequest(
+        "gemini/gemini-2.5-flash", REQUEST.endpoint, REQUEST.messages, max_output_tokens=10
+    )
+
+    error = await fail(provider, route, request)
+
+    assert isinstance(error, Rejected)
+    assert (error.kind, error.retryable) == (RATE_LIMITED, retryable)
+    assert error.retry_after_ms == after_ms
+
+
+@pytest.mark.parametrize("code", ["json_validate_failed", "tool_use_failed"])
+async def test_what_groq_lets_the_model_write_and_then_refuses_may_be_billed(
+    provider: LiteLLMProvider, chat: respx.Route, code: str
+) -> None:
+    chat.mock(return_value=failure(400, code=code))
+    request = CompletionRequest(
+        "groq/llama-3.3-70b-versatile", REQUEST.endpoint, REQUEST.messages, max_output_tokens=10
+    )
+
+    error = await fail(provider, chat, request)
+
+    assert (type(error), error.kind, error.retryable) == (PossiblyExecuted, REJECTED, False)

@@ -21,9 +21,9 @@ from providers.mock_server import MockOptions, start
 
 assert "litellm" not in sys.modules, "it is imported before it is needed"
 
-def request(url, text="Hello"):
+def request(url, model="openai/gpt-4o-mini", text="Hello"):
     return CompletionRequest(
-        "openai/gpt-4o-mini",
+        model,
         Endpoint("main", api_key=None, api_base=url + "/v1"),
         [{"role": "user", "content": text}],
         max_output_tokens=20,
@@ -50,6 +50,13 @@ print("done")
 """
 
 CANCELLED = """
+MODELS = [
+    "openai/gpt-4o-mini",
+    "anthropic/claude-sonnet-4-5",
+    "gemini/gemini-2.5-flash",
+    "mistral/mistral-small-latest",
+    "groq/llama-3.3-70b-versatile",
+]
 from concurrent.futures import ThreadPoolExecutor
 
 async def main():
@@ -59,7 +66,10 @@ async def main():
     provider = LiteLLMProvider()
     await provider.complete(request(server.url))
     for round in range(40):
-        calls = [asyncio.create_task(provider.complete(request(server.url))) for _ in range(10)]
+        calls = [
+            asyncio.create_task(provider.complete(request(server.url, model)))
+            for model in MODELS * 2
+        ]
         await asyncio.sleep(0.001 * round)
         for call in calls:
             call.cancel()

@@ -177,6 +177,18 @@ def test_an_answer_never_uses_more_tokens_than_it_was_allowed(limit: int, thinks
     assert (answer.text == "") == (limit <= thinks)
 
 
+def test_how_long_it_thinks_varies_around_the_median_and_is_the_same_for_the_same_request() -> None:
+    model = MockModel(MockOptions(reasoning_tokens=100, reasoning_sigma=0.5))
+    asked = [_ask(None, str(n)) for n in range(400)]
+
+    thinks = sorted(model.answer(one, Scenario()).reasoning_tokens for one in asked)
+
+    assert 90 < thinks[200] < 110
+    assert 50 < thinks[64] < 70, "the 16% quantile lies a sigma below"
+    assert 145 < thinks[336] < 190
+    assert thinks == sorted(model.answer(one, Scenario()).reasoning_tokens for one in asked)
+
+
 def test_a_truncated_answer_says_so_and_counts_what_it_wrote() -> None:
     model = MockModel(MockOptions())
     whole = model.answer(_ask(None), Scenario())

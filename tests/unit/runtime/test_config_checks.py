@@ -213,6 +213,15 @@ def test_a_model_that_retires_within_a_month_is_a_warning(
     assert all(words and words in message for _, message in warnings)
 
 
+def test_adaptive_reservations_without_a_least_answer_are_a_warning() -> None:
+    data = changed("actions.greet.limits.reservation", "adaptive")
+    [(path, message)] = warnings_of(data)
+    assert path == "actions.greet.limits.reservation"
+    assert "min_output_tokens" in message
+    data["actions"]["greet"]["limits"]["min_output_tokens"] = 5
+    assert warnings_of(data) == []
+
+
 def test_a_warning_says_when_fallback_values_will_take_over() -> None:
     [(_, message)] = warnings_of(changed("models.writer.retires_on", "2026-11-01"))
     assert "model_unavailable" in message

@@ -1,0 +1,257 @@
+"""What a campaign will cost, without calling a model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from fallback.reasons import FallbackReason
+from runtime.actions import ActionSpec
+from runtime.credits.ledger import CreditLedger
+from runtime.learning.forecast import (
+    ENOUGH_TO_FORECAST,
+    People,
+    by_history,
+    by_limits,
+    worst_case_mc,
+)
+from runtime.learning.sharing import Learning
+from runtime.models import Model
+from runtime.preparation import Preparation, Priced, topic
+from runtime.prompts import PromptError
+
+SAMPLE_SIZE = 2_000
+
+_YIELD_EVERY = 50
+
+Data = Mapping[str, Mapping[str, Any]]
+"""The scopes that templates read, of one person."""
+
+
+class Sample:
+    """Picks people at random from a stream, each with the same chance, and keeps so many.
+
+    Vitter, "Random Sampling with a Reservoir", ACM TOMS 11(1), 1985, algorithm R.
+
+    Args:
+        size: the most to keep. Of fewer people all are kept.
+        seed: the same seed picks the same people from the same stream.
+
+    Raises:
+        ValueError: the size is below 2: one alone does not tell how far the others may be.
+    """
+
+    def __init__(self, size: int = SAMPLE_SIZE, seed: int = 0) -> None:
+        if size < 2:
+            raise ValueError(f"size: found {size}, allowed is 2 and above")
+        self.total = 0
+        self.people: list[Data] = []
+        self._size = size
+        self._chance = random.Random(seed)  # noqa: S311 - no secret
+
+    @classmethod
+    def of(cls, people: Iterable[Data], size: int = SAMPLE_SIZE, seed: int = 0) -> Self:
+        """Return a sample of all of these."""
+        sample = cls(size, seed)
+        for data in people:
+            sample.add(data)
+        return sample
+
+    def add(self, data: Data) -> None:
+        """Take the next one of the stream."""
+        self.total += 1
+        if len(self.people) < self._size:
+            self.people.append(data)
+        elif (place := self._chance.randrange(self.total)) < self._size:
+            self.people[place] = data
+
+
+class Covers(StrEnum):
+    """What an account's credits suffice for."""
+
+    WORST_CASE = "worst_case"
+    LIKELY = "likely"
+    EXPECTED = "expected"
+    LESS = "less"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Millicredits for a whole campaign.
+
+    ``expected_mc`` is what it should cost, ``low_mc`` to ``high_mc`` where the real cost should
+    lie in 95 of 100 campaigns, ``worst_mc`` what it costs if every answer costs its quote.
+    """
+
+    expected_mc: int = 0
+    low_mc: int = 0
+    high_mc: int = 0
+    worst_mc: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far an account's credits go.
+
+    Args:
+        usable: whether the account may use credits at all: it is open, on a plan with AI credits.
+        covers: the most that the credits suffice for: the worst case, the upper end of the range,
+            the expected cost, or less than that.
+        people: how many of the campaign's people have their turn before the credits are used up;
+            ``people_least`` and ``people_most`` by the upper and the lower end of the range.
+    """
+
+    account_id: str
+    available_mc: int
+    usable: bool
+    covers: Covers
+    people: int
+    people_least: int
+    people_most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What running an action for some people will cost.
+
+    Args:
+        model_id: the model that would be called now, ``None`` if none can be.
+        people: how many there are.
+        counted: how many of them were rendered and counted, picked at random.
+        before_a_call: how many of all would get fallback values without a call, and why.
+        answers_known: how many answers of this version on this model it goes by; 0 if it goes by
+            the action's limits.
+        reach: how far the account's credits go, if an account was named.
+    """
+
+    action_id: str
+    action_version: str
+    model_id: str | None
+    rate_card_version: str | None
+    people: int
+    counted: int
+    before_a_call: Mapping[FallbackReason, int]
+    cost: Cost
+    answers_known: int
+    reach: Reach | None
+
+    @property
+    def called(self) -> int:
+        """How many of all would get a call."""
+        return self.people - sum(self.before_a_call.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the estimate in plain JSON types."""
+        plain = {name: getattr(self, name) for name in self.__slots__} | {"called": self.called}
+        plain["before_a_call"] = {why.value: count for why, count in self.before_a_call.items()}
+        plain["cost"] = asdict(self.cost)
+        plain["reach"] = self.reach and asdict(self.reach)
+        return plain
+
+
+class Estimator:
+    """Forecasts campaigns: renders and counts, and knows how long answers have been."""
+
+    def __init__(self, ledger: CreditLedger, preparation: Preparation, learning: Learning) -> None:
+        self._ledger = ledger
+        self._preparation = preparation
+        self._learning = learning
+
+    async def estimate(
+        self, spec: ActionSpec, sample: Sample, *, account_id: str | None = None
+    ) -> Estimate:
+        """Forecast what running the action for all people of the sample's stream will cost.
+
+        Args:
+            account_id: whose credits it is held against.
+
+        Raises:
+            ValueError: the sample holds nobody.
+            AccountUnknown: there is no such account.
+            LedgerUnavailable: Redis can't be asked.
+        """
+        if not sample.people:
+            raise ValueError("sample: holds nobody, needed is at least one person")
+        priced = self._preparation.price(spec)
+        if isinstance(priced, FallbackReason):
+            before, cost, known = {priced: sample.total}, Cost(), 0
+        else:
+            people = await self._count(spec, priced.model, sample)
+            lacking = sample.total - round(people.called)
+            before = {FallbackReason.PROMPT_ERROR: lacking} if lacking else {}
+            cost, known = await self._cost(spec, priced, people)
+        return Estimate(
+            action_id=spec.id,
+            action_version=spec.version,
+            model_id=priced.model.id if isinstance(priced, Priced) else None,
+            rate_card_version=priced.card.version if isinstance(priced, Priced) else None,
+            people=sample.total,
+            counted=len(sample.people),
+            before_a_call=before,
+            cost=cost,
+            answers_known=known,
+            reach=None if account_id is None else await self._reach(account_id, sample.total, cost),
+        )
+
+    async def _count(self, spec: ActionSpec, model: Model, sample: Sample) -> People:
+        tokens: list[int] = []
+        for number, data in enumerate(sample.people):
+            if number % _YIELD_EVERY == 0:
+                await asyncio.sleep(0)
+            with suppress(PromptError):
+                tokens.append(self._preparation.count(spec, model, data)[1])
+        return People(sample.total, len(sample.people), tokens)
+
+    async def _cost(self, spec: ActionSpec, priced: Priced, people: People) -> tuple[Cost, int]:
+        """Return the cost, and how many answers it goes by."""
+        rates, counter = priced.rates, priced.model.counter
+        worst_mc = worst_case_mc(people, rates, spec.limits.max_output_tokens)
+        history = await self._learning.history(topic(spec, priced.model))
+        known = history.charged
+        if known >= ENOUGH_TO_FORECAST:
+            found = by_history(people, rates, history)
+        else:
+            known = 0
+            empty = json.dumps(dict.fromkeys(spec.outputs, ""), separators=(",", ":"))
+            longest = self._preparation.longest_answer_tokens(spec, priced.model)
+            found = by_limits(people, rates, min(counter.count_text(empty), longest), longest)
+        cost = Cost(
+            expected_mc=min(round(found.expected_mc), worst_mc),
+            low_mc=min(math.floor(found.low_mc), worst_mc),
+            high_mc=min(math.ceil(found.high_mc), worst_mc),
+            worst_mc=worst_mc,
+        )
+        return cost, known
+
+    async def _reach(self, account_id: str, people: int, cost: Cost) -> Reach:
+        balance = await self._ledger.balance(account_id)
+        usable = balance.ai_credits and balance.state == "open"
+        credits_mc = balance.available_mc if usable else 0
+
+        def reached(cost_mc: int) -> int:
+            return people if credits_mc >= cost_mc else people * credits_mc // cost_mc
+
+        return Reach(
+            account_id=account_id,
+            available_mc=balance.available_mc,
+            usable=usable,
+            covers=_covers(credits_mc, cost),
+            people=reached(cost.expected_mc),
+            people_least=reached(cost.high_mc),
+            people_most=reached(cost.low_mc),
+        )
+
+
+def _covers(credits_mc: int, cost: Cost) -> Covers:
+    if credits_mc >= cost.worst_mc:
+        return Covers.WORST_CASE
+    if credits_mc >= cost.high_mc:
+        return Covers.LIKELY
+    return Covers.EXPECTED if credits_mc >= cost.expected_mc else Covers.LESS

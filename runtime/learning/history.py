@@ -1,0 +1,137 @@
+"""What is known of an action's answers: how long they were, and how the input was really counted.
+
+Lengths are counted in logarithmic buckets, so that any quantile is known with a relative accuracy
+of 2%, in little memory, and what several processes saw is put together by adding it up. The scheme
+is DDSketch's: Masson, Rim and Lee, "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with
+Relative-Error Guarantees", PVLDB 12(12), 2019, https://arxiv.org/abs/1908.10693. Beside them stand
+sums, whose means are exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pricing.usage import TokenUsage
+
+ACCURACY = 0.02
+ENOUGH_TO_RESERVE = 50
+"""With fewer answers than this, the worst case is reserved."""
+
+_GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
+_LOG_GAMMA = math.log(_GAMMA)
+
+_QUANTILE = 0.995
+_HEADROOM = 1.2
+
+Counts = Mapping[str, int]
+"""The fields of a history's hash: digits are a bucket, letters a sum."""
+
+
+def bucket_of(tokens: int) -> int:
+    """Return the bucket of a length: the one with ``gamma^(i-1) < tokens <= gamma^i``."""
+    return math.ceil(math.log(tokens) / _LOG_GAMMA) if tokens > 1 else 0
+
+
+def upper_edge(bucket: int) -> int:
+    """Return the longest length in a bucket."""
+    # What a logarithm has rounded must not make an edge fall below its own bucket's lengths.
+    return math.floor(_GAMMA**bucket + 1e-6)
+
+
+def observed(
+    usage: TokenUsage,
+    counted_input_tokens: int,
+    max_output_tokens: int,
+    *,
+    cut: bool,
+    charged: bool,
+) -> dict[str, int]:
+    """Return what one answer adds to its history.
+
+    Args:
+        counted_input_tokens: what we had counted, margin included.
+        max_output_tokens: the action's own limit.
+        cut: a limit that we lowered ended it. Its length would have been longer: nobody knows by
+            how much, so that it counts as the longest possible.
+        charged: somebody pays for it; only such answers count in the sums.
+    """
+    length = max_output_tokens if cut else usage.output_tokens
+    added = {str(bucket_of(length)): 1}
+    if cut:
+        added["cut"] = 1
+    if charged:
+        output, counted, real = usage.output_tokens, counted_input_tokens, usage.input_tokens
+        added |= {
+            "n": 1,
+            "o": output,
+            "oo": output * output,
+            "r": usage.reasoning_tokens,
+            "x": counted,
+            "xx": counted * counted,
+            "y": real,
+            "yy": real * real,
+            "xy": counted * real,
+            "c": usage.cached_input_tokens,
+            "cc": usage.cached_input_tokens * usage.cached_input_tokens,
+            "w": usage.cache_write_tokens,
+        }
+    return added
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is known of one version of an action on one model."""
+
+    counts: Counts = field(default_factory=dict)
+
+    @property
+    def answers(self) -> int:
+        """How many answers it knows, cut ones included; old ones fade."""
+        return sum(count for name, count in self.counts.items() if name.isdigit())
+
+    @property
+    def cut(self) -> int:
+        """How many of them a lowered limit cut off."""
+        return self.counts.get("cut", 0)
+
+    @property
+    def charged(self) -> int:
+        """How many of them are in the sums."""
+        return self.counts.get("n", 0)
+
+    def quantile(self, share: float) -> int | None:
+        """Return a length that this share of the answers do not exceed, at most 4% too high.
+
+        ``None`` without answers. A cut answer counts as the longest possible.
+        """
+        buckets = sorted((int(name), n) for name, n in self.counts.items() if name.isdigit())
+        rank = math.ceil(share * sum(count for _, count in buckets))
+        for bucket, count in buckets:
+            rank -= count
+            if rank <= 0:
+                return upper_edge(bucket)
+        return None
+
+    def output_tokens_to_reserve(self) -> int | None:
+        """Return how much output an execution should be paid for in advance.
+
+        That is the 99.5% quantile and a fifth on top, ``None`` for the worst case, as long as too
+        few answers are known. Where more than 0.5% of the answers were cut off, the quantile is
+        their length, the longest possible: so the worst case is reserved until longer answers have
+        come in to learn from.
+        """
+        if self.answers < ENOUGH_TO_RESERVE:
+            return None
+        length = self.quantile(_QUANTILE)
+        return None if length is None else math.ceil(length * _HEADROOM)
+
+    def plus(self, added: Counts) -> History:
+        """Return this history and what has been seen besides."""
+        if not added:
+            return self
+        counts = dict(self.counts)
+        for name, count in added.items():
+            counts[name] = counts.get(name, 0) + count
+        return History(counts)

@@ -1,0 +1,168 @@
+"""Shares what was learned with other processes, beside the executions and never in their way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from runtime.credits.answers import LedgerUnavailable
+from runtime.credits.keys import Keys
+from runtime.credits.primaries import Client, asking
+from runtime.learning.history import ENOUGH_TO_RESERVE, History
+
+_log = logging.getLogger("creditgate.learning")
+
+SHARE_EVERY_S = 1.0
+MOST_ANSWERS = 4_096
+"""A history that knows more is halved."""
+
+_DAY_S = 86_400
+_LIFE_S = 30 * _DAY_S
+_THIN_LIFE_S = _DAY_S
+_MOST_TOPICS = 1_000
+
+_SCRIPT = files("runtime.learning").joinpath("learn.lua").read_text("utf-8")
+
+
+class Topic(NamedTuple):
+    """Whose answers: a version of an action, which its content names, on a model."""
+
+    action_id: str
+    version: str
+    model_id: str
+
+
+@dataclass(slots=True)
+class _Known:
+    """One topic here: what Redis said last, and what it was not told yet."""
+
+    shared: History = field(default_factory=History)
+    unshared: Counter[str] = field(default_factory=Counter)
+    to_reserve: int | None = None
+    used: bool = True
+
+    @property
+    def history(self) -> History:
+        return self.shared.plus(self.unshared)
+
+    def look_again(self) -> None:
+        self.to_reserve = self.history.output_tokens_to_reserve()
+
+
+class Learning:
+    """What the answers of actions have been like, here and in all processes that share the Redis.
+
+    Executions read and write this process's memory alone. Once a second what was seen is added to
+    Redis, and what the others saw is read. While Redis is away, what is known stays known.
+
+    Args:
+        timeout_ms: for each exchange with Redis.
+    """
+
+    def __init__(self, client: Client, keys: Keys, timeout_ms: int) -> None:
+        self._client: Any = client  # redis-py types answers by what its settings could make of them
+        self._keys = keys
+        self._timeout_s = timeout_ms / 1000
+        self._known: dict[Topic, _Known] = {}
+        self._wanted = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._sharing: asyncio.Task[None] | None = None
+        self._away = False
+
+    def output_tokens_to_reserve(self, topic: Topic) -> int | None:
+        """Return how much output to pay for in advance, ``None`` for the worst case."""
+        return self._use(topic).to_reserve
+
+    def note(self, topic: Topic, added: Mapping[str, int]) -> None:
+        """Remember an answer, as ``history.observed`` describes it."""
+        known = self._use(topic)
+        unshared = known.unshared
+        for name, count in added.items():  # in half of the time that update() takes
+            unshared[name] = unshared.get(name, 0) + count
+        if "cut" in added:
+            # Not in a second, when others may have been cut off for the same reason.
+            known.look_again()
+
+    async def history(self, topic: Topic) -> History:
+        """Return what all processes know, and what this one has not shared yet.
+
+        Raises:
+            LedgerUnavailable: Redis can't be asked.
+        """
+        known = self._use(topic)
+        async with self._turn:
+            await self._share(topic, known)
+        return known.history
+
+    def start(self) -> None:
+        """Begin to share, until ``aclose``."""
+        self._sharing = asyncio.create_task(self._share_for_ever())
+
+    async def aclose(self) -> None:
+        """Share what is left, and no more."""
+        if self._sharing is not None:
+            self._sharing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._sharing
+        await self._share_all()
+
+    def _use(self, topic: Topic) -> _Known:
+        known = self._known.get(topic)
+        if known is None:
+            if len(self._known) >= _MOST_TOPICS:
+                # Actions that are made anew for each execution must not fill the memory.
+                del self._known[next(iter(self._known))]
+            known = self._known[topic] = _Known()
+        known.used = True
+        self._wanted.set()
+        return known
+
+    async def _share_for_ever(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            await self._share_all()
+            await asyncio.sleep(SHARE_EVERY_S)
+
+    async def _share_all(self) -> None:
+        """Share what is there, after what is on its way."""
+        async with self._turn:
+            await self._share_each()
+
+    async def _share_each(self) -> None:
+        for topic, known in list(self._known.items()):
+            if not known.used:
+                continue
+            try:
+                await self._share(topic, known)
+            except LedgerUnavailable as error:
+                self._wanted.set()
+                if not self._away:
+                    self._away = True
+                    _log.warning("what was learned of answers can't be shared now: %s", error)
+                return
+        self._away = False
+
+    async def _share(self, topic: Topic, known: _Known) -> None:
+        sent, known.unshared, known.used = known.unshared, Counter(), False
+        added = [part for item in sent.items() for part in item]
+        limits = (MOST_ANSWERS, ENOUGH_TO_RESERVE, _THIN_LIFE_S, _LIFE_S)
+        try:
+            async with asking(self._timeout_s):
+                told = await self._client.eval(
+                    _SCRIPT, 1, self._keys.learned(*topic), *limits, *added
+                )
+        except BaseException:
+            # It may have arrived all the same: an answer that counts twice does no harm.
+            known.unshared.update(sent)
+            known.used = True
+            raise
+        words = [part.decode() if isinstance(part, bytes) else str(part) for part in told]
+        known.shared = History(dict(zip(words[::2], map(int, words[1::2]), strict=True)))
+        known.look_again()
