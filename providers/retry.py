@@ -14,8 +14,13 @@ from providers.base import Completion, CompletionRequest, Provider
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError
 
 Recorder = Callable[[int, ProviderError | None, int], None]
+Asker = Callable[[], Awaitable[bool]]
 
 _BACK_OFF = wait_random_exponential(multiplier=0.25, max=8)
+
+
+async def _yes() -> bool:
+    return True
 
 
 async def complete_with_retries(
@@ -27,6 +32,7 @@ async def complete_with_retries(
     attempt_timeout_ms: int | None,
     before_attempt: Callable[[float], None],
     record: Recorder,
+    may_retry: Asker = _yes,
 ) -> Completion:
     """Call the model, at most ``attempts`` times, within ``deadline_s`` on the loop's clock.
 
@@ -34,15 +40,21 @@ async def complete_with_retries(
     exponential back-off; where the deadline comes before, the error stands. An attempt that ran
     into its own time limit is followed by another.
 
+    Whether a retry is safe is not asked: one after a call that may have been executed is a second
+    call that the operator may owe, and the caller counts both.
+
     Args:
         attempt_timeout_ms: for each attempt; the deadline alone if ``None``.
         before_attempt: hears when the attempt will end at the latest; what it raises ends all.
         record: hears of each attempt its number, its error if any, and its latency in ms.
+        may_retry: is asked after the back-off, and may wait; if it says no, the error stands.
 
     Raises:
         ProviderError: the last attempt's; ``NotSent`` if no time is left for any.
     """
-    calls = _Calls(provider, request, deadline_s, attempt_timeout_ms, before_attempt, record)
+    calls = _Calls(
+        provider, request, deadline_s, attempt_timeout_ms, before_attempt, record, may_retry
+    )
     try:
         # An answer at the first attempt, the usual case, does without tenacity's 30 us of CPU.
         return await calls.call()
@@ -51,7 +63,7 @@ async def complete_with_retries(
             raise
         first = error
     retrying = AsyncRetrying(
-        stop=lambda state: stop_after_attempt(attempts)(state) or calls.would_be_late(state),
+        stop=lambda state: stop_after_attempt(attempts)(state) or calls.is_over(state),
         retry=retry_if_exception(_may_retry),
         wait=_wait_s,
         sleep=asyncio.sleep,
@@ -70,7 +82,9 @@ class _Calls:
     attempt_timeout_ms: int | None
     before_attempt: Callable[[float], None]
     record: Recorder
+    may_retry: Asker
     number: int = 0
+    stands: bool = False
 
     async def call(self) -> Completion:
         """Make one attempt."""
@@ -103,19 +117,28 @@ class _Calls:
 
     def after(self, first: ProviderError) -> Callable[[], Awaitable[Completion]]:
         """Return what tenacity is to call: the first attempt's error, then the attempts after."""
-        errors = [first]
+        last, tried = first, False
 
         async def attempt() -> Completion:
-            if errors:
-                raise errors.pop()
-            return await self.call()
+            nonlocal last, tried
+            if not tried:
+                tried = True
+                raise last
+            if not await self.may_retry():
+                self.stands = True
+                raise last
+            try:
+                return await self.call()
+            except ProviderError as error:
+                last = error
+                raise
 
         return attempt
 
-    def would_be_late(self, state: RetryCallState) -> bool:
-        """Whether the deadline comes before the next attempt."""
+    def is_over(self, state: RetryCallState) -> bool:
+        """Whether the last error stands: it was said so, or the deadline comes first."""
         now_s = asyncio.get_running_loop().time()
-        return now_s + state.upcoming_sleep >= self.deadline_s
+        return self.stands or now_s + state.upcoming_sleep >= self.deadline_s
 
 
 def _may_retry(error: BaseException) -> bool:

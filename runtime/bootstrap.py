@@ -26,8 +26,10 @@ from runtime.embedded_redis import EmbeddedRedis
 from runtime.estimate import Estimator
 from runtime.executor import ActionRuntime, ExecutorSettings
 from runtime.learning.sharing import Learning
+from runtime.model_calls import ModelCalls
 from runtime.models import build_models
 from runtime.preparation import Preparation
+from runtime.turns.shared import RedisTurns
 
 _MINUTE_MS = 60_000
 _HOUR_MS = 60 * _MINUTE_MS
@@ -69,19 +71,25 @@ async def build_runtime(
             stack.push_async_callback(provider.aclose)
             await provider.warm_up()
         max_age_ms = config.executions.spool_max_age_hours * _HOUR_MS
+        limits = EndpointLimits(
+            {name: section.build_limit() for name, section in config.endpoints.items()},
+            RedisTurns(client, config.redis.key_prefix, config.redis.timeout_ms),
+        )
+        stack.push_async_callback(limits.aclose)
         closer = Closer(ledger, Spool(config.data_dir / "spool", max_age_ms))
         stack.push_async_callback(closer.aclose)
         closer.start()
         yield ActionRuntime(
             ledger=ledger,
             closer=closer,
-            provider=provider,
+            calls=ModelCalls(
+                provider,
+                limits,
+                {name: section.breaker.build() for name, section in config.endpoints.items()},
+            ),
             actions=actions or ConfigActions(config.actions),
             preparation=Preparation(
                 ledger, models, config.build_rate_cards(), learning, config.compliance_prompt
-            ),
-            limits=EndpointLimits(
-                {name: endpoint.max_concurrency for name, endpoint in config.endpoints.items()}
             ),
             settings=ExecutorSettings(
                 reservation_ttl_ms=config.executions.reservation_ttl_ms,

@@ -12,17 +12,16 @@ from typing import Any
 
 from fallback.policy import Resolved
 from fallback.reasons import FallbackReason
+from pricing.offers import MAX_MC
 from pricing.quote import cost_mc, covered_output_tokens
 from pricing.usage import TokenUsage
-from providers.base import Completion, CompletionRequest, FinishReason, Provider
-from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError
-from providers.limits import EndpointLimits
-from providers.retry import complete_with_retries
+from providers.base import Completion, FinishReason
+from providers.errors import ProviderError
+from providers.limits import NoTurn, Turn
 from runtime import outcomes, outputs
 from runtime.actions import (
     ActionSource,
     ActionSpec,
-    Attempt,
     ExecutionRequest,
     ExecutionResult,
     Source,
@@ -43,8 +42,9 @@ from runtime.credits.journal import tokens_column
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.transport import UnknownOutcome
 from runtime.execution import Execution, Timings
+from runtime.model_calls import ModelCalls, ModelVisit
 from runtime.preparation import Preparation
-from runtime.wording import cap_reached_text
+from runtime.wording import cap_reached_text, no_turn_text, provider_down_text
 
 _log = logging.getLogger("creditgate.executor")
 
@@ -73,6 +73,7 @@ class ActionRuntime:
     Args:
         ledger: where credits are reserved and settled.
         closer: sends the ends of reservations, or keeps them on disk while Redis is away.
+        calls: the way to the models; executions wait there for their turn.
 
     ``counters`` say how well its quotes held.
     """
@@ -82,19 +83,17 @@ class ActionRuntime:
         *,
         ledger: CreditLedger,
         closer: Closer,
-        provider: Provider,
+        calls: ModelCalls,
         actions: ActionSource,
         preparation: Preparation,
-        limits: EndpointLimits,
         settings: ExecutorSettings,
     ) -> None:
         self.ledger = ledger
         self.actions = actions
         self.counters = Counters()
         self._closer = closer
-        self._provider = provider
+        self._calls = calls
         self._preparation = preparation
-        self._limits = limits
         self._settings = settings
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
@@ -125,25 +124,30 @@ class ActionRuntime:
         prepared = self._preparation.prepare(request, spec, deadline_s, timings)
         if isinstance(prepared, ExecutionResult):
             return prepared, None
-        return await self._run(prepared), prepared
+        with self._calls.visit(prepared) as visit:
+            return await self._run(prepared, visit), prepared
 
     # Credits
 
-    async def _run(self, execution: Execution) -> ExecutionResult:
-        """Take the provider's slot and reserve; without credits give the slot back and wait."""
+    async def _run(self, execution: Execution, visit: ModelVisit) -> ExecutionResult:
+        """Wait for a turn and reserve; without credits give the turn back and wait."""
         loop_time = asyncio.get_running_loop().time
         last_ask_s = execution.deadline_s - _LAST_ASK_S
         give_up_s = self._give_up_s(execution)
         lowerings = 0
-        while True:
+        while visit.lets_through():
             try:
-                async with self._limits.slot(execution.model.endpoint.name, execution.deadline_s):
+                async with visit.turn() as turn:
+                    if not visit.lets_through():
+                        break
                     answer = await self._reserve(execution)
                     if isinstance(answer, Reserved):
                         execution.reserved = answer
-                        return await self._call(execution, answer)
-            except TimeoutError:
-                return await self._conclude(execution, FallbackReason.DEADLINE_EXCEEDED)
+                        return await self._call(execution, answer, visit, turn)
+            except NoTurn as missed:
+                return await self._conclude(
+                    execution, FallbackReason.DEADLINE_EXCEEDED, detail=no_turn_text(missed.wait)
+                )
             if isinstance(answer, ExecutionResult):
                 return answer
             if isinstance(answer, InProgress):
@@ -160,6 +164,7 @@ class ActionRuntime:
                 lowerings = 0
             else:
                 return await self._conclude(execution, answer.reason, answer)
+        return await self._left_alone(execution, visit)
 
     def _give_up_s(self, execution: Execution) -> float:
         """Return until when credits are waited for: the model must have time enough to answer."""
@@ -223,8 +228,41 @@ class ActionRuntime:
         least = self._preparation.least_output_tokens(execution.spec, execution.model)
         return covered if covered >= least else None
 
+    async def _left_alone(self, execution: Execution, visit: ModelVisit) -> ExecutionResult:
+        """Fall back because the provider is down. Nothing of it is stored: ask again.
+
+        An outcome that the id has already, or is about to have, is given all the same (law 3).
+        """
+        known: Settled | Released | Refused | InProgress | Existing | None
+        if execution.reserved is not None:
+            nothing = Release(execution.attempt, None, 0, None)
+            known = await self._closer.close(nothing, execution.deadline_s)
+        else:
+            known = await self._look_up(execution)
+        if isinstance(known, Existing):
+            return self._first_outcome(execution, known)
+        if isinstance(known, InProgress):
+            return execution.in_progress(known.remaining_ms)
+        return execution.result(
+            execution.resolve(FallbackReason.MODEL_UNAVAILABLE),
+            detail=provider_down_text(execution.model.id, visit.breaker.probe_in_ms),
+        )
+
+    async def _look_up(self, execution: Execution) -> Refused | InProgress | Existing | None:
+        """Ask what is known of the id, with an amount that no account has."""
+        try:
+            async with asyncio.timeout_at(execution.deadline_s):
+                answer = await self.ledger.reserve(execution.attempt, MAX_MC, ttl_ms=1)
+        except (LedgerUnavailable, TimeoutError):
+            return None
+        return None if isinstance(answer, Reserved) else answer
+
     async def _conclude(
-        self, execution: Execution, reason: FallbackReason, refused: Refused | None = None
+        self,
+        execution: Execution,
+        reason: FallbackReason,
+        refused: Refused | None = None,
+        detail: str | None = None,
     ) -> ExecutionResult:
         """Make a refusal the outcome, so that a redelivery gets the same values."""
         resolved = execution.resolve(reason)
@@ -239,7 +277,7 @@ class ActionRuntime:
         if isinstance(answer, InProgress):
             return execution.in_progress(answer.remaining_ms)
         if refused is None:
-            return execution.result(resolved)
+            return execution.result(resolved, detail=detail)
         return execution.result(
             resolved,
             available_after_mc=refused.available_mc,
@@ -248,55 +286,28 @@ class ActionRuntime:
 
     # The model
 
-    async def _call(self, execution: Execution, reserved: Reserved) -> ExecutionResult:
+    async def _call(
+        self, execution: Execution, reserved: Reserved, visit: ModelVisit, turn: Turn
+    ) -> ExecutionResult:
+        if not visit.lets_through():
+            return await self._left_alone(execution, visit)
         since_s = time.perf_counter()
         try:
-            completion = await self._complete(execution, reserved)
+            completion = await visit.complete(reserved, turn)
         except ProviderError as error:
             execution.timings.note("provider", since_s)
             return await self._release(execution, FallbackReason(f"provider_{error.kind}"))
         except Exception:  # noqa: BLE001 - law 4: whatever an adapter does, the campaign goes on
             _log.exception("the provider adapter failed")
-            execution.possibly_executed += 1
+            execution.possibly_executed += visit.calling
             return await self._release(execution, FallbackReason.PROVIDER_ERROR)
         except asyncio.CancelledError:
-            execution.possibly_executed += 1
+            execution.possibly_executed += visit.calling
             self._closer.close_soon(Release(execution.attempt, None, execution.exposure_mc, None))
             raise
         execution.timings.note("provider", since_s)
         execution.completion = completion
         return await self._answered(execution, reserved, completion)
-
-    async def _complete(self, execution: Execution, reserved: Reserved) -> Completion:
-        spec, model = execution.spec, execution.model
-        reserved_until_s = asyncio.get_running_loop().time() + reserved.expires_in_ms / 1000
-
-        def before_attempt(ends_s: float) -> None:
-            # A process that was stopped for a while must not call on an expired reservation.
-            if ends_s > reserved_until_s:
-                raise NotSent(FailureKind.TIMEOUT, "the reservation would expire first")
-
-        def record(number: int, error: ProviderError | None, latency_ms: int) -> None:
-            execution.attempts.append(_attempt(number, error, latency_ms))
-            if isinstance(error, PossiblyExecuted):
-                execution.possibly_executed += 1
-
-        return await complete_with_retries(
-            self._provider,
-            CompletionRequest(
-                litellm_model=model.litellm_model,
-                endpoint=model.endpoint,
-                messages=execution.messages,
-                max_output_tokens=execution.quote.max_output_tokens,
-                response_schema=spec.json_schema if model.json_schema else None,
-                temperature=spec.temperature,
-            ),
-            attempts=spec.limits.attempts,
-            deadline_s=execution.deadline_s,
-            attempt_timeout_ms=spec.limits.attempt_timeout_ms,
-            before_attempt=before_attempt,
-            record=record,
-        )
 
     async def _answered(
         self, execution: Execution, reserved: Reserved, completion: Completion
@@ -391,11 +402,3 @@ class ActionRuntime:
             return self._first_outcome(execution, released)
         available_mc = released.available_mc if isinstance(released, Released) else None
         return execution.result(resolved, available_after_mc=available_mc)
-
-
-def _attempt(number: int, error: ProviderError | None, latency_ms: int) -> Attempt:
-    if error is None:
-        return Attempt(number, "answered", latency_ms)
-    return Attempt(
-        number, f"provider_{error.kind}", latency_ms, status=error.status, detail=str(error)
-    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fallback.reasons import FallbackReason
 from pricing.efficiency import COST_EFFICIENT_PERCENT
 from pricing.offers import MC_PER_CREDIT
+from providers.limits import Wait
 from runtime.credits.caps import Cap, CapStatus, CapWindow
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ REASONS: Mapping[FallbackReason, str] = MappingProxyType(
             "the prompt needs something that is not known of the person, or is too long"
         ),
         FallbackReason.MODEL_NOT_PRICED: "the model has no price, so that it was not called",
-        FallbackReason.MODEL_UNAVAILABLE: "the model is not available (any more)",
+        FallbackReason.MODEL_UNAVAILABLE: "the model is not available now, or not any more",
         FallbackReason.PROVIDER_REJECTED: "the model's provider refused the request",
         FallbackReason.PROVIDER_RATE_LIMITED: "the model's provider got too many requests",
         FallbackReason.PROVIDER_ERROR: "the model's provider had an error",
@@ -163,6 +164,28 @@ def duration_text(duration_ms: int) -> str:
         if count or parts:
             parts.append((count, unit))
     return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count) or "under 1 min"
+
+
+_NO_TURN: Mapping[Wait, str] = MappingProxyType(
+    {
+        Wait.PROCESS: "all calls that this process makes at once were taken",
+        Wait.REST: "the model's provider asked to be left alone for a while",
+        Wait.SLOT: "all calls that are made at once at this provider were taken",
+        Wait.REQUESTS: "more requests came than go to this provider in a minute",
+        Wait.TOKENS: "more text came than goes to this provider in a minute",
+    }
+)
+
+
+def no_turn_text(wait: Wait) -> str:
+    """Say what an execution waited for until its time was over."""
+    return f"it waited for its turn: {_NO_TURN[wait]}"
+
+
+def provider_down_text(model_id: str, probe_in_ms: int) -> str:
+    """Say why a model was not even called."""
+    soon = f"in {-(-probe_in_ms // 1000)} s" if probe_in_ms else "just now"
+    return f"the provider of model {model_id} fails again and again; it is tried again {soon}"
 
 
 def switched_off_text(targets: Sequence[str]) -> str:

@@ -204,6 +204,14 @@ class Checker:
                     f"must be less than context_tokens of model {model_id!r}, "
                     f"{model.context_tokens:,}: nothing would be left for the prompt",
                 )
+            endpoint = self.config.endpoints.get(model.endpoint)
+            a_minute = endpoint and endpoint.tokens_per_minute
+            if a_minute and most >= a_minute:
+                yield Finding(
+                    path,
+                    f"must be less than tokens_per_minute of endpoint {model.endpoint!r}, "
+                    f"{a_minute:,}: one answer may take more than goes there in a minute",
+                )
 
     def _prices(self, path: ValuePath, action: ActionSpec) -> Iterator[Finding]:
         """Check that what the action may call has a rate, today and later."""

@@ -30,6 +30,9 @@ from pricing.tokens import (
     encoding_of,
 )
 from providers.base import Endpoint
+from providers.breaker import BreakerSettings
+from providers.limits import EndpointLimit
+from providers.turns import SharedLimit
 from runtime.actions import ActionSpec
 from runtime.config.errors import Mistake
 from runtime.config.fields import (
@@ -105,12 +108,44 @@ class ExecutionsSection(Section):
     spool_max_age_hours: Hours = 24
 
 
+class BreakerSection(Section):
+    """When a model that fails again and again is left alone, and for how long."""
+
+    failures: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10
+    open_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] = 2_000
+    open_max_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] = 60_000
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.open_max_ms < self.open_ms:
+            raise ValueError(
+                f"open_max_ms, {self.open_max_ms:,}, must not be below open_ms, {self.open_ms:,}"
+            )
+        return self
+
+    def build(self) -> BreakerSettings:
+        """Return the settings."""
+        return BreakerSettings(self.failures, self.open_ms, self.open_max_ms)
+
+
 class EndpointSection(Section):
     """One provider's address and key. Without ``api_base`` it is the provider's own address."""
 
     api_base: ApiBase | None = None
     api_key: Secret | None = None
     max_concurrency: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 64
+    shared_concurrency: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
+    requests_per_minute: Annotated[int, Field(strict=True, ge=1, le=100_000_000)] | None = None
+    tokens_per_minute: Annotated[int, Field(strict=True, ge=1, le=100_000_000)] | None = None
+    breaker: BreakerSection = BreakerSection()
+
+    def build_limit(self) -> EndpointLimit:
+        """Return what may be asked of it, by this process and by all together."""
+        shared = SharedLimit(
+            self.shared_concurrency, self.requests_per_minute, self.tokens_per_minute
+        )
+        is_shared = shared != SharedLimit()
+        return EndpointLimit(self.max_concurrency, shared if is_shared else None)
 
 
 class PlanSection(Section):

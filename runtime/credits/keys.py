@@ -67,6 +67,11 @@ class Keys:
             self.bucket(number, "alerts"),
         )
 
+    def of_endpoint(self, endpoint: str) -> tuple[str, ...]:
+        """What endpoints' shared limits are counted in, in the order of ``turns.lua``."""
+        base = f"{self.prefix}:{{endpoint:{endpoint}}}"
+        return (f"{base}:slots", f"{base}:waiting", f"{base}:seen", f"{base}:taken")
+
     def learned(self, action_id: str, version: str, model_id: str) -> str:
         """What is known of the answers of an action's version on a model; no account's own."""
         return f"{self.prefix}:learned:{action_id}:{version}:{model_id}"

@@ -15,7 +15,7 @@ import pytest
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, Endpoint, FinishReason
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
-from providers.limits import EndpointLimits
+from providers.limits import EndpointLimit, EndpointLimits
 from providers.litellm import LiteLLMProvider
 from providers.mock_server import MockOptions, MockServer, start
 from providers.retry import complete_with_retries
@@ -494,10 +494,10 @@ async def test_many_calls_at_once_get_each_their_own_answer(
     provider: LiteLLMProvider, mock: MockServer
 ) -> None:
     texts = [f"Question {number}" for number in range(60)]
-    limits = EndpointLimits({"main": 8})
+    limits = EndpointLimits({"main": EndpointLimit(8)})
 
     async def ask(text: str) -> Completion:
-        async with limits.slot("main", asyncio.get_running_loop().time() + 60):
+        async with limits.turn("main", 0, asyncio.get_running_loop().time() + 60):
             return await provider.complete(to(mock.url, text=text))
 
     at_once = await asyncio.gather(*(ask(text) for text in texts))

@@ -35,12 +35,13 @@ redis: {{url: "{redis_url}", key_prefix: {key_prefix}, timeout_ms: {timeout_ms}}
 executions: {{wait_for_credits_ms: {wait_ms}, reservation_ttl_ms: 120000}}
 alerts: {{low_percent: 30, cooldown_minutes: 90}}
 endpoints:
-  mock: {{api_base: "{api_base}", max_concurrency: 512}}
+  mock: {{api_base: "{api_base}", max_concurrency: 512{endpoint}}}
 plans:
   trial: {{ai_credits: false}}
   growth: {{ai_credits: true}}
 models:
   writer: {{litellm_model: openai/gpt-4o-mini, endpoint: mock, class: quick}}
+  other: {{litellm_model: openai/gpt-4.1-mini, endpoint: mock, class: quick}}
   wordy: {{litellm_model: openai/gpt-4o-mini, endpoint: mock, class: quick, json_schema: false}}
   retired:
     {{litellm_model: openai/gpt-4o-mini, endpoint: mock, class: quick, retires_on: 2026-01-01}}
@@ -55,6 +56,7 @@ rate_cards:
     effective_from: 2026-01-01T00:00:00Z
     rates:
       writer: {{input: 1000, output: 10000}}
+      other: {{input: 1000, output: 10000}}
       wordy: {{input: 1000, output: 10000}}
       retired: {{input: 1000, output: 10000}}
       replaced: {{input: 1000, output: 10000}}
@@ -153,8 +155,9 @@ def make_config(
     *,
     timeout_ms: int = 1_000,
     wait_ms: int = 300,
+    endpoint: str = "",
 ) -> Config:
-    """The tests' config, on these parts."""
+    """The tests' config, on these parts; ``endpoint`` is more of the endpoint's section."""
     return parse_config(
         _CONFIG.format(
             data_dir=data_dir,
@@ -163,6 +166,7 @@ def make_config(
             api_base=api_base,
             timeout_ms=timeout_ms,
             wait_ms=wait_ms,
+            endpoint=f", {endpoint}" if endpoint else "",
         )
     )
 
@@ -180,6 +184,7 @@ def open_bench(redis_url: str, key_prefix: str, tmp_path: Path) -> OpenBench:
         api_base: str | None = None,
         timeout_ms: int = 1_000,
         wait_ms: int = 300,
+        endpoint: str = "",
         **mock: Any,
     ) -> AsyncIterator[Bench]:
         server = await start(MockOptions(**mock))
@@ -191,6 +196,7 @@ def open_bench(redis_url: str, key_prefix: str, tmp_path: Path) -> OpenBench:
                 api_base or f"{server.url}/v1",
                 timeout_ms=timeout_ms,
                 wait_ms=wait_ms,
+                endpoint=endpoint,
             )
             async with build_runtime(config, provider=provider) as runtime:
                 await runtime.ledger.open_account(ACCOUNT, plan="growth")

@@ -21,8 +21,8 @@ PAYS_FOR_HALF_MC = 430_000
 CREDIT_REASONS = {"insufficient_credits", "execution_too_large", "credits_reserved_elsewhere"}
 
 
-async def start_worker(*args: str) -> Process:
-    worker = "tests.integration.executions.worker"
+async def start_worker(*args: str, module: str = "worker") -> Process:
+    worker = f"tests.integration.executions.{module}"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", worker, *args, stdin=PIPE, stdout=PIPE
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -309,14 +310,14 @@ async def test_a_retired_model_is_unavailable_unless_another_may_stand_in(bench:
 
 async def test_no_slot_within_the_deadline_is_deadline_exceeded(open_bench: OpenBench) -> None:
     async with open_bench() as bench:
-        name = "mock"
-        slots = bench.runtime._limits._slots[name]
-        for _ in range(512):
-            await slots.acquire()
-
-        result = await bench.execute(action(limits={"deadline_ms": 200}))
+        limits, far_s = bench.runtime._calls._limits, asyncio.get_running_loop().time() + 60
+        async with AsyncExitStack() as taken:
+            for _ in range(512):
+                await taken.enter_async_context(limits.turn("mock", 0, far_s))
+            result = await bench.execute(action(limits={"deadline_ms": 200}))
 
         assert reasons(result) == {FallbackReason.DEADLINE_EXCEEDED}
+        assert "this process" in (result.detail or "")
         assert await bench.calls() == 0
 
 

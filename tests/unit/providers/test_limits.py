@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.limits import EndpointLimits
+from providers.limits import EndpointLimit, EndpointLimits
 from tests.unit.providers.virtual_time import now_s, run
 
 FOREVER_S = 1e9
@@ -25,7 +25,7 @@ class Door:
         self.entered: list[int] = []
 
     async def stay(self, who: int, for_s: float, deadline_s: float = FOREVER_S) -> None:
-        async with self._limits.slot(self._endpoint, deadline_s):
+        async with self._limits.turn(self._endpoint, 0, deadline_s):
             self.entered.append(who)
             self.inside += 1
             self.most_inside = max(self.most_inside, self.inside)
@@ -46,7 +46,7 @@ class Door:
 
 def test_no_more_are_let_in_than_the_endpoint_takes() -> None:
     async def crowd() -> None:
-        door = Door(EndpointLimits({"main": 3}))
+        door = Door(EndpointLimits({"main": EndpointLimit(3)}))
         await asyncio.gather(*(door.stay(who, 1) for who in range(10)))
         assert door.most_inside == 3
         assert now_s() == pytest.approx(4)
@@ -56,7 +56,7 @@ def test_no_more_are_let_in_than_the_endpoint_takes() -> None:
 
 def test_endpoints_do_not_wait_for_each_other() -> None:
     async def crowd() -> None:
-        limits = EndpointLimits({"main": 1, "other": 1})
+        limits = EndpointLimits({"main": EndpointLimit(1), "other": EndpointLimit(1)})
         await asyncio.gather(*(Door(limits, name).stay(0, 1) for name in ("main", "other")))
         assert now_s() == pytest.approx(1)
 
@@ -65,7 +65,7 @@ def test_endpoints_do_not_wait_for_each_other() -> None:
 
 def test_an_endpoint_without_a_limit_lets_all_in() -> None:
     async def crowd() -> None:
-        door = Door(EndpointLimits({"main": 1}), "unlimited")
+        door = Door(EndpointLimits({"main": EndpointLimit(1)}), "unlimited")
         await asyncio.gather(*(door.stay(who, 1) for who in range(1_000)))
         assert door.most_inside == 1_000
 
@@ -74,7 +74,7 @@ def test_an_endpoint_without_a_limit_lets_all_in() -> None:
 
 def test_who_came_first_is_let_in_first() -> None:
     async def crowd() -> None:
-        door = Door(EndpointLimits({"main": 2}))
+        door = Door(EndpointLimits({"main": EndpointLimit(2)}))
 
         async def come(who: int) -> None:
             await asyncio.sleep(who / 100)
@@ -88,7 +88,7 @@ def test_who_came_first_is_let_in_first() -> None:
 
 def test_a_newcomer_does_not_overtake_those_who_wait() -> None:
     async def crowd() -> None:
-        door = Door(EndpointLimits({"main": 1}))
+        door = Door(EndpointLimits({"main": EndpointLimit(1)}))
 
         async def again_and_again() -> None:
             for _ in range(5):
@@ -102,7 +102,7 @@ def test_a_newcomer_does_not_overtake_those_who_wait() -> None:
 
 def test_waiting_ends_with_the_deadline() -> None:
     async def crowd() -> None:
-        door = Door(EndpointLimits({"main": 1}))
+        door = Door(EndpointLimits({"main": EndpointLimit(1)}))
         occupied = asyncio.create_task(door.stay(0, 10))
         await asyncio.sleep(0)
         with pytest.raises(TimeoutError):
@@ -116,7 +116,7 @@ def test_waiting_ends_with_the_deadline() -> None:
 
 def test_the_deadline_is_for_the_wait_alone() -> None:
     async def crowd() -> None:
-        door = Door(EndpointLimits({"main": 1}))
+        door = Door(EndpointLimits({"main": EndpointLimit(1)}))
         await door.stay(0, 10, deadline_s=2)
         assert now_s() == pytest.approx(10)
 
@@ -125,9 +125,9 @@ def test_the_deadline_is_for_the_wait_alone() -> None:
 
 def test_an_error_inside_frees_the_slot() -> None:
     async def crowd() -> None:
-        limits = EndpointLimits({"main": 1})
+        limits = EndpointLimits({"main": EndpointLimit(1)})
         with pytest.raises(KeyError):
-            async with limits.slot("main", FOREVER_S):
+            async with limits.turn("main", 0, FOREVER_S):
                 raise KeyError("inside")
         assert await Door(limits).free_slots(2) == 1
 
@@ -150,7 +150,7 @@ def test_no_slot_is_lost_whoever_gives_up_or_is_cancelled(
     most: int, visitors: list[tuple[int, int, float, int | None]]
 ) -> None:
     async def crowd() -> None:
-        door = Door(EndpointLimits({"main": most}))
+        door = Door(EndpointLimits({"main": EndpointLimit(most)}))
         loop = asyncio.get_running_loop()
 
         async def come(at_s: int, for_s: int, deadline_s: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -75,6 +75,7 @@ class Script:
         deadline_s: float = 30,
         attempt_timeout_ms: int | None = None,
         before_attempt: Callable[[float], None] | None = None,
+        may_retry: Callable[[], Awaitable[bool]] | None = None,
     ) -> Completion:
         return await complete_with_retries(
             self,
@@ -84,6 +85,7 @@ class Script:
             attempt_timeout_ms=attempt_timeout_ms,
             before_attempt=before_attempt or self.announced_s.append,
             record=self.record,
+            **({} if may_retry is None else {"may_retry": may_retry}),
         )
 
 
@@ -212,6 +214,42 @@ def test_an_attempt_that_is_forbidden_ends_it(at: int) -> None:
 
     run(ask())
     assert len(script.began_s) == at - 1
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 2])
+def test_each_retry_is_asked_for_and_without_leave_the_last_error_stands(allowed: int) -> None:
+    steps = [failing(retry_after_ms=1_000 * number) for number in (1, 2, 3, 4)]
+    script = Script(steps)
+    asked_s: list[float] = []
+
+    async def may_retry() -> bool:
+        asked_s.append(now_s())
+        await asyncio.sleep(0.5)
+        return len(asked_s) <= allowed
+
+    async def ask() -> None:
+        with pytest.raises(ProviderError) as caught:
+            await script.ask(attempts=4, may_retry=may_retry)
+        assert caught.value is steps[allowed].error
+
+    run(ask())
+    assert len(script.began_s) == allowed + 1
+    assert len(asked_s) == allowed + 1
+    for number, (ended_s, at_s) in enumerate(zip(script.ended_s, asked_s, strict=True), 1):
+        assert at_s - ended_s >= number, "it is asked after the back-off"
+
+
+def test_leave_that_comes_with_the_deadline_is_of_no_use() -> None:
+    script = Script([failing()])
+
+    async def may_retry() -> bool:
+        await asyncio.sleep(60)
+        return True
+
+    error = ask_and_fail(script, deadline_s=30, may_retry=may_retry)  # type: ignore[arg-type]
+
+    assert isinstance(error, NotSent)
+    assert len(script.began_s) == 1
 
 
 @pytest.mark.parametrize("at_s", [0.05, 5], ids=["in an attempt", "in a back-off"])

@@ -49,6 +49,26 @@ def test_a_reservation_outlasts_the_deadline_and_the_time_to_settle(
         assert f"{ttl_ms:,} ms" in mistake.message
 
 
+@pytest.mark.parametrize("a_minute, fits", [(101, True), (100, False)])
+def test_an_answer_fits_into_the_tokens_of_a_minute(a_minute: int, fits: bool) -> None:
+    data = with_limits()
+    data["endpoints"]["mock"]["tokens_per_minute"] = a_minute
+    if fits:
+        assert load(data).warnings == ()
+    else:
+        mistake = only_mistake(data)
+        assert mistake.path == "actions.greet.limits.max_output_tokens"
+        assert "tokens_per_minute of endpoint 'mock', 100" in mistake.message
+
+
+def test_a_breaker_does_not_stay_open_for_longer_than_its_longest_time() -> None:
+    data = right()
+    data["endpoints"]["mock"]["breaker"] = {"open_ms": 5_000, "open_max_ms": 4_999}
+    mistake = only_mistake(data)
+    assert mistake.path == "endpoints.mock.breaker"
+    assert "open_max_ms, 4,999, must not be below open_ms, 5,000" in mistake.message
+
+
 @given(attempts=st.integers(1, 10), each_ms=st.integers(1, 5_000), spare_ms=st.integers(-5, 5))
 def test_all_attempts_fit_into_the_deadline(attempts: int, each_ms: int, spare_ms: int) -> None:
     deadline_ms = max(each_ms, attempts * each_ms + spare_ms)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fallback.reasons import FallbackReason
+from providers.limits import Wait
 from runtime.credits.caps import Cap, CapStatus, CapWindow
 from runtime.wording import (
     CAP_WINDOWS,
@@ -12,6 +13,8 @@ from runtime.wording import (
     cap_reached_text,
     cap_text,
     duration_text,
+    no_turn_text,
+    provider_down_text,
     switched_off_text,
 )
 
@@ -23,6 +26,12 @@ DAY_MS = 24 * HOUR_MS
 def test_every_reason_and_every_window_has_its_words() -> None:
     assert set(REASONS) == set(FallbackReason)
     assert set(CAP_WINDOWS) == set(CapWindow)
+    assert len({no_turn_text(wait) for wait in Wait}) == len(Wait)
+
+
+@pytest.mark.parametrize("probe_in_ms, soon", [(0, "just now"), (1, "in 1 s"), (1_001, "in 2 s")])
+def test_a_provider_that_is_down_is_said_to_be_tried_again(probe_in_ms: int, soon: str) -> None:
+    assert provider_down_text("writer", probe_in_ms).endswith(f"it is tried again {soon}")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What endpoints take from all processes together, kept in Redis."""

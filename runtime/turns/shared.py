@@ -1,0 +1,159 @@
+"""Turns at endpoints for all processes that share a Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import NoScriptError
+
+from providers.turns import Given, Lack, OneProcess, Pace, Request, Return, SharedLimit
+from runtime.credits.keys import Keys
+from runtime.credits.scripts import CLOCK
+
+_log = logging.getLogger("creditgate.turns")
+
+_ASK_AGAIN_AFTER_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TurnsScript:
+    """The Lua and its SHA-1."""
+
+    source: str
+    sha: str
+
+
+def assemble(clock: str | None = None) -> TurnsScript:
+    """Return the script; ``clock`` is the source that defines ``server_ms`` in tests."""
+    if clock is None:
+        clock = files("runtime.credits").joinpath("lua", CLOCK).read_text("utf-8")
+    source = f"{clock}\n{files('runtime.turns').joinpath('turns.lua').read_text('utf-8')}"
+    return TurnsScript(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+_shipped = cache(assemble)
+
+
+@dataclass(slots=True)
+class _Alone:
+    """What one endpoint gives out here while Redis is away: this process's share."""
+
+    turns: OneProcess
+    until_s: float
+
+
+class RedisTurns:
+    """Gives out turns by the Redis server's clock; ``Turns`` of ``providers.turns``.
+
+    While Redis can't be asked, it gives out the part of the limits that falls to this process, by
+    the number of processes that were seen last, what it holds already included. Slots that Redis
+    still counts then end by themselves.
+
+    Args:
+        client: redis-py's, of one server or of a cluster; owned by the caller.
+        timeout_ms: for one question.
+    """
+
+    def __init__(
+        self,
+        client: Redis | RedisCluster,
+        key_prefix: str,
+        timeout_ms: int,
+        script: TurnsScript | None = None,
+    ) -> None:
+        self._client = client
+        self._keys = Keys(key_prefix)
+        self._timeout_s = timeout_ms / 1000
+        self._script = script or _shipped()
+        self._process = secrets.token_hex(6)
+        self._processes: dict[str, int] = {}
+        # By endpoint: slots that Redis gave out, and until when by our own clock.
+        self._held: dict[str, dict[str, int]] = {}
+        self._alone: dict[str, _Alone] = {}
+
+    async def exchange(
+        self, endpoint: str, limit: SharedLimit, back: Sequence[Return], wanted: Sequence[Request]
+    ) -> Given:
+        """Take back what is returned, then give turns to requests in order, as far as they go."""
+        held = self._held.setdefault(endpoint, {})
+        for returned in back:
+            held.pop(returned.slot, None)
+        alone = self._alone.get(endpoint)
+        if alone is None or time.monotonic() >= alone.until_s:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    served, lack, wait_ms, processes = await self._run(
+                        endpoint, _arguments(self._process, limit, back, wanted)
+                    )
+            except Exception as error:  # noqa: BLE001 - redis-py lets more than its own through
+                alone = self._go_alone(endpoint, limit, error)
+            else:
+                if self._alone.pop(endpoint, None) is not None:
+                    _log.warning("endpoint %s: its shared limits are counted again", endpoint)
+                self._processes[endpoint] = processes
+                now_us = _own_clock_us()
+                for request in wanted[:served]:
+                    if request.slot:
+                        held[request.slot] = now_us + request.ttl_ms * 1000
+                return Given(served, Lack(lack), wait_ms)
+        given = alone.turns.exchange([Return(returned.slot) for returned in back], wanted)
+        return Given(given.count, given.lack, given.wait_ms, refundable=False)
+
+    async def _run(self, endpoint: str, arguments: list[str | int]) -> tuple[int, int, int, int]:
+        keys = self._keys.of_endpoint(endpoint)
+        script, count = self._script, len(keys)
+        try:
+            answer = await self._client.evalsha(script.sha, count, *keys, *arguments)
+        except NoScriptError:
+            answer = await self._client.eval(script.source, count, *keys, *arguments)
+        served, lack, wait_ms, processes = answer
+        return served, lack, wait_ms, processes
+
+    def _go_alone(self, endpoint: str, limit: SharedLimit, error: Exception) -> _Alone:
+        until_s = time.monotonic() + _ASK_AGAIN_AFTER_S
+        alone = self._alone.get(endpoint)
+        if alone is not None:
+            alone.until_s = until_s
+            return alone
+        processes = self._processes.get(endpoint, 1)
+        _log.warning(
+            "endpoint %s: its shared limits can't be counted (%s); this process takes 1/%d of them",
+            endpoint,
+            type(error).__name__,
+            processes,
+        )
+        turns = OneProcess(limit.share(processes), _own_clock_us, self._held[endpoint])
+        alone = self._alone[endpoint] = _Alone(turns, until_s)
+        return alone
+
+
+def _own_clock_us() -> int:
+    return time.monotonic_ns() // 1000
+
+
+def _arguments(
+    process: str, limit: SharedLimit, back: Sequence[Return], wanted: Sequence[Request]
+) -> list[str | int]:
+    """Return what turns.lua takes."""
+    requests = Pace.per_minute(limit.requests_per_minute)
+    tokens = Pace.per_minute(limit.tokens_per_minute)
+    arguments: list[str | int] = [process, limit.concurrency or 0]
+    arguments += [requests.window_us, tokens.window_us, len(back), len(wanted)]
+    for returned in back:
+        refunds = (0, 0)
+        if returned.unused:
+            refunds = (requests.cost_us(1), tokens.cost_us(returned.tokens))
+        arguments += [returned.slot, *refunds]
+    for request in wanted:
+        arguments += [request.slot, request.ttl_ms, requests.cost_us(1)]
+        arguments.append(tokens.cost_us(request.tokens))
+    return arguments

@@ -1,0 +1,205 @@
+"""A provider that is down is left alone, and nobody's credits wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from fallback.reasons import FallbackReason
+from providers.mock_options import parse_scenario
+from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action
+from tests.integration.executions.test_outcomes import reasons
+
+UNAVAILABLE = {FallbackReason.MODEL_UNAVAILABLE}
+FAILURES = 3
+BREAKER = f"breaker: {{failures: {FAILURES}, open_ms: 60000, open_max_ms: 60000}}"
+
+
+def begin(bench: Bench, scenario: str) -> None:
+    """From now on the provider does this."""
+    bench.mock._default_scenario = parse_scenario(scenario) if scenario else None
+
+
+async def break_it(bench: Bench) -> int:
+    """Let the provider fail until it is left alone; return how many calls that took."""
+    for _ in range(FAILURES):
+        assert reasons(await bench.execute()) == {FallbackReason.PROVIDER_ERROR}
+    return await bench.calls()
+
+
+def end_open_time(bench: Bench) -> None:
+    """Let the time be over for which the provider is left alone."""
+    for breaker in bench.runtime._calls._breakers.values():
+        assert breaker._open_until_s is not None
+        breaker._open_until_s = 0.0
+
+
+async def until_called(bench: Bench, calls: int) -> None:
+    async with asyncio.timeout(10):
+        while await bench.calls() < calls:  # noqa: ASYNC110 - the server's count
+            await asyncio.sleep(0.01)
+
+
+async def test_a_provider_that_is_down_gets_one_probe_and_all_others_fall_back_at_once(
+    open_bench: OpenBench,
+) -> None:
+    async with open_bench(endpoint=BREAKER) as bench:
+        begin(bench, "status=500,delay_ms=50")
+        calls = await break_it(bench)
+        assert calls == FAILURES
+
+        for period in range(1, 3):
+            results = await asyncio.gather(*(bench.execute() for _ in range(30)))
+            assert all(reasons(result) == UNAVAILABLE for result in results)
+            assert all(not result.attempts and not result.reserved_mc for result in results)
+            assert "model writer fails again and again" in (results[0].detail or "")
+            assert (await bench.runtime.ledger.balance(ACCOUNT)).reserved_mc == 0
+            assert await bench.calls() == calls + period - 1
+
+            end_open_time(bench)
+            results = await asyncio.gather(*(bench.execute() for _ in range(30)))
+            probes = [result for result in results if result.attempts]
+            assert [reasons(probe) for probe in probes] == [{FallbackReason.PROVIDER_ERROR}]
+            assert await bench.calls() == calls + period
+
+        begin(bench, "")
+        end_open_time(bench)
+        assert (await bench.execute()).status == "model"
+        results = await asyncio.gather(*(bench.execute() for _ in range(30)))
+        assert all(result.status == "model" for result in results)
+        books = await bench.books()
+        assert books.charged_mc > 0
+        assert books.overage_mc == 0
+
+
+async def test_a_person_who_fell_back_because_of_it_is_asked_for_anew(
+    open_bench: OpenBench,
+) -> None:
+    async with open_bench(endpoint=BREAKER.replace("60000", "1500")) as bench:
+        answered = bench.request()
+        first = await bench.runtime.execute(answered)
+        begin(bench, "status=503")
+        calls = await break_it(bench)
+        refused = bench.request()
+        journal = bench.keys.of_account(ACCOUNT)[8]
+        entries = await bench.redis.xlen(journal)
+
+        assert reasons(await bench.runtime.execute(refused)) == UNAVAILABLE
+        # Law 3: what has its outcome keeps it, whatever the provider does now.
+        again = await bench.runtime.execute(answered)
+        assert again.replayed
+        assert again.values == first.values
+        assert await bench.calls() == calls
+        assert await bench.redis.xlen(journal) == entries
+
+        begin(bench, "")
+        await asyncio.sleep(1.5)
+        assert (await bench.runtime.execute(refused)).status == "model"
+
+
+async def test_an_execution_that_still_runs_elsewhere_is_not_ended_by_it(
+    open_bench: OpenBench,
+) -> None:
+    async with open_bench(endpoint=BREAKER) as bench:
+        begin(bench, "hang")
+        request = bench.request()
+        running = asyncio.create_task(bench.runtime.execute(request))
+        await until_called(bench, 1)
+        begin(bench, "status=500")
+        await break_it(bench)
+
+        again = await bench.runtime.execute(request)
+
+        assert not again.final
+        assert (await bench.runtime.ledger.balance(ACCOUNT)).open_reservations == 1
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def test_a_cancelled_probe_leaves_its_place_to_the_next(open_bench: OpenBench) -> None:
+    async with open_bench(endpoint=BREAKER) as bench:
+        begin(bench, "status=500")
+        calls = await break_it(bench)
+        begin(bench, "hang")
+        end_open_time(bench)
+        probe = asyncio.create_task(bench.execute())
+        await until_called(bench, calls + 1)
+        assert reasons(await bench.execute()) == UNAVAILABLE
+        probe.cancel()
+        await asyncio.wait([probe])
+        begin(bench, "")
+
+        assert (await bench.execute()).status == "model"
+        await bench.runtime._closer.drain()
+        assert (await bench.books()).exposure_mc > 0
+
+
+async def test_requests_that_are_refused_say_nothing_against_their_provider(
+    open_bench: OpenBench,
+) -> None:
+    async with open_bench(endpoint=BREAKER) as bench:
+        for scenario in ("status=400", "status=429", "malformed=broken_json", "refusal"):
+            begin(bench, scenario)
+            for _ in range(FAILURES + 1):
+                await bench.execute()
+        assert await bench.calls() == 4 * (FAILURES + 1)
+        begin(bench, "")
+        assert (await bench.execute()).status == "model"
+
+
+async def test_a_time_out_counts_if_the_provider_had_its_time(open_bench: OpenBench) -> None:
+    async with open_bench(endpoint=BREAKER) as bench:
+        begin(bench, "hang")
+        hurried = action(limits={"deadline_ms": 2_000})
+        limits, far_s = bench.runtime._calls._limits, asyncio.get_running_loop().time() + 60
+        async with AsyncExitStack() as taken:
+            for _ in range(512):
+                await taken.enter_async_context(limits.turn("mock", 0, far_s))
+            late = [asyncio.create_task(bench.execute(hurried)) for _ in range(FAILURES + 1)]
+            await asyncio.sleep(1.2)
+        for task in late:
+            assert reasons(await task) == {FallbackReason.PROVIDER_TIMEOUT}
+        calls = await bench.calls()
+        assert calls == FAILURES + 1, "their turn came late, and they were called all the same"
+
+        in_time = action(limits={"attempt_timeout_ms": 200})
+        for _ in range(FAILURES):
+            assert reasons(await bench.execute(in_time)) == {FallbackReason.PROVIDER_TIMEOUT}
+        assert reasons(await bench.execute(in_time)) == UNAVAILABLE
+        assert await bench.calls() == calls + FAILURES
+
+
+async def test_a_retry_is_not_made_once_the_provider_is_left_alone(open_bench: OpenBench) -> None:
+    async with open_bench(endpoint=BREAKER) as bench:
+        begin(bench, "status=503")
+        result = await bench.execute(action(limits={"attempts": 9}))
+        assert reasons(result) == {FallbackReason.PROVIDER_ERROR}
+        assert len(result.attempts) == await bench.calls() == FAILURES
+        await bench.books()
+
+
+async def test_calls_of_another_model_go_on(open_bench: OpenBench) -> None:
+    async with open_bench(endpoint=BREAKER) as bench:
+        begin(bench, "status=500")
+        await break_it(bench)
+        begin(bench, "")
+        assert reasons(await bench.execute()) == UNAVAILABLE
+        assert (await bench.execute(action(model="other"))).status == "model"
+
+
+async def test_many_at_once_at_a_dead_provider_leave_no_credits_behind(
+    open_bench: OpenBench,
+) -> None:
+    async with open_bench(endpoint=BREAKER, wait_ms=0) as bench:
+        begin(bench, "status=500,delay_ms=20")
+        results = await asyncio.gather(
+            *(bench.execute(action(limits={"attempts": 2})) for _ in range(100))
+        )
+        assert {reason for result in results for reason in reasons(result)} <= {
+            FallbackReason.PROVIDER_ERROR,
+            FallbackReason.MODEL_UNAVAILABLE,
+        }
+        books = await bench.books()
+        assert books.charged_mc == 0
+        quote_mc = results[0].reserved_mc
+        assert books.exposure_mc >= await bench.calls() * quote_mc * 0.9
