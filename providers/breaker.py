@@ -59,6 +59,11 @@ class Breaker:
         self._era = 0
 
     @property
+    def is_open(self) -> bool:
+        """Whether nobody but a probe is let through."""
+        return self._open_until_s is not None
+
+    @property
     def probe_in_ms(self) -> int:
         """In how long a probe may be made; 0 if it may be now, is being, or needs not be."""
         if self._open_until_s is None:

@@ -18,11 +18,12 @@ from runtime.credits.ledger import CreditLedger
 from runtime.learning.forecast import (
     ENOUGH_TO_FORECAST,
     People,
+    Typical,
     by_history,
     by_limits,
     worst_case_mc,
 )
-from runtime.learning.sharing import Learning
+from runtime.learning.sharing import Learning, Topic
 from runtime.models import Model
 from runtime.preparation import Preparation, Priced, topic
 from runtime.prompts import PromptError
@@ -199,6 +200,19 @@ class Estimator:
             answers_known=known,
             reach=None if account_id is None else await self._reach(account_id, sample.total, cost),
         )
+
+    async def learned(self, spec: ActionSpec, model_ids: Iterable[str]) -> dict[str, Typical]:
+        """Return what an action's answers use typically, by model, where enough are known.
+
+        Raises:
+            LedgerUnavailable: Redis can't be asked.
+        """
+        found = {}
+        for model_id in model_ids:
+            history = await self._learning.history(Topic(spec.id, spec.version, model_id))
+            if history.charged >= ENOUGH_TO_FORECAST:
+                found[model_id] = Typical.of(history)
+        return found
 
     async def _count(self, spec: ActionSpec, model: Model, sample: Sample) -> People:
         tokens: list[int] = []

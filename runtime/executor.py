@@ -127,6 +127,11 @@ class ActionRuntime:
         with self._calls.visit(prepared) as visit:
             return await self._run(prepared, visit), prepared
 
+    def is_healthy(self, model_id: str) -> bool | None:
+        """Whether a model is called at present; ``None`` if this process knows nothing of it."""
+        model = self._preparation.model(model_id)
+        return None if model is None else self._calls.is_healthy(model)
+
     # Credits
 
     async def _run(self, execution: Execution, visit: ModelVisit) -> ExecutionResult:

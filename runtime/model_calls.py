@@ -15,6 +15,7 @@ from providers.retry import complete_with_retries
 from runtime.actions import Attempt
 from runtime.credits.answers import Reserved
 from runtime.execution import Execution
+from runtime.models import Model
 
 _DOWN = (FailureKind.ERROR, FailureKind.TIMEOUT)
 
@@ -36,6 +37,11 @@ class ModelCalls:
         self._limits = limits
         self._settings = breakers
         self._breakers: dict[tuple[str, str], Breaker] = {}
+
+    def is_healthy(self, model: Model) -> bool | None:
+        """Whether calls of a model are made at present; ``None`` if this process made none yet."""
+        breaker = self._breakers.get((model.endpoint.name, model.litellm_model))
+        return None if breaker is None else not breaker.is_open
 
     @contextmanager
     def visit(self, execution: Execution) -> Iterator[ModelVisit]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ from pricing.rate_card import ModelClass, Rates
 from pricing.usage import TokenUsage
 from runtime.actions import ActionSpec
 from runtime.config import Config
+from runtime.learning.forecast import Typical
 from runtime.models import Model, build_models
 from runtime.prompts import PromptError
 
@@ -42,16 +44,17 @@ class TypicalRun:
     Args:
         people: what is known of some people; the prompt's mean length for those of them whose
             prompt can be rendered. Without any it is the length of the templates.
-        answer_tokens: what an answer takes on average, thinking aside; without, a share of the
-            limit (``pricing.efficiency``).
-        learned_mc: what real runs of the action cost typically, by model; it comes before what
-            is estimated here.
+        answer_tokens: what an answer takes on average, thinking aside; without, what it takes on
+            the action's own model where that was learned, else a share of the limit
+            (``pricing.efficiency``).
+        learned: what real answers of the action used, by model (``Estimator.learned``); it comes
+            before what is estimated here.
     """
 
     action: ActionSpec | None = None
     people: Sequence[Data] = ()
     answer_tokens: int | None = None
-    learned_mc: Mapping[str, int] = field(default_factory=dict)
+    learned: Mapping[str, Typical] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ def model_choices(
                 model_class=model.model_class,
                 endpoint=model.endpoint.name,
                 typical_mc=costs_mc.get(model.id),
-                learned=model.id in costs_mc and model.id in run.learned_mc,
+                learned=model.id in costs_mc and model.id in run.learned,
                 relative_cost=relative.get(model.id),
                 cost_efficient=model.id in efficient,
                 json_schema=model.json_schema,
@@ -172,16 +175,18 @@ class _Usages:
         if run.action is not None:
             limit = run.action.limits.max_output_tokens
             self._answer_tokens = typical_answer_tokens(limit, own_allowance_tokens)
+            if learned := run.learned.get(run.action.model):
+                self._answer_tokens = math.ceil(learned.visible_output_tokens)
         if run.answer_tokens is not None:
             self._answer_tokens = run.answer_tokens
 
     def cost_mc(self, model: Model, rates: Rates) -> int:
         """Return what a typical run costs: as learned, else as it is estimated."""
-        learned_mc = self._run.learned_mc.get(model.id)
-        if learned_mc is not None:
-            return learned_mc
         action = self._run.action
         input_tokens = self._input_tokens(model, action) if action else REFERENCE_INPUT_TOKENS
+        learned = self._run.learned.get(model.id)
+        if learned is not None:
+            return math.ceil(learned.cost_mc(rates, input_tokens))
         thinking_tokens = typical_thinking_tokens(model.reasoning_allowance_tokens)
         output_tokens = self._answer_tokens + thinking_tokens
         usage = TokenUsage(input_tokens, output_tokens, reasoning_tokens=thinking_tokens)

@@ -45,6 +45,10 @@ class Models:
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())
 
+    def get(self, model_id: str) -> Model | None:
+        """Return the model of that id, ``None`` if there is none."""
+        return self._models.get(model_id)
+
     def warm_up(self) -> None:
         """Load what counts tokens, so that the first execution does not wait for it."""
         for model in self:

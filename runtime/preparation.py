@@ -94,6 +94,10 @@ class Preparation:
             self._lower_to_what_was_learned(execution)
         return execution
 
+    def model(self, model_id: str) -> Model | None:
+        """Return the model of that id, ``None`` if there is none."""
+        return self._models.get(model_id)
+
     def price(self, spec: ActionSpec) -> Priced | FallbackReason:
         """Return the model that an action is run on now, or why it can't be run."""
         now = self._clock()

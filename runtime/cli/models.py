@@ -12,7 +12,9 @@ from runtime.cli.options import PATH, BadInput, config_option, examples, json_op
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from runtime.actions import ActionSpec
     from runtime.config import Config
+    from runtime.learning.forecast import Typical
     from runtime.model_choice import ModelChoice, TypicalRun
 
 _PEOPLE = 100
@@ -43,7 +45,7 @@ _PEOPLE = 100
     "--answer-tokens",
     type=click.IntRange(min=1),
     metavar="N",
-    help="What an answer takes on average.  [default: 40% of the action's limit]",
+    help="What an answer takes on average.  [default: as learned, else 40% of the limit]",
 )
 @config_option
 @json_option
@@ -58,8 +60,9 @@ def models(
     """Compare models: cost of a typical run, what they support, how long they stay.
 
     The cost is in credits, then as a multiple of the cheapest. Cost-efficient are the models that
-    cost at most 1.25 times the cheapest of their class. Context and provider's dates come from
-    the config, else from LiteLLM's own list. Nothing is called, neither a model nor the network.
+    cost at most 1.25 times the cheapest of their class. With --action it goes by the answers that
+    the action has had, from twenty on. Context and provider's dates come from the config, else
+    from LiteLLM's own list. No model is called.
     """
     from runtime.cli.ledger import emit
     from runtime.model_choice import model_choices
@@ -108,7 +111,29 @@ def _typical_run(
         return TypicalRun(answer_tokens=answer_tokens)
     action = find_action(config, action_id)
     people = PeopleFile(people_path).read(limit=_PEOPLE) if people_path else ()
-    return TypicalRun(action, [person.data for person in people], answer_tokens)
+    data = [person.data for person in people]
+    return TypicalRun(action, data, answer_tokens, _learned(config, action))
+
+
+def _learned(config: Config, action: ActionSpec) -> dict[str, Typical]:
+    """Return what is known of the action's answers; nothing is made to look there."""
+    from runtime.cli.ledger import run_async
+    from runtime.credits.answers import LedgerUnavailable
+
+    if config.redis.url == "embedded" and not (config.data_dir / "redis").exists():
+        return {}
+    try:
+        return run_async(_ask(config, action))
+    except LedgerUnavailable as error:
+        click.echo(f"What was learned can't be read ({error}): costs are estimated.", err=True)
+        return {}
+
+
+async def _ask(config: Config, action: ActionSpec) -> dict[str, Typical]:
+    from runtime.bootstrap import open_estimator
+
+    async with open_estimator(config) as estimator:
+        return await estimator.learned(action, config.models)
 
 
 def _json(choice: ModelChoice) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
+from typing import Self
 
 from pricing.quote import cost_mc, quote_mc
 from pricing.rate_card import Rates
@@ -46,6 +47,24 @@ class Typical:
     cached_share: float = 0.0
     written_share: float = 0.0
     reasoning_share: float = 0.0
+
+    @classmethod
+    def of(cls, history: History) -> Self:
+        """Return the mean of the answers that are known; there must be some."""
+        sums, n = history.counts, history.charged
+        real = max(1, sums.get("y", 0))
+        return cls(
+            input_share=sums.get("y", 0) / max(1, sums.get("x", 0)),
+            output_tokens=sums.get("o", 0) / n,
+            cached_share=sums.get("c", 0) / real,
+            written_share=sums.get("w", 0) / real,
+            reasoning_share=sums.get("r", 0) / max(1, sums.get("o", 0)),
+        )
+
+    @property
+    def visible_output_tokens(self) -> float:
+        """The mean of what is answered, thinking aside."""
+        return self.output_tokens * (1 - self.reasoning_share)
 
     def cost_mc(self, rates: Rates, counted_tokens: int) -> float:
         """Return what an answer costs on average whose input counts so many tokens."""
@@ -128,7 +147,7 @@ def by_history(people: People, rates: Rates, history: History) -> Range:
     as Johnson has it, "Modified t Tests and Confidence Intervals for Asymmetrical Populations",
     JASA 73(363), 1978, with the skewness of a lognormal distribution with a sigma of 0.6.
     """
-    typical = _typical(history)
+    typical = Typical.of(history)
     costs = [typical.cost_mc(rates, tokens) for tokens in people.input_tokens]
     expected = people.sum_of(costs)
     if not costs:
@@ -144,18 +163,6 @@ def by_history(people: People, rates: Rates, history: History) -> Range:
     t = _student_t(n - 1)
     upper = t + _SKEWNESS * (1 + 2 * t**2) / (6 * math.sqrt(n))
     return Range(expected, max(0.0, expected - t * deviation), expected + upper * deviation)
-
-
-def _typical(history: History) -> Typical:
-    sums, n = history.counts, history.charged
-    real = max(1, sums.get("y", 0))
-    return Typical(
-        input_share=sums.get("y", 0) / max(1, sums.get("x", 0)),
-        output_tokens=sums.get("o", 0) / n,
-        cached_share=sums.get("c", 0) / real,
-        written_share=sums.get("w", 0) / real,
-        reasoning_share=sums.get("r", 0) / max(1, sums.get("o", 0)),
-    )
 
 
 def _variance_of_one(history: History, typical: Typical, rates: Rates, counted: int) -> float:

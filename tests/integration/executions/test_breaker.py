@@ -45,8 +45,10 @@ async def test_a_provider_that_is_down_gets_one_probe_and_all_others_fall_back_a
 ) -> None:
     async with open_bench(endpoint=BREAKER) as bench:
         begin(bench, "status=500,delay_ms=50")
+        assert bench.runtime.is_healthy("writer") is None
         calls = await break_it(bench)
         assert calls == FAILURES
+        assert bench.runtime.is_healthy("writer") is False
 
         for period in range(1, 3):
             results = await asyncio.gather(*(bench.execute() for _ in range(30)))
@@ -67,6 +69,7 @@ async def test_a_provider_that_is_down_gets_one_probe_and_all_others_fall_back_a
         assert (await bench.execute()).status == "model"
         results = await asyncio.gather(*(bench.execute() for _ in range(30)))
         assert all(result.status == "model" for result in results)
+        assert bench.runtime.is_healthy("writer") is True
         books = await bench.books()
         assert books.charged_mc > 0
         assert books.overage_mc == 0

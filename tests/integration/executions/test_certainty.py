@@ -161,6 +161,8 @@ async def test_law_6_each_fault_is_told_by_what_is_certain_and_paid_by_whom_it_c
         wrong = {cell.row.fault: found for cell in cells if (found := differences(cell))}
 
     assert wrong == {}
+    assert runtime.counters.answers > 5
+    assert (runtime.counters.input_undercounted, runtime.counters.quote_exceeded) == (0, 0)
 
 
 def differences(cell: Cell) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from pricing.offers import GrantKind
 from runtime import ActionSpec, ExecutionResult
 from runtime.bootstrap import open_estimator
 from runtime.credits.answers import AccountUnknown
-from runtime.estimate import Covers, Estimate, Sample
-from runtime.learning.forecast import ENOUGH_TO_FORECAST
+from runtime.estimate import Covers, Estimate, Estimator, Sample
+from runtime.learning.forecast import ENOUGH_TO_FORECAST, Typical
 from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action, make_config
 
 WORDS = ["card", "transfer", "money", "yesterday", "please", "help", "account", "Zürich", "why"]
@@ -37,6 +39,12 @@ def people(seed: object, count: int) -> list[dict[str, Any]]:
 async def estimate(
     bench: Bench, tmp_path: Path, wanted: ActionSpec, sample: Sample, **options: Any
 ) -> Estimate:
+    async with estimator_of(bench, tmp_path) as estimator:
+        return await estimator.estimate(wanted, sample, **options)
+
+
+@asynccontextmanager
+async def estimator_of(bench: Bench, tmp_path: Path) -> AsyncIterator[Estimator]:
     """Estimate as a process of its own would, once what was learned has been shared."""
     await bench.runtime._preparation._learning._share_all()
     url = bench.redis.connection_pool.connection_kwargs
@@ -47,7 +55,12 @@ async def estimate(
         "http://127.0.0.1:1/v1",
     )
     async with open_estimator(config) as estimator:
-        return await estimator.estimate(wanted, sample, **options)
+        yield estimator
+
+
+async def learned(bench: Bench, tmp_path: Path, wanted: ActionSpec) -> dict[str, Typical]:
+    async with estimator_of(bench, tmp_path) as estimator:
+        return await estimator.learned(wanted, ["writer", "retired"])
 
 
 async def run(bench: Bench, wanted: ActionSpec, crowd: list[Any]) -> list[ExecutionResult]:
@@ -198,3 +211,22 @@ def test_a_sample_is_everybody_or_picked_with_the_same_chance_and_by_its_seed() 
     assert Sample.of(stream, 50, 3).people != Sample.of(stream, 50, 4).people
     with pytest.raises(ValueError, match="size: found 1"):
         Sample(1)
+
+
+async def test_what_answers_use_typically_is_known_from_twenty_on(
+    open_bench: OpenBench, tmp_path: Path
+) -> None:
+    async with open_bench(seed=5, **THINKING) as bench:
+        wanted = spec()
+        results = await run(bench, wanted, people("some", ENOUGH_TO_FORECAST - 1))
+        assert await learned(bench, tmp_path, wanted) == {}
+        results += await run(bench, wanted, people("last", 1))
+        found = await learned(bench, tmp_path, wanted)
+
+        assert found.keys() == {"writer"}
+        usages = [result.usage for result in results if result.usage]
+        assert len(usages) == ENOUGH_TO_FORECAST
+        mean = sum(usage.output_tokens for usage in usages) / len(usages)
+        thinking = sum(usage.reasoning_tokens for usage in usages) / len(usages)
+        assert found["writer"].output_tokens == pytest.approx(mean)
+        assert found["writer"].visible_output_tokens == pytest.approx(mean - thinking)

@@ -18,6 +18,7 @@ from pricing.quote import cost_mc
 from pricing.usage import TokenUsage
 from runtime.cli import cli
 from runtime.config import Config
+from runtime.learning.forecast import Typical
 from runtime.model_choice import ModelChoice, TypicalRun, model_choices
 from runtime.models import build_models
 from runtime.wording import model_state_text
@@ -122,15 +123,28 @@ def test_without_people_the_templates_are_counted_as_they_stand(user: str) -> No
 
 
 def test_what_is_known_of_answers_and_costs_comes_before_what_is_estimated() -> None:
-    run = TypicalRun(answer_tokens=100, learned_mc={"near": 900, "spare": 5})
+    known = Typical(0.5, 80.0)
+    run = TypicalRun(answer_tokens=100, learned={"near": known, "spare": known})
 
     found = choices(None, run)
 
     assert (found["writer"].typical_mc, found["writer"].learned) == (1_100, False)
-    assert (found["near"].typical_mc, found["near"].learned) == (900, True)
+    assert (found["near"].typical_mc, found["near"].learned) == (725, True)
     assert found["near"].relative_cost == 1
     # What it once cost does not give it a price today.
     assert (found["spare"].typical_mc, found["spare"].learned) == (None, False)
+
+
+def test_other_models_are_taken_to_answer_as_the_actions_own_one_did() -> None:
+    config = load(data())
+    action = config.actions["greet"]
+    assert action.model == "writer"
+
+    found = choices(config, TypicalRun(action, PEOPLE, learned={"writer": Typical(1.0, 60.0)}))
+    same = choices(config, TypicalRun(action, PEOPLE, answer_tokens=60))
+
+    assert [one.typical_mc for one in found.values()] == [one.typical_mc for one in same.values()]
+    assert {one.id for one in found.values() if one.learned} == {"writer"}
 
 
 def test_what_models_support_is_the_configs_word_or_that_of_litellms_list() -> None:
