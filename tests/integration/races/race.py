@@ -152,12 +152,14 @@ async def run(size: Size, folder: Path) -> Aftermath:
 async def _open_account(course: Course, ledger: CreditLedger) -> None:
     await ledger.open_account(ACCOUNT, plan="growth")
     now_ms = (await ledger.balance(ACCOUNT)).at_ms
-    for number, (kind, expires_in_ms) in enumerate(
+    for number, (kind, expires_in_ms, priority) in enumerate(
         [
-            (GrantKind.INTRODUCTORY, 2_000),
-            (GrantKind.PROMOTIONAL, None),
-            (GrantKind.PROMOTIONAL, 3_000),
-            (GrantKind.PURCHASED, None),
+            (GrantKind.INTRODUCTORY, 2_000, None),
+            (GrantKind.PROMOTIONAL, None, None),
+            (GrantKind.PROMOTIONAL, 3_000, None),
+            (GrantKind.PURCHASED, None, None),
+            # Used last, and over before that: however quick the machine is, something expires.
+            (GrantKind.ADJUSTMENT, 300, 999),
         ]
     ):
         await ledger.grant(
@@ -165,6 +167,7 @@ async def _open_account(course: Course, ledger: CreditLedger) -> None:
             amount_mc=course.top_up_mc // 2,
             kind=kind,
             reference=f"first-{number}",
+            priority=priority,
             expires_at=None if expires_in_ms is None else instant(now_ms + expires_in_ms),
         )
     for cap, limit_mc, used_mc in (

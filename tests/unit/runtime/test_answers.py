@@ -134,7 +134,10 @@ bad = st.one_of(
     st.just(10**500),
     st.dictionaries(st.text(), st.integers()),
     st.lists(st.dictionaries(st.text(), st.integers()), min_size=1),
-    st.text(min_size=61).filter(lambda text: len(text.strip()) > 60),
+    # NUL is left out of what is read: PostgreSQL can't store it.
+    st.text(
+        st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=61
+    ).filter(lambda text: len(text.strip()) > 60),
 )
 
 
