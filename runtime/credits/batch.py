@@ -24,8 +24,8 @@ from runtime.credits.transport import Reply, Request, ScriptTransport, UnknownOu
 
 Answer = list[Any]
 # The longer a script, the likelier the server's process is interrupted in it, and others wait for
-# both: with 32 calls one in a hundred takes under 3 ms, with 64 over 5 (docs/benchmarks.md).
-MAX_CALLS = 32
+# both: on busy cores one script of 64 calls in a hundred took over 5 ms (docs/benchmarks.md).
+MAX_CALLS = 48
 _MOST_UNDER_WAY = 2
 
 _log = logging.getLogger("creditgate.ledger")
