@@ -23,7 +23,7 @@ class ResultsFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # What has no UTF-8 form becomes \udXXX, which is how JSON writes it anyway.
+        # What has no UTF-8 form becomes \ud800 and the like, which is how JSON writes it anyway.
         self._file: TextIO = path.open("w", encoding="utf-8", errors="backslashreplace")
         self._flushing: asyncio.TimerHandle | None = None
         self.failure: OSError | None = None

@@ -24,7 +24,7 @@ from runtime.credits.transport import Reply, Request, ScriptTransport, UnknownOu
 
 Answer = list[Any]
 # The longer a script, the likelier the server's process is interrupted in it, and others wait for
-# both: on busy cores one script of 64 calls in a hundred took over 5 ms (docs/benchmarks.md).
+# both (ledger_script_p99_ms); more than these save next to nothing.
 MAX_CALLS = 48
 _MOST_UNDER_WAY = 2
 

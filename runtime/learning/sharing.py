@@ -164,5 +164,9 @@ class Learning:
             known.used = True
             raise
         words = [part.decode() if isinstance(part, bytes) else str(part) for part in told]
-        known.shared = History(dict(zip(words[::2], map(int, words[1::2]), strict=True)))
+        try:
+            known.shared = History(dict(zip(words[::2], map(int, words[1::2]), strict=True)))
+        except ValueError as exc:
+            key = self._keys.learned(*topic)
+            raise LedgerUnavailable(f"{key} holds what is no count ({exc}): delete it") from exc
         known.look_again()

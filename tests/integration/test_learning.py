@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from redis.asyncio import Redis, RedisCluster
 
 from pricing.usage import TokenUsage
+from runtime.credits.answers import LedgerUnavailable
 from runtime.credits.keys import Keys
 from runtime.learning.history import observed
 from runtime.learning.sharing import MOST_ANSWERS, Learning, Topic
@@ -75,6 +78,24 @@ async def test_what_hardly_anybody_uses_is_gone_after_a_day(
         await known.history(ROUTE)
         async with Redis.from_url(redis_url) as redis:
             assert 0 < int(await redis.ttl(Keys(key_prefix).learned(*ROUTE))) <= 86_400
+
+
+async def test_a_damaged_history_is_named_and_stops_nobody(
+    redis_url: str, key_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = Keys(key_prefix).learned(*ROUTE)
+    async with Redis.from_url(redis_url) as redis:
+        await redis.hset(key, "n", "many")
+    async with learning(redis_url, key_prefix) as known:
+        known.start()
+        known.output_tokens_to_reserve(ROUTE)
+        async with asyncio.timeout(10):
+            while key not in caplog.text:  # noqa: ASYNC110 - a log has no event
+                await asyncio.sleep(0.01)
+
+        with pytest.raises(LedgerUnavailable, match="no count"):
+            await known.history(ROUTE)
+        await known.aclose()
 
 
 async def test_while_redis_is_away_what_is_known_stays_known_and_nothing_is_lost(

@@ -9,7 +9,6 @@ python -m tests.integration.executions.paced_worker \\
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,9 @@ import aiohttp
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
 from providers.errors import FailureKind, Rejected
-from runtime import ExecutionRequest, build_runtime
-from tests.integration.executions.conftest import ACCOUNT, action, make_config
+from runtime import build_runtime
+from tests.integration.executions.conftest import action, make_config
+from tests.integration.executions.worker import run_share
 
 
 class PlainProvider:
@@ -67,28 +67,7 @@ async def main(
         aiohttp.ClientSession() as session,
         build_runtime(config, provider=PlainProvider(session)) as runtime,
     ):
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        await asyncio.to_thread(sys.stdin.readline)
-
-        async def execute(number: int) -> None:
-            person = f"{name}-{number}"
-            result = await runtime.execute(
-                ExecutionRequest(
-                    execution_id=f"{person}:route:1",
-                    account_id=ACCOUNT,
-                    workspace_id="retail",
-                    campaign_id="race",
-                    person_id=person,
-                    action=spec,
-                    data={"customer": {"message": f"Where is my card? I am {person}."}},
-                )
-            )
-            reasons = sorted({str(o.reason) for o in result.origins.values() if o.reason})
-            line = [result.status, result.charged_mc, reasons, result.final]
-            sys.stdout.write(json.dumps(line) + "\n")
-
-        await asyncio.gather(*[execute(number) for number in range(int(count))])
+        await run_share(runtime, spec, name, int(count))
 
 
 if __name__ == "__main__":

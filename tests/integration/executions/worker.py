@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from runtime import ExecutionRequest, build_runtime
+from runtime import ActionRuntime, ActionSpec, ExecutionRequest, build_runtime
 from tests.integration.executions.conftest import ACCOUNT, action, make_config
 
 
@@ -22,28 +22,33 @@ async def main(
     )
     spec = action(limits={"deadline_ms": 60_000, "min_output_tokens": 120})
     async with build_runtime(config) as runtime:
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        await asyncio.to_thread(sys.stdin.readline)
+        await run_share(runtime, spec, name, int(count))
 
-        async def execute(number: int) -> None:
-            person = f"{name}-{number}"
-            result = await runtime.execute(
-                ExecutionRequest(
-                    execution_id=f"{person}:route:1",
-                    account_id=ACCOUNT,
-                    workspace_id=f"workspace-{number % 3}",
-                    campaign_id="race",
-                    person_id=person,
-                    action=spec,
-                    data={"customer": {"message": f"Where is my card? I am {person}."}},
-                )
+
+async def run_share(runtime: ActionRuntime, spec: ActionSpec, name: str, count: int) -> None:
+    """Say that all is ready, wait for a line, then execute for so many people at once."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    await asyncio.to_thread(sys.stdin.readline)
+
+    async def execute(number: int) -> None:
+        person = f"{name}-{number}"
+        result = await runtime.execute(
+            ExecutionRequest(
+                execution_id=f"{person}:route:1",
+                account_id=ACCOUNT,
+                workspace_id=f"workspace-{number % 3}",
+                campaign_id="race",
+                person_id=person,
+                action=spec,
+                data={"customer": {"message": f"Where is my card? I am {person}."}},
             )
-            reasons = sorted({str(o.reason) for o in result.origins.values() if o.reason})
-            line = [result.status, result.charged_mc, reasons, result.final]
-            sys.stdout.write(json.dumps(line) + "\n")
+        )
+        reasons = sorted({str(o.reason) for o in result.origins.values() if o.reason})
+        line = [result.status, result.charged_mc, reasons, result.final]
+        sys.stdout.write(json.dumps(line) + "\n")
 
-        await asyncio.gather(*[execute(number) for number in range(int(count))])
+    await asyncio.gather(*[execute(number) for number in range(count)])
 
 
 if __name__ == "__main__":

@@ -246,6 +246,7 @@ def test_leave_that_comes_with_the_deadline_is_of_no_use() -> None:
         await asyncio.sleep(60)
         return True
 
+    # Not one of the numbers that the other tests set.
     error = ask_and_fail(script, deadline_s=30, may_retry=may_retry)  # type: ignore[arg-type]
 
     assert isinstance(error, NotSent)

@@ -258,7 +258,7 @@ def test_a_turn_that_comes_in_the_same_moment_as_the_end_is_given_back(how: str)
                 loop.call_soon(coming.cancel)
             return given
 
-        crowd.server.exchange = and_then_it_ends  # type: ignore[method-assign,assignment]
+        crowd.server.exchange = and_then_it_ends  # type: ignore[method-assign,assignment]  # a spy
         deadline_s = FOREVER_S if how == "cancelled" else now_s() + ROUND_TRIP_S
         coming = asyncio.create_task(crowd.stay(deadline_s=deadline_s))
         await asyncio.gather(coming, return_exceptions=True)
