@@ -12,7 +12,7 @@ from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 
 from providers.base import Provider
 from providers.limits import EndpointLimits
-from providers.litellm import LiteLLMProvider
+from providers.litellm.adapter import LiteLLMProvider
 from runtime.actions import ActionSource, ConfigActions
 from runtime.closing import Closer
 from runtime.config import Config

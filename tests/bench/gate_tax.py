@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from providers.base import CompletionRequest, Message
-from providers.litellm import LiteLLMProvider
+from providers.litellm.adapter import LiteLLMProvider
 from tests.bench.conditions import median, say, spread
 from tests.bench.loads import CONCURRENCY, Cost, cost_of, run_calls
 from tests.bench.registry import Measured

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, Endpoint
 from providers.errors import NotSent, ProviderError, Rejected
-from providers.litellm import LiteLLMProvider
+from providers.litellm.adapter import LiteLLMProvider
 from providers.mock_server import MockOptions, start
 from tests.integration.executions.certainty import MODELS
 

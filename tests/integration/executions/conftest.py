@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from pricing.offers import GrantKind
 from providers.base import Provider
-from providers.litellm import LiteLLMProvider
+from providers.litellm.adapter import LiteLLMProvider
 from providers.mock_options import MockOptions
 from providers.mock_server import MockServer, start
 from runtime import ActionRuntime, ActionSpec, Config, ExecutionRequest, ExecutionResult

@@ -11,7 +11,7 @@ from fallback.reasons import FallbackReason
 from pricing.quote import cost_mc
 from pricing.rate_card import RateCard, RateCards, Rates, Tier
 from providers.base import Completion, CompletionRequest
-from providers.litellm import LiteLLMProvider
+from providers.litellm.adapter import LiteLLMProvider
 from runtime.models import Models
 from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action
 

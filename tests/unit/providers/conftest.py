@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import respx
 
-from providers import litellm as adapter
-from providers.litellm import LiteLLMProvider
+from providers.litellm import adapter as adapter
+from providers.litellm.adapter import LiteLLMProvider
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing.usage import TokenUsage
-from providers import litellm as adapter
 from providers.base import Completion, CompletionRequest, Endpoint, FinishReason, Message
 from providers.errors import NotSent
-from providers.litellm import LiteLLMProvider
+from providers.litellm import adapter as adapter
+from providers.litellm.adapter import LiteLLMProvider
 from tests.unit.providers.conftest import litellm_module
 
 BASE = "http://127.0.0.1:9/v1"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.litellm_answers import MAX_ANSWER_BYTES, AnswerTooLarge, guard_answers, with_usage
+from providers.litellm.answers import MAX_ANSWER_BYTES, AnswerTooLarge, guard_answers, with_usage
 
 CHUNK = b" " * 65_536
 

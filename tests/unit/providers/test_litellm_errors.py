@@ -14,11 +14,11 @@ import httpx
 import pytest
 import respx
 
-from providers import litellm as adapter
-from providers import litellm_errors
 from providers.base import CompletionRequest, Endpoint
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
-from providers.litellm import LiteLLMProvider
+from providers.litellm import adapter as adapter
+from providers.litellm import errors as litellm_errors
+from providers.litellm.adapter import LiteLLMProvider
 from tests.unit.providers.conftest import litellm_module
 
 BASE = "http://127.0.0.1:9/v1"

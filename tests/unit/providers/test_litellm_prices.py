@@ -12,7 +12,7 @@ from pricing.price_map import load_price_map
 from pricing.quote import cost_mc
 from pricing.suggestion import suggest_rates
 from pricing.usage import TokenUsage
-from providers.litellm import LiteLLMProvider
+from providers.litellm.adapter import LiteLLMProvider
 from tests.unit.providers.conftest import litellm_module
 
 MODELS = {

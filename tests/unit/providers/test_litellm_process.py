@@ -16,7 +16,7 @@ before = dict(os.environ)
 modules = set(sys.modules)
 
 from providers.base import CompletionRequest, Endpoint
-from providers.litellm import LiteLLMProvider
+from providers.litellm.adapter import LiteLLMProvider
 from providers.mock_server import MockOptions, start
 
 assert "litellm" not in sys.modules, "it is imported before it is needed"

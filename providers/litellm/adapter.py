@@ -18,8 +18,9 @@ from types import MappingProxyType
 from typing import Any
 
 from pricing.usage import TokenUsage
-from providers import litellm_answers, litellm_errors
 from providers.base import Completion, CompletionRequest, FinishReason
+from providers.litellm import answers as litellm_answers
+from providers.litellm import errors as litellm_errors
 
 GLOBALS: Mapping[str, object] = MappingProxyType(
     {

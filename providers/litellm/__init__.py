@@ -1,0 +1,1 @@
+"""Calls models through LiteLLM; the only room that imports it, and lazily."""
