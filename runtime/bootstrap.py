@@ -11,8 +11,8 @@ from pathlib import Path
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 
 from providers.base import Provider
-from providers.limits import EndpointLimits
 from providers.litellm.adapter import LiteLLMProvider
+from providers.pacing.queue import EndpointLimits
 from runtime.actions import ActionSource, ConfigActions
 from runtime.closing import Closer
 from runtime.config import Config

@@ -17,7 +17,7 @@ from pricing.quote import cost_mc, covered_output_tokens
 from pricing.usage import TokenUsage
 from providers.base import Completion, FinishReason
 from providers.errors import ProviderError
-from providers.limits import NoTurn, Turn
+from providers.pacing.queue import NoTurn, Turn
 from runtime import outcomes, outputs
 from runtime.actions import (
     ActionSource,

@@ -8,10 +8,10 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 
 from providers.base import Completion, CompletionRequest, Provider
-from providers.breaker import Breaker, BreakerSettings, Visit
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError
-from providers.limits import EndpointLimits, NoTurn, Turn
-from providers.retry import complete_with_retries
+from providers.pacing.breaker import Breaker, BreakerSettings, Visit
+from providers.pacing.queue import EndpointLimits, NoTurn, Turn
+from providers.pacing.retry import complete_with_retries
 from runtime.actions import Attempt
 from runtime.credits.answers import Reserved
 from runtime.execution import Execution

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fallback.reasons import FallbackReason
 from pricing.efficiency import COST_EFFICIENT_PERCENT
 from pricing.offers import MC_PER_CREDIT
-from providers.limits import Wait
+from providers.pacing.queue import Wait
 from runtime.credits.caps import Cap, CapStatus, CapWindow
 
 if TYPE_CHECKING:

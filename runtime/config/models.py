@@ -30,9 +30,9 @@ from pricing.tokens import (
     encoding_of,
 )
 from providers.base import Endpoint
-from providers.breaker import BreakerSettings
-from providers.limits import EndpointLimit
-from providers.turns import SharedLimit
+from providers.pacing.breaker import BreakerSettings
+from providers.pacing.queue import EndpointLimit
+from providers.pacing.rule import SharedLimit
 from runtime.actions import ActionSpec
 from runtime.config.errors import Mistake
 from runtime.config.fields import (

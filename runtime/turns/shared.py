@@ -15,7 +15,7 @@ from importlib.resources import files
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import NoScriptError
 
-from providers.turns import Given, Lack, OneProcess, Pace, Request, Return, SharedLimit
+from providers.pacing.rule import Given, Lack, OneProcess, Pace, Request, Return, SharedLimit
 from runtime.credits.keys import Keys
 from runtime.credits.scripts import CLOCK
 
@@ -52,7 +52,7 @@ class _Alone:
 
 
 class RedisTurns:
-    """Gives out turns by the Redis server's clock; ``Turns`` of ``providers.turns``.
+    """Gives out turns by the Redis server's clock; ``Turns`` of ``providers.pacing.rule``.
 
     While Redis can't be asked, it gives out the part of the limits that falls to this process, by
     the number of processes that were seen last, what it holds already included. Slots that Redis

@@ -1,5 +1,5 @@
 -- Gives out turns at one endpoint: takes back what is returned, then serves requests in order until
--- one lacks something. The rule is that of providers/turns.py. What is added: of free slots each
+-- one lacks something. The rule is that of providers/pacing/rule.py. What is added: of free slots each
 -- process that waits gets its part, and who waited before is owed one first.
 -- KEYS: slots (sorted set, until when in ms), waiting (sorted set of processes, in turn),
 --       seen (sorted set of processes, when they last asked in ms), taken (hash: for each rate

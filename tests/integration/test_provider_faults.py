@@ -15,10 +15,10 @@ import pytest
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, Endpoint, FinishReason
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
-from providers.limits import EndpointLimit, EndpointLimits
 from providers.litellm.adapter import LiteLLMProvider
 from providers.mock_server import MockOptions, MockServer, start
-from providers.retry import complete_with_retries
+from providers.pacing.queue import EndpointLimit, EndpointLimits
+from providers.pacing.retry import complete_with_retries
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

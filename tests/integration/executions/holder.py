@@ -10,7 +10,7 @@ import sys
 
 from redis.asyncio import Redis
 
-from providers.turns import Request, SharedLimit
+from providers.pacing.rule import Request, SharedLimit
 from runtime.turns.shared import RedisTurns
 
 

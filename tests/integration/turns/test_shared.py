@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from providers.turns import Given, Lack, OneProcess, Request, Return, SharedLimit
+from providers.pacing.rule import Given, Lack, OneProcess, Request, Return, SharedLimit
 from runtime.turns.shared import RedisTurns, assemble
 from tests.integration.conftest import PrivateRedis
 from tests.integration.ledger.desk import connect

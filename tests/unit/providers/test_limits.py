@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.limits import EndpointLimit, EndpointLimits
+from providers.pacing.queue import EndpointLimit, EndpointLimits
 from tests.unit.providers.virtual_time import now_s, run
 
 FOREVER_S = 1e9

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.limits import EndpointLimit, EndpointLimits, NoTurn, Wait
-from providers.turns import Given, OneProcess, Request, Return, SharedLimit
+from providers.pacing.queue import EndpointLimit, EndpointLimits, NoTurn, Wait
+from providers.pacing.rule import Given, OneProcess, Request, Return, SharedLimit
 from tests.unit.providers.virtual_time import now_s, run
 
 FOREVER_S = 1e9

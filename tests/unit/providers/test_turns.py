@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.turns import Lack, OneProcess, Request, Return, SharedLimit
+from providers.pacing.rule import Lack, OneProcess, Request, Return, SharedLimit
 
 MINUTE_US = 60_000_000
 

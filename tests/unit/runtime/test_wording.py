@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fallback.reasons import FallbackReason
-from providers.limits import Wait
+from providers.pacing.queue import Wait
 from runtime.credits.caps import Cap, CapStatus, CapWindow
 from runtime.wording import (
     CAP_WINDOWS,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count, islice
 
-from providers.turns import Given, Lack, Request, Return, SharedLimit, Turns
+from providers.pacing.rule import Given, Lack, Request, Return, SharedLimit, Turns
 
 _MOST_AT_ONCE = 64
 _POLL_S = (0.02, 0.05)
