@@ -109,7 +109,7 @@ def mock_provider(until_stdin_closes: bool, as_json: bool, **options: Any) -> No
     /scenario/TEXT between the two, TEXT happens to each request; so it does with a header
     x-mock-scenario: TEXT, or #TEXT behind a model's name. GET /stats tells what was asked.
     """
-    from providers.mock_server import MockOptions, main_loop
+    from providers.mock.server import MockOptions, main_loop
     from runtime.cli.failures import refusals
     from runtime.cli.ledger import emit
 

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from providers.mock_server import MockOptions, MockServer, start
+from providers.mock.server import MockOptions, MockServer, start
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from providers.mock_server import MockOptions, MockServer, start
+from providers.mock.server import MockOptions, MockServer, start
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -445,7 +445,7 @@ async def test_an_address_in_use_is_an_os_error(client: Client) -> None:
 
 
 MAIN = """
-from providers.mock_server import MockOptions, main_loop
+from providers.mock.server import MockOptions, main_loop
 main_loop(MockOptions(), lambda url: print(url, flush=True))
 """
 

@@ -16,7 +16,7 @@ from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, Endpoint, FinishReason
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
 from providers.litellm.adapter import LiteLLMProvider
-from providers.mock_server import MockOptions, MockServer, start
+from providers.mock.server import MockOptions, MockServer, start
 from providers.pacing.queue import EndpointLimit, EndpointLimits
 from providers.pacing.retry import complete_with_retries
 

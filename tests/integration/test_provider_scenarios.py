@@ -12,7 +12,7 @@ from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, Endpoint
 from providers.errors import NotSent, ProviderError, Rejected
 from providers.litellm.adapter import LiteLLMProvider
-from providers.mock_server import MockOptions, start
+from providers.mock.server import MockOptions, start
 from tests.integration.executions.certainty import MODELS
 
 SCHEMA = {

@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 from pricing.offers import GrantKind
 from providers.base import Provider
 from providers.litellm.adapter import LiteLLMProvider
-from providers.mock_options import MockOptions
-from providers.mock_server import MockServer, start
+from providers.mock.options import MockOptions
+from providers.mock.server import MockServer, start
 from runtime import ActionRuntime, ActionSpec, Config, ExecutionRequest, ExecutionResult
 from runtime.actions import Source
 from runtime.bootstrap import build_runtime

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import AsyncExitStack
 
 from fallback.reasons import FallbackReason
-from providers.mock_options import parse_scenario
+from providers.mock.options import parse_scenario
 from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action
 from tests.integration.executions.test_outcomes import reasons
 

@@ -19,7 +19,7 @@ from pricing.offers import MC_PER_CREDIT, GrantKind
 from pricing.quote import cost_mc
 from pricing.rate_card import Rates
 from pricing.usage import TokenUsage
-from providers.mock_server import MockOptions, MockServer, start
+from providers.mock.server import MockOptions, MockServer, start
 from runtime import ActionRuntime, ExecutionRequest, ExecutionResult
 from runtime.actions import Source
 from runtime.bootstrap import build_runtime

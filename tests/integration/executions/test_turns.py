@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fallback.reasons import FallbackReason
-from providers.mock_server import MockServer
+from providers.mock.server import MockServer
 from runtime.turns.shared import RedisTurns
 from tests.integration.executions.conftest import ACCOUNT, OpenBench, action
 from tests.integration.executions.test_many_processes import results_of, start_worker

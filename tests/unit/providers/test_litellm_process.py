@@ -17,7 +17,7 @@ modules = set(sys.modules)
 
 from providers.base import CompletionRequest, Endpoint
 from providers.litellm.adapter import LiteLLMProvider
-from providers.mock_server import MockOptions, start
+from providers.mock.server import MockOptions, start
 
 assert "litellm" not in sys.modules, "it is imported before it is needed"
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pricing.tokens import TokenCounter
-from providers.mock_answers import Asked, MockModel, value_for
-from providers.mock_openai import read
-from providers.mock_options import MALFORMED, AnswerKind, MockOptions, Scenario
+from providers.mock.answers import Asked, MockModel, value_for
+from providers.mock.openai import read
+from providers.mock.options import MALFORMED, AnswerKind, MockOptions, Scenario
 from runtime.outputs import (
     BooleanOutput,
     MultiSelectOutput,

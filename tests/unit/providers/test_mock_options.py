@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.mock_options import (
+from providers.mock.options import (
     _SETTINGS,
     MALFORMED,
     AnswerKind,

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from providers.mock_answers import Answer, Asked
-from providers.mock_options import AnswerKind, Failure
+from providers.mock.answers import Answer, Asked
+from providers.mock.options import AnswerKind, Failure
 
 
 class UnreadableRequest(Exception):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from providers.mock_answers import Answer, Asked
-from providers.mock_options import AnswerKind, Failure, UsageKind
-from providers.mock_wire import (
+from providers.mock.answers import Answer, Asked
+from providers.mock.options import AnswerKind, Failure, UsageKind
+from providers.mock.wire import (
     UnreadableRequest,
     WireFormat,
     compact,

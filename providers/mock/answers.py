@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pricing.tokens import TokenCounter, load_encoding
-from providers.mock_options import AnswerKind, MockOptions, Scenario, UsageKind
+from providers.mock.options import AnswerKind, MockOptions, Scenario, UsageKind
 
 Value = Any
 """A JSON value."""

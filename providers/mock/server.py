@@ -20,11 +20,11 @@ from typing import Any
 
 from aiohttp import web
 
-from providers.mock_answers import Answer, Asked, MockModel
-from providers.mock_anthropic import ANTHROPIC
-from providers.mock_gemini import GEMINI
-from providers.mock_openai import OPENAI, render_models
-from providers.mock_options import (
+from providers.mock.answers import Answer, Asked, MockModel
+from providers.mock.anthropic import ANTHROPIC
+from providers.mock.gemini import GEMINI
+from providers.mock.openai import OPENAI, render_models
+from providers.mock.options import (
     AnswerKind,
     Failure,
     MockOptions,
@@ -34,8 +34,8 @@ from providers.mock_options import (
     UsageKind,
     parse_scenario,
 )
-from providers.mock_transport import break_transport, reset
-from providers.mock_wire import UnreadableRequest, WireFormat
+from providers.mock.transport import break_transport, reset
+from providers.mock.wire import UnreadableRequest, WireFormat
 
 __all__ = ["MockOptions", "MockServer", "main_loop", "start"]
 

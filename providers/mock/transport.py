@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from providers.mock_options import Transport
+from providers.mock.options import Transport
 
 _DRIP_INTERVAL_S = 0.05
 _HUGE_BYTES = 50_000_000
