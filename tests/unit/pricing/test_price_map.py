@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pricing.price_map import Listing, PriceMap, load_price_map
 from pricing.rate_card import Rates, TokenRates
-from pricing.suggestion import NotSuggested, suggest_rates
+from pricing.suggested_rates import NotSuggested, suggest_rates
 
 TODAY = date(2026, 11, 24)
 ENTRY: dict[str, Any] = {

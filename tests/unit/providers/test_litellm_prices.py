@@ -10,7 +10,7 @@ import pytest
 
 from pricing.price_map import load_price_map
 from pricing.quote import cost_mc
-from pricing.suggestion import suggest_rates
+from pricing.suggested_rates import suggest_rates
 from pricing.usage import TokenUsage
 from providers.litellm.adapter import LiteLLMProvider
 from tests.unit.providers.conftest import litellm_module
