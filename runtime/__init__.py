@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fallback.reasons import FallbackReason
     from pricing.usage import TokenUsage
-    from runtime.actions import ActionSpec, ExecutionRequest, ExecutionResult
+    from runtime.actions.spec import ActionSpec, ExecutionRequest, ExecutionResult
     from runtime.bootstrap import build_runtime
     from runtime.config import Config, load_config
     from runtime.credits.ledger import CreditLedger
@@ -32,11 +32,11 @@ __all__ = [
 
 _HOMES = {
     "ActionRuntime": "runtime.executor",
-    "ActionSpec": "runtime.actions",
+    "ActionSpec": "runtime.actions.spec",
     "Config": "runtime.config",
     "CreditLedger": "runtime.credits.ledger",
-    "ExecutionRequest": "runtime.actions",
-    "ExecutionResult": "runtime.actions",
+    "ExecutionRequest": "runtime.actions.spec",
+    "ExecutionResult": "runtime.actions.spec",
     "FallbackReason": "fallback.reasons",
     "TokenUsage": "pricing.usage",
     "build_runtime": "runtime.bootstrap",

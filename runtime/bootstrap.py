@@ -13,7 +13,7 @@ from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from providers.base import Provider
 from providers.litellm.adapter import LiteLLMProvider
 from providers.pacing.queue import EndpointLimits
-from runtime.actions import ActionSource, ConfigActions
+from runtime.actions.spec import ActionSource, ConfigActions
 from runtime.closing import Closer
 from runtime.config import Config
 from runtime.credits.answers import Alert

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fallback.reasons import FallbackReason
-from runtime.actions import ActionSpec, ExecutionRequest, ExecutionResult, Source
+from runtime.actions.spec import ActionSpec, ExecutionRequest, ExecutionResult, Source
 from runtime.executor import ActionRuntime
 from runtime.people import Person
 

@@ -13,7 +13,8 @@ from enum import StrEnum
 from typing import Any, Self
 
 from fallback.reasons import FallbackReason
-from runtime.actions import ActionSpec
+from runtime.actions.prompts import PromptError
+from runtime.actions.spec import ActionSpec
 from runtime.credits.ledger import CreditLedger
 from runtime.learning.forecast import (
     ENOUGH_TO_FORECAST,
@@ -26,7 +27,6 @@ from runtime.learning.forecast import (
 from runtime.learning.sharing import Learning, Topic
 from runtime.models import Model
 from runtime.preparation import Preparation, Priced, topic
-from runtime.prompts import PromptError
 
 SAMPLE_SIZE = 2_000
 

@@ -14,7 +14,7 @@ from pricing.rate_card import RateCard, Rates
 from pricing.usage import TokenUsage
 from providers.base import Completion, Message
 from runtime import outcomes
-from runtime.actions import ActionSpec, Attempt, ExecutionRequest, ExecutionResult
+from runtime.actions.spec import ActionSpec, Attempt, ExecutionRequest, ExecutionResult
 from runtime.credits.answers import Reserved
 from runtime.credits.identity import ExecutionAttempt
 from runtime.models import Model

@@ -18,14 +18,9 @@ from pricing.usage import TokenUsage
 from providers.base import Completion, FinishReason
 from providers.errors import ProviderError
 from providers.pacing.queue import NoTurn, Turn
-from runtime import outcomes, outputs
-from runtime.actions import (
-    ActionSource,
-    ActionSpec,
-    ExecutionRequest,
-    ExecutionResult,
-    Source,
-)
+from runtime import outcomes
+from runtime.actions import outputs
+from runtime.actions.spec import ActionSource, ActionSpec, ExecutionRequest, ExecutionResult, Source
 from runtime.closing import Closer
 from runtime.counters import Counters
 from runtime.credits.answers import (

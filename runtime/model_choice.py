@@ -23,11 +23,11 @@ from pricing.price_map import load_price_map
 from pricing.quote import cost_mc
 from pricing.rate_card import ModelClass, Rates
 from pricing.usage import TokenUsage
-from runtime.actions import ActionSpec
+from runtime.actions.prompts import PromptError
+from runtime.actions.spec import ActionSpec
 from runtime.config import Config
 from runtime.learning.forecast import Typical
 from runtime.models import Model, build_models
-from runtime.prompts import PromptError
 
 Data = Mapping[str, Mapping[str, Any]]
 

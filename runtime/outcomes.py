@@ -8,7 +8,7 @@ from typing import Any
 from fallback.policy import Origin, Resolved
 from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
-from runtime.actions import ActionSpec, ExecutionResult
+from runtime.actions.spec import ActionSpec, ExecutionResult
 from runtime.credits.answers import Existing
 
 _FORMAT = 1

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from runtime.actions.prompts import SCOPES
 from runtime.config.messages import did_you_mean
-from runtime.prompts import SCOPES
 
 PERSON_ID = "person_id"
 LONGEST_ROW_BYTES = 16 * 1024 * 1024

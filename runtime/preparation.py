@@ -13,14 +13,14 @@ from pricing.quote import quote_mc
 from pricing.rate_card import RateCard, RateCards, Rates
 from pricing.usage import TokenUsage
 from providers.base import Message
-from runtime import outputs
-from runtime.actions import ActionSpec, ExecutionRequest, ExecutionResult
+from runtime.actions import outputs
+from runtime.actions.prompts import PromptError
+from runtime.actions.spec import ActionSpec, ExecutionRequest, ExecutionResult
 from runtime.credits.ledger import CreditLedger
 from runtime.execution import Execution, Quote, Timings, unprepared
 from runtime.learning.history import observed
 from runtime.learning.sharing import Learning, Topic
 from runtime.models import Model, Models
-from runtime.prompts import PromptError
 
 
 @dataclass(frozen=True, slots=True)

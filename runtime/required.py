@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from runtime.actions import ActionSpec
+from runtime.actions.prompts import PromptError
+from runtime.actions.spec import ActionSpec
 from runtime.config.messages import did_you_mean
 from runtime.people import PeopleError, Survey
-from runtime.prompts import PromptError
 
 # customer.name, or customer['a name'] where it is no plain word; more of the path may follow.
 _TOP = re.compile(r"""(\w+)(?:\.([^.\[]+)|\['([^']*)'\]|\["([^"]*)"\])""")

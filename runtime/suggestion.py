@@ -11,7 +11,7 @@ from decimal import Decimal
 from pricing.price_map import PriceMap, load_price_map
 from pricing.rate_card import RateCard, Rates
 from pricing.suggested_rates import NotSuggested, suggest_rates
-from runtime.actions import ID_PATTERN
+from runtime.actions.spec import ID_PATTERN
 from runtime.config.messages import did_you_mean
 from runtime.config.models import ModelSection
 

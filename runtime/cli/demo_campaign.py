@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.actions import ExecutionResult
+from runtime.actions.spec import ExecutionResult
 from runtime.bootstrap import open_ledger
 from runtime.campaign import Campaign
 from runtime.cli.example import EXAMPLE

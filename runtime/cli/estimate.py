@@ -12,7 +12,7 @@ from runtime.cli.options import PATH, config_option, examples, json_option, load
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from runtime.actions import ActionSpec
+    from runtime.actions.spec import ActionSpec
     from runtime.config import Config
     from runtime.estimate import Estimate, Sample
     from runtime.people import Person

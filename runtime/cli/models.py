@@ -12,7 +12,7 @@ from runtime.cli.options import PATH, BadInput, config_option, examples, json_op
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from runtime.actions import ActionSpec
+    from runtime.actions.spec import ActionSpec
     from runtime.config import Config
     from runtime.learning.forecast import Typical
     from runtime.model_choice import ModelChoice, TypicalRun

@@ -18,7 +18,7 @@ from runtime.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from runtime.actions import ExecutionRequest, ExecutionResult
+    from runtime.actions.spec import ExecutionRequest, ExecutionResult
     from runtime.config import Config
     from runtime.execution import Execution
     from runtime.people import Person
@@ -78,7 +78,7 @@ def preview(  # noqa: PLR0913 - one parameter an option
     """
     import uuid
 
-    from runtime.actions import ExecutionRequest, Source
+    from runtime.actions.spec import ExecutionRequest, Source
     from runtime.cli.failures import refusals
     from runtime.cli.ledger import emit, run_async
     from runtime.cli.receipt import receipt_json, receipt_lines

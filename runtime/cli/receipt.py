@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from runtime.actions import ActionSpec, ExecutionResult
+from runtime.actions.spec import ActionSpec, ExecutionResult
 from runtime.cli.books import table
 from runtime.execution import Execution
 from runtime.wording import REASONS, TOKEN_CLASSES, USAGE_ESTIMATED, credits_text

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from runtime.actions import ExecutionResult
+from runtime.actions.spec import ExecutionResult
 from runtime.people import Person
 
 _FLUSH_AFTER_S = 0.2

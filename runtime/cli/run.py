@@ -111,7 +111,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     Ctrl-C (or SIGTERM) takes no more people and waits for those that are running; once more stops
     them too and gives their credits back. Exit status 130.
     """
-    from runtime.actions import Source
+    from runtime.actions.spec import Source
     from runtime.campaign import Campaign
     from runtime.cli.ledger import emit, run_async
     from runtime.cli.session import Order, find_action

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.actions import ActionSpec, ExecutionResult
+from runtime.actions.spec import ActionSpec, ExecutionResult
 from runtime.bootstrap import build_runtime, open_ledger
 from runtime.campaign import Campaign, CampaignRun, Tally
 from runtime.cli.interruption import Interruption

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 from pricing.offers import MAX_MC
 from pricing.quote import quote_mc
 from pricing.tokens import ENCODINGS
-from runtime.actions import ActionSpec
+from runtime.actions.spec import ActionSpec
 from runtime.config.document import ValuePath
 from runtime.config.messages import did_you_mean
 from runtime.config.models import Config, ModelSection, RateCardSection, RatesSection

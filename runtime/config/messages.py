@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from runtime.actions import ID_PATTERN
+from runtime.actions.outputs import NAME_PATTERN
+from runtime.actions.spec import ID_PATTERN
 from runtime.config.document import ValuePath
 from runtime.config.fields import KEY_PREFIX_PATTERN, describe
-from runtime.outputs import NAME_PATTERN
 
 _WANTED = {
     "int_type": "a whole number",

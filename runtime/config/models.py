@@ -33,7 +33,7 @@ from providers.base import Endpoint
 from providers.pacing.breaker import BreakerSettings
 from providers.pacing.queue import EndpointLimit
 from providers.pacing.rule import SharedLimit
-from runtime.actions import ActionSpec
+from runtime.actions.spec import ActionSpec
 from runtime.config.errors import Mistake
 from runtime.config.fields import (
     KEY_PREFIX_PATTERN,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
-from runtime import outputs
+from runtime.actions import outputs
 from runtime.credits.answers import Reserved
 from runtime.credits.identity import ExecutionAttempt
 from runtime.execution import Execution

@@ -18,7 +18,7 @@ from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
 from providers.errors import FailureKind, Rejected
 from runtime import ActionRuntime, ActionSpec, ExecutionResult
-from runtime.actions import Source
+from runtime.actions.spec import Source
 from runtime.bootstrap import build_runtime
 from runtime.campaign import Campaign, CampaignRun
 from runtime.config import parse_config

@@ -16,8 +16,8 @@ from pricing.quote import cost_mc
 from pricing.rate_card import ModelClass
 from pricing.tokens import TokenCounter
 from pricing.usage import TokenUsage
+from runtime.actions.outputs import longest_answer
 from runtime.config import Config, ConfigError, load_config, parse_config
-from runtime.outputs import longest_answer
 from tests.unit.runtime.test_config_reference import REFERENCE, rows_in_reference
 
 EXAMPLE = REFERENCE.parents[1] / "config.example.yaml"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fallback.reasons import FallbackReason
-from runtime.actions import InvalidRequest, Source, UnknownAction
+from runtime.actions.spec import InvalidRequest, Source, UnknownAction
 from runtime.credits.answers import ExecutionConflict
 from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action
 

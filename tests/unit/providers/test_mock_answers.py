@@ -12,7 +12,7 @@ from pricing.tokens import TokenCounter
 from providers.mock.answers import Asked, MockModel, value_for
 from providers.mock.openai import read
 from providers.mock.options import MALFORMED, AnswerKind, MockOptions, Scenario
-from runtime.outputs import (
+from runtime.actions.outputs import (
     BooleanOutput,
     MultiSelectOutput,
     NumberOutput,

@@ -15,7 +15,9 @@ from pydantic import ValidationError
 from fallback.policy import Origin, resolve
 from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
-from runtime.actions import (
+from runtime.actions.outputs import parse
+from runtime.actions.prompts import PromptError
+from runtime.actions.spec import (
     ActionSpec,
     Attempt,
     ConfigActions,
@@ -25,8 +27,6 @@ from runtime.actions import (
     Source,
     UnknownAction,
 )
-from runtime.outputs import parse
-from runtime.prompts import PromptError
 
 CONTENT: dict[str, Any] = {
     "id": "route_message",
@@ -153,7 +153,7 @@ class TestAPersonsText:
 class TestVersion:
     def test_names_the_content_and_is_the_same_in_every_process(self) -> None:
         script = (
-            "import json, sys; from runtime.actions import ActionSpec;"
+            "import json, sys; from runtime.actions.spec import ActionSpec;"
             "print(ActionSpec.model_validate(json.load(sys.stdin)).version)"
         )
         other = subprocess.run(

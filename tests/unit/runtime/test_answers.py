@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runtime.outputs import (
+from runtime.actions.outputs import (
     BooleanOutput,
     MultiSelectOutput,
     NumberOutput,

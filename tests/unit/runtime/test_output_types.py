@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from runtime.outputs import NumberOutput, OutputField
+from runtime.actions.outputs import NumberOutput, OutputField
 
 FIELD: TypeAdapter[OutputField] = TypeAdapter(OutputField)
 

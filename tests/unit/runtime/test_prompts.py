@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runtime.prompt_values import TEXT_LIMIT
-from runtime.prompts import Prompt, PromptError, PromptSyntaxError
+from runtime.actions.prompt_values import TEXT_LIMIT
+from runtime.actions.prompts import Prompt, PromptError, PromptSyntaxError
 
 PERSON: dict[str, Any] = {
     "customer": {

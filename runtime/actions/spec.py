@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from fallback.policy import Origin, Status
 from pricing.usage import TokenUsage
 from providers.base import Message
-from runtime import outputs as typed
-from runtime.outputs import OutputField
-from runtime.prompts import SCOPES, Prompt
+from runtime.actions import outputs as typed
+from runtime.actions.outputs import OutputField
+from runtime.actions.prompts import SCOPES, Prompt
 
 ID_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
 """How account ids and action ids look: they become parts of keys, paths and metrics."""

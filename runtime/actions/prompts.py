@@ -27,7 +27,7 @@ from liquid.exceptions import (
 from liquid.static_analysis import TemplateAnalysis, Variable
 from liquid.undefined import UNDEFINED
 
-from runtime.prompt_values import FILTERS, TEXT_LIMIT, as_text, without_nulls
+from runtime.actions.prompt_values import FILTERS, TEXT_LIMIT, as_text, without_nulls
 
 SCOPES = frozenset({"customer", "event", "journey", "campaign", "workspace"})
 """The names under which a template finds data."""

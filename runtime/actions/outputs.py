@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from runtime.output_types import (
+from runtime.actions.output_types import (
     NAME_PATTERN,
     BooleanOutput,
     MultiSelectOutput,
