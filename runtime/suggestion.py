@@ -13,7 +13,7 @@ from pricing.rate_card import RateCard, Rates
 from pricing.suggested_rates import NotSuggested, suggest_rates
 from runtime.actions.spec import ID_PATTERN
 from runtime.config.messages import did_you_mean
-from runtime.config.models import ModelSection
+from runtime.config.sections import ModelSection
 
 
 @dataclass(frozen=True, slots=True)

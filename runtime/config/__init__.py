@@ -5,6 +5,6 @@ This package is the only reader of the environment.
 
 from runtime.config.errors import ConfigError, Mistake
 from runtime.config.loader import load_config, parse_config
-from runtime.config.models import Config
+from runtime.config.sections import Config
 
 __all__ = ["Config", "ConfigError", "Mistake", "load_config", "parse_config"]

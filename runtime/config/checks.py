@@ -13,7 +13,7 @@ from pricing.tokens import ENCODINGS
 from runtime.actions.spec import ActionSpec
 from runtime.config.document import ValuePath
 from runtime.config.messages import did_you_mean
-from runtime.config.models import Config, ModelSection, RateCardSection, RatesSection
+from runtime.config.sections import Config, ModelSection, RateCardSection, RatesSection
 
 RETIRES_SOON_DAYS = 30
 _OTHER_TOKENIZERS = ("anthropic", "gemini", "mistral", "deepseek", "xai")

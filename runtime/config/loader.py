@@ -18,7 +18,7 @@ from runtime.config.document import Document, ValuePath, read_document
 from runtime.config.errors import ConfigError, Mistake
 from runtime.config.fields import Surroundings
 from runtime.config.messages import explain, value_path
-from runtime.config.models import Config
+from runtime.config.sections import Config
 
 # Stands in for what is wrong in an entry, so that its other fields can still be checked against
 # the rest of the config, and what refers to it still finds it.

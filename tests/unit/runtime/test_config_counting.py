@@ -9,7 +9,7 @@ import pytest
 
 from pricing.tokens import OTHER, TokenCounter
 from runtime.config import Config
-from runtime.config.models import ModelSection
+from runtime.config.sections import ModelSection
 from runtime.models import build_models
 from tests.unit.runtime.configs import load, right
 
