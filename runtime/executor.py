@@ -35,10 +35,10 @@ from runtime.credits.answers import (
 from runtime.credits.endings import Release, Settlement
 from runtime.credits.journal import tokens_column
 from runtime.credits.ledger import CreditLedger
-from runtime.credits.transport import UnknownOutcome
 from runtime.execution import Execution, Timings
 from runtime.model_calls import ModelCalls, ModelVisit
 from runtime.preparation import Preparation
+from runtime.redis.transport import UnknownOutcome
 from runtime.wording import cap_reached_text, no_turn_text, provider_down_text
 
 _log = logging.getLogger("creditgate.executor")

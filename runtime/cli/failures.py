@@ -22,8 +22,8 @@ from runtime.credits.answers import (
     LedgerError,
     LedgerUnavailable,
 )
-from runtime.embedded_redis import EmbeddedRedisUnavailable
 from runtime.people import PeopleError
+from runtime.redis.embedded import EmbeddedRedisUnavailable
 from runtime.wording import REASONS
 
 WRONG = 2

@@ -7,7 +7,7 @@ import random
 
 from runtime.credits.answers import AccountDamaged, AccountUnknown, LedgerUnavailable
 from runtime.credits.batch import Answer, Batcher, Call
-from runtime.credits.transport import NotReached, UnknownOutcome
+from runtime.redis.transport import NotReached, UnknownOutcome
 
 _ASK_AGAIN_AFTER_S = (0.02, 0.08)
 

@@ -18,9 +18,9 @@ from functools import lru_cache
 from typing import Any
 
 from runtime.credits.answers import Alert, LedgerUnavailable
-from runtime.credits.keys import Keys, bucket_of, slot_of_bucket
 from runtime.credits.scripts import Scripts
-from runtime.credits.transport import Reply, Request, ScriptTransport, UnknownOutcome, bulk
+from runtime.redis.keys import Keys, bucket_of, slot_of_bucket
+from runtime.redis.transport import Reply, Request, ScriptTransport, UnknownOutcome, bulk
 
 Answer = list[Any]
 # The longer a script, the likelier the server's process is interrupted in it, and others wait for

@@ -25,13 +25,13 @@ from runtime.credits.answers import (
 from runtime.credits.asking import Asker
 from runtime.credits.batch import Answer, Batcher, Call
 from runtime.credits.checks import check_column, check_whole
-from runtime.credits.cluster import transport_to
 from runtime.credits.identity import ExecutionAttempt, Identity
-from runtime.credits.keys import Keys
 from runtime.credits.scripts import Scripts, batch_scripts
 from runtime.credits.settings import Commerce, LedgerSettings
 from runtime.credits.upkeep import Upkeep
 from runtime.credits.watch import Watch, own_clock_ms
+from runtime.redis.cluster import transport_to
+from runtime.redis.keys import Keys
 
 __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
 

@@ -18,10 +18,10 @@ from runtime.credits.answers import (
 )
 from runtime.credits.asking import Asker
 from runtime.credits.batch import Call
-from runtime.credits.keys import BUCKETS, Keys
-from runtime.credits.primaries import Client, Primary, asking, primaries, shares
 from runtime.credits.settings import LedgerSettings
 from runtime.credits.watch import Watch
+from runtime.redis.keys import BUCKETS, Keys
+from runtime.redis.primaries import Client, Primary, asking, primaries, shares
 
 _log = logging.getLogger("creditgate.ledger")
 _OLDEST = (6, 2)

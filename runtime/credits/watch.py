@@ -16,7 +16,7 @@ from contextlib import suppress
 from redis.exceptions import ResponseError
 
 from runtime.credits.answers import LedgerUnavailable
-from runtime.credits.primaries import Client, Primary, asking, primaries, primary_of
+from runtime.redis.primaries import Client, Primary, asking, primaries, primary_of
 
 _log = logging.getLogger("creditgate.ledger")
 

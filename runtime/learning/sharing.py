@@ -12,9 +12,9 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from runtime.credits.answers import LedgerUnavailable
-from runtime.credits.keys import Keys
-from runtime.credits.primaries import Client, asking
 from runtime.learning.history import ENOUGH_TO_RESERVE, History
+from runtime.redis.keys import Keys
+from runtime.redis.primaries import Client, asking
 
 _log = logging.getLogger("creditgate.learning")
 

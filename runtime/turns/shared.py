@@ -16,8 +16,8 @@ from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import NoScriptError
 
 from providers.pacing.rule import Given, Lack, OneProcess, Pace, Request, Return, SharedLimit
-from runtime.credits.keys import Keys
 from runtime.credits.scripts import CLOCK
+from runtime.redis.keys import Keys
 
 _log = logging.getLogger("creditgate.turns")
 

@@ -20,9 +20,9 @@ from runtime.credits.answers import Reserved, Settled
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.journal import tokens_column
-from runtime.credits.keys import Keys
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
-from runtime.embedded_redis import EmbeddedRedis
+from runtime.redis.embedded import EmbeddedRedis
+from runtime.redis.keys import Keys
 from tests.bench.stage import describe_redis
 
 ACCOUNT = "acme-retail"

@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any
 
 from runtime.credits.identity import ExecutionAttempt
-from runtime.credits.keys import Keys
 from runtime.credits.ledger import LedgerSettings
 from runtime.credits.scripts import batch_scripts
+from runtime.redis.keys import Keys
 from tests.bench.ledger_stage import COST_MC, OUTCOME, RATE_CARD, RESERVED_MC, TOKENS, TTL_MS
 
 _Value = bytes | str | int

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from pricing.offers import GrantKind
 from providers.base import Endpoint, Message, Provider
 from runtime import ActionRuntime, ActionSpec, Config, build_runtime, load_config
-from runtime.embedded_redis import EmbeddedRedis
+from runtime.redis.embedded import EmbeddedRedis
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT = "bench"

@@ -28,7 +28,7 @@ from runtime.cli import cli
 from runtime.config import load_config
 from runtime.credits.answers import Balance
 from runtime.credits.ledger import CreditLedger
-from runtime.embedded_redis import EmbeddedRedis
+from runtime.redis.embedded import EmbeddedRedis
 from tests.integration.conftest import redis_server_program
 
 __all__ = ["redis_server_program"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from runtime.embedded_redis import EmbeddedRedis, EmbeddedRedisUnavailable, find_server
+from runtime.redis.embedded import EmbeddedRedis, EmbeddedRedisUnavailable, find_server
 from tests.integration.servers import LedgerServers
 
 

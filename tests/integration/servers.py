@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from runtime import embedded_redis, redis_binary
+from runtime.redis import embedded as embedded_redis
+from runtime.redis import embedded_binary as redis_binary
 
 OLDEST, NEWER, CLUSTER = "6.2", "7", "cluster"
 OTHERS = (NEWER, CLUSTER)

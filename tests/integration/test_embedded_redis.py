@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from runtime.embedded_redis import EmbeddedRedis, EmbeddedRedisUnavailable, find_server
+from runtime.redis.embedded import EmbeddedRedis, EmbeddedRedisUnavailable, find_server
 from tests.integration.conftest import PrivateRedis
 
 pytestmark = pytest.mark.usefixtures("redis_server_program")
@@ -28,7 +28,7 @@ USER = """
     import asyncio, sys
     from pathlib import Path
     from redis.asyncio import Redis
-    from runtime.embedded_redis import EmbeddedRedis
+    from runtime.redis.embedded import EmbeddedRedis
 
     async def use() -> None:
         async with EmbeddedRedis(Path(sys.argv[1])) as server:

@@ -12,9 +12,9 @@ from redis.asyncio import Redis, RedisCluster
 
 from pricing.usage import TokenUsage
 from runtime.credits.answers import LedgerUnavailable
-from runtime.credits.keys import Keys
 from runtime.learning.history import observed
 from runtime.learning.sharing import MOST_ANSWERS, Learning, Topic
+from runtime.redis.keys import Keys
 from tests.integration.conftest import PrivateRedis
 from tests.integration.servers import CLUSTER, LedgerServers
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import CreditLedger, LedgerSettings
-from runtime.credits.transport import bulk
+from runtime.redis.transport import bulk
 from tests.bench.ledger_stage import COST_MC, RESERVED_MC, LedgerStage
 from tests.bench.plain_script import PlainScript
 

@@ -24,7 +24,7 @@ from runtime.actions.spec import Source
 from runtime.bootstrap import build_runtime
 from runtime.config import parse_config
 from runtime.credits.answers import Balance
-from runtime.credits.keys import Keys
+from runtime.redis.keys import Keys
 
 ACCOUNT = "acme"
 

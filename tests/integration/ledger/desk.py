@@ -25,11 +25,11 @@ from runtime.credits.answers import (
 from runtime.credits.batch import Call
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.journal import Dimensions, JournalEntry, parse
-from runtime.credits.keys import Keys, bucket_of
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
-from runtime.credits.primaries import primaries
 from runtime.credits.scripts import Scripts
 from runtime.credits.watch import own_clock_ms
+from runtime.redis.keys import Keys, bucket_of
+from runtime.redis.primaries import primaries
 from tests.integration.servers import CLUSTER_SCHEME
 
 ACCOUNT = "acme"

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from functools import partial
 
 from runtime.credits.identity import ExecutionAttempt
-from runtime.credits.keys import bucket_of
+from runtime.redis.keys import bucket_of
 from tests.integration.ledger.comparison import Comparison, insist
 from tests.integration.ledger.desk import OFFERS, PLANS, SCRIPTS_WITH_CLOCK, Desk
 from tests.integration.ledger.loss import Loss, LossyTransport

@@ -11,7 +11,7 @@ from unittest import mock
 
 from runtime.credits import asking, batch
 from runtime.credits.ledger import CreditLedger
-from runtime.credits.transport import Abandoned, NotReached, Reply, Request, UnknownOutcome
+from runtime.redis.transport import Abandoned, NotReached, Reply, Request, UnknownOutcome
 
 
 class Loss(StrEnum):

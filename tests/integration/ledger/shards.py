@@ -14,8 +14,8 @@ from runtime.closing import Closer
 from runtime.credits.answers import LedgerUnavailable, Refused, Reserved
 from runtime.credits.endings import Settlement
 from runtime.credits.journal import verify
-from runtime.credits.keys import bucket_of, slot_of_bucket
 from runtime.credits.spool import Spool
+from runtime.redis.keys import bucket_of, slot_of_bucket
 from tests.integration.ledger.desk import Desk, connect, make_ledger
 from tests.integration.servers import Cluster, Server
 

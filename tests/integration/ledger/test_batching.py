@@ -13,8 +13,8 @@ import pytest
 from runtime.credits.answers import LedgerError, Refused, Reserved, Settled
 from runtime.credits.batch import MAX_CALLS, Answer, Call
 from runtime.credits.identity import ExecutionAttempt
-from runtime.credits.primaries import primaries
-from runtime.credits.transport import NotReached, Request, ServerTransport, UnknownOutcome
+from runtime.redis.primaries import primaries
+from runtime.redis.transport import NotReached, Request, ServerTransport, UnknownOutcome
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import Desk, connect, make_ledger
 

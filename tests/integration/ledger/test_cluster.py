@@ -24,7 +24,7 @@ from runtime.credits.answers import (
     Settled,
 )
 from runtime.credits.caps import Cap, CapWindow
-from runtime.credits.transport import NotReached, UnknownOutcome
+from runtime.redis.transport import NotReached, UnknownOutcome
 from tests.integration.ledger.desk import Desk
 from tests.integration.ledger.shards import (
     Campaign,

@@ -12,7 +12,7 @@ import pytest
 from fallback.reasons import FallbackReason
 from runtime.credits.answers import AccountDamaged, Existing, LedgerUnavailable, Reserved, Settled
 from runtime.credits.batch import Call
-from runtime.credits.keys import bucket_of
+from runtime.redis.keys import bucket_of
 from tests.integration.ledger.desk import ACCOUNT, Desk
 
 PARTS = ("account", "grants", "ended", "open", "due", "refs", "limits", "dims", "journal")

@@ -19,7 +19,7 @@ from runtime.credits.answers import Existing, LedgerError, LedgerUnavailable, Se
 from runtime.credits.durability import Durability
 from runtime.credits.endings import Settlement
 from runtime.credits.spool import Spool
-from runtime.credits.transport import UnknownOutcome
+from runtime.redis.transport import UnknownOutcome
 from tests.integration.conftest import PrivateRedis
 from tests.integration.ledger.desk import Desk, connect, make_ledger
 from tests.integration.servers import (

@@ -19,7 +19,7 @@ from runtime.credits.answers import (
     Settled,
 )
 from runtime.credits.batch import Answer, Call
-from runtime.credits.transport import NotReached, UnknownOutcome
+from runtime.redis.transport import NotReached, UnknownOutcome
 from tests.integration.conftest import PrivateRedis
 from tests.integration.ledger.desk import Desk, connect, make_ledger
 

@@ -14,10 +14,10 @@ from redis.asyncio import Redis
 from redis.exceptions import BusyLoadingError
 
 from runtime.credits.answers import LedgerUnavailable
-from runtime.credits.cluster import transport_to
-from runtime.credits.connections import Line, Server
 from runtime.credits.scripts import Script
-from runtime.credits.transport import NotReached, Request, UnknownOutcome, bulk
+from runtime.redis.cluster import transport_to
+from runtime.redis.connections import Line, Server
+from runtime.redis.transport import NotReached, Request, UnknownOutcome, bulk
 from tests.integration.conftest import PrivateRedis
 from tests.integration.ledger.desk import Desk, connect, make_ledger
 

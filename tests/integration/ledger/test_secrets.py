@@ -9,7 +9,7 @@ from fallback.reasons import FallbackReason
 from runtime.credits.answers import LedgerError, LedgerUnavailable
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import CreditLedger, LedgerSettings
-from runtime.credits.primaries import Primary
+from runtime.redis.primaries import Primary
 from tests.integration.ledger.desk import INSTALLATION_KEY, Desk, connect, make_ledger
 
 PERSON = "person-ada-lovelace"

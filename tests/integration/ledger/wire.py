@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from runtime.credits.transport import bulk
+from runtime.redis.transport import bulk
 
 
 class Wire:

@@ -14,9 +14,9 @@ from pricing.offers import GrantKind
 from runtime.credits.answers import Balance, Existing, InProgress, Refused, Reserved
 from runtime.credits.caps import CapStatus
 from runtime.credits.journal import Dimensions, JournalEntry, parse
-from runtime.credits.keys import Keys
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.spool import Replay
+from runtime.redis.keys import Keys
 from tests.integration.conftest import PrivateRedis
 from tests.integration.ledger.desk import instant
 from tests.integration.races.course import (

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.credits.identity import FINGERPRINT_FIELDS, ExecutionAttempt, Identity
-from runtime.credits.keys import BUCKETS, Keys, bucket_of
+from runtime.redis.keys import BUCKETS, Keys, bucket_of
 
 KEY = b"an installation key of a test"
 ids = st.text(min_size=1, max_size=40).filter(lambda text: text.isprintable())

@@ -8,7 +8,7 @@ from importlib.resources import files
 import pytest
 
 from runtime.credits import scripts
-from runtime.credits.keys import Keys
+from runtime.redis.keys import Keys
 
 LUA = files("runtime.credits").joinpath("lua")
 NAMES = sorted(path.name for path in LUA.iterdir())

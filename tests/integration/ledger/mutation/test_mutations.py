@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from runtime.embedded_redis import EmbeddedRedis
+from runtime.redis.embedded import EmbeddedRedis
 from tests.integration.ledger.mutation.catalog import MUTATIONS
 from tests.integration.ledger.mutation.mutation import Mutation
 from tests.integration.ledger.mutation.sandbox import Copy, Verdict, judge, those_that_notice

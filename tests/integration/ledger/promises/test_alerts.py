@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.credits.answers import Alert, Reserved
-from runtime.credits.keys import bucket_of
+from runtime.redis.keys import bucket_of
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk
 

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from runtime.credits.answers import Alert
-from runtime.credits.keys import bucket_of
+from runtime.redis.keys import bucket_of
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk
 

@@ -11,7 +11,7 @@ import pytest
 from fallback.reasons import FallbackReason
 from runtime.credits.answers import AccountDamaged, Refused, Reserved
 from runtime.credits.identity import ExecutionAttempt
-from runtime.credits.keys import bucket_of
+from runtime.redis.keys import bucket_of
 from tests.integration.ledger.desk import ACCOUNT, Desk
 from tests.integration.ledger.promises.verbs import ASKS, CAP, CHANGES, LOOKS, lived_in
 

@@ -12,7 +12,7 @@ from pricing.offers import GrantKind, Offer
 from runtime.credits.answers import Existing, Refused, Settled
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.journal import Kind, verify
-from runtime.credits.keys import bucket_of
+from runtime.redis.keys import bucket_of
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk, make_ledger
 

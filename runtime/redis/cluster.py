@@ -29,8 +29,8 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from runtime.credits.connections import InBackground, Line, Reply, Server
-from runtime.credits.transport import NotReached, ScriptTransport, ServerTransport, Visit, words
+from runtime.redis.connections import InBackground, Line, Reply, Server
+from runtime.redis.transport import NotReached, ScriptTransport, ServerTransport, Visit, words
 
 _log = logging.getLogger("creditgate.ledger")
 

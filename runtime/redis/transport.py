@@ -21,8 +21,8 @@ from redis.exceptions import (
 )
 
 from runtime.credits.answers import AccountDamaged, LedgerUnavailable
-from runtime.credits.connections import REFUSALS, Line, Reply, Server
 from runtime.credits.scripts import Script
+from runtime.redis.connections import REFUSALS, Line, Reply, Server
 
 __all__ = [
     "NotReached",

@@ -11,7 +11,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisClusterException, RedisError, ResponseError, SlotNotCoveredError
 
 from runtime.credits.answers import LedgerUnavailable
-from runtime.credits.keys import bucket_of, slot_of_bucket
+from runtime.redis.keys import bucket_of, slot_of_bucket
 
 Client = Redis | RedisCluster
 
