@@ -16,10 +16,10 @@ from providers.pacing.queue import EndpointLimits
 from runtime.actions.spec import ActionSource, ConfigActions
 from runtime.closing import Closer
 from runtime.config import Config
-from runtime.credits.answers import Alert
 from runtime.credits.durability import Durability
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
+from runtime.credits.results import Alert
 from runtime.credits.spool import Spool
 from runtime.estimate import Estimator
 from runtime.executor import ActionRuntime, ExecutorSettings

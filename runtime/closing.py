@@ -9,10 +9,10 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
-from runtime.credits.answers import Existing, LedgerError, LedgerUnavailable, Released, Settled
 from runtime.credits.endings import Ending, Release
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.ledger import CreditLedger
+from runtime.credits.results import Existing, LedgerError, LedgerUnavailable, Released, Settled
 from runtime.credits.spool import Spool
 
 _log = logging.getLogger("creditgate.closing")

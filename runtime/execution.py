@@ -15,8 +15,8 @@ from pricing.usage import TokenUsage
 from providers.base import Completion, Message
 from runtime import outcomes
 from runtime.actions.spec import ActionSpec, Attempt, ExecutionRequest, ExecutionResult
-from runtime.credits.answers import Reserved
 from runtime.credits.identity import ExecutionAttempt
+from runtime.credits.results import Reserved
 from runtime.models import Model
 
 

@@ -23,7 +23,10 @@ from runtime.actions import outputs
 from runtime.actions.spec import ActionSource, ActionSpec, ExecutionRequest, ExecutionResult, Source
 from runtime.closing import Closer
 from runtime.counters import Counters
-from runtime.credits.answers import (
+from runtime.credits.endings import Release, Settlement
+from runtime.credits.journal import tokens_column
+from runtime.credits.ledger import CreditLedger
+from runtime.credits.results import (
     Existing,
     InProgress,
     LedgerUnavailable,
@@ -32,9 +35,6 @@ from runtime.credits.answers import (
     Reserved,
     Settled,
 )
-from runtime.credits.endings import Release, Settlement
-from runtime.credits.journal import tokens_column
-from runtime.credits.ledger import CreditLedger
 from runtime.execution import Execution, Timings
 from runtime.model_calls import ModelCalls, ModelVisit
 from runtime.preparation import Preparation

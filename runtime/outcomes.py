@@ -9,7 +9,7 @@ from fallback.policy import Origin, Resolved
 from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
 from runtime.actions.spec import ActionSpec, ExecutionResult
-from runtime.credits.answers import Existing
+from runtime.credits.results import Existing
 
 _FORMAT = 1
 

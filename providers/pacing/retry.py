@@ -14,7 +14,7 @@ from providers.base import Completion, CompletionRequest, Provider
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError
 
 Recorder = Callable[[int, ProviderError | None, int], None]
-Asker = Callable[[], Awaitable[bool]]
+ScriptClient = Callable[[], Awaitable[bool]]
 
 _BACK_OFF = wait_random_exponential(multiplier=0.25, max=8)
 
@@ -32,7 +32,7 @@ async def complete_with_retries(
     attempt_timeout_ms: int | None,
     before_attempt: Callable[[float], None],
     record: Recorder,
-    may_retry: Asker = _yes,
+    may_retry: ScriptClient = _yes,
 ) -> Completion:
     """Call the model, at most ``attempts`` times, within ``deadline_s`` on the loop's clock.
 
@@ -82,7 +82,7 @@ class _Calls:
     attempt_timeout_ms: int | None
     before_attempt: Callable[[float], None]
     record: Recorder
-    may_retry: Asker
+    may_retry: ScriptClient
     number: int = 0
     stands: bool = False
 

@@ -21,8 +21,8 @@ from runtime.cli.options import (
 if TYPE_CHECKING:
     from datetime import date
 
-    from runtime.credits.answers import Balance
     from runtime.credits.ledger import CreditLedger
+    from runtime.credits.results import Balance
 
 _id_argument = click.argument("account_id", metavar="ID")
 _plan_option = click.option("--plan", required=True, help="One of the plans of the config.")

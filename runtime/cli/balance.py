@@ -10,9 +10,9 @@ import click
 from runtime.cli.options import account_option, config_option, examples, json_option, load
 
 if TYPE_CHECKING:
-    from runtime.credits.answers import Balance
     from runtime.credits.caps import CapStatus
     from runtime.credits.ledger import CreditLedger
+    from runtime.credits.results import Balance
 
 
 @click.command(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from runtime.credits.answers import Balance, GrantBalance
+from runtime.credits.results import Balance, GrantBalance
 from runtime.wording import BOOKS, books_verdict, credits_text
 
 PARTS = ("available", "reserved", "charged", "expired", "voided")

@@ -12,7 +12,7 @@ import click
 
 from runtime.cli.options import JSON, BadInput
 from runtime.config import ConfigError
-from runtime.credits.answers import (
+from runtime.credits.results import (
     AccountConflict,
     AccountUnknown,
     CapUnknown,

@@ -19,8 +19,8 @@ from runtime.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from runtime.credits.answers import Granted
     from runtime.credits.ledger import CreditLedger
+    from runtime.credits.results import Granted
 
 _KINDS = ("introductory", "promotional", "plan", "adjustment")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from runtime.cli.ledger import emit
-from runtime.credits.answers import Granted
+from runtime.credits.results import Granted
 from runtime.wording import credits_text
 
 

@@ -118,7 +118,7 @@ def _typical_run(
 def _learned(config: Config, action: ActionSpec) -> dict[str, Typical]:
     """Return what is known of the action's answers; nothing is made to look there."""
     from runtime.cli.ledger import run_async
-    from runtime.credits.answers import LedgerUnavailable
+    from runtime.credits.results import LedgerUnavailable
 
     if config.redis.url == "embedded" and not (config.data_dir / "redis").exists():
         return {}

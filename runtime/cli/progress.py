@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 from runtime.campaign import Tally
-from runtime.credits.answers import Alert
+from runtime.credits.results import Alert
 from runtime.wording import alert_text, credits_text
 
 UPDATE_EVERY_S = 0.2

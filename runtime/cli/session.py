@@ -19,7 +19,7 @@ from runtime.cli.results import ResultsFile
 from runtime.config import Config
 from runtime.config.messages import did_you_mean
 from runtime.counters import Counters
-from runtime.credits.answers import Alert, Balance
+from runtime.credits.results import Alert, Balance
 from runtime.people import PeopleFile, Person, Survey
 from runtime.wording import stopping_text
 

@@ -20,9 +20,7 @@ from pricing.offers import (
     offer_grants,
     purchase_amount_mc,
 )
-from runtime.credits import replies
-from runtime.credits.answers import Balance, Granted, GrantRefused, ReferenceConflict, Voided
-from runtime.credits.asking import Asker
+from runtime.credits import decoding as replies
 from runtime.credits.batch import Answer, Call, Mode
 from runtime.credits.caps import Cap, CapStatus
 from runtime.credits.checks import (
@@ -34,6 +32,8 @@ from runtime.credits.checks import (
     expires_ms,
 )
 from runtime.credits.identity import Identity
+from runtime.credits.results import Balance, Granted, GrantRefused, ReferenceConflict, Voided
+from runtime.credits.script_client import ScriptClient
 from runtime.credits.settings import Commerce
 
 _EPOCH_BYTES = 3
@@ -47,8 +47,8 @@ class Accounts:
     journaled.
     """
 
-    def __init__(self, asker: Asker, identity: Identity, commerce: Commerce) -> None:
-        self._asker = asker
+    def __init__(self, script_client: ScriptClient, identity: Identity, commerce: Commerce) -> None:
+        self._script_client = script_client
         self._identity = identity
         self._commerce = commerce
 
@@ -291,13 +291,15 @@ class Accounts:
             AccountUnknown: a missing account is an error, not zero.
         """
         check_account_id(account_id)
-        answer = await self._asker.ask(account_id, Call("balance", (), mode=Mode.READ))
+        answer = await self._script_client.ask(account_id, Call("balance", (), mode=Mode.READ))
         return replies.balance(account_id, answer)
 
     async def caps(self, account_id: str) -> tuple[CapStatus, ...]:
         """Return the account's caps and what their current windows hold; nothing is written."""
         check_account_id(account_id)
-        return replies.caps(await self._asker.ask(account_id, Call("caps", (), mode=Mode.READ)))
+        return replies.caps(
+            await self._script_client.ask(account_id, Call("caps", (), mode=Mode.READ))
+        )
 
     # Inside
 
@@ -313,7 +315,7 @@ class Accounts:
         check_reference(actor, "actor")
         if reference is not None:
             check_reference(reference, "reference")
-        return await self._asker.ask(account_id, Call(verb, args, mode=Mode.ACCOUNT))
+        return await self._script_client.ask(account_id, Call(verb, args, mode=Mode.ACCOUNT))
 
     async def _switch(
         self,

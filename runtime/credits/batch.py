@@ -17,7 +17,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any
 
-from runtime.credits.answers import Alert, LedgerUnavailable
+from runtime.credits.results import Alert, LedgerUnavailable
 from runtime.credits.scripts import Scripts
 from runtime.redis.keys import Keys, bucket_of, slot_of_bucket
 from runtime.redis.transport import Reply, Request, ScriptTransport, UnknownOutcome, bulk

@@ -8,7 +8,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from runtime.credits.answers import LedgerError
+from runtime.credits.results import LedgerError
 from runtime.redis.primaries import Primary
 
 _log = logging.getLogger("creditgate.ledger")

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fallback.reasons import FallbackReason
-from runtime.credits.answers import Existing, Released, Settled
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.ledger import CreditLedger
+from runtime.credits.results import Existing, Released, Settled
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,13 @@ from typing import Any
 from redis.asyncio import Redis, RedisCluster
 
 from fallback.reasons import FallbackReason
-from runtime.credits import replies
+from runtime.credits import decoding as replies
 from runtime.credits.accounts import Accounts
-from runtime.credits.answers import (
+from runtime.credits.batch import Answer, Batcher, Call
+from runtime.credits.checks import check_column, check_whole
+from runtime.credits.identity import ExecutionAttempt, Identity
+from runtime.credits.installation import Installation
+from runtime.credits.results import (
     Alert,
     Existing,
     InProgress,
@@ -22,13 +26,9 @@ from runtime.credits.answers import (
     Reserved,
     Settled,
 )
-from runtime.credits.asking import Asker
-from runtime.credits.batch import Answer, Batcher, Call
-from runtime.credits.checks import check_column, check_whole
-from runtime.credits.identity import ExecutionAttempt, Identity
+from runtime.credits.script_client import ScriptClient
 from runtime.credits.scripts import Scripts, batch_scripts
 from runtime.credits.settings import Commerce, LedgerSettings
-from runtime.credits.upkeep import Upkeep
 from runtime.credits.watch import Watch, own_clock_ms
 from runtime.redis.cluster import transport_to
 from runtime.redis.keys import Keys
@@ -72,7 +72,7 @@ class CreditLedger(Accounts):
         self.attempt = identity.attempt
         self._keys = Keys(self.settings.key_prefix)
         self.watch = Watch(client, self.settings.timeout_ms, clock_ms)
-        self._upkeep = Upkeep(client, self._keys, self.settings, self.watch)
+        self._installation = Installation(client, self._keys, self.settings, self.watch)
         batcher = Batcher(
             transport_to(client, self.settings.timeout_ms, self.settings.replicas),
             scripts or batch_scripts(),
@@ -80,8 +80,8 @@ class CreditLedger(Accounts):
             self.settings.header,
             on_alert,
         )
-        asker = Asker(batcher, self.settings.timeout_ms)
-        super().__init__(asker, identity, commerce or Commerce())
+        script_client = ScriptClient(batcher, self.settings.timeout_ms)
+        super().__init__(script_client, identity, commerce or Commerce())
         self._clean_ups: set[asyncio.Task[Any]] = set()
         self.give_back: Callable[[ExecutionAttempt], None] = self._release_in_background
 
@@ -93,7 +93,7 @@ class CreditLedger(Accounts):
                 this prefix belongs to another installation key.
             LedgerUnavailable: Redis can't be asked.
         """
-        await self._upkeep.check_installation(self._identity.check_value())
+        await self._installation.check_installation(self._identity.check_value())
 
     # Executions
 
@@ -230,21 +230,21 @@ class CreditLedger(Accounts):
         answer = await self._ask("conclude", attempt, args)
         return replies.conclusion(attempt, answer)
 
-    # Upkeep
+    # Installation
 
     async def sweep(self) -> int:
         """End what is due in every bucket; return how many accounts were visited.
 
         No promise about expiry needs this: it tells alerts sooner and keeps the books tidy.
         """
-        return await self._upkeep.sweep(self._asker)
+        return await self._installation.sweep(self._script_client)
 
     async def drain(self) -> None:
         """Wait for what is under way: batches, and releases for callers that went away."""
-        await self._asker.drain()
+        await self._script_client.drain()
         while self._clean_ups:
             await asyncio.wait(self._clean_ups)
-            await self._asker.drain()
+            await self._script_client.drain()
 
     # Inside
 
@@ -259,7 +259,7 @@ class CreditLedger(Accounts):
     ) -> Answer:
         outcome_key = self._keys.outcome(attempt.account_id, attempt.execution_key)
         call = Call(verb, args, outcome_key, ends, on_abandoned)
-        return await self._asker.ask(attempt.account_id, call)
+        return await self._script_client.ask(attempt.account_id, call)
 
     def _abandoned(self, attempt: ExecutionAttempt, answer: Answer | None) -> None:
         if answer is None or answer[0] == b"reserved":

@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.credits.answers import AccountDamaged, ExecutionConflict, LedgerUnavailable
 from runtime.credits.endings import Ending, NewerFormat, from_json, to_json
 from runtime.credits.ledger import CreditLedger
+from runtime.credits.results import AccountDamaged, ExecutionConflict, LedgerUnavailable
 
 _log = logging.getLogger("creditgate.spool")
 _DEAD = "dead"

@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from redis.exceptions import ResponseError
 
-from runtime.credits.answers import LedgerUnavailable
+from runtime.credits.results import LedgerUnavailable
 from runtime.redis.primaries import Client, Primary, asking, primaries, primary_of
 
 _log = logging.getLogger("creditgate.ledger")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from runtime.credits.answers import LedgerUnavailable
+from runtime.credits.results import LedgerUnavailable
 from runtime.learning.history import ENOUGH_TO_RESERVE, History
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client, asking

@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisClusterException, RedisError, ResponseError, SlotNotCoveredError
 
-from runtime.credits.answers import LedgerUnavailable
+from runtime.credits.results import LedgerUnavailable
 from runtime.redis.keys import bucket_of, slot_of_bucket
 
 Client = Redis | RedisCluster

@@ -20,7 +20,7 @@ from redis.exceptions import (
     RedisError,
 )
 
-from runtime.credits.answers import AccountDamaged, LedgerUnavailable
+from runtime.credits.results import AccountDamaged, LedgerUnavailable
 from runtime.credits.scripts import Script
 from runtime.redis.connections import REFUSALS, Line, Reply, Server
 

@@ -14,8 +14,8 @@ from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
 from runtime.actions import outputs
-from runtime.credits.answers import Reserved
 from runtime.credits.identity import ExecutionAttempt
+from runtime.credits.results import Reserved
 from runtime.execution import Execution
 from tests.bench.conditions import median, say, spread
 from tests.bench.loads import CONCURRENCY, cost_of, run_calls

@@ -16,11 +16,11 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 from pricing.offers import GrantKind
 from pricing.usage import TokenUsage
-from runtime.credits.answers import Reserved, Settled
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.journal import tokens_column
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
+from runtime.credits.results import Reserved, Settled
 from runtime.redis.embedded import EmbeddedRedis
 from runtime.redis.keys import Keys
 from tests.bench.stage import describe_redis

@@ -26,8 +26,8 @@ from pricing.offers import GrantKind
 from runtime.bootstrap import open_ledger
 from runtime.cli import cli
 from runtime.config import load_config
-from runtime.credits.answers import Balance
 from runtime.credits.ledger import CreditLedger
+from runtime.credits.results import Balance
 from runtime.redis.embedded import EmbeddedRedis
 from tests.integration.conftest import redis_server_program
 

@@ -22,7 +22,7 @@ from runtime.actions.spec import Source
 from runtime.bootstrap import build_runtime
 from runtime.campaign import Campaign, CampaignRun
 from runtime.config import parse_config
-from runtime.credits.answers import ExecutionConflict
+from runtime.credits.results import ExecutionConflict
 from runtime.people import PeopleError, Person
 
 ACCOUNT = "acme"

@@ -11,7 +11,7 @@ import pytest
 from redis.asyncio import Redis, RedisCluster
 
 from pricing.usage import TokenUsage
-from runtime.credits.answers import LedgerUnavailable
+from runtime.credits.results import LedgerUnavailable
 from runtime.learning.history import observed
 from runtime.learning.sharing import MOST_ANSWERS, Learning, Topic
 from runtime.redis.keys import Keys

@@ -23,7 +23,7 @@ from runtime import ActionRuntime, ActionSpec, Config, ExecutionRequest, Executi
 from runtime.actions.spec import Source
 from runtime.bootstrap import build_runtime
 from runtime.config import parse_config
-from runtime.credits.answers import Balance
+from runtime.credits.results import Balance
 from runtime.redis.keys import Keys
 
 ACCOUNT = "acme"

@@ -24,7 +24,7 @@ from runtime import ActionRuntime, ExecutionRequest, ExecutionResult
 from runtime.actions.spec import Source
 from runtime.bootstrap import build_runtime
 from runtime.config import parse_config
-from runtime.credits.answers import Balance
+from runtime.credits.results import Balance
 from runtime.redis.keys import Keys
 from tests.integration.executions.certainty import (
     ATTEMPTS,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pricing.offers import GrantKind
 from runtime import CreditLedger, FallbackReason
-from runtime.credits.answers import Reserved
 from runtime.credits.caps import Cap, CapWindow
+from runtime.credits.results import Reserved
 from tests.integration.executions.conftest import ACCOUNT, Bench
 
 VERBS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.credits.answers import Balance
+from runtime.credits.results import Balance
 from tests.integration.executions.conftest import ACCOUNT, OpenBench
 
 PROCESSES = 4

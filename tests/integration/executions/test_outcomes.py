@@ -10,7 +10,7 @@ import pytest
 
 from fallback.reasons import FallbackReason
 from runtime.actions.spec import InvalidRequest, Source, UnknownAction
-from runtime.credits.answers import ExecutionConflict
+from runtime.credits.results import ExecutionConflict
 from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fallback.reasons import FallbackReason
-from runtime.credits.answers import Balance
+from runtime.credits.results import Balance
 from tests.integration.executions.conftest import Bench, OpenBench, action
 from tests.integration.executions.test_outcomes import reasons
 

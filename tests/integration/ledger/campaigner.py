@@ -13,7 +13,7 @@ import json
 import random
 import sys
 
-from runtime.credits.answers import Existing, InProgress, Refused, Reserved, Settled
+from runtime.credits.results import Existing, InProgress, Refused, Reserved, Settled
 from tests.integration.ledger.desk import Desk, connect, make_ledger
 
 AMOUNT_MC = 1_000

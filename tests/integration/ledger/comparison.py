@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pricing.offers import MAX_MC
-from runtime.credits.answers import Balance
 from runtime.credits.journal import Dimensions, JournalEntry, Part, parse, replay, verify
+from runtime.credits.results import Balance
 from tests.integration.ledger.desk import Desk
 from tests.integration.ledger.model import PARTS, Grant, Model
 from tests.integration.ledger.plain import plain_cap

@@ -14,18 +14,11 @@ from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 
 from pricing.offers import GrantKind, Offer
 from runtime.credits import scripts
-from runtime.credits.answers import (
-    Alert,
-    Balance,
-    GrantBalance,
-    Granted,
-    Reserved,
-    Settled,
-)
 from runtime.credits.batch import Call
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.journal import Dimensions, JournalEntry, parse
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
+from runtime.credits.results import Alert, Balance, GrantBalance, Granted, Reserved, Settled
 from runtime.credits.scripts import Scripts
 from runtime.credits.watch import own_clock_ms
 from runtime.redis.keys import Keys, bucket_of
@@ -104,7 +97,7 @@ class Desk:
 
     def go_by_own_clock(self) -> None:
         """Have the clock that SCRIPTS_WITH_CLOCK reads set before whatever the ledger asks."""
-        ask, setting = self.ledger._asker.ask, asyncio.Lock()
+        ask, setting = self.ledger._script_client.ask, asyncio.Lock()
 
         async def ask_by_own_clock(account_id: str, call: Call, **options: Any) -> Any:
             bucket = bucket_of(account_id)
@@ -115,7 +108,7 @@ class Desk:
                     self.clocks[bucket] = now_ms
             return await ask(account_id, call, **options)
 
-        self.ledger._asker.ask = ask_by_own_clock  # type: ignore[method-assign]  # that is the point
+        self.ledger._script_client.ask = ask_by_own_clock  # type: ignore[method-assign]  # that is the point
 
     @property
     def keys(self) -> Keys:
@@ -205,7 +198,7 @@ class Desk:
         return {grant.grant_id: grant for grant in (await self.balance()).grants}[grant_id]
 
     async def write_what_is_due(self, account_id: str = ACCOUNT) -> None:
-        await self.ledger._asker.ask(account_id, Call("expire", (), ends=True))
+        await self.ledger._script_client.ask(account_id, Call("expire", (), ends=True))
 
     async def journal(self, account_id: str = ACCOUNT) -> list[JournalEntry]:
         raw = await self.client.xrange(self.key("journal", account_id))

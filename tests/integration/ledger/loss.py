@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Any
 from unittest import mock
 
-from runtime.credits import asking, batch
+from runtime.credits import batch
+from runtime.credits import script_client as asking
 from runtime.credits.ledger import CreditLedger
 from runtime.redis.transport import Abandoned, NotReached, Reply, Request, UnknownOutcome
 
@@ -24,7 +25,7 @@ class LossyTransport:
     """Stands between a ledger and its server. ``losses`` are of the next calls, first one first."""
 
     def __init__(self, ledger: CreditLedger) -> None:
-        batcher: Any = ledger._asker._batcher
+        batcher: Any = ledger._script_client._batcher
         below = batcher._transport
         self._below: Any = below._below if isinstance(below, LossyTransport) else below
         self.losses: list[Loss] = []

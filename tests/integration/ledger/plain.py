@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from functools import singledispatch
 
-from runtime.credits.answers import (
+from runtime.credits.caps import Cap, CapStatus, CapWindow
+from runtime.credits.results import (
     AccountConflict,
     CapUnknown,
     ExecutionConflict,
@@ -23,7 +24,6 @@ from runtime.credits.answers import (
     Settled,
     Voided,
 )
-from runtime.credits.caps import Cap, CapStatus, CapWindow
 from tests.integration.ledger.model import CapName
 from tests.integration.ledger.model.references import Answer
 

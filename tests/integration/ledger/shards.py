@@ -11,9 +11,9 @@ from typing import Any
 from redis.asyncio import Redis
 
 from runtime.closing import Closer
-from runtime.credits.answers import LedgerUnavailable, Refused, Reserved
 from runtime.credits.endings import Settlement
 from runtime.credits.journal import verify
+from runtime.credits.results import LedgerUnavailable, Refused, Reserved
 from runtime.credits.spool import Spool
 from runtime.redis.keys import bucket_of, slot_of_bucket
 from tests.integration.ledger.desk import Desk, connect, make_ledger

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC, GrantKind, Offer, PurchaseRefused
-from runtime.credits.answers import (
+from runtime.credits.checks import expires_ms
+from runtime.credits.journal import Kind, Part, replay, verify
+from runtime.credits.ledger import LedgerSettings
+from runtime.credits.results import (
     AccountConflict,
     AccountUnknown,
     GrantRefused,
@@ -19,9 +22,6 @@ from runtime.credits.answers import (
     ReferenceConflict,
     Settled,
 )
-from runtime.credits.checks import expires_ms
-from runtime.credits.journal import Kind, Part, replay, verify
-from runtime.credits.ledger import LedgerSettings
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk, instant
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from runtime.credits.answers import LedgerError, Refused, Reserved, Settled
 from runtime.credits.batch import MAX_CALLS, Answer, Call
 from runtime.credits.identity import ExecutionAttempt
+from runtime.credits.results import LedgerError, Refused, Reserved, Settled
 from runtime.redis.primaries import primaries
 from runtime.redis.transport import NotReached, Request, ServerTransport, UnknownOutcome
 from tests.integration.ledger.conftest import OpenDesk
@@ -57,7 +57,7 @@ async def test_no_script_call_has_more_calls_than_others_may_be_made_to_wait_for
     desk: Desk,
 ) -> None:
     await desk.open(100_000)
-    batcher = desk.ledger._asker._batcher
+    batcher = desk.ledger._script_client._batcher
     request_of, sizes = batcher._request, []
 
     def count(account_id: str, calls: Sequence[Call]) -> Request:
@@ -75,7 +75,7 @@ async def test_no_script_call_has_more_calls_than_others_may_be_made_to_wait_for
 
 async def test_a_call_whose_answer_was_lost_is_asked_again_by_the_same_attempt(desk: Desk) -> None:
     await desk.open(1_000)
-    batcher = desk.ledger._asker._batcher
+    batcher = desk.ledger._script_client._batcher
     submit = batcher.submit
     lost: list[Answer] = []
 
@@ -104,7 +104,7 @@ async def test_what_may_have_been_booked_stays_unknown_when_the_next_asking_is_n
     async def fail(account_id: str, call: Call) -> Answer:
         raise next(faults)
 
-    batcher = desk.ledger._asker._batcher
+    batcher = desk.ledger._script_client._batcher
     submit = batcher.submit
     batcher.submit = fail  # type: ignore[method-assign]  # the server goes away
     with pytest.raises(UnknownOutcome, match="the connection was lost"):
@@ -205,7 +205,7 @@ async def test_a_caller_cancelled_when_its_answer_is_there_already_leaves_nothin
     await desk.open(1_000)
     given_back: list[ExecutionAttempt] = []
     desk.ledger.give_back = given_back.append
-    batcher = desk.ledger._asker._batcher
+    batcher = desk.ledger._script_client._batcher
     tasks: list[asyncio.Task[object]] = []
     answers_of = batcher._answers
 
@@ -246,7 +246,7 @@ async def test_a_caller_cancelled_between_two_askings_gives_back_what_the_first_
     desk: Desk,
 ) -> None:
     await desk.open(1_000)
-    batcher = desk.ledger._asker._batcher
+    batcher = desk.ledger._script_client._batcher
     submit, lost = batcher.submit, asyncio.Event()
 
     async def answer_lost(account_id: str, call: Call) -> Answer:
@@ -343,7 +343,7 @@ async def test_idle_connections_never_take_the_whole_pool(desk: Desk) -> None:
     )
     await asyncio.gather(*(desk.balance(f"acme-{number}") for number in range(40)))
 
-    transport: Any = desk.ledger._asker._batcher._transport
+    transport: Any = desk.ledger._script_client._batcher._transport
     if isinstance(transport, ServerTransport):
         servers = [transport._server]
         assert len(servers[0].idle) <= desk.client.connection_pool.max_connections // 2

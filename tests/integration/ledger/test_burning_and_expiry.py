@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pricing.offers import GrantKind
-from runtime.credits.answers import Refused, Settled
 from runtime.credits.journal import Kind, Part, Posting
+from runtime.credits.results import Refused, Settled
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import Desk
 

@@ -16,14 +16,8 @@ from redis.asyncio import RedisCluster
 
 from runtime.bootstrap import build_runtime, open_ledger
 from runtime.config import Config
-from runtime.credits.answers import (
-    Existing,
-    LedgerError,
-    LedgerUnavailable,
-    Reserved,
-    Settled,
-)
 from runtime.credits.caps import Cap, CapWindow
+from runtime.credits.results import Existing, LedgerError, LedgerUnavailable, Reserved, Settled
 from runtime.redis.transport import NotReached, UnknownOutcome
 from tests.integration.ledger.desk import Desk
 from tests.integration.ledger.shards import (
@@ -134,7 +128,7 @@ async def test_a_slot_that_has_moved_is_found_and_the_map_read_again(
     attempt, reserved = await desk.reserve(10)
     assert isinstance(await desk.settle(attempt, reserved, 5), Settled)
 
-    transport: Any = desk.ledger._asker._batcher._transport
+    transport: Any = desk.ledger._script_client._batcher._transport
     async with asyncio.timeout(5):
         while transport._map.owner(slot_of("acme")).host != "127.0.0.1" or (
             desk.client.nodes_manager.get_node_from_slot(slot_of("acme")).port != target.port

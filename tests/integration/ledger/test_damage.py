@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fallback.reasons import FallbackReason
-from runtime.credits.answers import AccountDamaged, Existing, LedgerUnavailable, Reserved, Settled
 from runtime.credits.batch import Call
+from runtime.credits.results import AccountDamaged, Existing, LedgerUnavailable, Reserved, Settled
 from runtime.redis.keys import bucket_of
 from tests.integration.ledger.desk import ACCOUNT, Desk
 
@@ -263,7 +263,7 @@ async def test_an_error_in_the_script_itself_is_ledger_unavailable_and_changes_n
     before = await desk.dump()
 
     with pytest.raises(LedgerUnavailable, match="failed"):
-        await desk.ledger._asker.ask(ACCOUNT, Call("no_such_verb", ()))
+        await desk.ledger._script_client.ask(ACCOUNT, Call("no_such_verb", ()))
 
     assert await desk.dump() == before
 

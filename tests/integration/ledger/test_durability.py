@@ -15,9 +15,9 @@ from redis import Redis
 from runtime.bootstrap import open_ledger
 from runtime.closing import Closer
 from runtime.config import Config
-from runtime.credits.answers import Existing, LedgerError, LedgerUnavailable, Settled
 from runtime.credits.durability import Durability
 from runtime.credits.endings import Settlement
+from runtime.credits.results import Existing, LedgerError, LedgerUnavailable, Settled
 from runtime.credits.spool import Spool
 from runtime.redis.transport import UnknownOutcome
 from tests.integration.conftest import PrivateRedis

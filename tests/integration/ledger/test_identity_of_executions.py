@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fallback.reasons import FallbackReason
-from runtime.credits.answers import (
+from runtime.credits.results import (
     ExecutionConflict,
     Existing,
     InProgress,

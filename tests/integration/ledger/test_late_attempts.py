@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fallback.reasons import FallbackReason
-from runtime.credits.answers import Existing, Released, Reserved, Settled
+from runtime.credits.results import Existing, Released, Reserved, Settled
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import Desk
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pricing.offers import GrantKind
-from runtime.credits.answers import Alert
+from runtime.credits.results import Alert
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk
 
@@ -175,7 +175,7 @@ async def test_promise_14_a_listener_that_fails_does_not_make_the_settlement_loo
         def broken(alert: Alert) -> None:
             raise RuntimeError(alert.mark)
 
-        desk.ledger._asker._batcher._on_alert = broken
+        desk.ledger._script_client._batcher._on_alert = broken
         await desk.spend(900)
 
         assert (await desk.balance()).charged_mc == 900

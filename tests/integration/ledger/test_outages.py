@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from runtime.credits.answers import (
+from runtime.credits.batch import Answer, Call
+from runtime.credits.results import (
     Existing,
     InProgress,
     LedgerUnavailable,
@@ -18,7 +19,6 @@ from runtime.credits.answers import (
     Reserved,
     Settled,
 )
-from runtime.credits.batch import Answer, Call
 from runtime.redis.transport import NotReached, UnknownOutcome
 from tests.integration.conftest import PrivateRedis
 from tests.integration.ledger.desk import Desk, connect, make_ledger
@@ -74,7 +74,7 @@ async def test_a_server_that_hangs_is_not_asked_again_by_who_waited_for_the_time
 ) -> None:
     await desk.open(1_000)
     asked: list[Call] = []
-    batcher = desk.ledger._asker._batcher
+    batcher = desk.ledger._script_client._batcher
     submit = batcher.submit
 
     async def count(account_id: str, call: Call) -> Answer:

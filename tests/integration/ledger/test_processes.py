@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from runtime.credits.answers import Reserved
 from runtime.credits.journal import Part, replay, verify
+from runtime.credits.results import Reserved
 from tests.integration.ledger.campaigner import AMOUNT_MC
 from tests.integration.ledger.desk import Desk, connect, make_ledger
 

@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import BusyLoadingError
 
-from runtime.credits.answers import LedgerUnavailable
+from runtime.credits.results import LedgerUnavailable
 from runtime.credits.scripts import Script
 from runtime.redis.cluster import transport_to
 from runtime.redis.connections import Line, Server

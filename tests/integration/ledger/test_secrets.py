@@ -6,9 +6,9 @@ import pytest
 from redis.exceptions import ResponseError
 
 from fallback.reasons import FallbackReason
-from runtime.credits.answers import LedgerError, LedgerUnavailable
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import CreditLedger, LedgerSettings
+from runtime.credits.results import LedgerError, LedgerUnavailable
 from runtime.redis.primaries import Primary
 from tests.integration.ledger.desk import INSTALLATION_KEY, Desk, connect, make_ledger
 

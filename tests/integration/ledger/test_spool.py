@@ -18,9 +18,9 @@ import pytest
 import pytest_asyncio
 
 from fallback.reasons import FallbackReason
-from runtime.credits.answers import LedgerUnavailable, Reserved
 from runtime.credits.endings import Ending, Release, Settlement, from_json, to_json
 from runtime.credits.identity import ExecutionAttempt
+from runtime.credits.results import LedgerUnavailable, Reserved
 from runtime.credits.spool import Replay, Spool
 from tests.integration.conftest import PrivateRedis
 from tests.integration.ledger.conftest import OpenDesk

@@ -14,7 +14,7 @@ import pytest_asyncio
 from runtime.bootstrap import open_ledger
 from runtime.config import Config
 from runtime.credits import watch
-from runtime.credits.answers import LedgerUnavailable, Settled
+from runtime.credits.results import LedgerUnavailable, Settled
 from runtime.credits.watch import own_clock_ms
 from tests.integration.conftest import PrivateRedis
 from tests.integration.ledger.desk import Desk, connect, make_ledger

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fallback.reasons import FallbackReason
-from runtime.credits.answers import GrantBalance
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.journal import JournalEntry, Kind, Part
+from runtime.credits.results import GrantBalance
 from tests.integration.races.course import MARKS
 
 _ENDS = {Kind.SETTLED, Kind.RELEASED, Kind.EXPIRED}

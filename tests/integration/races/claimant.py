@@ -13,9 +13,9 @@ import asyncio
 import random
 
 from pricing.offers import GrantKind
-from runtime.credits.answers import ReferenceConflict
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.ledger import CreditLedger
+from runtime.credits.results import ReferenceConflict
 from tests.integration.races import process
 from tests.integration.races.course import ACCOUNT, Course
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
 
-from runtime.credits.answers import Alert
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
+from runtime.credits.results import Alert
 from runtime.credits.spool import Spool
 
 ACCOUNT = "acme"

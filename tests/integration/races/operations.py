@@ -13,8 +13,8 @@ import random
 from datetime import UTC, datetime, timedelta
 
 from pricing.offers import GrantKind
-from runtime.credits.answers import AccountDamaged, Balance, GrantRefused, LedgerUnavailable
 from runtime.credits.ledger import CreditLedger
+from runtime.credits.results import AccountDamaged, Balance, GrantRefused, LedgerUnavailable
 from tests.integration.races import process
 from tests.integration.races.course import ACCOUNT, AUTUMN, LARGEST_MC, TRIALS, Course
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pricing.offers import GrantKind
-from runtime.credits.answers import Balance, Existing, InProgress, Refused, Reserved
 from runtime.credits.caps import CapStatus
 from runtime.credits.journal import Dimensions, JournalEntry, parse
 from runtime.credits.ledger import CreditLedger
+from runtime.credits.results import Balance, Existing, InProgress, Refused, Reserved
 from runtime.credits.spool import Replay
 from runtime.redis.keys import Keys
 from tests.integration.conftest import PrivateRedis

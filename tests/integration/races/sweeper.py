@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from runtime.credits.answers import LedgerUnavailable
 from runtime.credits.ledger import CreditLedger
+from runtime.credits.results import LedgerUnavailable
 from tests.integration.races import process
 from tests.integration.races.course import Course
 

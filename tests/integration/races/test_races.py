@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from runtime.credits.answers import Existing, Reserved
 from runtime.credits.journal import Kind, replay, verify
+from runtime.credits.results import Existing, Reserved
 from tests.integration.races import books, race
 from tests.integration.races.course import MARKS, MONTHLY, PREVIEWS, execution_key
 from tests.integration.races.race import Aftermath, Size

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from runtime.credits.answers import AccountDamaged, Balance, LedgerUnavailable
 from runtime.credits.caps import Cap
 from runtime.credits.ledger import CreditLedger
+from runtime.credits.results import AccountDamaged, Balance, LedgerUnavailable
 from tests.integration.races.course import ACCOUNT
 
 _PARTS = ("available_mc", "reserved_mc", "charged_mc", "expired_mc", "voided_mc")

@@ -17,7 +17,10 @@ from typing import Any
 
 from fallback.reasons import FallbackReason
 from runtime.closing import Closer
-from runtime.credits.answers import (
+from runtime.credits.endings import Ending, Release, Settlement
+from runtime.credits.identity import ExecutionAttempt
+from runtime.credits.ledger import CreditLedger
+from runtime.credits.results import (
     AccountDamaged,
     Existing,
     InProgress,
@@ -27,9 +30,6 @@ from runtime.credits.answers import (
     Reserved,
     Settled,
 )
-from runtime.credits.endings import Ending, Release, Settlement
-from runtime.credits.identity import ExecutionAttempt
-from runtime.credits.ledger import CreditLedger
 from tests.integration.races import process
 from tests.integration.races.course import ACCOUNT, LARGEST_MC, Course
 

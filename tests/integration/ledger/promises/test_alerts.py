@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.credits.answers import Alert, Reserved
+from runtime.credits.results import Alert, Reserved
 from runtime.redis.keys import bucket_of
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk

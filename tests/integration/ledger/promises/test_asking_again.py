@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fallback.reasons import FallbackReason
-from runtime.credits.answers import Existing, InProgress, Refused, Released, Reserved, Settled
 from runtime.credits.identity import ExecutionAttempt
+from runtime.credits.results import Existing, InProgress, Refused, Released, Reserved, Settled
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk
 

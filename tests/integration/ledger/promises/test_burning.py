@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.credits.answers import GrantBalance, Reserved, Settled
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.journal import Kind, Part, Posting
+from runtime.credits.results import GrantBalance, Reserved, Settled
 from tests.integration.ledger.desk import START_MS, Desk, instant
 
 SHARES_A_DESK = settings(

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC
-from runtime.credits.answers import CapUnknown, LedgerError, Refused, Reserved, Settled
 from runtime.credits.caps import Cap, CapStatus, CapWindow, cap_of
+from runtime.credits.results import CapUnknown, LedgerError, Refused, Reserved, Settled
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pricing.offers import MAX_MC
-from runtime.credits.answers import Refused, Reserved
 from runtime.credits.caps import Cap, CapStatus, CapWindow
 from runtime.credits.ledger import CreditLedger
+from runtime.credits.results import Refused, Reserved
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk
 

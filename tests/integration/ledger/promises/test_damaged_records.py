@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fallback.reasons import FallbackReason
-from runtime.credits.answers import AccountDamaged, Refused, Reserved
 from runtime.credits.identity import ExecutionAttempt
+from runtime.credits.results import AccountDamaged, Refused, Reserved
 from runtime.redis.keys import bucket_of
 from tests.integration.ledger.desk import ACCOUNT, Desk
 from tests.integration.ledger.promises.verbs import ASKS, CAP, CHANGES, LOOKS, lived_in

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from runtime.credits.answers import Balance, Refused, Reserved
 from runtime.credits.journal import Kind
+from runtime.credits.results import Balance, Refused, Reserved
 from tests.integration.ledger.desk import ACCOUNT, Desk, connect, make_ledger
 from tests.integration.ledger.promises.verbs import ASKS, CHANGES, Change, lived_in
 

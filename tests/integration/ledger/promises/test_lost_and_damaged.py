@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing.offers import MAX_MC, GrantKind
-from runtime.credits.answers import AccountDamaged
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.checks import check_whole
+from runtime.credits.results import AccountDamaged
 from tests.integration.ledger.desk import ACCOUNT, Desk
 
 DAY = Cap(CapWindow.DAY)

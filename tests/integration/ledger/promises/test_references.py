@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pricing.offers import GrantKind
-from runtime.credits.answers import Granted, ReferenceConflict, Voided
 from runtime.credits.caps import Cap, CapWindow
+from runtime.credits.results import Granted, ReferenceConflict, Voided
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk
 from tests.integration.ledger.promises.verbs import CAP, CHANGES, OTHER_CAP, Change, lived_in

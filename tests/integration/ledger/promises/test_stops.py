@@ -9,7 +9,8 @@ import pytest
 
 from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind, Offer
-from runtime.credits.answers import (
+from runtime.credits.journal import Kind
+from runtime.credits.results import (
     AccountConflict,
     AccountUnknown,
     GrantRefused,
@@ -20,7 +21,6 @@ from runtime.credits.answers import (
     Settled,
     Voided,
 )
-from runtime.credits.journal import Kind
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk, make_ledger
 from tests.integration.ledger.promises.verbs import CHANGES, Change
@@ -192,7 +192,7 @@ async def test_promise_15_an_offer_is_given_once_whatever_became_of_its_terms(
         changed = make_ledger(
             desk.client,
             desk.prefix,
-            scripts=desk.ledger._asker._batcher._scripts,
+            scripts=desk.ledger._script_client._batcher._scripts,
             offers=[offer(900)],
         )
         assert await changed.open_account(ACCOUNT, plan="growth", paying_since=since) is False

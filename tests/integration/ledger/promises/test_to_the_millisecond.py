@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from runtime.credits.answers import Alert, Released, Settled
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.journal import Part, Posting
+from runtime.credits.results import Alert, Released, Settled
 from runtime.redis.keys import bucket_of
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk

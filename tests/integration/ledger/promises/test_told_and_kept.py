@@ -9,9 +9,9 @@ from typing import Any
 
 from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind, Offer
-from runtime.credits.answers import Existing, Refused, Settled
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.journal import Kind, verify
+from runtime.credits.results import Existing, Refused, Settled
 from runtime.redis.keys import bucket_of
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk, make_ledger
@@ -107,7 +107,7 @@ async def test_promise_15_an_offer_that_was_had_keeps_no_other_back(open_desk: O
         later = make_ledger(
             desk.client,
             desk.prefix,
-            scripts=desk.ledger._asker._batcher._scripts,
+            scripts=desk.ledger._script_client._batcher._scripts,
             offers=offers(900),
         )
 

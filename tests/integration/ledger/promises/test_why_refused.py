@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from fallback.reasons import FallbackReason
-from runtime.credits.answers import InProgress, Refused, Reserved
 from runtime.credits.caps import Cap, CapWindow
+from runtime.credits.results import InProgress, Refused, Reserved
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind
-from runtime.credits.answers import Reserved
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.identity import ExecutionAttempt
+from runtime.credits.results import Reserved
 from tests.integration.ledger.desk import ACCOUNT, Desk
 
 # What lived_in() has: a cap on all charges of a day, and one that a change may remove.

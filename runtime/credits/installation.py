@@ -10,14 +10,9 @@ from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
 
 from runtime.credits import durability
-from runtime.credits.answers import (
-    AccountDamaged,
-    AccountUnknown,
-    LedgerError,
-    LedgerUnavailable,
-)
-from runtime.credits.asking import Asker
 from runtime.credits.batch import Call
+from runtime.credits.results import AccountDamaged, AccountUnknown, LedgerError, LedgerUnavailable
+from runtime.credits.script_client import ScriptClient
 from runtime.credits.settings import LedgerSettings
 from runtime.credits.watch import Watch
 from runtime.redis.keys import BUCKETS, Keys
@@ -28,7 +23,7 @@ _OLDEST = (6, 2)
 _OLDEST_WORDS = "Redis or Valkey 6.2 or newer"
 
 
-class Upkeep:
+class Installation:
     """Plain commands, each bounded by the ledger's time-out."""
 
     def __init__(self, client: Client, keys: Keys, settings: LedgerSettings, watch: Watch) -> None:
@@ -94,7 +89,7 @@ class Upkeep:
         if told.get("redis_mode") == "cluster" and not isinstance(self._client, RedisCluster):
             raise LedgerError(f"{primary} is a node of a cluster: set redis.cluster to true")
 
-    async def sweep(self, asker: Asker) -> int:
+    async def sweep(self, script_client: ScriptClient) -> int:
         """End what is due in every bucket; return how many accounts were visited.
 
         A damaged account is logged, and does not keep the sweep from the others; no more does a
@@ -111,7 +106,7 @@ class Upkeep:
             try:
                 self._watch.check_sweep(primary)
                 for account_id in await self._due_accounts(primary, buckets):
-                    await _sweep_account(asker, account_id)
+                    await _sweep_account(script_client, account_id)
                     visited += 1
             except LedgerUnavailable as exc:
                 away = exc
@@ -138,11 +133,11 @@ async def _told_by(primary: Primary) -> Mapping[str, Any]:
         return {}
 
 
-async def _sweep_account(asker: Asker, account_id: str) -> None:
+async def _sweep_account(script_client: ScriptClient, account_id: str) -> None:
     more_due = 1
     try:
         while more_due:
-            _, more_due, damage = await asker.ask(account_id, Call("expire", (), ends=True))
+            _, more_due, damage = await script_client.ask(account_id, Call("expire", (), ends=True))
             if damage:
                 _log.error("account %s holds what can't expire: %s", account_id, damage.decode())
     except (AccountDamaged, AccountUnknown) as exc:

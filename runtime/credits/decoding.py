@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC, GrantKind
-from runtime.credits.answers import (
+from runtime.credits.batch import Answer
+from runtime.credits.caps import Cap, CapStatus, cap_of
+from runtime.credits.identity import FINGERPRINT_FIELDS, ExecutionAttempt
+from runtime.credits.results import (
     AccountConflict,
     AccountDamaged,
     Balance,
@@ -24,9 +27,6 @@ from runtime.credits.answers import (
     Settled,
     Voided,
 )
-from runtime.credits.batch import Answer
-from runtime.credits.caps import Cap, CapStatus, cap_of
-from runtime.credits.identity import FINGERPRINT_FIELDS, ExecutionAttempt
 
 
 def opened(account_id: str, answer: Answer) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 
-from runtime.credits.answers import AccountDamaged, AccountUnknown, LedgerUnavailable
 from runtime.credits.batch import Answer, Batcher, Call
+from runtime.credits.results import AccountDamaged, AccountUnknown, LedgerUnavailable
 from runtime.redis.transport import NotReached, UnknownOutcome
 
 _ASK_AGAIN_AFTER_S = (0.02, 0.08)
 
 
-class Asker:
+class ScriptClient:
     """Sends calls through a batcher.
 
     Args:
