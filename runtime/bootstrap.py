@@ -14,6 +14,7 @@ from providers.base import Provider
 from providers.litellm.adapter import LiteLLMProvider
 from providers.pacing.queue import EndpointLimits
 from runtime.actions.spec import ActionSource, ConfigActions
+from runtime.catalog.models import build_models
 from runtime.closing import Closer
 from runtime.config import Config
 from runtime.credits.durability import Durability
@@ -25,7 +26,6 @@ from runtime.estimate import Estimator
 from runtime.executor import ActionRuntime, ExecutorSettings
 from runtime.learning.sharing import Learning
 from runtime.model_calls import ModelCalls
-from runtime.models import build_models
 from runtime.preparation import Preparation
 from runtime.redis.embedded import EmbeddedRedis
 from runtime.redis.keys import Keys

@@ -15,6 +15,7 @@ from typing import Any, Self
 from fallback.reasons import FallbackReason
 from runtime.actions.prompts import PromptError
 from runtime.actions.spec import ActionSpec
+from runtime.catalog.models import Model
 from runtime.credits.ledger import CreditLedger
 from runtime.learning.forecast import (
     ENOUGH_TO_FORECAST,
@@ -25,7 +26,6 @@ from runtime.learning.forecast import (
     worst_case_mc,
 )
 from runtime.learning.sharing import Learning, Topic
-from runtime.models import Model
 from runtime.preparation import Preparation, Priced, topic
 
 SAMPLE_SIZE = 2_000

@@ -15,9 +15,9 @@ from pricing.usage import TokenUsage
 from providers.base import Completion, Message
 from runtime import outcomes
 from runtime.actions.spec import ActionSpec, Attempt, ExecutionRequest, ExecutionResult
+from runtime.catalog.models import Model
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import Reserved
-from runtime.models import Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from providers.pacing.breaker import Breaker, BreakerSettings, Visit
 from providers.pacing.queue import EndpointLimits, NoTurn, Turn
 from providers.pacing.retry import complete_with_retries
 from runtime.actions.spec import Attempt
+from runtime.catalog.models import Model
 from runtime.credits.results import Reserved
 from runtime.execution import Execution
-from runtime.models import Model
 
 _DOWN = (FailureKind.ERROR, FailureKind.TIMEOUT)
 

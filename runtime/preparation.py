@@ -16,11 +16,11 @@ from providers.base import Message
 from runtime.actions import outputs
 from runtime.actions.prompts import PromptError
 from runtime.actions.spec import ActionSpec, ExecutionRequest, ExecutionResult
+from runtime.catalog.models import Model, Models
 from runtime.credits.ledger import CreditLedger
 from runtime.execution import Execution, Quote, Timings, unprepared
 from runtime.learning.history import observed
 from runtime.learning.sharing import Learning, Topic
-from runtime.models import Model, Models
 
 
 @dataclass(frozen=True, slots=True)

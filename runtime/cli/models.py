@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from runtime.actions.spec import ActionSpec
+    from runtime.catalog.choice import ModelChoice, TypicalRun
     from runtime.config import Config
     from runtime.learning.forecast import Typical
-    from runtime.model_choice import ModelChoice, TypicalRun
 
 _PEOPLE = 100
 
@@ -64,8 +64,8 @@ def models(
     the action has had, from twenty on. Context and provider's dates come from the config, else
     from LiteLLM's own list. No model is called.
     """
+    from runtime.catalog.choice import model_choices
     from runtime.cli.ledger import emit
-    from runtime.model_choice import model_choices
 
     config = load(config_path)
     _check_known(model_ids, config)
@@ -101,8 +101,8 @@ def _check_known(model_ids: Iterable[str], config: Config) -> None:
 def _typical_run(
     config: Config, action_id: str | None, people_path: Path | None, answer_tokens: int | None
 ) -> TypicalRun:
+    from runtime.catalog.choice import TypicalRun
     from runtime.cli.session import find_action
-    from runtime.model_choice import TypicalRun
     from runtime.people import PeopleFile
 
     if action_id is None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from pricing.rate_card import RateCard
-    from runtime.suggestion import Suggestion
+    from runtime.catalog.suggested_rates import Suggestion
 
 _SOURCE = "From the prices that LiteLLM {litellm} lists, times {markup}; a credit is $0.0001."
 _NOTES = (
@@ -151,10 +151,10 @@ def suggest(
     """
     from datetime import UTC, datetime
 
+    from runtime.catalog.suggested_rates import chosen_models, is_configured, suggest_card
     from runtime.cli.failures import refusals
     from runtime.cli.ledger import emit
     from runtime.cli.rate_card import card_json
-    from runtime.suggestion import chosen_models, is_configured, suggest_card
 
     needs_config = not models or any(map(is_configured, models))
     configured = load(config_path).models if needs_config else {}

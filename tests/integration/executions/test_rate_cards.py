@@ -12,7 +12,7 @@ from pricing.quote import cost_mc
 from pricing.rate_card import RateCard, RateCards, Rates, Tier
 from providers.base import Completion, CompletionRequest
 from providers.litellm.adapter import LiteLLMProvider
-from runtime.models import Models
+from runtime.catalog.models import Models
 from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action
 
 CHANGE = datetime(2026, 12, 1, tzinfo=UTC)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from pricing.tokens import OTHER, TokenCounter
+from runtime.catalog.models import build_models
 from runtime.config import Config
 from runtime.config.sections import ModelSection
-from runtime.models import build_models
 from tests.unit.runtime.configs import load, right
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}

@@ -16,11 +16,11 @@ from click.testing import CliRunner, Result
 
 from pricing.quote import cost_mc
 from pricing.usage import TokenUsage
+from runtime.catalog.choice import ModelChoice, TypicalRun, model_choices
+from runtime.catalog.models import build_models
 from runtime.cli import cli
 from runtime.config import Config
 from runtime.learning.forecast import Typical
-from runtime.model_choice import ModelChoice, TypicalRun, model_choices
-from runtime.models import build_models
 from runtime.wording import model_state_text
 from tests.unit.runtime.configs import NOW, load, right
 

@@ -25,9 +25,9 @@ from pricing.rate_card import ModelClass, Rates
 from pricing.usage import TokenUsage
 from runtime.actions.prompts import PromptError
 from runtime.actions.spec import ActionSpec
+from runtime.catalog.models import Model, build_models
 from runtime.config import Config
 from runtime.learning.forecast import Typical
-from runtime.models import Model, build_models
 
 Data = Mapping[str, Mapping[str, Any]]
 
