@@ -39,7 +39,7 @@ from runtime.execution import Execution, Timings
 from runtime.model_calls import ModelCalls, ModelVisit
 from runtime.preparation import Preparation
 from runtime.redis.transport import UnknownOutcome
-from runtime.wording import cap_reached_text, no_turn_text, provider_down_text
+from runtime.wording.sentences import cap_reached_text, no_turn_text, provider_down_text
 
 _log = logging.getLogger("creditgate.executor")
 

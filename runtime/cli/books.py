@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from runtime.credits.results import Balance, GrantBalance
-from runtime.wording import BOOKS, books_verdict, credits_text
+from runtime.wording.sentences import BOOKS, books_verdict, credits_text
 
 PARTS = ("available", "reserved", "charged", "expired", "voided")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from runtime.cli.books import table
 from runtime.credits.caps import CapStatus
-from runtime.wording import CAP_WINDOWS, capped_text, credits_text, duration_text
+from runtime.wording.sentences import CAP_WINDOWS, capped_text, credits_text, duration_text
 
 
 def caps_json(caps: Sequence[CapStatus]) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from runtime.cli.progress import Display
 from runtime.cli.session import Order, Report, carry_out, find_action
 from runtime.config import Config, load_config
 from runtime.people import PeopleFile, Person
-from runtime.wording import REASONS
+from runtime.wording.sentences import REASONS
 
 ACCOUNT = "demo"
 _ACTION = "route_message"

@@ -124,7 +124,7 @@ async def _ask(
 
 def _lines(found: Estimate) -> Iterator[str]:
     from runtime.cli.books import table
-    from runtime.wording import (
+    from runtime.wording.sentences import (
         REASONS,
         counted_text,
         credits_text,

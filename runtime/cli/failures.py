@@ -24,7 +24,7 @@ from runtime.credits.results import (
 )
 from runtime.people import PeopleError
 from runtime.redis.embedded import EmbeddedRedisUnavailable
-from runtime.wording import REASONS
+from runtime.wording.sentences import REASONS
 
 WRONG = 2
 INTERNAL = 70

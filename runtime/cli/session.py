@@ -21,7 +21,7 @@ from runtime.config.messages import did_you_mean
 from runtime.counters import Counters
 from runtime.credits.results import Alert, Balance
 from runtime.people import PeopleFile, Person, Survey
-from runtime.wording import stopping_text
+from runtime.wording.sentences import stopping_text
 
 OnResult = Callable[[Person, ExecutionResult], None]
 

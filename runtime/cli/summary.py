@@ -9,7 +9,7 @@ from typing import Any
 from runtime.campaign import Campaign, Tally
 from runtime.cli.books import balance_json, books_lines, table
 from runtime.cli.session import Report
-from runtime.wording import QUOTES, REASONS, SUMMARY, credits_text
+from runtime.wording.sentences import QUOTES, REASONS, SUMMARY, credits_text
 
 
 def summary_json(campaign: Campaign, report: Report) -> dict[str, Any]:

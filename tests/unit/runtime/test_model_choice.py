@@ -21,7 +21,7 @@ from runtime.catalog.models import build_models
 from runtime.cli import cli
 from runtime.config import Config
 from runtime.learning.forecast import Typical
-from runtime.wording import model_state_text
+from runtime.wording.sentences import model_state_text
 from tests.unit.runtime.configs import NOW, load, right
 
 NAMES = ["Ada", "Grace Brewster Murray Hopper", "Ann"]

@@ -7,7 +7,7 @@ import pytest
 from fallback.reasons import FallbackReason
 from providers.pacing.queue import Wait
 from runtime.credits.caps import Cap, CapStatus, CapWindow
-from runtime.wording import (
+from runtime.wording.sentences import (
     CAP_WINDOWS,
     REASONS,
     cap_reached_text,

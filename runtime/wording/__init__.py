@@ -1,0 +1,1 @@
+"""Every sentence that marketers and operators read, in one place."""
