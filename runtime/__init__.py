@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from runtime.bootstrap import build_runtime
     from runtime.config import Config, load_config
     from runtime.credits.ledger import CreditLedger
-    from runtime.executor import ActionRuntime
+    from runtime.executions.executor import ActionRuntime
 
 __all__ = [
     "ActionRuntime",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ActionRuntime": "runtime.executor",
+    "ActionRuntime": "runtime.executions.executor",
     "ActionSpec": "runtime.actions.spec",
     "Config": "runtime.config",
     "CreditLedger": "runtime.credits.ledger",

@@ -15,18 +15,18 @@ from providers.litellm.adapter import LiteLLMProvider
 from providers.pacing.queue import EndpointLimits
 from runtime.actions.spec import ActionSource, ConfigActions
 from runtime.catalog.models import build_models
-from runtime.closing import Closer
 from runtime.config import Config
 from runtime.credits.durability import Durability
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.credits.results import Alert
-from runtime.credits.spool import Spool
 from runtime.estimate import Estimator
-from runtime.executor import ActionRuntime, ExecutorSettings
+from runtime.executions.executor import ActionRuntime, ExecutorSettings
+from runtime.executions.model_calls import ModelCalls
+from runtime.executions.outbox import Outbox
+from runtime.executions.quoting import Quoter
+from runtime.executions.spool import Spool
 from runtime.learning.sharing import Learning
-from runtime.model_calls import ModelCalls
-from runtime.preparation import Preparation
 from runtime.redis.embedded import EmbeddedRedis
 from runtime.redis.keys import Keys
 from runtime.turns.shared import RedisTurns
@@ -76,19 +76,19 @@ async def build_runtime(
             RedisTurns(client, config.redis.key_prefix, config.redis.timeout_ms),
         )
         stack.push_async_callback(limits.aclose)
-        closer = Closer(ledger, Spool(config.data_dir / "spool", max_age_ms))
-        stack.push_async_callback(closer.aclose)
-        closer.start()
+        outbox = Outbox(ledger, Spool(config.data_dir / "spool", max_age_ms))
+        stack.push_async_callback(outbox.aclose)
+        outbox.start()
         yield ActionRuntime(
             ledger=ledger,
-            closer=closer,
+            outbox=outbox,
             calls=ModelCalls(
                 provider,
                 limits,
                 {name: section.breaker.build() for name, section in config.endpoints.items()},
             ),
             actions=actions or ConfigActions(config.actions),
-            preparation=Preparation(
+            quoter=Quoter(
                 ledger, models, config.build_rate_cards(), learning, config.compliance_prompt
             ),
             settings=ExecutorSettings(
@@ -112,10 +112,10 @@ async def open_estimator(
     models = build_models(config)
     async with _connected(config, redis) as client, open_ledger(config, redis=client) as ledger:
         learning = _learning(config, client)
-        preparation = Preparation(
+        quoter = Quoter(
             ledger, models, config.build_rate_cards(), learning, config.compliance_prompt
         )
-        yield Estimator(ledger, preparation, learning)
+        yield Estimator(ledger, quoter, learning)
 
 
 @asynccontextmanager

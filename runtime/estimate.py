@@ -17,6 +17,7 @@ from runtime.actions.prompts import PromptError
 from runtime.actions.spec import ActionSpec
 from runtime.catalog.models import Model
 from runtime.credits.ledger import CreditLedger
+from runtime.executions.quoting import Priced, Quoter, topic
 from runtime.learning.forecast import (
     ENOUGH_TO_FORECAST,
     People,
@@ -26,7 +27,6 @@ from runtime.learning.forecast import (
     worst_case_mc,
 )
 from runtime.learning.sharing import Learning, Topic
-from runtime.preparation import Preparation, Priced, topic
 
 SAMPLE_SIZE = 2_000
 
@@ -160,9 +160,9 @@ class Estimate:
 class Estimator:
     """Forecasts campaigns: renders and counts, and knows how long answers have been."""
 
-    def __init__(self, ledger: CreditLedger, preparation: Preparation, learning: Learning) -> None:
+    def __init__(self, ledger: CreditLedger, quoter: Quoter, learning: Learning) -> None:
         self._ledger = ledger
-        self._preparation = preparation
+        self._quoter = quoter
         self._learning = learning
 
     async def estimate(
@@ -180,7 +180,7 @@ class Estimator:
         """
         if not sample.people:
             raise ValueError("sample: holds nobody, needed is at least one person")
-        priced = self._preparation.price(spec)
+        priced = self._quoter.price(spec)
         if isinstance(priced, FallbackReason):
             before, cost, known = {priced: sample.total}, Cost(), 0
         else:
@@ -220,7 +220,7 @@ class Estimator:
             if number % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
             with suppress(PromptError):
-                tokens.append(self._preparation.count(spec, model, data)[1])
+                tokens.append(self._quoter.count(spec, model, data)[1])
         return People(sample.total, len(sample.people), tokens)
 
     async def _cost(self, spec: ActionSpec, priced: Priced, people: People) -> tuple[Cost, int]:
@@ -234,7 +234,7 @@ class Estimator:
         else:
             known = 0
             empty = json.dumps(dict.fromkeys(spec.outputs, ""), separators=(",", ":"))
-            longest = self._preparation.longest_answer_tokens(spec, priced.model)
+            longest = self._quoter.longest_answer_tokens(spec, priced.model)
             found = by_limits(people, rates, min(counter.count_text(empty), longest), longest)
         cost = Cost(
             expected_mc=min(round(found.expected_mc), worst_mc),

@@ -20,7 +20,7 @@ from runtime.cli.options import (
 if TYPE_CHECKING:
     from runtime.actions.spec import ExecutionRequest, ExecutionResult
     from runtime.config import Config
-    from runtime.execution import Execution
+    from runtime.executions.execution import Execution
     from runtime.people import Person
 
 _NOBODY = "preview"

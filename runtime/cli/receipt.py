@@ -9,7 +9,7 @@ from typing import Any
 
 from runtime.actions.spec import ActionSpec, ExecutionResult
 from runtime.cli.books import table
-from runtime.execution import Execution
+from runtime.executions.execution import Execution
 from runtime.wording.sentences import REASONS, TOKEN_CLASSES, USAGE_ESTIMATED, credits_text
 
 

@@ -18,8 +18,8 @@ from runtime.cli.progress import UPDATE_EVERY_S, Display
 from runtime.cli.results import ResultsFile
 from runtime.config import Config
 from runtime.config.messages import did_you_mean
-from runtime.counters import Counters
 from runtime.credits.results import Alert, Balance
+from runtime.executions.counters import Counters
 from runtime.people import PeopleFile, Person, Survey
 from runtime.wording.sentences import stopping_text
 

@@ -16,7 +16,7 @@ from providers.base import Completion, CompletionRequest, FinishReason
 from runtime.actions import outputs
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import Reserved
-from runtime.execution import Execution
+from runtime.executions.execution import Execution
 from tests.bench.conditions import median, say, spread
 from tests.bench.loads import CONCURRENCY, cost_of, run_calls
 from tests.bench.registry import Measured

@@ -16,8 +16,8 @@ from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
 from runtime import ActionSpec, ExecutionResult
 from runtime.bootstrap import build_runtime
+from runtime.executions.quoting import topic
 from runtime.learning.history import ENOUGH_TO_RESERVE, History
-from runtime.preparation import topic
 from tests.integration.executions.conftest import Bench, OpenBench, action, make_config
 
 MOST = 1_000
@@ -57,10 +57,10 @@ async def execute(bench: Bench, count: int, spec: ActionSpec = ADAPTIVE) -> list
 
 async def shared(bench: Bench, spec: ActionSpec = ADAPTIVE) -> History:
     """Share what was learned now; return what all know."""
-    preparation = bench.runtime._preparation
-    priced = preparation.price(spec)
+    quoter = bench.runtime._quoter
+    priced = quoter.price(spec)
     assert not isinstance(priced, FallbackReason)
-    return await preparation._learning.history(topic(spec, priced.model))
+    return await quoter._learning.history(topic(spec, priced.model))
 
 
 async def learn(bench: Bench, count: int = ENOUGH_TO_RESERVE) -> None:

@@ -133,7 +133,7 @@ async def test_a_cancelled_probe_leaves_its_place_to_the_next(open_bench: OpenBe
         begin(bench, "")
 
         assert (await bench.execute()).status == "model"
-        await bench.runtime._closer.drain()
+        await bench.runtime._outbox.drain()
         assert (await bench.books()).exposure_mc > 0
 
 

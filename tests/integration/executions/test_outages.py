@@ -16,9 +16,9 @@ DEADLINE_MS = 4_000
 
 
 async def until_replayed(bench: Bench) -> None:
-    closer = bench.runtime._closer
+    outbox = bench.runtime._outbox
     async with asyncio.timeout(20):
-        while closer._tasks or closer._spool.waiting():  # noqa: ASYNC110 - a folder tells nobody
+        while outbox._tasks or outbox._spool.waiting():  # noqa: ASYNC110 - a folder tells nobody
             await asyncio.sleep(0.05)
 
 

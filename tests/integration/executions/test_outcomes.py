@@ -290,7 +290,7 @@ async def test_an_inline_action_on_a_model_without_a_price_is_not_called(bench: 
     from pricing.rate_card import RateCard, RateCards
 
     empty = RateCard("empty", datetime(2026, 1, 1, tzinfo=UTC), {})
-    bench.runtime._preparation._rate_cards = RateCards([empty])
+    bench.runtime._quoter._rate_cards = RateCards([empty])
 
     result = await bench.execute()
 

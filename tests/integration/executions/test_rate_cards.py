@@ -51,8 +51,8 @@ async def test_the_version_quoted_is_the_version_settled_though_another_comes_in
 ) -> None:
     provider = SlowProvider()
     async with open_bench(provider=provider) as bench:
-        preparation = bench.runtime._preparation
-        preparation._rate_cards, preparation._clock = CARDS, lambda: provider.now
+        quoter = bench.runtime._quoter
+        quoter._rate_cards, quoter._clock = CARDS, lambda: provider.now
 
         during = await bench.execute()
         journaled = await last_entry(bench)
@@ -77,10 +77,10 @@ async def test_an_answer_that_began_before_its_model_retired_is_settled(
 ) -> None:
     provider = SlowProvider()
     async with open_bench(provider=provider) as bench:
-        preparation = bench.runtime._preparation
-        preparation._rate_cards, preparation._clock = CARDS, lambda: provider.now
-        preparation._models = Models(
-            {m.id: replace(m, retires_on=date(2026, 12, 1)) for m in preparation._models}
+        quoter = bench.runtime._quoter
+        quoter._rate_cards, quoter._clock = CARDS, lambda: provider.now
+        quoter._models = Models(
+            {m.id: replace(m, retires_on=date(2026, 12, 1)) for m in quoter._models}
         )
 
         assert (await bench.execute()).status == "model"
@@ -98,8 +98,8 @@ async def test_a_long_request_pays_what_its_tier_costs(
     tier = Tier(2_000_000, 15_000_000, 2_000_000, 2_000_000, 15_000_000, above_input_tokens=above)
     tiered = replace(CHEAP, tiers=(tier,))
     started = datetime(2026, 1, 1, tzinfo=UTC)
-    preparation = bench.runtime._preparation
-    preparation._rate_cards = RateCards([RateCard("tiered", started, {"writer": tiered})])
+    quoter = bench.runtime._quoter
+    quoter._rate_cards = RateCards([RateCard("tiered", started, {"writer": tiered})])
 
     result = await bench.execute()
 
@@ -111,10 +111,10 @@ async def test_a_long_request_pays_what_its_tier_costs(
 
 
 async def test_a_prompt_that_does_not_fit_into_the_context_is_not_sent(bench: Bench) -> None:
-    preparation = bench.runtime._preparation
+    quoter = bench.runtime._quoter
     spec = action(limits={"max_output_tokens": 120})
-    models = list(preparation._models)
-    preparation._models = Models({m.id: replace(m, context_tokens=1_000) for m in models})
+    models = list(quoter._models)
+    quoter._models = Models({m.id: replace(m, context_tokens=1_000) for m in models})
 
     short = await bench.execute(spec)
     long = await bench.execute(spec, data={"customer": {"message": "card " * 900}})

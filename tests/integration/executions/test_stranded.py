@@ -10,7 +10,7 @@ import pytest
 from fallback.reasons import FallbackReason
 from pricing.quote import quote_mc
 from runtime import ActionSpec, ExecutionResult
-from runtime.execution import Execution
+from runtime.executions.execution import Execution
 from tests.integration.executions.conftest import Bench, OpenBench, action
 from tests.integration.executions.test_limits import held
 
@@ -33,7 +33,7 @@ async def run_down(bench: Bench, specs: list[ActionSpec]) -> list[tuple[Executio
 
 def least_mc(bench: Bench, trace: Execution) -> int:
     """The quote of an execution's shortest answer."""
-    tokens = bench.runtime._preparation.least_output_tokens(trace.spec, trace.model)
+    tokens = bench.runtime._quoter.least_output_tokens(trace.spec, trace.model)
     return quote_mc(trace.rates, trace.quote.input_tokens, tokens)
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from runtime.closing import Closer
 from runtime.credits.endings import Settlement
 from runtime.credits.journal import verify
 from runtime.credits.results import LedgerUnavailable, Refused, Reserved
-from runtime.credits.spool import Spool
+from runtime.executions.outbox import Outbox
+from runtime.executions.spool import Spool
 from runtime.redis.keys import bucket_of, slot_of_bucket
 from tests.integration.ledger.desk import Desk, connect, make_ledger
 from tests.integration.servers import Cluster, Server
@@ -110,13 +110,13 @@ class Campaign:
     def __init__(self, desk: Desk, account_id: str, folder: Path, name: str) -> None:
         self.desk, self.account_id, self.name = desk, account_id, name
         self.spool = Spool(folder / name, 3_600_000)
-        self.closer = Closer(desk.ledger, self.spool, replay_every_ms=50)
+        self.outbox = Outbox(desk.ledger, self.spool, replay_every_ms=50)
         self.unavailable = self.refused = self.spooled = 0
         self.costs: dict[str, int] = {}
         self.over = False
 
     async def run(self, callers: int = 8) -> None:
-        self.closer.start()
+        self.outbox.start()
         await asyncio.gather(*(self._work(number) for number in range(callers)))
 
     async def _work(self, caller: int) -> None:
@@ -143,7 +143,7 @@ class Campaign:
             attempt, cost_mc, 500, answer.reserved_at_ms, "1,0,0,1,0", "v1", (), 0, b"answer"
         )
         deadline_s = asyncio.get_running_loop().time() + 10
-        settled = await self.closer.close(settlement, deadline_s)
+        settled = await self.outbox.close(settlement, deadline_s)
         self.spooled += settled is None
 
 

@@ -103,7 +103,7 @@ async def test_promise_02_charges_are_right_while_the_accounts_slot_moves_under_
             campaign.over = True
         await running
         for campaign in (*campaigns, beside):
-            await campaign.closer.aclose()
+            await campaign.outbox.aclose()
             assert campaign.spool.waiting() == 0
 
         assert sum(campaign.unavailable + campaign.spooled for campaign in campaigns) > 0
@@ -238,7 +238,7 @@ async def lose_a_server(cluster: Cluster, desk: Desk, folder: Path) -> None:
         campaign.over = True
     await running
     for campaign in campaigns.values():
-        await campaign.closer.aclose()
+        await campaign.outbox.aclose()
         assert campaign.spool.waiting() == 0
 
     for port, campaign in campaigns.items():

@@ -13,12 +13,12 @@ import pytest_asyncio
 from redis import Redis
 
 from runtime.bootstrap import open_ledger
-from runtime.closing import Closer
 from runtime.config import Config
 from runtime.credits.durability import Durability
 from runtime.credits.endings import Settlement
 from runtime.credits.results import Existing, LedgerError, LedgerUnavailable, Settled
-from runtime.credits.spool import Spool
+from runtime.executions.outbox import Outbox
+from runtime.executions.spool import Spool
 from runtime.redis.transport import UnknownOutcome
 from tests.integration.conftest import PrivateRedis
 from tests.integration.ledger.desk import Desk, connect, make_ledger
@@ -99,7 +99,7 @@ async def test_promise_09_what_too_few_acknowledged_is_unknown_and_settled_by_as
     servers: tuple[Server, Server], desk: Desk, tmp_path: Path
 ) -> None:
     attempt, reserved = await desk.reserve(100)
-    closer = Closer(desk.ledger, Spool(tmp_path / "spool", 3_600_000), replay_every_ms=50)
+    outbox = Outbox(desk.ledger, Spool(tmp_path / "spool", 3_600_000), replay_every_ms=50)
     settlement = Settlement(
         attempt, 60, 100, reserved.reserved_at_ms, "1,0,0,1,0", "v1", (), 0, b"the answer"
     )
@@ -108,8 +108,8 @@ async def test_promise_09_what_too_few_acknowledged_is_unknown_and_settled_by_as
     with pytest.raises(UnknownOutcome, match="0 of 1 replicas have it"):
         await desk.ledger.reserve(desk.attempt(), 10, 1_000)
     deadline_s = asyncio.get_running_loop().time() + 10
-    assert await closer.close(settlement, deadline_s) is None
-    assert closer._spool.waiting() == 1
+    assert await outbox.close(settlement, deadline_s) is None
+    assert outbox._spool.waiting() == 1
     # Asked again while the replica is still away, a call that writes nothing is no more certain.
     with pytest.raises(UnknownOutcome):
         await settlement.send(desk.ledger)
@@ -117,11 +117,11 @@ async def test_promise_09_what_too_few_acknowledged_is_unknown_and_settled_by_as
     assert (await desk.balance()).charged_mc == 60
 
     servers[1].resume()
-    closer.start()
+    outbox.start()
     async with asyncio.timeout(10):
-        while closer._spool.waiting():  # noqa: ASYNC110 - a folder tells nobody
+        while outbox._spool.waiting():  # noqa: ASYNC110 - a folder tells nobody
             await asyncio.sleep(0.02)
-    await closer.aclose()
+    await outbox.aclose()
     again = await desk.ledger.reserve(desk.attempt(attempt.execution_id), 100, 1_000)
     assert isinstance(again, Existing)
     assert again.outcome == b"the answer"

@@ -21,7 +21,7 @@ from fallback.reasons import FallbackReason
 from runtime.credits.endings import Ending, Release, Settlement, from_json, to_json
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import LedgerUnavailable, Reserved
-from runtime.credits.spool import Replay, Spool
+from runtime.executions.spool import Replay, Spool
 from tests.integration.conftest import PrivateRedis
 from tests.integration.ledger.conftest import OpenDesk
 from tests.integration.ledger.desk import ACCOUNT, Desk, connect, make_ledger

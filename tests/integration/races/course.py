@@ -16,7 +16,7 @@ from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.credits.results import Alert
-from runtime.credits.spool import Spool
+from runtime.executions.spool import Spool
 
 ACCOUNT = "acme"
 PREFIX = "race"

@@ -15,7 +15,7 @@ from runtime.credits.caps import CapStatus
 from runtime.credits.journal import Dimensions, JournalEntry, parse
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Balance, Existing, InProgress, Refused, Reserved
-from runtime.credits.spool import Replay
+from runtime.executions.spool import Replay
 from runtime.redis.keys import Keys
 from tests.integration.conftest import PrivateRedis
 from tests.integration.ledger.desk import instant

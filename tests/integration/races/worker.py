@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from fallback.reasons import FallbackReason
-from runtime.closing import Closer
 from runtime.credits.endings import Ending, Release, Settlement
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.ledger import CreditLedger
@@ -30,6 +29,7 @@ from runtime.credits.results import (
     Reserved,
     Settled,
 )
+from runtime.executions.outbox import Outbox
 from tests.integration.races import process
 from tests.integration.races.course import ACCOUNT, LARGEST_MC, Course
 
@@ -78,7 +78,7 @@ class Worker:
         self._course = course
         self._ledger = ledger
         self._spool = course.open_spool()
-        self._closer = Closer(ledger, self._spool, replay_every_ms=500)
+        self._outbox = Outbox(ledger, self._spool, replay_every_ms=500)
         self._acknowledged = course.log("acknowledged", number)
         self._acknowledge = self._acknowledged.open()
         self._note = course.log("reserved", number).open()
@@ -92,7 +92,7 @@ class Worker:
         self._hasty = 0 if number == course.workers else course.hasty
 
     async def run(self) -> None:
-        self._closer.start()
+        self._outbox.start()
         delivered = self._deliveries()
         self._left = len(delivered)
         for number in reversed(delivered):
@@ -109,7 +109,7 @@ class Worker:
             for task in [done, *workers]:
                 task.cancel()
             await asyncio.gather(done, *workers, return_exceptions=True)
-            await self._closer.aclose()
+            await self._outbox.aclose()
 
     def _deliveries(self) -> list[int]:
         known: dict[int, None] = {}
@@ -151,7 +151,7 @@ class Worker:
             raise
         except LedgerUnavailable:
             if self._chance.random() < 0.5:  # else the deadline ends what may have been reserved
-                self._closer.give_back(attempt)
+                self._outbox.give_back(attempt)
             return 0.05
         match answer:
             case InProgress():
@@ -188,7 +188,7 @@ class Worker:
             if not waits or left == 0:
                 return answer, final
             left -= 1
-            await self._closer.wait_for_ending(ACCOUNT, self._chance.uniform(0.01, 0.03))
+            await self._outbox.wait_for_ending(ACCOUNT, self._chance.uniform(0.01, 0.03))
 
     async def _refused(
         self, number: int, attempt: ExecutionAttempt, run: Run, refused: Refused, *, stored: bool
@@ -218,7 +218,7 @@ class Worker:
             await self._spool.put(ending)
             closed = None
         else:
-            closed = await self._closer.close(
+            closed = await self._outbox.close(
                 ending, asyncio.get_running_loop().time() + _CLOSE_WITHIN_S
             )
         match closed:

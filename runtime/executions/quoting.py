@@ -18,7 +18,7 @@ from runtime.actions.prompts import PromptError
 from runtime.actions.spec import ActionSpec, ExecutionRequest, ExecutionResult
 from runtime.catalog.models import Model, Models
 from runtime.credits.ledger import CreditLedger
-from runtime.execution import Execution, Quote, Timings, unprepared
+from runtime.executions.execution import Execution, Quote, Timings, unprepared
 from runtime.learning.history import observed
 from runtime.learning.sharing import Learning, Topic
 
@@ -32,7 +32,7 @@ class Priced:
     rates: Rates
 
 
-class Preparation:
+class Quoter:
     """Turns requests into executions that can be paid for, and learns from how they end.
 
     Args:

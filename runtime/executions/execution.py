@@ -13,11 +13,11 @@ from pricing.quote import quote_mc
 from pricing.rate_card import RateCard, Rates
 from pricing.usage import TokenUsage
 from providers.base import Completion, Message
-from runtime import outcomes
 from runtime.actions.spec import ActionSpec, Attempt, ExecutionRequest, ExecutionResult
 from runtime.catalog.models import Model
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import Reserved
+from runtime.executions import stored_outcome as outcomes
 
 
 @dataclass(frozen=True, slots=True)

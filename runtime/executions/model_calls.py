@@ -15,7 +15,7 @@ from providers.pacing.retry import complete_with_retries
 from runtime.actions.spec import Attempt
 from runtime.catalog.models import Model
 from runtime.credits.results import Reserved
-from runtime.execution import Execution
+from runtime.executions.execution import Execution
 
 _DOWN = (FailureKind.ERROR, FailureKind.TIMEOUT)
 
@@ -44,7 +44,7 @@ class ModelCalls:
         return None if breaker is None else not breaker.is_open
 
     @contextmanager
-    def visit(self, execution: Execution) -> Iterator[ModelVisit]:
+    def visit(self, execution: Execution) -> Iterator[CallSession]:
         """Come with an execution to its model."""
         model = execution.model
         key = model.endpoint.name, model.litellm_model
@@ -54,11 +54,11 @@ class ModelCalls:
             breaker = Breaker(settings, asyncio.get_running_loop().time)
             self._breakers[key] = breaker
         with breaker.visit() as visit:
-            yield ModelVisit(execution, self._provider, self._limits, breaker, visit)
+            yield CallSession(execution, self._provider, self._limits, breaker, visit)
 
 
 @dataclass(slots=True)
-class ModelVisit:
+class CallSession:
     """One execution at its model. ``calling`` tells that a call has begun and not ended."""
 
     execution: Execution

@@ -13,12 +13,12 @@ from runtime.credits.endings import Ending, Release
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Existing, LedgerError, LedgerUnavailable, Released, Settled
-from runtime.credits.spool import Spool
+from runtime.executions.spool import Spool
 
 _log = logging.getLogger("creditgate.closing")
 
 
-class Closer:
+class Outbox:
     """Sends endings to the ledger, and wakes in turn those who wait for credits.
 
     Args:

@@ -18,11 +18,8 @@ from pricing.usage import TokenUsage
 from providers.base import Completion, FinishReason
 from providers.errors import ProviderError
 from providers.pacing.queue import NoTurn, Turn
-from runtime import outcomes
 from runtime.actions import outputs
 from runtime.actions.spec import ActionSource, ActionSpec, ExecutionRequest, ExecutionResult, Source
-from runtime.closing import Closer
-from runtime.counters import Counters
 from runtime.credits.endings import Release, Settlement
 from runtime.credits.journal import tokens_column
 from runtime.credits.ledger import CreditLedger
@@ -35,9 +32,12 @@ from runtime.credits.results import (
     Reserved,
     Settled,
 )
-from runtime.execution import Execution, Timings
-from runtime.model_calls import ModelCalls, ModelVisit
-from runtime.preparation import Preparation
+from runtime.executions import stored_outcome as outcomes
+from runtime.executions.counters import Counters
+from runtime.executions.execution import Execution, Timings
+from runtime.executions.model_calls import CallSession, ModelCalls
+from runtime.executions.outbox import Outbox
+from runtime.executions.quoting import Quoter
 from runtime.redis.transport import UnknownOutcome
 from runtime.wording.sentences import cap_reached_text, no_turn_text, provider_down_text
 
@@ -67,7 +67,7 @@ class ActionRuntime:
 
     Args:
         ledger: where credits are reserved and settled.
-        closer: sends the ends of reservations, or keeps them on disk while Redis is away.
+        outbox: sends the ends of reservations, or keeps them on disk while Redis is away.
         calls: the way to the models; executions wait there for their turn.
 
     ``counters`` say how well its quotes held.
@@ -77,18 +77,18 @@ class ActionRuntime:
         self,
         *,
         ledger: CreditLedger,
-        closer: Closer,
+        outbox: Outbox,
         calls: ModelCalls,
         actions: ActionSource,
-        preparation: Preparation,
+        quoter: Quoter,
         settings: ExecutorSettings,
     ) -> None:
         self.ledger = ledger
         self.actions = actions
         self.counters = Counters()
-        self._closer = closer
+        self._outbox = outbox
         self._calls = calls
-        self._preparation = preparation
+        self._quoter = quoter
         self._settings = settings
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult:
@@ -116,7 +116,7 @@ class ActionRuntime:
         if not isinstance(spec, ActionSpec):
             spec = await self.actions.get(request.account_id, spec)
         deadline_s = asyncio.get_running_loop().time() + spec.limits.deadline_ms / 1000
-        prepared = self._preparation.prepare(request, spec, deadline_s, timings)
+        prepared = self._quoter.prepare(request, spec, deadline_s, timings)
         if isinstance(prepared, ExecutionResult):
             return prepared, None
         with self._calls.visit(prepared) as visit:
@@ -124,12 +124,12 @@ class ActionRuntime:
 
     def is_healthy(self, model_id: str) -> bool | None:
         """Whether a model is called at present; ``None`` if this process knows nothing of it."""
-        model = self._preparation.model(model_id)
+        model = self._quoter.model(model_id)
         return None if model is None else self._calls.is_healthy(model)
 
     # Credits
 
-    async def _run(self, execution: Execution, visit: ModelVisit) -> ExecutionResult:
+    async def _run(self, execution: Execution, visit: CallSession) -> ExecutionResult:
         """Wait for a turn and reserve; without credits give the turn back and wait."""
         loop_time = asyncio.get_running_loop().time
         last_ask_s = execution.deadline_s - _LAST_ASK_S
@@ -176,7 +176,7 @@ class ActionRuntime:
         """Wait for another execution to end here, and look again soon for those elsewhere."""
         left_s = until_s - asyncio.get_running_loop().time()
         poll_s = random.uniform(*_POLL_S)  # noqa: S311 - jitter, no cryptography
-        await self._closer.wait_for_ending(execution.request.account_id, min(left_s, poll_s))
+        await self._outbox.wait_for_ending(execution.request.account_id, min(left_s, poll_s))
 
     async def _reserve(
         self, execution: Execution
@@ -191,7 +191,7 @@ class ActionRuntime:
                 )
         except (LedgerUnavailable, TimeoutError) as error:
             if isinstance(error, UnknownOutcome):
-                self._closer.give_back(execution.attempt)
+                self._outbox.give_back(execution.attempt)
             return execution.result(execution.resolve(FallbackReason.LEDGER_UNAVAILABLE))
         finally:
             execution.timings.note("reserve", since_s)
@@ -225,10 +225,10 @@ class ActionRuntime:
         if refused.reason not in _LOWERED_FOR:
             return None
         covered = covered_output_tokens(execution.rates, execution.quote.input_tokens, credits_mc)
-        least = self._preparation.least_output_tokens(execution.spec, execution.model)
+        least = self._quoter.least_output_tokens(execution.spec, execution.model)
         return covered if covered >= least else None
 
-    async def _left_alone(self, execution: Execution, visit: ModelVisit) -> ExecutionResult:
+    async def _left_alone(self, execution: Execution, visit: CallSession) -> ExecutionResult:
         """Fall back because the provider is down. Nothing of it is stored: ask again.
 
         An outcome that the id has already, or is about to have, is given all the same (law 3).
@@ -236,7 +236,7 @@ class ActionRuntime:
         known: Settled | Released | Refused | InProgress | Existing | None
         if execution.reserved is not None:
             nothing = Release(execution.attempt, None, 0, None)
-            known = await self._closer.close(nothing, execution.deadline_s)
+            known = await self._outbox.close(nothing, execution.deadline_s)
         else:
             known = await self._look_up(execution)
         if isinstance(known, Existing):
@@ -287,7 +287,7 @@ class ActionRuntime:
     # The model
 
     async def _call(
-        self, execution: Execution, reserved: Reserved, visit: ModelVisit, turn: Turn
+        self, execution: Execution, reserved: Reserved, visit: CallSession, turn: Turn
     ) -> ExecutionResult:
         if not visit.lets_through():
             return await self._left_alone(execution, visit)
@@ -303,7 +303,7 @@ class ActionRuntime:
             return await self._release(execution, FallbackReason.PROVIDER_ERROR)
         except asyncio.CancelledError:
             execution.possibly_executed += visit.calling
-            self._closer.close_soon(Release(execution.attempt, None, execution.exposure_mc, None))
+            self._outbox.close_soon(Release(execution.attempt, None, execution.exposure_mc, None))
             raise
         execution.timings.note("provider", since_s)
         execution.completion = completion
@@ -322,7 +322,7 @@ class ActionRuntime:
         parsed = outputs.parse(completion.text, execution.spec.outputs)
         cut = execution.lowered and completion.finish is FinishReason.LENGTH
         unpaid = cut and bool(parsed.invalid)
-        self._preparation.learn(execution, usage, cut=cut, charged=not unpaid)
+        self._quoter.learn(execution, usage, cut=cut, charged=not unpaid)
         self.counters.answers += 1
         self.counters.input_undercounted += usage.input_tokens > execution.quote.input_tokens
         self.counters.quote_exceeded += cost_mc(execution.rates, usage) > reserved.amount_mc
@@ -358,7 +358,7 @@ class ActionRuntime:
             charge_mc = 0
             flags.append("free_preview")
         since_s = time.perf_counter()
-        settled = await self._closer.close(
+        settled = await self._outbox.close(
             Settlement(
                 attempt=execution.attempt,
                 cost_mc=charge_mc,
@@ -388,7 +388,7 @@ class ActionRuntime:
         """Give everything back; ``unpaid_mc`` is the cost of an answer that nobody pays for."""
         resolved = execution.resolve(reason)
         since_s = time.perf_counter()
-        released = await self._closer.close(
+        released = await self._outbox.close(
             Release(
                 attempt=execution.attempt,
                 reason=reason,
