@@ -14,13 +14,13 @@ from providers.base import Provider
 from providers.litellm.adapter import LiteLLMProvider
 from providers.pacing.queue import EndpointLimits
 from runtime.actions.spec import ActionSource, ConfigActions
+from runtime.campaigns.estimate import Estimator
 from runtime.catalog.models import build_models
 from runtime.config import Config
 from runtime.credits.durability import Durability
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.credits.results import Alert
-from runtime.estimate import Estimator
 from runtime.executions.executor import ActionRuntime, ExecutorSettings
 from runtime.executions.model_calls import ModelCalls
 from runtime.executions.outbox import Outbox

@@ -16,14 +16,14 @@ from typing import Any
 
 from runtime.actions.spec import ExecutionResult
 from runtime.bootstrap import open_ledger
-from runtime.campaign import Campaign
+from runtime.campaigns.campaign import Campaign
+from runtime.campaigns.people import PeopleFile, Person
 from runtime.cli.example import EXAMPLE
 from runtime.cli.interruption import Interruption
 from runtime.cli.options import BadInput
 from runtime.cli.progress import Display
 from runtime.cli.session import Order, Report, carry_out, find_action
 from runtime.config import Config, load_config
-from runtime.people import PeopleFile, Person
 from runtime.wording.sentences import REASONS
 
 ACCOUNT = "demo"

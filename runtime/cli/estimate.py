@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from runtime.actions.spec import ActionSpec
+    from runtime.campaigns.estimate import Estimate, Sample
+    from runtime.campaigns.people import Person
     from runtime.config import Config
-    from runtime.estimate import Estimate, Sample
-    from runtime.people import Person
 
 _LINE_EVERY_S = 5.0
 
@@ -76,12 +76,12 @@ def estimate(
 
     It goes by new answers for everybody. Those that a campaign has had before are free.
     """
-    from runtime.campaign import Campaign
+    from runtime.campaigns.campaign import Campaign
+    from runtime.campaigns.estimate import Sample
+    from runtime.campaigns.people import PeopleFile
     from runtime.cli.ledger import emit, run_async
     from runtime.cli.run import survey_people
     from runtime.cli.session import find_action
-    from runtime.estimate import Sample
-    from runtime.people import PeopleFile
 
     config = load(config_path)
     people = PeopleFile(people_path)

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from runtime.campaigns.people import PeopleError
 from runtime.cli.options import JSON, BadInput
 from runtime.config import ConfigError
 from runtime.credits.results import (
@@ -22,7 +23,6 @@ from runtime.credits.results import (
     LedgerError,
     LedgerUnavailable,
 )
-from runtime.people import PeopleError
 from runtime.redis.embedded import EmbeddedRedisUnavailable
 from runtime.wording.sentences import REASONS
 

@@ -101,9 +101,9 @@ def _check_known(model_ids: Iterable[str], config: Config) -> None:
 def _typical_run(
     config: Config, action_id: str | None, people_path: Path | None, answer_tokens: int | None
 ) -> TypicalRun:
+    from runtime.campaigns.people import PeopleFile
     from runtime.catalog.choice import TypicalRun
     from runtime.cli.session import find_action
-    from runtime.people import PeopleFile
 
     if action_id is None:
         if people_path is not None:

@@ -19,9 +19,9 @@ from runtime.cli.options import (
 
 if TYPE_CHECKING:
     from runtime.actions.spec import ExecutionRequest, ExecutionResult
+    from runtime.campaigns.people import Person
     from runtime.config import Config
     from runtime.executions.execution import Execution
-    from runtime.people import Person
 
 _NOBODY = "preview"
 
@@ -79,11 +79,11 @@ def preview(  # noqa: PLR0913 - one parameter an option
     import uuid
 
     from runtime.actions.spec import ExecutionRequest, Source
+    from runtime.campaigns.fit import missing_attributes
     from runtime.cli.failures import refusals
     from runtime.cli.ledger import emit, run_async
     from runtime.cli.receipt import receipt_json, receipt_lines
     from runtime.cli.session import find_action
-    from runtime.required import missing_attributes
 
     config = load(config_path)
     action = find_action(config, action_id)
@@ -136,9 +136,9 @@ def _person(
         BadInput: they do not describe one.
         PeopleError: what is wrong with the file, or with the JSON.
     """
+    from runtime.campaigns.people import PeopleFile
+    from runtime.campaigns.people_rows import Person, attribute_path, parse_person, place
     from runtime.cli.failures import refusals
-    from runtime.people import PeopleFile
-    from runtime.people_rows import Person, attribute_path, parse_person, place
 
     if person_json is not None and people_path is not None:
         raise BadInput("--person and --people: one of them can say who it is, not both")

@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from runtime.campaign import Tally
+from runtime.campaigns.campaign import Tally
 from runtime.credits.results import Alert
 from runtime.wording.sentences import alert_text, credits_text
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from runtime.actions.spec import ExecutionResult
-from runtime.people import Person
+from runtime.campaigns.people import Person
 
 _FLUSH_AFTER_S = 0.2
 

@@ -20,10 +20,10 @@ from runtime.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from runtime.campaign import Campaign
+    from runtime.campaigns.campaign import Campaign
+    from runtime.campaigns.people import PeopleFile, Person, Survey
     from runtime.cli.session import Order, Report
     from runtime.config import Config
-    from runtime.people import PeopleFile, Person, Survey
 
 
 @click.command(
@@ -112,11 +112,11 @@ def run(  # noqa: PLR0913 - one parameter an option
     them too and gives their credits back. Exit status 130.
     """
     from runtime.actions.spec import Source
-    from runtime.campaign import Campaign
+    from runtime.campaigns.campaign import Campaign
+    from runtime.campaigns.people import PeopleFile
     from runtime.cli.ledger import emit, run_async
     from runtime.cli.session import Order, find_action
     from runtime.cli.summary import summary_json, summary_lines
-    from runtime.people import PeopleFile
 
     config = load(config_path)
     people = PeopleFile(people_path)
@@ -186,9 +186,9 @@ def survey_people(
         BadInput: an id that was given can't be used.
         PeopleError: the file, or what it lacks for the action.
     """
+    from runtime.campaigns.fit import check_fit
+    from runtime.campaigns.people import Person
     from runtime.cli.failures import refusals
-    from runtime.people import Person
-    from runtime.required import check_fit
 
     with refusals():
         campaign.check(Person("somebody", {}, 1))

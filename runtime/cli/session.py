@@ -11,7 +11,8 @@ from pathlib import Path
 
 from runtime.actions.spec import ActionSpec, ExecutionResult
 from runtime.bootstrap import build_runtime, open_ledger
-from runtime.campaign import Campaign, CampaignRun, Tally
+from runtime.campaigns.campaign import Campaign, CampaignRun, Tally
+from runtime.campaigns.people import PeopleFile, Person, Survey
 from runtime.cli.interruption import Interruption
 from runtime.cli.options import BadInput
 from runtime.cli.progress import UPDATE_EVERY_S, Display
@@ -20,7 +21,6 @@ from runtime.config import Config
 from runtime.config.messages import did_you_mean
 from runtime.credits.results import Alert, Balance
 from runtime.executions.counters import Counters
-from runtime.people import PeopleFile, Person, Survey
 from runtime.wording.sentences import stopping_text
 
 OnResult = Callable[[Person, ExecutionResult], None]

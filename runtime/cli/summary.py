@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from runtime.campaign import Campaign, Tally
+from runtime.campaigns.campaign import Campaign, Tally
 from runtime.cli.books import balance_json, books_lines, table
 from runtime.cli.session import Report
 from runtime.wording.sentences import QUOTES, REASONS, SUMMARY, credits_text

@@ -13,8 +13,8 @@ from providers.pacing.queue import Wait
 from runtime.credits.caps import Cap, CapStatus, CapWindow
 
 if TYPE_CHECKING:
+    from runtime.campaigns.estimate import Reach
     from runtime.catalog.choice import ModelChoice
-    from runtime.estimate import Reach
 
 REASONS: Mapping[FallbackReason, str] = MappingProxyType(
     {

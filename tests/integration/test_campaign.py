@@ -20,10 +20,10 @@ from providers.errors import FailureKind, Rejected
 from runtime import ActionRuntime, ActionSpec, ExecutionResult
 from runtime.actions.spec import Source
 from runtime.bootstrap import build_runtime
-from runtime.campaign import Campaign, CampaignRun
+from runtime.campaigns.campaign import Campaign, CampaignRun
+from runtime.campaigns.people import PeopleError, Person
 from runtime.config import parse_config
 from runtime.credits.results import ExecutionConflict
-from runtime.people import PeopleError, Person
 
 ACCOUNT = "acme"
 

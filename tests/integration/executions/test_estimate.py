@@ -15,8 +15,8 @@ from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind
 from runtime import ActionSpec, ExecutionResult
 from runtime.bootstrap import open_estimator
+from runtime.campaigns.estimate import Covers, Estimate, Estimator, Sample
 from runtime.credits.results import AccountUnknown
-from runtime.estimate import Covers, Estimate, Estimator, Sample
 from runtime.learning.forecast import ENOUGH_TO_FORECAST, Typical
 from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action, make_config
 

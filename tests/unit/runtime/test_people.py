@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.people import PeopleError, PeopleFile, Person
-from runtime.people_rows import place
+from runtime.campaigns.people import PeopleError, PeopleFile, Person
+from runtime.campaigns.people_rows import place
 
 ROOT = Path(__file__).parents[3]
 Write = Callable[[str, str | bytes], Path]
@@ -232,7 +232,7 @@ def test_a_value_can_not_be_placed_within_another_value() -> None:
 _READER = """
     import resource, sys
     from pathlib import Path
-    from runtime.people import PeopleFile
+    from runtime.campaigns.people import PeopleFile
 
     def most_kb():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

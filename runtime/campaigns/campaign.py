@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from fallback.reasons import FallbackReason
 from runtime.actions.spec import ActionSpec, ExecutionRequest, ExecutionResult, Source
+from runtime.campaigns.people import Person
 from runtime.executions.executor import ActionRuntime
-from runtime.people import Person
 
 MAX_CONCURRENCY = 1_000
 

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from runtime.people_rows import (
+from runtime.campaigns.people_rows import (
     LONGEST_ROW_BYTES,
     PERSON_ID,
     CsvRows,

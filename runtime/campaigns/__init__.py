@@ -1,0 +1,1 @@
+"""One action for many people: people files, the run, its forecast."""
