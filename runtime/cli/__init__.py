@@ -11,24 +11,24 @@ from runtime.cli.options import COMMAND_SETTINGS, DEBUG
 
 _SECTIONS: dict[str, dict[str, str]] = {
     "Try": {
-        "demo": "runtime.cli.demo:demo",
-        "preview": "runtime.cli.preview:preview",
-        "mock-provider": "runtime.cli.mock_provider:mock_provider",
-        "check-config": "runtime.cli.check_config:check_config",
+        "demo": "runtime.cli.commands.demo:demo",
+        "preview": "runtime.cli.commands.preview:preview",
+        "mock-provider": "runtime.cli.commands.mock_provider:mock_provider",
+        "check-config": "runtime.cli.commands.check_config:check_config",
     },
     "Run": {
-        "run": "runtime.cli.run:run",
-        "estimate": "runtime.cli.estimate:estimate",
+        "run": "runtime.cli.commands.run:run",
+        "estimate": "runtime.cli.commands.estimate:estimate",
     },
     "Credits": {
-        "account": "runtime.cli.account:account",
-        "grant": "runtime.cli.grant:grant",
-        "purchase": "runtime.cli.purchase:purchase",
-        "void": "runtime.cli.void:void",
-        "cap": "runtime.cli.cap:cap",
-        "balance": "runtime.cli.balance:balance",
-        "models": "runtime.cli.models:models",
-        "rates": "runtime.cli.rates:rates",
+        "account": "runtime.cli.commands.account:account",
+        "grant": "runtime.cli.commands.grant:grant",
+        "purchase": "runtime.cli.commands.purchase:purchase",
+        "void": "runtime.cli.commands.void:void",
+        "cap": "runtime.cli.commands.cap:cap",
+        "balance": "runtime.cli.commands.balance:balance",
+        "models": "runtime.cli.commands.models:models",
+        "rates": "runtime.cli.commands.rates:rates",
     },
 }
 _COMMANDS = {name: where for section in _SECTIONS.values() for name, where in section.items()}

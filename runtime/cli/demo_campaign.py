@@ -21,8 +21,8 @@ from runtime.campaigns.people import PeopleFile, Person
 from runtime.cli.example import EXAMPLE
 from runtime.cli.interruption import Interruption
 from runtime.cli.options import BadInput
-from runtime.cli.progress import Display
 from runtime.cli.session import Order, Report, carry_out, find_action
+from runtime.cli.views.progress import Display
 from runtime.config import Config, load_config
 from runtime.wording.sentences import REASONS
 

@@ -15,8 +15,8 @@ from runtime.campaigns.campaign import Campaign, CampaignRun, Tally
 from runtime.campaigns.people import PeopleFile, Person, Survey
 from runtime.cli.interruption import Interruption
 from runtime.cli.options import BadInput
-from runtime.cli.progress import UPDATE_EVERY_S, Display
-from runtime.cli.results import ResultsFile
+from runtime.cli.views.progress import UPDATE_EVERY_S, Display
+from runtime.cli.views.results import ResultsFile
 from runtime.config import Config
 from runtime.config.messages import did_you_mean
 from runtime.credits.results import Alert, Balance

@@ -9,7 +9,7 @@ from providers.base import Message
 from runtime import ActionSpec
 from runtime.campaigns.campaign import Campaign, CampaignRun
 from runtime.campaigns.people import PeopleFile
-from runtime.cli.results import ResultsFile
+from runtime.cli.views.results import ResultsFile
 from tests.bench.conditions import median, say, spread
 from tests.bench.loads import CONCURRENCY, run_calls
 from tests.bench.registry import Measured

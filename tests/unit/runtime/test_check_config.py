@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from runtime.cli.check_config import check_config
+from runtime.cli.commands.check_config import check_config
 from tests.unit.runtime.configs import changed, right
 
 

@@ -232,8 +232,8 @@ def _day(instant: object) -> date | None:
 
 
 def _show(done: str, new: bool, balance: Balance, *, as_json: bool) -> None:
-    from runtime.cli.books import balance_json, books_lines, grants_lines
     from runtime.cli.ledger import emit
+    from runtime.cli.views.books import balance_json, books_lines, grants_lines
 
     if as_json:
         emit({"new": new, "balance": balance_json(balance)})

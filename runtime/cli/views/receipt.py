@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from runtime.actions.spec import ActionSpec, ExecutionResult
-from runtime.cli.books import table
+from runtime.cli.views.books import table
 from runtime.executions.execution import Execution
 from runtime.wording.sentences import REASONS, TOKEN_CLASSES, USAGE_ESTIMATED, credits_text
 

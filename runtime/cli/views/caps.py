@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from runtime.cli.books import table
+from runtime.cli.views.books import table
 from runtime.credits.caps import CapStatus
 from runtime.wording.sentences import CAP_WINDOWS, capped_text, credits_text, duration_text
 

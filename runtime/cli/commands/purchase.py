@@ -43,8 +43,8 @@ def purchase(
 ) -> None:
     """Credit an account with bought credits, once for each payment. They never expire."""
     from pricing.offers import MC_PER_CREDIT
-    from runtime.cli.grants import show_granted
     from runtime.cli.ledger import with_ledger
+    from runtime.cli.views.grants import show_granted
 
     granted = with_ledger(
         load(config_path),

@@ -148,7 +148,7 @@ def _json(choice: ModelChoice) -> dict[str, Any]:
 
 
 def _lines(choices: list[ModelChoice], run: TypicalRun) -> Iterator[str]:
-    from runtime.cli.books import table
+    from runtime.cli.views.books import table
     from runtime.wording.sentences import model_choice_rule, model_state_text
 
     header = ("model", "class", "credits a run", "cost", "efficient", "schema", "context", "health")

@@ -77,7 +77,7 @@ def show_rates(config_path: Path, as_json: bool) -> None:
     from datetime import UTC, datetime
 
     from runtime.cli.ledger import emit
-    from runtime.cli.rate_card import card_json
+    from runtime.cli.views.rate_card import card_json
 
     cards, now = load(config_path).build_rate_cards(), datetime.now(UTC)
     in_force, to_come = cards.at(now), cards.after(now)
@@ -97,7 +97,7 @@ def show_rates(config_path: Path, as_json: bool) -> None:
 
 
 def _show_card(card: RateCard, when: str) -> None:
-    from runtime.cli.rate_card import card_lines
+    from runtime.cli.views.rate_card import card_lines
 
     click.echo(f"Rate card {card.version}, {when} {card.effective_from:%Y-%m-%d %H:%M} UTC")
     click.echo("\n".join(card_lines(card)))
@@ -154,7 +154,7 @@ def suggest(
     from runtime.catalog.suggested_rates import chosen_models, is_configured, suggest_card
     from runtime.cli.failures import refusals
     from runtime.cli.ledger import emit
-    from runtime.cli.rate_card import card_json
+    from runtime.cli.views.rate_card import card_json
 
     needs_config = not models or any(map(is_configured, models))
     configured = load(config_path).models if needs_config else {}
@@ -179,7 +179,7 @@ def suggest(
 def _text(found: Suggestion, markup: Decimal) -> str:
     from importlib.metadata import version
 
-    from runtime.cli.rate_card import card_yaml
+    from runtime.cli.views.rate_card import card_yaml
 
     comments = {model_id: found.notes.get(model_id, name) for model_id, name in found.names.items()}
     source = _SOURCE.format(litellm=version("litellm"), markup=markup)

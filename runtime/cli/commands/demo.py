@@ -57,9 +57,9 @@ def demo(
     import tempfile
     from pathlib import Path
 
+    from runtime.cli.commands.run import exit_status
     from runtime.cli.demo_campaign import prepare, run_demo
     from runtime.cli.ledger import run_async
-    from runtime.cli.run import exit_status
 
     folder = Path(tempfile.mkdtemp(prefix="creditgate-demo-"))
     try:
@@ -82,7 +82,7 @@ def demo(
 
 def _show(order: Order, report: Report, samples: list[Sample], *, as_json: bool) -> None:
     from runtime.cli.ledger import emit
-    from runtime.cli.summary import summary_json, summary_lines
+    from runtime.cli.views.summary import summary_json, summary_lines
 
     if as_json:
         found = summary_json(order.campaign, report)

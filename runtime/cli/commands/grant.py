@@ -79,8 +79,8 @@ def grant(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Give credits to an account, once for each reference."""
     from pricing.offers import GrantKind
-    from runtime.cli.grants import show_granted
     from runtime.cli.ledger import with_ledger
+    from runtime.cli.views.grants import show_granted
 
     async def ask(ledger: CreditLedger) -> Granted:
         expiry = None

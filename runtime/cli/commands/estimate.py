@@ -79,8 +79,8 @@ def estimate(
     from runtime.campaigns.campaign import Campaign
     from runtime.campaigns.estimate import Sample
     from runtime.campaigns.people import PeopleFile
+    from runtime.cli.commands.run import survey_people
     from runtime.cli.ledger import emit, run_async
-    from runtime.cli.run import survey_people
     from runtime.cli.session import find_action
 
     config = load(config_path)
@@ -123,7 +123,7 @@ async def _ask(
 
 
 def _lines(found: Estimate) -> Iterator[str]:
-    from runtime.cli.books import table
+    from runtime.cli.views.books import table
     from runtime.wording.sentences import (
         REASONS,
         counted_text,

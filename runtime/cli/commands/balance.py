@@ -31,9 +31,9 @@ def balance(config_path: Path, account_id: str, as_json: bool) -> None:
     expire, by the account's time zone. Limits are what is switched off, and the caps with what
     their windows hold. Amounts are credits; with --json, millicredits.
     """
-    from runtime.cli.books import balance_json, books_lines, grants_lines
-    from runtime.cli.caps import caps_json, caps_lines
     from runtime.cli.ledger import emit, with_ledger
+    from runtime.cli.views.books import balance_json, books_lines, grants_lines
+    from runtime.cli.views.caps import caps_json, caps_lines
     from runtime.wording.sentences import switched_off_text
 
     async def ask(ledger: CreditLedger) -> tuple[Balance, tuple[CapStatus, ...]]:

@@ -116,7 +116,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     from runtime.campaigns.people import PeopleFile
     from runtime.cli.ledger import emit, run_async
     from runtime.cli.session import Order, find_action
-    from runtime.cli.summary import summary_json, summary_lines
+    from runtime.cli.views.summary import summary_json, summary_lines
 
     config = load(config_path)
     people = PeopleFile(people_path)
@@ -206,8 +206,8 @@ def survey_people(
 
 async def _carry_out(config: Config, order: Order) -> Report:
     from runtime.cli.interruption import Interruption
-    from runtime.cli.progress import Display
     from runtime.cli.session import carry_out
+    from runtime.cli.views.progress import Display
 
     with Interruption() as interruption, Display() as display:
         display.say(f"Starting, for {order.survey.people:,} people ...")

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from runtime.campaigns.campaign import Campaign, Tally
-from runtime.cli.books import balance_json, books_lines, table
 from runtime.cli.session import Report
+from runtime.cli.views.books import balance_json, books_lines, table
 from runtime.wording.sentences import QUOTES, REASONS, SUMMARY, credits_text
 
 

@@ -82,8 +82,8 @@ def preview(  # noqa: PLR0913 - one parameter an option
     from runtime.campaigns.fit import missing_attributes
     from runtime.cli.failures import refusals
     from runtime.cli.ledger import emit, run_async
-    from runtime.cli.receipt import receipt_json, receipt_lines
     from runtime.cli.session import find_action
+    from runtime.cli.views.receipt import receipt_json, receipt_lines
 
     config = load(config_path)
     action = find_action(config, action_id)
@@ -114,7 +114,7 @@ async def _run(
 ) -> tuple[ExecutionResult, Execution | None]:
     from runtime.bootstrap import build_runtime, open_ledger
     from runtime.cli.interruption import Interruption
-    from runtime.cli.progress import Display
+    from runtime.cli.views.progress import Display
 
     with Interruption(), Display() as display:
         # Asked before LiteLLM is imported, which takes seconds.

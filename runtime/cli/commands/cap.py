@@ -175,8 +175,8 @@ def list_caps(config_path: Path, account_id: str, as_json: bool) -> None:
     Excess is what stands above the limit: a bill above its quote, one that came late, or a limit
     that was lowered.
     """
-    from runtime.cli.caps import caps_json, caps_lines
     from runtime.cli.ledger import emit, with_ledger
+    from runtime.cli.views.caps import caps_json, caps_lines
 
     caps = with_ledger(load(config_path), lambda ledger: ledger.caps(account_id))
     if as_json:
@@ -205,8 +205,8 @@ def _show(
     *,
     as_json: bool,
 ) -> None:
-    from runtime.cli.caps import caps_json, caps_lines
     from runtime.cli.ledger import emit
+    from runtime.cli.views.caps import caps_json, caps_lines
     from runtime.wording.sentences import repeated_text
 
     if as_json:
