@@ -124,9 +124,9 @@ def _refused(answer: Answer) -> Refused:
     reason = FallbackReason(answer[1].decode())
     if reason is FallbackReason.CAP_REACHED:
         cap = answer[4]
-        return Refused(reason, answer[2], cap=_cap_status(cap), passing=bool(cap[5]))
-    passing = reason is FallbackReason.CREDITS_RESERVED_ELSEWHERE
-    return Refused(reason, answer[2], answer[3], passing=passing)
+        return Refused(reason, answer[2], cap=_cap_status(cap), may_clear=bool(cap[5]))
+    may_clear = reason is FallbackReason.CREDITS_RESERVED_ELSEWHERE
+    return Refused(reason, answer[2], answer[3], may_clear=may_clear)
 
 
 def settlement(attempt: ExecutionAttempt, answer: Answer) -> Settled | Existing | None:

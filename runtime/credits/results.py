@@ -107,16 +107,16 @@ class Reserved:
 class Refused:
     """No reservation.
 
-    ``home_mc`` is what running executions hold of usable grants, counted where it was credits that
-    were lacking, else 0. ``cap`` is the one that was reached. ``passing`` tells that waiting for
+    ``returning_mc`` is what running executions hold of usable grants, counted where it was credits that
+    were lacking, else 0. ``cap`` is the one that was reached. ``may_clear`` tells that waiting for
     running executions to end can help.
     """
 
     reason: FallbackReason
     available_mc: int = 0
-    home_mc: int = 0
+    returning_mc: int = 0
     cap: CapStatus | None = None
-    passing: bool = False
+    may_clear: bool = False
 
 
 @dataclass(frozen=True, slots=True)

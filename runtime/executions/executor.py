@@ -154,7 +154,7 @@ class ActionRuntime:
                 if loop_time() >= last_ask_s:
                     return execution.in_progress(answer.remaining_ms)
                 await self._wait(execution, last_ask_s)
-            elif answer.passing and loop_time() < give_up_s:
+            elif answer.may_clear and loop_time() < give_up_s:
                 await self._wait(execution, give_up_s)
             elif lowerings < _LOWERINGS and self._lower(execution, answer):
                 lowerings += 1
@@ -217,8 +217,8 @@ class ActionRuntime:
 
     def _least_may_come(self, execution: Execution, refused: Refused) -> bool:
         """Whether the shortest answer is covered, should running executions use up nothing."""
-        coming_mc = refused.available_mc + refused.home_mc
-        return refused.home_mc > 0 and self._covered(execution, refused, coming_mc) is not None
+        coming_mc = refused.available_mc + refused.returning_mc
+        return refused.returning_mc > 0 and self._covered(execution, refused, coming_mc) is not None
 
     def _covered(self, execution: Execution, refused: Refused, credits_mc: int) -> int | None:
         """Return the output tokens that these credits cover, if an answer fits into them."""

@@ -59,7 +59,7 @@ end
 
 -- The first cap that refuses for good, else the first that refuses: its answer, or nil.
 local function capped(caps, amount)
-  local passing
+  local may_clear
   for _, cap in ipairs(caps) do
     local use = current_use(cap)
     if use.charged + use.reserved + amount > cap.limit then
@@ -67,10 +67,10 @@ local function capped(caps, amount)
       local found = { cap.field, cap.limit, use.charged, use.reserved, resets_in_ms(cap.letter),
         waits and 1 or 0 }
       if not waits then return found end
-      passing = passing or found
+      may_clear = may_clear or found
     end
   end
-  return passing
+  return may_clear
 end
 
 -- Counts a reservation in the current windows; returns the note.

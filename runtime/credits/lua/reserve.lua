@@ -3,7 +3,7 @@
 --       dimensions (six tab-separated columns), final ('1' stores a refusal), outcome bytes
 -- answer: {'reserved', amount, available, reserved_at, remaining_ms}
 --       | {'refused', reason, available, home, cap or nothing} | what executions.lua answers
--- cap: field, limit, charged, reserved, resets_in_ms (-1 for never), 1 if it is passing else 0
+-- cap: field, limit, charged, reserved, resets_in_ms (-1 for never), 1 if it is may_clear else 0
 
 local function lacks_credits(amount)
   local account = S.account

@@ -247,7 +247,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         edges = [0, model.purse.available, model.purse.left, MAX_MC]
         statuses = [cap.status(model.now) for cap in model.caps.by_name.values()]
         rooms = [(limit - charged, reserved) for _, limit, charged, reserved, _ in statuses]
-        # What is reserved under a cap may come back: refusals about that are passing ones.
+        # What is reserved under a cap may come back: refusals about that are may_clear ones.
         edges += [room for room, reserved in rooms if reserved]
         edges += [room - reserved for room, reserved in rooms]
         return min(MAX_MC, max(0, dice.pick(edges[::-1]) + dice.below(2)))

@@ -66,9 +66,9 @@ def _(answer: Reserved) -> Answer:
 
 @plain.register
 def _(answer: Refused) -> Answer:
-    figures = (answer.available_mc, answer.home_mc)
+    figures = (answer.available_mc, answer.returning_mc)
     cap = None if answer.cap is None else plain_cap(answer.cap)
-    return ("refused", answer.reason, *figures, cap, answer.passing)
+    return ("refused", answer.reason, *figures, cap, answer.may_clear)
 
 
 @plain.register

@@ -309,7 +309,7 @@ async def test_promise_13_more_than_can_be_ended_is_said_to_be_reserved_elsewher
     again = await desk.ledger.reserve(desk.attempt(), 1_200, 60_000)
 
     assert isinstance(answer, Refused)
-    assert answer.passing
+    assert answer.may_clear
     assert not isinstance(again, Refused)
 
 

@@ -225,7 +225,7 @@ async def test_promise_09_a_refusal_can_be_concluded_again_and_not_over_a_runnin
 
 
 @pytest.mark.parametrize(
-    "reserved_mc, wanted_mc, reason, home_mc",
+    "reserved_mc, wanted_mc, reason, returning_mc",
     [
         (9_000, 1_000, None, 0),
         (9_000, 1_001, FallbackReason.CREDITS_RESERVED_ELSEWHERE, 9_000),
@@ -236,7 +236,7 @@ async def test_promise_09_a_refusal_can_be_concluded_again_and_not_over_a_runnin
     ],
 )
 async def test_promise_13_a_refusal_says_why_and_what_may_come_back(
-    desk: Desk, reserved_mc: int, wanted_mc: int, reason: FallbackReason | None, home_mc: int
+    desk: Desk, reserved_mc: int, wanted_mc: int, reason: FallbackReason | None, returning_mc: int
 ) -> None:
     await desk.open(10_000)
     if reserved_mc:
@@ -248,8 +248,8 @@ async def test_promise_13_a_refusal_says_why_and_what_may_come_back(
     if reason is None:
         assert isinstance(answer, Reserved)
     else:
-        passing = reason is FallbackReason.CREDITS_RESERVED_ELSEWHERE
-        assert answer == Refused(reason, 10_000 - reserved_mc, home_mc, passing=passing)
+        may_clear = reason is FallbackReason.CREDITS_RESERVED_ELSEWHERE
+        assert answer == Refused(reason, 10_000 - reserved_mc, returning_mc, may_clear=may_clear)
         assert await desk.dump() == before
 
 

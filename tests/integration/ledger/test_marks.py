@@ -123,13 +123,13 @@ async def test_promise_14_exhausted_is_raised_when_what_is_left_is_too_little_fo
 ) -> None:
     await desk.open(1_000)
     await desk.spend(900)
-    passing = await desk.ledger.reserve(desk.attempt(), 200, 1_000)
+    may_clear = await desk.ledger.reserve(desk.attempt(), 200, 1_000)
     assert marks(desk) == ["p20"], "a refusal that is not final concludes nothing"
 
     await desk.ledger.reserve(desk.attempt(), 200, 1_000, final=True)
     await desk.ledger.reserve(desk.attempt(), 200, 1_000, final=True)
 
-    assert passing.available_mc == 100  # type: ignore[union-attr]  # a Refused
+    assert may_clear.available_mc == 100  # type: ignore[union-attr]  # a Refused
     assert desk.alerts[1:] == [Alert(ACCOUNT, "exhausted", threshold_mc=200, left_mc=100)]
 
 

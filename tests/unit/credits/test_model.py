@@ -224,11 +224,11 @@ def test_promise_12_a_cap_that_was_removed_begins_anew_and_forgets_who_runs() ->
 def test_promise_12_and_13_the_refusal_that_lasts_is_reported_before_one_that_passes() -> None:
     model = capped(daily=100, total=100)
     reserve(model, "job", 60)
-    passing = reserve(model, "other", 50)
+    may_clear = reserve(model, "other", 50)
     model.script(lambda: model.set_cap("lower", TOTAL, 40, 0))
     lasting = reserve(model, "other", 50)
 
-    assert passing[4:] == ((DAILY, 100, 0, 60, 50), True)
+    assert may_clear[4:] == ((DAILY, 100, 0, 60, 50), True)
     assert lasting[4:] == ((TOTAL, 40, 0, 60, None), False)
 
 

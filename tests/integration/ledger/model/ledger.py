@@ -42,7 +42,7 @@ class Model(AccountVerbs):
 
     def _refusal(self, identity: Identity, amount: int) -> Answer | None:
         available, home = self.purse.available, 0
-        reason, cap, passing = "", None, False
+        reason, cap, may_clear = "", None, False
         if self.state == "closed":
             reason = "account_closed"
         elif not self.rules.plans[self.plan]:
@@ -50,16 +50,16 @@ class Model(AccountVerbs):
         elif self._is_switched_off(identity):
             reason = "switched_off"
         elif cap := self.caps.refusing(identity, amount, self.now):
-            reason, passing = "cap_reached", cap.lets_pass_later(amount, self.now)
+            reason, may_clear = "cap_reached", cap.lets_pass_later(amount, self.now)
         elif amount <= available:
             return None
         elif amount <= available + (home := self.purse.coming_home(self.now)):
-            reason, passing = "credits_reserved_elsewhere", True
+            reason, may_clear = "credits_reserved_elsewhere", True
         elif available + home > 0:
             reason = "execution_too_large"
         else:
             reason = "insufficient_credits"
-        return ("refused", reason, available, home, cap and cap.status(self.now), passing)
+        return ("refused", reason, available, home, cap and cap.status(self.now), may_clear)
 
     def _is_switched_off(self, identity: Identity) -> bool:
         targets = {"account", f"workspace {identity.workspace_id}", f"action {identity.action}"}

@@ -53,7 +53,7 @@ async def test_promise_12_a_cap_admits_up_to_its_limit_and_not_a_millicredit_mor
 
     assert isinstance(refused, Refused)
     assert refused.reason is FallbackReason.CAP_REACHED
-    assert refused.passing, "what stands in the way is only reserved"
+    assert refused.may_clear, "what stands in the way is only reserved"
     resets_in_ms = DAY_MS - desk.now_ms % DAY_MS
     assert refused.cap == CapStatus(DAY, 100, 0, 60, resets_in_ms)
 
@@ -66,7 +66,7 @@ async def test_promise_12_a_cap_that_is_used_up_is_not_passing(desk: Desk) -> No
     refused = await desk.ledger.reserve(desk.attempt(), 31, 1_000)
 
     assert isinstance(refused, Refused)
-    assert (refused.reason, refused.passing) == (FallbackReason.CAP_REACHED, False)
+    assert (refused.reason, refused.may_clear) == (FallbackReason.CAP_REACHED, False)
     assert await used(desk) == (70, 0)
 
 
@@ -302,7 +302,7 @@ async def test_promise_12_of_several_caps_the_one_that_refuses_for_good_is_named
 
     assert isinstance(refused, Refused)
     assert refused.cap is not None
-    assert (refused.cap.cap.window, refused.passing) == (CapWindow.TOTAL, False)
+    assert (refused.cap.cap.window, refused.may_clear) == (CapWindow.TOTAL, False)
 
 
 async def test_promise_12_hundreds_at_once_never_pass_a_cap(desk: Desk) -> None:

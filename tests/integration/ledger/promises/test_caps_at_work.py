@@ -94,7 +94,7 @@ async def test_promise_12_no_reservation_is_admitted_that_brings_a_window_above_
                 reserved_mc += amount_mc
             else:
                 assert isinstance(answer, Refused)
-                assert answer.passing is (charged_mc + amount_mc <= limit_mc)
+                assert answer.may_clear is (charged_mc + amount_mc <= limit_mc)
         elif running:
             attempt, reserved = running.pop(amount_mc % len(running))
             reserved_mc -= reserved.amount_mc
@@ -134,7 +134,7 @@ async def test_promise_12_however_many_ask_at_once_no_window_is_ever_above_its_l
         amount_mc, cost_share, answers = chance.randrange(1, 40), chance.random(), chance.random()
         attempt = desk.attempt(**about)
         answer = await ledger.reserve(attempt, amount_mc, 60_000)
-        while isinstance(answer, Refused) and answer.passing:
+        while isinstance(answer, Refused) and answer.may_clear:
             await asyncio.sleep(0.001)
             answer = await ledger.reserve(attempt, amount_mc, 60_000)
         if isinstance(answer, Refused):
@@ -186,13 +186,13 @@ async def test_promise_12_of_several_caps_the_first_is_reported_and_one_for_good
     for position, first in enumerate(ORDER):
         answer = await refusal(desk, 10)
         assert answer.cap == await status(desk, first)
-        assert answer.passing
+        assert answer.may_clear
         # But one that waiting can't help comes before all that it can
         for_good = ORDER[-1]
         await cap(desk, for_good, 5)
         answer = await refusal(desk, 10)
         assert answer.cap == await status(desk, for_good)
-        assert not answer.passing
+        assert not answer.may_clear
         await cap(desk, for_good, 100)
         await cap(desk, first, 1_000 + position)
     await desk.reserve(10)
@@ -251,7 +251,7 @@ async def test_promise_12_the_largest_amounts_are_counted_exactly_and_never_wrap
     await desk.settle(attempt, reserved, 100)
 
     assert await uses(desk) == (MAX_MC, 0, 0)
-    assert not (await refusal(desk, 1)).passing
+    assert not (await refusal(desk, 1)).may_clear
 
 
 @pytest.mark.parametrize("end", ["settle", "release", "expire", "late"])

@@ -80,7 +80,7 @@ async def test_promise_13_what_would_just_fit_under_a_cap_may_wait_for_it(desk: 
 
     answers = [await desk.ledger.reserve(desk.attempt(), mc, 1_000) for mc in (70, 71)]
 
-    assert [answer.passing for answer in answers if isinstance(answer, Refused)] == [True, False]
+    assert [answer.may_clear for answer in answers if isinstance(answer, Refused)] == [True, False]
 
 
 async def test_promise_15_switching_on_what_is_on_changes_nothing_for_whoever_asks(

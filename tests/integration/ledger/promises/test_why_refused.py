@@ -62,14 +62,14 @@ async def test_promise_13_a_refusal_for_credits_is_passing_just_when_what_runs_c
     usable = [g for g in held.grants if g.voided_at_ms is None and g.expired_mc == 0]
     usable = [g for g in usable if g.expires_at_ms is None or g.expires_at_ms > desk.now_ms]
     assert refused.available_mc == held.available_mc
-    assert refused.home_mc == sum(grant.reserved_mc for grant in usable)
+    assert refused.returning_mc == sum(grant.reserved_mc for grant in usable)
     assert refused.cap is None
     for attempt in open_ones:
         await desk.ledger.release(attempt)
     could_be_had = (await desk.balance(account_id)).available_mc
-    assert could_be_had == refused.available_mc + refused.home_mc
-    assert refused.passing is (wanted_mc <= could_be_had)
-    if refused.passing:
+    assert could_be_had == refused.available_mc + refused.returning_mc
+    assert refused.may_clear is (wanted_mc <= could_be_had)
+    if refused.may_clear:
         assert refused.reason is ELSEWHERE
     elif could_be_had:
         assert refused.reason is FallbackReason.EXECUTION_TOO_LARGE
@@ -93,7 +93,7 @@ async def test_promise_13_of_several_reasons_the_first_that_only_the_owner_can_r
         assert isinstance(answer, Refused), answer
         assert answer.available_mc == 10, "whatever the reason is"
         assert (answer.cap is not None) is (answer.reason is FallbackReason.CAP_REACHED)
-        assert answer.passing is (answer.reason is ELSEWHERE)
+        assert answer.may_clear is (answer.reason is ELSEWHERE)
         return answer.reason
 
     # Then each is told when the one before is out of the way
@@ -137,7 +137,7 @@ async def test_promise_13_a_passing_refusal_can_be_waited_out(
     waiting = desk.attempt()
     refused = await desk.ledger.reserve(waiting, 40, 60_000)
     assert isinstance(refused, Refused)
-    assert refused.passing
+    assert refused.may_clear
 
     # When that ends, having used a part of it at most
     if ending == "release":
@@ -161,7 +161,7 @@ async def test_promise_13_all_who_wait_get_their_turn_or_hear_that_waiting_is_of
         async def run(one: Desk) -> None:
             attempt = desk.attempt()
             answer = await one.ledger.reserve(attempt, 20, 60_000)
-            while isinstance(answer, Refused) and answer.passing:
+            while isinstance(answer, Refused) and answer.may_clear:
                 await asyncio.sleep(0.001)
                 answer = await one.ledger.reserve(attempt, 20, 60_000)
             if isinstance(answer, Reserved):
@@ -197,14 +197,14 @@ async def test_promise_13_a_cap_that_refuses_tells_its_figures_and_when_it_begin
     await desk.spend(30)
     await desk.reserve(50)
 
-    passing = await desk.ledger.reserve(desk.attempt(), 70, 60_000)
+    may_clear = await desk.ledger.reserve(desk.attempt(), 70, 60_000)
     for_good = await desk.ledger.reserve(desk.attempt(), 71, 60_000)
 
     (status,) = await desk.ledger.caps(ACCOUNT)
     assert (status.charged_mc, status.reserved_mc, status.limit_mc) == (30, 50, 100)
     reached = FallbackReason.CAP_REACHED
-    assert passing == Refused(reached, 920, cap=status, passing=True)
-    assert for_good == Refused(reached, 920, cap=status, passing=False)
+    assert may_clear == Refused(reached, 920, cap=status, may_clear=True)
+    assert for_good == Refused(reached, 920, cap=status, may_clear=False)
     assert status.resets_in_ms is not None
     await desk.pass_time(status.resets_in_ms)
     await desk.reserve(71)
