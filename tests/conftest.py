@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests import network_guard
+from tests.harness import network_guard
 
 # At once, so that imports during collection are guarded too.
 network_guard.install()

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from runtime.redis.embedded import EmbeddedRedis, EmbeddedRedisUnavailable, find_server
-from tests.integration.servers import LedgerServers
+from tests.harness.servers import LedgerServers
 
 
 class PrivateRedis:

@@ -13,7 +13,7 @@ from providers.base import Completion, CompletionRequest, Endpoint
 from providers.errors import NotSent, ProviderError, Rejected
 from providers.litellm.adapter import LiteLLMProvider
 from providers.mock.server import MockOptions, start
-from tests.integration.executions.certainty import MODELS
+from tests.harness.executions.certainty import MODELS
 
 SCHEMA = {
     "type": "object",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis, RedisCluster
 
-from tests.integration.servers import CLUSTER, CLUSTER_SCHEME, NEWER, OLDEST, LedgerServers
+from tests.harness.servers import CLUSTER, CLUSTER_SCHEME, NEWER, OLDEST, LedgerServers
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from tests.network_guard import RealNetworkForbidden
+from tests.harness.network_guard import RealNetworkForbidden
 
 # Addresses set aside for documentation: no real host is behind them.
 FOREIGN = "192.0.2.1"

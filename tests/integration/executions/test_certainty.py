@@ -26,7 +26,7 @@ from runtime.bootstrap import build_runtime
 from runtime.config import parse_config
 from runtime.credits.results import Balance
 from runtime.redis.keys import Keys
-from tests.integration.executions.certainty import (
+from tests.harness.executions.certainty import (
     ATTEMPTS,
     MODELS,
     ROWS,
@@ -38,7 +38,7 @@ from tests.integration.executions.certainty import (
 from tests.integration.executions.conftest import action
 
 DOCS = Path(__file__).parents[3] / "docs" / "providers.md"
-MADE_OF = "tests/integration/executions/certainty.py"
+MADE_OF = "tests/harness/executions/certainty.py"
 # Each class of tokens at a rate of its own, so that a token in the wrong class shows.
 RATES = {
     "input": 1_000,

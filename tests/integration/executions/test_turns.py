@@ -69,7 +69,7 @@ async def test_slots_of_a_killed_process_come_back_and_nobody_falls_back_for_it(
 ) -> None:
     async with open_bench(endpoint="shared_concurrency: 3") as bench:
         holder = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.integration.executions.holder"),
+            *(sys.executable, "-m", "tests.harness.executions.holder"),
             *(redis_url, key_prefix, "mock", "3", "2500"),
             stdout=PIPE,
         )

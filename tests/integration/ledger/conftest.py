@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 import pytest_asyncio
 
-from tests.integration.ledger import desk as desks
-from tests.integration.ledger.desk import Desk
-from tests.integration.servers import OLDEST, OTHERS, LedgerServers
+from tests.harness.ledger import desk as desks
+from tests.harness.ledger.desk import Desk
+from tests.harness.servers import OLDEST, OTHERS, LedgerServers
 
 OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]
 

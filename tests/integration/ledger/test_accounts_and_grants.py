@@ -22,8 +22,8 @@ from runtime.credits.results import (
     ReferenceConflict,
     Settled,
 )
+from tests.harness.ledger.desk import ACCOUNT, Desk, instant
 from tests.integration.ledger.conftest import OpenDesk
-from tests.integration.ledger.desk import ACCOUNT, Desk, instant
 
 
 async def test_an_account_is_opened_once(desk: Desk) -> None:

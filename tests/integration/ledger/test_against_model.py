@@ -17,8 +17,8 @@ from functools import partial
 
 import pytest
 
-from tests.integration.ledger.walk import walk
-from tests.integration.servers import OLDEST, LedgerServers
+from tests.harness.ledger.walk import walk
+from tests.harness.servers import OLDEST, LedgerServers
 
 IN_CI = bool(os.environ.get("CI"))
 PROCESSES = 2

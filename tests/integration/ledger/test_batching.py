@@ -15,8 +15,8 @@ from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import LedgerError, Refused, Reserved, Settled
 from runtime.redis.primaries import primaries
 from runtime.redis.transport import NotReached, Request, ServerTransport, UnknownOutcome
+from tests.harness.ledger.desk import Desk, connect, make_ledger
 from tests.integration.ledger.conftest import OpenDesk
-from tests.integration.ledger.desk import Desk, connect, make_ledger
 
 
 async def script_calls(desk: Desk) -> int:

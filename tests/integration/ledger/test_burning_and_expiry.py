@@ -10,8 +10,8 @@ import pytest
 from pricing.offers import GrantKind
 from runtime.credits.journal import Kind, Part, Posting
 from runtime.credits.results import Refused, Settled
+from tests.harness.ledger.desk import Desk
 from tests.integration.ledger.conftest import OpenDesk
-from tests.integration.ledger.desk import Desk
 
 
 async def test_promise_03_burn_order_is_priority_then_expiry_then_creation_then_id(

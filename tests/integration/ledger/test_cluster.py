@@ -19,8 +19,8 @@ from runtime.config import Config
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.results import Existing, LedgerError, LedgerUnavailable, Reserved, Settled
 from runtime.redis.transport import NotReached, UnknownOutcome
-from tests.integration.ledger.desk import Desk
-from tests.integration.ledger.shards import (
+from tests.harness.ledger.desk import Desk
+from tests.harness.ledger.shards import (
     Campaign,
     Move,
     accounts_apart,
@@ -31,7 +31,7 @@ from tests.integration.ledger.shards import (
     owner_of,
     slot_of,
 )
-from tests.integration.servers import (
+from tests.harness.servers import (
     CLUSTER_SCHEME,
     OLDEST,
     Cluster,

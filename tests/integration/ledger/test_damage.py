@@ -13,7 +13,7 @@ from fallback.reasons import FallbackReason
 from runtime.credits.batch import Call
 from runtime.credits.results import AccountDamaged, Existing, LedgerUnavailable, Reserved, Settled
 from runtime.redis.keys import bucket_of
-from tests.integration.ledger.desk import ACCOUNT, Desk
+from tests.harness.ledger.desk import ACCOUNT, Desk
 
 PARTS = ("account", "grants", "ended", "open", "due", "refs", "limits", "dims", "journal")
 

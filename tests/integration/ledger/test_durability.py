@@ -20,9 +20,8 @@ from runtime.credits.results import Existing, LedgerError, LedgerUnavailable, Se
 from runtime.executions.outbox import Outbox
 from runtime.executions.spool import Spool
 from runtime.redis.transport import UnknownOutcome
-from tests.integration.conftest import PrivateRedis
-from tests.integration.ledger.desk import Desk, connect, make_ledger
-from tests.integration.servers import (
+from tests.harness.ledger.desk import Desk, connect, make_ledger
+from tests.harness.servers import (
     OLDEST,
     Server,
     ServerProgramMissing,
@@ -30,6 +29,7 @@ from tests.integration.servers import (
     program,
     refuse_or_skip,
 )
+from tests.integration.conftest import PrivateRedis
 
 TIMEOUT_MS = 400
 

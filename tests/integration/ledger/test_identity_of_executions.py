@@ -16,7 +16,7 @@ from runtime.credits.results import (
     Reserved,
     Settled,
 )
-from tests.integration.ledger.desk import Desk
+from tests.harness.ledger.desk import Desk
 
 ID = "journey-1:step:1"
 

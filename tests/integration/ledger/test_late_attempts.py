@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fallback.reasons import FallbackReason
 from runtime.credits.results import Existing, Released, Reserved, Settled
+from tests.harness.ledger.desk import Desk
 from tests.integration.ledger.conftest import OpenDesk
-from tests.integration.ledger.desk import Desk
 
 ID = "journey-1:step:1"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pricing.offers import GrantKind
 from runtime.credits.results import Alert
+from tests.harness.ledger.desk import ACCOUNT, Desk
 from tests.integration.ledger.conftest import OpenDesk
-from tests.integration.ledger.desk import ACCOUNT, Desk
 
 
 def marks(desk: Desk) -> list[str]:

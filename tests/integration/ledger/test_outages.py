@@ -20,8 +20,8 @@ from runtime.credits.results import (
     Settled,
 )
 from runtime.redis.transport import NotReached, UnknownOutcome
+from tests.harness.ledger.desk import Desk, connect, make_ledger
 from tests.integration.conftest import PrivateRedis
-from tests.integration.ledger.desk import Desk, connect, make_ledger
 
 
 @pytest_asyncio.fixture

@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from runtime.credits.journal import Part, replay, verify
 from runtime.credits.results import Reserved
-from tests.integration.ledger.campaigner import AMOUNT_MC
-from tests.integration.ledger.desk import Desk, connect, make_ledger
+from tests.harness.ledger.campaigner import AMOUNT_MC
+from tests.harness.ledger.desk import Desk, connect, make_ledger
 
 ROOT = Path(__file__).parents[3]
 
@@ -31,7 +31,7 @@ async def desk(redis_url: str, key_prefix: str) -> AsyncIterator[Desk]:
 
 
 async def start(url: str, prefix: str, worker: int, count: int, ttl_ms: int) -> Process:
-    arguments = ["-m", "tests.integration.ledger.campaigner", url, prefix]
+    arguments = ["-m", "tests.harness.ledger.campaigner", url, prefix]
     numbers = [str(number) for number in (worker, count, ttl_ms)]
     process = await asyncio.create_subprocess_exec(
         sys.executable, *arguments, *numbers, cwd=ROOT, stdin=PIPE, stdout=PIPE

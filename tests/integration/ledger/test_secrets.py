@@ -10,7 +10,7 @@ from runtime.credits.identity import Identity
 from runtime.credits.ledger import CreditLedger, LedgerSettings
 from runtime.credits.results import LedgerError, LedgerUnavailable
 from runtime.redis.primaries import Primary
-from tests.integration.ledger.desk import INSTALLATION_KEY, Desk, connect, make_ledger
+from tests.harness.ledger.desk import INSTALLATION_KEY, Desk, connect, make_ledger
 
 PERSON = "person-ada-lovelace"
 EXECUTION = "journey-of-ada:step:1"

@@ -16,8 +16,8 @@ from runtime.config import Config
 from runtime.credits import watch
 from runtime.credits.results import LedgerUnavailable, Settled
 from runtime.credits.watch import own_clock_ms
+from tests.harness.ledger.desk import Desk, connect, make_ledger
 from tests.integration.conftest import PrivateRedis
-from tests.integration.ledger.desk import Desk, connect, make_ledger
 
 
 class Clock:

@@ -9,9 +9,9 @@ import pytest
 
 from runtime.credits.journal import Kind, replay, verify
 from runtime.credits.results import Existing, Reserved
-from tests.integration.races import books, race
-from tests.integration.races.course import MARKS, MONTHLY, PREVIEWS, execution_key
-from tests.integration.races.race import Aftermath, Size
+from tests.harness.races import books, race
+from tests.harness.races.course import MARKS, MONTHLY, PREVIEWS, execution_key
+from tests.harness.races.race import Aftermath, Size
 
 SMALL = Size(
     workers=4,

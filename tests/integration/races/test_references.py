@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pricing.offers import GrantKind
 from runtime.credits.journal import Part, replay, verify
+from tests.harness.races import books, race
+from tests.harness.races.claimant import GRANT_MC, reference_of
+from tests.harness.races.course import ACCOUNT, Course
+from tests.harness.races.crew import Crew
 from tests.integration.conftest import PrivateRedis
-from tests.integration.races import books, race
-from tests.integration.races.claimant import GRANT_MC, reference_of
-from tests.integration.races.course import ACCOUNT, Course
-from tests.integration.races.crew import Crew
 
 CLAIMANTS = 4
 CHANGES = 240

@@ -19,9 +19,9 @@ from redis.asyncio import Redis
 
 from providers.pacing.rule import Given, Lack, OneProcess, Request, Return, SharedLimit
 from runtime.turns.shared import RedisTurns, assemble
+from tests.harness.ledger.desk import connect
+from tests.harness.servers import CLUSTER, LedgerServers
 from tests.integration.conftest import PrivateRedis
-from tests.integration.ledger.desk import connect
-from tests.integration.servers import CLUSTER, LedgerServers
 
 WITH_CLOCK = assemble("""
 local function server_ms()

@@ -8,9 +8,9 @@ from itertools import permutations
 
 import pytest
 
-from tests.integration.ledger.model import CapName, Identity, Model, Rules
-from tests.integration.ledger.model.caps import window_end
-from tests.integration.ledger.model.references import Answer
+from tests.harness.model import CapName, Identity, Model, Rules
+from tests.harness.model.caps import window_end
+from tests.harness.model.references import Answer
 
 HORIZON_MS, COOLDOWN_MS = 4_000, 1_000
 DAY_MS = 24 * 3_600_000

@@ -9,12 +9,7 @@ from hypothesis import strategies as st
 from pricing.quote import UNLIMITED_TOKENS, cost_mc, covered_output_tokens, quote_mc
 from pricing.rate_card import Rates, Tier
 from pricing.usage import TokenUsage
-from tests.unit.pricing.strategies import (
-    rates_and_input_tokens,
-    rates_and_usages,
-    tokens,
-    usages_of,
-)
+from tests.harness.strategies import rates_and_input_tokens, rates_and_usages, tokens, usages_of
 
 
 def _exact_mc(rates: Rates, usage: TokenUsage) -> Fraction:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from providers.pacing.breaker import Breaker, BreakerSettings, Visit
-from tests.unit.providers.virtual_time import now_s, run
+from tests.harness.virtual_time import now_s, run
 
 SETTINGS = BreakerSettings(failures=3, open_ms=1_000, open_max_ms=8_000)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.pacing.queue import EndpointLimit, EndpointLimits
-from tests.unit.providers.virtual_time import now_s, run
+from tests.harness.virtual_time import now_s, run
 
 FOREVER_S = 1e9
 

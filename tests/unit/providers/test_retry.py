@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from providers.base import Completion, CompletionRequest, Endpoint, FinishReason
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
 from providers.pacing.retry import complete_with_retries
-from tests.unit.providers.virtual_time import now_s, run
+from tests.harness.virtual_time import now_s, run
 
 REQUEST = CompletionRequest(
     "openai/m", Endpoint("main"), [{"role": "user", "content": "Hi"}], max_output_tokens=10

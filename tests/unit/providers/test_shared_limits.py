@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from providers.pacing.queue import EndpointLimit, EndpointLimits, NoTurn, Wait
 from providers.pacing.rule import Given, OneProcess, Request, Return, SharedLimit
-from tests.unit.providers.virtual_time import now_s, run
+from tests.harness.virtual_time import now_s, run
 
 FOREVER_S = 1e9
 ROUND_TRIP_S = 0.001

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from runtime.cli.commands.check_config import check_config
-from tests.unit.runtime.configs import changed, right
+from tests.harness.configs import changed, right
 
 
 @pytest.fixture

@@ -18,15 +18,7 @@ from pydantic import BaseModel
 from pricing.offers import GrantKind, Offer, Pack
 from providers.base import Endpoint
 from runtime.config import Config, ConfigError, load_config
-from tests.unit.runtime.configs import (
-    NOW,
-    changed,
-    found_in,
-    load,
-    mistakes_in,
-    only_mistake,
-    right,
-)
+from tests.harness.configs import NOW, changed, found_in, load, mistakes_in, only_mistake, right
 
 SECRET = "sk-V3ryS3cret/0123456789"
 SECRET_PLACES = ["installation_key", "redis.password", "endpoints.mock.api_key"]

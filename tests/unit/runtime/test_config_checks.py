@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.runtime.configs import NOW, changed, load, mistakes_in, only_mistake, right
+from tests.harness.configs import NOW, changed, load, mistakes_in, only_mistake, right
 
 LATER = {"version": "later", "effective_from": "2027-01-01", "rates": {}}
 EARLIER = {"version": "earlier", "effective_from": "2020-01-01", "rates": {}}

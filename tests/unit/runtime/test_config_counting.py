@@ -11,7 +11,7 @@ from pricing.tokens import OTHER, TokenCounter
 from runtime.catalog.models import build_models
 from runtime.config import Config
 from runtime.config.sections import ModelSection
-from tests.unit.runtime.configs import load, right
+from tests.harness.configs import load, right
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from runtime.config import ConfigError, Mistake, load_config
 from runtime.config.document import read_document
-from tests.unit.runtime.configs import NOW, found_in, mistakes_in, only_mistake
+from tests.harness.configs import NOW, found_in, mistakes_in, only_mistake
 
 MINIMAL = "version: 1\nplans: {growth: {ai_credits: true}}\n"
 

@@ -22,7 +22,7 @@ from runtime.cli import cli
 from runtime.config import Config
 from runtime.learning.forecast import Typical
 from runtime.wording.sentences import model_state_text
-from tests.unit.runtime.configs import NOW, load, right
+from tests.harness.configs import NOW, load, right
 
 NAMES = ["Ada", "Grace Brewster Murray Hopper", "Ann"]
 PEOPLE = [{"customer": {"name": name}} for name in NAMES]

@@ -18,7 +18,7 @@ from pricing.rate_card import Rates
 from runtime.catalog.suggested_rates import suggest_card
 from runtime.cli import cli
 from runtime.config import load_config
-from tests.unit.runtime.configs import changed, right
+from tests.harness.configs import changed, right
 
 MODELS = {"writer": "openai/gpt-4.1", "gem": "gemini/gemini-2.5-pro", "1.5": "xai/grok-4.3"}
 

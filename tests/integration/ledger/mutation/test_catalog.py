@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from tests.integration.ledger.mutation.catalog import MUTATIONS
-from tests.integration.ledger.mutation.mutation import Mutation
-from tests.integration.ledger.mutation.sandbox import ROOT, named
+from tests.harness.mutation.catalog import MUTATIONS
+from tests.harness.mutation.mutation import Mutation
+from tests.harness.mutation.sandbox import ROOT, named
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)

@@ -8,9 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from runtime.redis.embedded import EmbeddedRedis
-from tests.integration.ledger.mutation.catalog import MUTATIONS
-from tests.integration.ledger.mutation.mutation import Mutation
-from tests.integration.ledger.mutation.sandbox import Copy, Verdict, judge, those_that_notice
+from tests.harness.mutation.catalog import MUTATIONS
+from tests.harness.mutation.mutation import Mutation
+from tests.harness.mutation.sandbox import Copy, Verdict, judge, those_that_notice
 
 AT_ONCE = 2
 

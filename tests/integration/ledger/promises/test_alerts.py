@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from runtime.credits.results import Alert, Reserved
 from runtime.redis.keys import bucket_of
+from tests.harness.ledger.desk import ACCOUNT, Desk
 from tests.integration.ledger.conftest import OpenDesk
-from tests.integration.ledger.desk import ACCOUNT, Desk
 
 MARKS = ("p20", "p50", "a30")
 NUMBERS = itertools.count(1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.journal import Kind, Part, Posting
 from runtime.credits.results import GrantBalance, Reserved, Settled
-from tests.integration.ledger.desk import START_MS, Desk, instant
+from tests.harness.ledger.desk import START_MS, Desk, instant
 
 SHARES_A_DESK = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -14,8 +14,8 @@ from pricing.offers import MAX_MC
 from runtime.credits.caps import Cap, CapStatus, CapWindow
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Refused, Reserved
+from tests.harness.ledger.desk import ACCOUNT, Desk
 from tests.integration.ledger.conftest import OpenDesk
-from tests.integration.ledger.desk import ACCOUNT, Desk
 
 DAY, MONTH, TOTAL = CapWindow.DAY, CapWindow.MONTH, CapWindow.TOTAL
 DAY_MS = 86_400_000

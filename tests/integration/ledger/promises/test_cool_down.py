@@ -9,8 +9,8 @@ import pytest_asyncio
 
 from runtime.credits.results import Alert
 from runtime.redis.keys import bucket_of
+from tests.harness.ledger.desk import ACCOUNT, Desk
 from tests.integration.ledger.conftest import OpenDesk
-from tests.integration.ledger.desk import ACCOUNT, Desk
 
 COOL_DOWN_MS = 10_000
 

@@ -12,8 +12,8 @@ from fallback.reasons import FallbackReason
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import AccountDamaged, Refused, Reserved
 from runtime.redis.keys import bucket_of
-from tests.integration.ledger.desk import ACCOUNT, Desk
-from tests.integration.ledger.promises.verbs import ASKS, CAP, CHANGES, LOOKS, lived_in
+from tests.harness.ledger.desk import ACCOUNT, Desk
+from tests.harness.ledger.verbs import ASKS, CAP, CHANGES, LOOKS, lived_in
 
 PARTS = ("account", "grants", "ended", "open", "due", "refs", "limits", "dims", "journal")
 DAY = 4_000_000_000_000 // 86_400_000

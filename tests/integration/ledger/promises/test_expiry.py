@@ -10,8 +10,8 @@ import pytest
 
 from runtime.credits.journal import Kind
 from runtime.credits.results import Balance, Refused, Reserved
-from tests.integration.ledger.desk import ACCOUNT, Desk, connect, make_ledger
-from tests.integration.ledger.promises.verbs import ASKS, CHANGES, Change, lived_in
+from tests.harness.ledger.desk import ACCOUNT, Desk, connect, make_ledger
+from tests.harness.ledger.verbs import ASKS, CHANGES, Change, lived_in
 
 LIFETIME_MS = 5_000
 ENDED = (Kind.EXPIRED, Kind.GRANT_EXPIRED)

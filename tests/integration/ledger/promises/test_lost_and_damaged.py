@@ -13,7 +13,7 @@ from pricing.offers import MAX_MC, GrantKind
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.checks import check_whole
 from runtime.credits.results import AccountDamaged
-from tests.integration.ledger.desk import ACCOUNT, Desk
+from tests.harness.ledger.desk import ACCOUNT, Desk
 
 DAY = Cap(CapWindow.DAY)
 

@@ -11,9 +11,9 @@ import pytest
 from pricing.offers import GrantKind
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.results import Granted, ReferenceConflict, Voided
+from tests.harness.ledger.desk import ACCOUNT, Desk
+from tests.harness.ledger.verbs import CAP, CHANGES, OTHER_CAP, Change, lived_in
 from tests.integration.ledger.conftest import OpenDesk
-from tests.integration.ledger.desk import ACCOUNT, Desk
-from tests.integration.ledger.promises.verbs import CAP, CHANGES, OTHER_CAP, Change, lived_in
 
 # What a reference is stored as: the first thing that two changes may differ in.
 KINDS = {

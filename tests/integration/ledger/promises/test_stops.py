@@ -21,9 +21,9 @@ from runtime.credits.results import (
     Settled,
     Voided,
 )
+from tests.harness.ledger.desk import ACCOUNT, Desk, make_ledger
+from tests.harness.ledger.verbs import CHANGES, Change
 from tests.integration.ledger.conftest import OpenDesk
-from tests.integration.ledger.desk import ACCOUNT, Desk, make_ledger
-from tests.integration.ledger.promises.verbs import CHANGES, Change
 
 BACK = {"reference": "back-1", "reason": "charged back", "actor": "ann"}
 BYE = {"reference": "bye", "reason": "asked for it", "actor": "ann"}

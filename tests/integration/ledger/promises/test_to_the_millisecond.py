@@ -8,8 +8,8 @@ from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.journal import Part, Posting
 from runtime.credits.results import Alert, Released, Settled
 from runtime.redis.keys import bucket_of
+from tests.harness.ledger.desk import ACCOUNT, Desk
 from tests.integration.ledger.conftest import OpenDesk
-from tests.integration.ledger.desk import ACCOUNT, Desk
 
 DAY_MS = 86_400_000
 

@@ -1,0 +1,1 @@
+"""What tests stand on: servers, processes, clocks, models. Nothing here is a test."""

@@ -1,0 +1,1 @@
+"""Processes that execute, and the table of what each fault means."""

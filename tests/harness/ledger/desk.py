@@ -1,0 +1,262 @@
+"""A ledger on a real server whose clock the test sets, and short words for what tests do."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+
+from pricing.offers import GrantKind, Offer
+from runtime.credits import scripts
+from runtime.credits.batch import Call
+from runtime.credits.identity import ExecutionAttempt, Identity
+from runtime.credits.journal import Dimensions, JournalEntry, parse
+from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
+from runtime.credits.results import Alert, Balance, GrantBalance, Granted, Reserved, Settled
+from runtime.credits.scripts import Scripts
+from runtime.credits.watch import own_clock_ms
+from runtime.redis.keys import Keys, bucket_of
+from runtime.redis.primaries import primaries
+from tests.harness.servers import CLUSTER_SCHEME
+
+ACCOUNT = "acme"
+INSTALLATION_KEY = b"an installation key of a test"
+PLANS = {"growth": True, "trial": False}
+OFFERS = (
+    Offer("welcome", GrantKind.PROMOTIONAL, amount_mc=70),
+    Offer("first-day", GrantKind.INTRODUCTORY, amount_mc=50, expires_after_days=0),
+)
+# Far ahead of the real clock, by which Redis ends outcomes.
+START_MS = 4_000_000_000_000
+
+
+# The key is not declared, but of the account's slot, which is all that a cluster asks for.
+SCRIPTS_WITH_CLOCK = scripts.assemble("""
+local function server_ms()
+  return tonumber(redis.call('GET', string.match(KEYS[1], '^.-{b%d+}:') .. 'clock'))
+end""")
+
+
+def connect(url: str, connections: int = 16, **options: Any) -> Redis | RedisCluster:
+    """A client as the product makes it: bounded pool, no time-outs of redis-py's own."""
+    if url.startswith(CLUSTER_SCHEME):
+        return RedisCluster.from_url(
+            url.removeprefix(CLUSTER_SCHEME),
+            max_connections=connections,
+            require_full_coverage=False,
+            **options,
+        )
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=1,
+        socket_connect_timeout=1,
+        **{"socket_timeout": None, **options},
+    )
+    return Redis.from_pool(pool)
+
+
+def make_ledger(
+    client: Redis | RedisCluster,
+    prefix: str,
+    *,
+    scripts: Scripts | None = None,
+    offers: Sequence[Offer] = (),
+    alerts: list[Alert] | None = None,
+    clock_ms: Callable[[], int] = own_clock_ms,
+    **settings: Any,
+) -> CreditLedger:
+    return CreditLedger(
+        client,
+        Identity(INSTALLATION_KEY),
+        LedgerSettings(key_prefix=prefix, **({"alert_cooldown_ms": 0} | settings)),
+        Commerce(PLANS, offers),
+        scripts=scripts,
+        on_alert=(lambda alert: None) if alerts is None else alerts.append,
+        clock_ms=clock_ms,
+    )
+
+
+@dataclass
+class Desk:
+    """A ledger, its clock, and what it has in Redis."""
+
+    client: Any  # redis-py's types are unions of all that a setting could make of an answer
+    prefix: str
+    ledger: CreditLedger
+    alerts: list[Alert] = field(default_factory=list)
+    now_ms: int = START_MS
+    numbers: Any = field(default_factory=lambda: itertools.count(1))
+    clocks: dict[int, int] = field(default_factory=dict)
+
+    def go_by_own_clock(self) -> None:
+        """Have the clock that SCRIPTS_WITH_CLOCK reads set before whatever the ledger asks."""
+        ask, setting = self.ledger._script_client.ask, asyncio.Lock()
+
+        async def ask_by_own_clock(account_id: str, call: Call, **options: Any) -> Any:
+            bucket = bucket_of(account_id)
+            if self.clocks.get(bucket) != self.now_ms:
+                async with setting:
+                    now_ms = self.now_ms
+                    await self.client.set(self.keys.bucket(bucket, "clock"), now_ms)
+                    self.clocks[bucket] = now_ms
+            return await ask(account_id, call, **options)
+
+        self.ledger._script_client.ask = ask_by_own_clock  # type: ignore[method-assign]  # that is the point
+
+    @property
+    def keys(self) -> Keys:
+        return Keys(self.prefix)
+
+    def key(self, part: str, account_id: str = ACCOUNT) -> str:
+        """The account's key that ends so."""
+        (name,) = [
+            k for k in self.keys.of_account(account_id) if k.endswith(f"{account_id}:{part}")
+        ]
+        return name
+
+    async def set_clock(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+
+    async def pass_time(self, by_ms: int) -> None:
+        await self.set_clock(self.now_ms + by_ms)
+
+    async def open(self, *grants_mc: int, account_id: str = ACCOUNT) -> None:
+        """Open the account with grants that never expire."""
+        await self.ledger.open_account(account_id, plan="growth")
+        for amount_mc in grants_mc:
+            await self.grant(amount_mc, account_id=account_id)
+
+    async def grant(self, amount_mc: int, *, account_id: str = ACCOUNT, **changes: Any) -> Granted:
+        """Give a grant under a reference of its own, unless told."""
+        expires_in_ms = changes.pop("expires_in_ms", None)
+        if expires_in_ms is not None:
+            changes["expires_at"] = instant(self.now_ms + expires_in_ms)
+        fields: dict[str, Any] = {
+            "kind": GrantKind.PROMOTIONAL,
+            "reference": f"grant-{next(self.numbers)}",
+        }
+        return await self.ledger.grant(account_id, amount_mc=amount_mc, **(fields | changes))
+
+    def attempt(self, execution_id: str | None = None, **changes: Any) -> ExecutionAttempt:
+        """An attempt on an execution of its own, unless told."""
+        fields: dict[str, Any] = {
+            "account_id": ACCOUNT,
+            "execution_id": execution_id or f"journey-{next(self.numbers)}:step:1",
+            "workspace_id": "retail",
+            "campaign_id": "welcome",
+            "person_id": "person-1",
+            "action": "route",
+            "source": "live",
+            "action_version": "v1",
+            "model": "writer",
+        }
+        return self.ledger.attempt(**(fields | changes))
+
+    async def reserve(
+        self, amount_mc: int, attempt: ExecutionAttempt | None = None, ttl_ms: int = 60_000
+    ) -> tuple[ExecutionAttempt, Reserved]:
+        """Reserve, and insist on it."""
+        attempt = attempt or self.attempt()
+        answer = await self.ledger.reserve(attempt, amount_mc, ttl_ms)
+        assert isinstance(answer, Reserved), answer
+        return attempt, answer
+
+    async def settle(
+        self, attempt: ExecutionAttempt, reserved: Reserved, cost_mc: int, **changes: Any
+    ) -> Any:
+        fields: dict[str, Any] = {
+            "cost_mc": cost_mc,
+            "reserved_mc": reserved.amount_mc,
+            "reserved_at_ms": reserved.reserved_at_ms,
+            "tokens": "120,20,0,30,10",
+            "rate_card_version": "2026-01",
+            "outcome": b"the first outcome",
+        }
+        return await self.ledger.settle(attempt, **(fields | changes))
+
+    async def spend(self, amount_mc: int) -> None:
+        """Reserve and settle so much."""
+        attempt, reserved = await self.reserve(amount_mc)
+        settled = await self.settle(attempt, reserved, amount_mc)
+        assert isinstance(settled, Settled), settled
+
+    async def balance(self, account_id: str = ACCOUNT) -> Balance:
+        """The balance, which balances."""
+        balance = await self.ledger.balance(account_id)
+        assert balance.conserved, balance
+        return balance
+
+    async def parts(self, grant_id: str = "g1") -> GrantBalance:
+        """One grant's parts."""
+        return {grant.grant_id: grant for grant in (await self.balance()).grants}[grant_id]
+
+    async def write_what_is_due(self, account_id: str = ACCOUNT) -> None:
+        await self.ledger._script_client.ask(account_id, Call("expire", (), ends=True))
+
+    async def journal(self, account_id: str = ACCOUNT) -> list[JournalEntry]:
+        raw = await self.client.xrange(self.key("journal", account_id))
+        names: dict[int, Dimensions] = {}
+        return [parse(entry_id, fields, names) for entry_id, fields in raw]
+
+    async def server_ms(self) -> int:
+        """The clock of a server, by which the sweeper goes and outcomes end."""
+        return await (await primaries(self.client))[0].time_ms()
+
+    async def names(self, pattern: str = "*") -> list[bytes]:
+        """The keys under the prefix whose rest is like ``pattern``, in order."""
+        found = self.client.scan_iter(f"{self.prefix}:{pattern}", count=1_000)
+        return sorted({name async for name in found})
+
+    async def dump(self) -> dict[bytes, bytes | None]:
+        """Every key of the ledger, byte for byte."""
+        names = [name for name in await self.names() if not name.endswith(b"}:clock")]
+        return {name: await self.client.dump(name) for name in names}
+
+    async def contents(self, names: Sequence[str]) -> dict[str, object]:
+        """What these keys hold; Redis' own order of hashes aside, which a growing table changes."""
+        pipeline = self.client.pipeline(transaction=False)
+        for name in names:
+            pipeline.type(name)
+        kinds = [kind.decode() for kind in await pipeline.execute()]
+        pipeline = self.client.pipeline(transaction=False)
+        for name, kind in zip(names, kinds, strict=True):
+            pipeline.execute_command(*(part.format(name) for part in _READING[kind]))
+        return dict(zip(names, zip(kinds, await pipeline.execute(), strict=True), strict=True))
+
+
+_READING = {
+    "none": ("GET", "{}"),
+    "string": ("GET", "{}"),
+    "hash": ("HGETALL", "{}"),
+    "zset": ("ZRANGE", "{}", "0", "-1", "WITHSCORES"),
+    "set": ("SMEMBERS", "{}"),
+    "stream": ("XRANGE", "{}", "-", "+"),
+}
+
+
+@asynccontextmanager
+async def open_desk(url: str, prefix: str, **settings: Any) -> AsyncIterator[Desk]:
+    """A ledger with these settings; its clock stands still until it is set."""
+    client = connect(url)
+    alerts: list[Alert] = []
+    ledger = make_ledger(client, prefix, scripts=SCRIPTS_WITH_CLOCK, alerts=alerts, **settings)
+    desk = Desk(client, prefix, ledger, alerts)
+    desk.go_by_own_clock()
+    try:
+        yield desk
+    finally:
+        await ledger.drain()
+        await client.aclose()
+        await asyncio.sleep(0)  # closed transports say goodbye in the next turn of the loop
+
+
+def instant(ms: int) -> datetime:
+    """The instant as a datetime."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)

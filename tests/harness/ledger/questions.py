@@ -1,0 +1,204 @@
+"""What can be asked: each verb with its arguments, for the ledger and for the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fallback.reasons import FallbackReason
+from pricing.offers import MAX_MC, GrantKind
+from tests.harness.ledger.desk import instant
+from tests.harness.ledger.duel import Ask, Duel, Made
+from tests.harness.ledger.plain import cap_of
+from tests.harness.model import CapName
+from tests.harness.model.references import Answer
+
+ORPHAN_MC = 50
+ORPHAN_AGE_MS = 500
+
+
+def grant(
+    duel: Duel, reference: str, kind: GrantKind, amount_mc: int, priority: int, expires: int | None
+) -> Ask:
+    corrects = "journey-1:step:1" if kind is GrantKind.ADJUSTMENT else None
+    return Ask(
+        lambda: duel.desk.ledger.grant(
+            duel.account_id,
+            amount_mc=amount_mc,
+            kind=kind,
+            reference=reference,
+            priority=priority,
+            expires_at=None if expires is None else instant(expires),
+            execution_id=corrects,
+        ),
+        lambda: duel.model.grant(reference, kind, amount_mc, priority, expires),
+        is_about_account=True,
+    )
+
+
+def open_again(duel: Duel, plan: str, timezone: str) -> Ask:
+    return Ask(
+        lambda: duel.desk.ledger.open_account(
+            duel.account_id, plan=plan, timezone=timezone, paying_since=duel.today
+        ),
+        lambda: duel.model.open_account(plan, timezone),
+        is_about_account=True,
+        then=_offers_of(duel, plan),
+    )
+
+
+def change_plan(duel: Duel, reference: str, plan: str) -> Ask:
+    return Ask(
+        lambda: duel.desk.ledger.change_plan(
+            duel.account_id, plan=plan, reference=reference, paying_since=duel.today
+        ),
+        lambda: duel.model.change_plan(reference, plan),
+        is_about_account=True,
+        then=_offers_of(duel, plan),
+    )
+
+
+def _offers_of(duel: Duel, plan: str) -> Callable[[Answer], None]:
+    def then(answer: Answer) -> None:
+        if answer[0] == "done":
+            duel.give_offers(plan)
+
+    return then
+
+
+def void(duel: Duel, reference: str, grant_id: str) -> Ask:
+    return Ask(
+        lambda: duel.desk.ledger.void(
+            duel.account_id, grant_id, reference=reference, reason="a test"
+        ),
+        lambda: duel.model.void(reference, grant_id),
+        is_about_account=True,
+    )
+
+
+def close(duel: Duel, reference: str) -> Ask:
+    return Ask(
+        lambda: duel.desk.ledger.close_account(
+            duel.account_id, reference=reference, reason="a test"
+        ),
+        lambda: duel.model.close(reference),
+        is_about_account=True,
+    )
+
+
+def set_cap(duel: Duel, reference: str, name: CapName, limit_mc: int, used_mc: int) -> Ask:
+    cap = cap_of(name)
+    return Ask(
+        lambda: duel.desk.ledger.set_cap(
+            duel.account_id, cap, limit_mc=limit_mc, reference=reference, used_mc=used_mc
+        ),
+        lambda: duel.model.set_cap(reference, name, limit_mc, used_mc),
+        is_about_account=True,
+    )
+
+
+def remove_cap(duel: Duel, reference: str, name: CapName) -> Ask:
+    cap = cap_of(name)
+    return Ask(
+        lambda: duel.desk.ledger.remove_cap(duel.account_id, cap, reference=reference),
+        lambda: duel.model.remove_cap(reference, name),
+        is_about_account=True,
+    )
+
+
+def switch(duel: Duel, reference: str, target: str, on: bool) -> Ask:
+    kind, _, name = target.partition(" ")
+    workspace = name if kind == "workspace" else None
+    action = name if kind == "action" else None
+    ledger = duel.desk.ledger
+    verb = ledger.switch_on if on else ledger.switch_off
+    return Ask(
+        lambda: verb(duel.account_id, reference=reference, workspace_id=workspace, action=action),
+        lambda: duel.model.switch(reference, target, on),
+        is_about_account=True,
+    )
+
+
+def reserve(duel: Duel, made: Made, amount_mc: int, ttl_ms: int, final: bool) -> Ask:
+    attempt = made.attempt
+
+    def then(answer: Answer) -> None:
+        if answer[0] != "execution_conflict" and made not in duel.made:
+            duel.made.append(made)
+        if answer[0] == "reserved":
+            _, amount, _, reserved_at, _ = answer
+            assert isinstance(amount, int)
+            assert isinstance(reserved_at, int)
+            duel.reserved[attempt.attempt_id] = (amount, reserved_at)
+
+    body = b"refused" if final else b""
+    return Ask(
+        lambda: duel.desk.ledger.reserve(attempt, amount_mc, ttl_ms, final=final, outcome=body),
+        lambda: duel.model.reserve(
+            attempt.execution_id, attempt.attempt_id, made.identity, amount_mc, ttl_ms, final, body
+        ),
+        then=then,
+    )
+
+
+def settle(duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int) -> Ask:
+    attempt = made.attempt
+    # One that has not reserved here is an orphan: Redis lost its reservation.
+    orphan = (ORPHAN_MC, duel.desk.now_ms - ORPHAN_AGE_MS)
+    amount_mc, at_ms = duel.reserved.get(attempt.attempt_id, orphan)
+    cost_mc = min(MAX_MC, max(0, amount_mc + above_quote_mc))
+    body = b"answered %d" % cost_mc
+
+    async def ask() -> object:
+        answer = await duel.desk.ledger.settle(
+            attempt,
+            cost_mc=cost_mc,
+            reserved_mc=amount_mc,
+            reserved_at_ms=at_ms,
+            tokens="",
+            rate_card_version="",
+            exposure_mc=exposure_mc,
+            outcome=body,
+        )
+        return ("dead",) if answer is None else answer
+
+    return Ask(
+        ask,
+        lambda: duel.model.settle(
+            attempt.execution_id,
+            attempt.attempt_id,
+            made.identity,
+            cost_mc,
+            amount_mc,
+            at_ms,
+            exposure_mc,
+            body,
+        ),
+        ends=True,
+    )
+
+
+def release(duel: Duel, made: Made, exposure_mc: int, store: bool) -> Ask:
+    attempt, reason = made.attempt, FallbackReason.PROVIDER_ERROR
+    body = b"fallback" if store else None
+    return Ask(
+        lambda: duel.desk.ledger.release(attempt, reason, exposure_mc=exposure_mc, outcome=body),
+        lambda: duel.model.release(
+            attempt.execution_id, attempt.attempt_id, made.identity, reason, exposure_mc, body
+        ),
+        ends=True,
+    )
+
+
+def conclude(duel: Duel, made: Made, reason: FallbackReason) -> Ask:
+    attempt, body = made.attempt, b"concluded"
+
+    async def ask() -> object:
+        answer = await duel.desk.ledger.conclude(attempt, reason, body)
+        return ("concluded",) if answer is None else answer
+
+    return Ask(
+        ask,
+        lambda: duel.model.conclude(
+            attempt.execution_id, attempt.attempt_id, made.identity, reason, body
+        ),
+    )

@@ -1,0 +1,87 @@
+"""What is known of an execution: its open reservation, those that expired, its outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tests.harness.model.caps import Note
+from tests.harness.model.grants import Slices
+
+
+class Identity(NamedTuple):
+    """What an id stands for. The names are those that a conflict reports, first one first."""
+
+    workspace_id: str
+    campaign_id: str
+    action: str
+    person_id: str
+    source: str
+
+    def differs_in(self, other: Identity) -> str | None:
+        """The first field that has another value there."""
+        for name, mine, theirs in zip(self._fields, self, other, strict=True):
+            if mine != theirs:
+                return name
+        return None
+
+
+@dataclass(eq=False)
+class Reservation:
+    """Credits set aside for one attempt.
+
+    ``notes`` say which windows of which caps know of it, ``None`` that none was asked.
+    """
+
+    attempt: str
+    amount: int
+    reserved_at: int
+    deadline: int
+    slices: Slices
+    notes: list[Note] | None
+
+
+@dataclass(eq=False)
+class Outcome:
+    """How it ended. ``exposed`` are attempts that lost, and whose exposure is booked."""
+
+    state: str
+    attempt: str
+    until: int
+    charged: int = 0
+    overage: int = 0
+    reason: str | None = None
+    body: bytes = b""
+    exposed: set[str] = field(default_factory=set)
+
+
+@dataclass(eq=False)
+class Execution:
+    """``last_expired`` is the reservation that expired last, if none was made since."""
+
+    identity: Identity
+    open: Reservation | None = None
+    last_expired: Reservation | None = None
+    expired_attempts: set[str] = field(default_factory=set)
+    forget_at: int = 0
+    outcome: Outcome | None = None
+
+    @property
+    def is_known(self) -> bool:
+        return bool(self.open or self.expired_attempts or self.outcome)
+
+    def deadline(self) -> int:
+        assert self.open
+        return self.open.deadline
+
+    def may_be_forgotten(self, at: int) -> bool:
+        """Whether what expired is beyond the horizon."""
+        return bool(self.expired_attempts and not self.open and self.forget_at <= at)
+
+    def reservation_of(self, attempt: str) -> Reservation | None:
+        """This attempt's, if it is open, or expired last."""
+        reservation = self.open or self.last_expired
+        return reservation if reservation and reservation.attempt == attempt else None
+
+    def runs(self, attempt: str) -> bool:
+        return self.open is not None and self.open.attempt == attempt

@@ -1,0 +1,215 @@
+"""The verbs about executions: who set what aside, and what became of it."""
+
+from __future__ import annotations
+
+from tests.harness.model.account import MAX_MC, AccountVerbs
+from tests.harness.model.executions import Execution, Identity, Outcome, Reservation
+from tests.harness.model.references import Answer
+
+
+class Model(AccountVerbs):
+    """One account, all of it."""
+
+    def reserve(
+        self,
+        execution_id: str,
+        attempt: str,
+        identity: Identity,
+        amount: int,
+        ttl: int,
+        final: bool = False,
+        body: bytes = b"",
+    ) -> Answer:
+        execution = self._execution(execution_id, identity)
+        if conflict := execution.identity.differs_in(identity):
+            return ("execution_conflict", conflict)
+        if execution.outcome:
+            return _existing(execution.outcome)
+        if execution.open and execution.open.attempt != attempt:
+            return ("in_progress", execution.open.deadline - self.now)
+        if execution.open is None:
+            if refusal := self._refusal(identity, amount):
+                if final:
+                    reason = str(refusal[1])
+                    self._conclude(execution, attempt, "refused", reason=reason, body=body)
+                return refusal
+            self._set_aside(execution, attempt, amount, ttl)
+        reservation = execution.open
+        assert reservation
+        expires_in = reservation.deadline - self.now
+        available = self.purse.available
+        return ("reserved", reservation.amount, available, reservation.reserved_at, expires_in)
+
+    def _refusal(self, identity: Identity, amount: int) -> Answer | None:
+        available, home = self.purse.available, 0
+        reason, cap, may_clear = "", None, False
+        if self.state == "closed":
+            reason = "account_closed"
+        elif not self.rules.plans[self.plan]:
+            reason = "plan_not_eligible"
+        elif self._is_switched_off(identity):
+            reason = "switched_off"
+        elif cap := self.caps.refusing(identity, amount, self.now):
+            reason, may_clear = "cap_reached", cap.lets_pass_later(amount, self.now)
+        elif amount <= available:
+            return None
+        elif amount <= available + (home := self.purse.coming_home(self.now)):
+            reason, may_clear = "credits_reserved_elsewhere", True
+        elif available + home > 0:
+            reason = "execution_too_large"
+        else:
+            reason = "insufficient_credits"
+        return ("refused", reason, available, home, cap and cap.status(self.now), may_clear)
+
+    def _is_switched_off(self, identity: Identity) -> bool:
+        targets = {"account", f"workspace {identity.workspace_id}", f"action {identity.action}"}
+        return not targets.isdisjoint(self.switched_off)
+
+    def _set_aside(self, execution: Execution, attempt: str, amount: int, ttl: int) -> None:
+        slices, _ = self.purse.take(amount, "reserved")
+        # Where nothing is reserved there is nothing to note: a cost counts where it is charged.
+        notes = self.caps.windows_now(execution.identity, self.now) if amount else None
+        for counter in notes or ():
+            counter.reserved += amount
+        deadline = self.now + ttl
+        execution.open = Reservation(attempt, amount, self.now, deadline, slices, notes)
+        execution.last_expired = None
+        execution.expired_attempts.discard(attempt)
+        self.changed = True
+
+    def settle(
+        self,
+        execution_id: str,
+        attempt: str,
+        identity: Identity,
+        cost: int,
+        reserved: int,
+        reserved_at: int,
+        exposure: int = 0,
+        body: bytes = b"",
+    ) -> Answer:
+        execution = self._execution(execution_id, identity)
+        if conflict := execution.identity.differs_in(identity):
+            return ("execution_conflict", conflict)
+        flags = {"quote_exceeded"} if cost > reserved else set()
+        outcome = execution.outcome
+        if outcome and outcome.attempt == attempt and outcome.state == "settled":
+            return ("settled", outcome.charged, outcome.overage, self.purse.available, flags)
+        if outcome:
+            self._expose_loser(outcome, attempt, cost + exposure)
+            return _existing(outcome)
+        if reserved_at + self.rules.horizon <= self.now:
+            return ("dead",)
+
+        unpaid, mine = cost, execution.reservation_of(attempt)
+        if mine and mine is execution.open:
+            unpaid = self._give_back(execution, self.now, charge=cost)
+        else:
+            flags.add("late" if attempt in execution.expired_attempts else "orphan")
+            if execution.open:
+                self._give_back(execution, self.now)
+        _, overage = self.purse.take(unpaid, "charged")
+        charged = cost - overage
+        noted = mine.notes if mine else None
+        for counter in self.caps.windows_now(identity, self.now) if noted is None else noted:
+            counter.charged = min(MAX_MC, counter.charged + charged)
+        self.overage += overage
+        self.exposure += exposure
+        self._conclude(execution, attempt, "settled", charged, overage, body=body)
+        return ("settled", charged, overage, self.purse.available, flags)
+
+    def release(
+        self,
+        execution_id: str,
+        attempt: str,
+        identity: Identity,
+        reason: str,
+        exposure: int = 0,
+        body: bytes | None = None,
+    ) -> Answer:
+        execution = self._execution(execution_id, identity)
+        if conflict := execution.identity.differs_in(identity):
+            return ("execution_conflict", conflict)
+        outcome = execution.outcome
+        if outcome and outcome.attempt == attempt and outcome.state == "released":
+            return ("released", self.purse.available, True)
+        if outcome:
+            if exposure:
+                self._expose_loser(outcome, attempt, exposure)
+            return _existing(outcome)
+        if execution.runs(attempt) or (body is not None and not execution.open):
+            if execution.open:
+                self._give_back(execution, self.now)
+            self.exposure += exposure
+            if body is not None:
+                self._conclude(execution, attempt, "released", reason=reason, body=body)
+            return ("released", self.purse.available, True)
+        if attempt in execution.expired_attempts:
+            # Nothing is left to give back, but what the call may have cost is booked, once.
+            self._forget_attempt(execution, attempt)
+            self.exposure += exposure
+        return ("released", self.purse.available, False)
+
+    def conclude(
+        self, execution_id: str, attempt: str, identity: Identity, reason: str, body: bytes = b""
+    ) -> Answer:
+        execution = self._execution(execution_id, identity)
+        if conflict := execution.identity.differs_in(identity):
+            return ("execution_conflict", conflict)
+        outcome = execution.outcome
+        if outcome and outcome.attempt == attempt and outcome.state == "refused":
+            return ("concluded",)
+        if outcome:
+            return _existing(outcome)
+        if execution.open:
+            return ("in_progress", execution.open.deadline - self.now)
+        self._conclude(execution, attempt, "refused", reason=reason, body=body)
+        return ("concluded",)
+
+    def _execution(self, execution_id: str, identity: Identity) -> Execution:
+        """What is known of the id; who comes first says what it stands for."""
+        execution = self.executions.get(execution_id)
+        if execution is None or not execution.is_known:
+            execution = self.executions[execution_id] = Execution(identity)
+        return execution
+
+    def _conclude(
+        self,
+        execution: Execution,
+        attempt: str,
+        state: str,
+        charged: int = 0,
+        overage: int = 0,
+        reason: str | None = None,
+        body: bytes = b"",
+    ) -> None:
+        until = self.now + self.rules.horizon
+        execution.outcome = Outcome(state, attempt, until, charged, overage, reason, body)
+        self.changed = True
+        if state == "refused":
+            self._watch_for_exhaustion(reason)
+        else:
+            execution.expired_attempts.clear()
+            execution.last_expired = None
+
+    def _watch_for_exhaustion(self, reason: str | None) -> None:
+        if self.state == "open" and self.purse.granted and reason:
+            self.alarms.refused(reason, self.purse.left, self.now)
+
+    def _forget_attempt(self, execution: Execution, attempt: str) -> None:
+        execution.expired_attempts.discard(attempt)
+        if execution.last_expired and execution.last_expired.attempt == attempt:
+            execution.last_expired = None
+        self.changed = True
+
+    def _expose_loser(self, outcome: Outcome, attempt: str, amount: int) -> None:
+        """What a call cost whose execution had ended otherwise is booked once."""
+        if attempt not in outcome.exposed:
+            outcome.exposed.add(attempt)
+            self.exposure += amount
+            self.changed = True
+
+
+def _existing(outcome: Outcome) -> Answer:
+    words = (outcome.state, outcome.charged, outcome.overage, outcome.reason, outcome.body)
+    return ("existing", *words)
