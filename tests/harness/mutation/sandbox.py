@@ -21,7 +21,7 @@ from tests.harness.mutation.mutation import Mutation
 ROOT = Path(__file__).parents[4]
 PARTS = ("runtime", "pricing", "fallback", "providers", "tests")
 # Where the ledger's tests are; those of the faults themselves are not copied.
-SUITE = ("tests/unit/credits", "tests/integration/ledger")
+SUITE = ("tests/unit/credits", "tests/integration/credits")
 NOT_COPIED = shutil.ignore_patterns("mutation", "bench")
 TEMPORARY = "tmp"
 TESTS_FAILED = 1

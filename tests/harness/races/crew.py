@@ -76,7 +76,12 @@ class Crew:
         with self._errors(role, number).open("ab") as errors:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", f"tests.integration.races.{role}", self._course.to_json(), str(number)),
+                *(
+                    "-m",
+                    f"tests.integration.credits.races.{role}",
+                    self._course.to_json(),
+                    str(number),
+                ),
                 cwd=ROOT,
                 stdin=PIPE,
                 stdout=PIPE,

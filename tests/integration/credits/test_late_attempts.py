@@ -1,0 +1,173 @@
+"""Law 3 for attempts that come late: the first settlement wins, what else was done is exposure."""
+
+from __future__ import annotations
+
+from fallback.reasons import FallbackReason
+from runtime.credits.results import Existing, Released, Reserved, Settled
+from tests.harness.ledger.desk import Desk
+from tests.integration.credits.conftest import OpenDesk
+
+ID = "journey-1:step:1"
+
+
+async def test_promise_09_of_two_attempts_the_first_settlement_wins_and_the_other_is_exposure(
+    desk: Desk,
+) -> None:
+    await desk.open(10_000)
+    slow, slow_reserved = await desk.reserve(1_000, desk.attempt(ID), ttl_ms=1_000)
+    await desk.pass_time(1_000)
+    quick, quick_reserved = await desk.reserve(1_200, desk.attempt(ID), ttl_ms=1_000)
+    won = await desk.settle(quick, quick_reserved, 600, outcome=b"quick")
+
+    lost = await desk.settle(slow, slow_reserved, 500, outcome=b"slow")
+    lost_again = await desk.settle(slow, slow_reserved, 500, outcome=b"slow")
+
+    assert won == Settled(600, 0, 9_400, ())
+    assert lost == lost_again == Existing("settled", 600, 0, None, b"quick")
+    balance = await desk.balance()
+    assert (balance.charged_mc, balance.exposure_mc) == (600, 500)
+    assert [entry.kind for entry in await desk.journal()][-3:] == ["expired", "settled", "exposure"]
+
+
+async def test_promise_09_a_late_settlement_wins_over_an_attempt_that_still_runs(
+    desk: Desk,
+) -> None:
+    await desk.open(10_000)
+    late, late_reserved = await desk.reserve(1_000, desk.attempt(ID), ttl_ms=1_000)
+    await desk.pass_time(1_000)
+    running, running_reserved = await desk.reserve(1_200, desk.attempt(ID))
+
+    won = await desk.settle(late, late_reserved, 500, outcome=b"late")
+    lost = await desk.settle(running, running_reserved, 800)
+
+    assert won == Settled(500, 0, 9_500, ("late",))
+    assert lost == Existing("settled", 500, 0, None, b"late")
+    balance = await desk.balance()
+    assert (balance.charged_mc, balance.reserved_mc, balance.exposure_mc) == (500, 0, 800)
+    superseded = (await desk.journal())[-3]
+    assert (superseded.kind, superseded.flags) == ("released", ("superseded",))
+
+
+async def test_a_late_settlement_stays_late_when_a_newer_attempt_was_cancelled(desk: Desk) -> None:
+    await desk.open(10_000)
+    late, reserved = await desk.reserve(1_000, desk.attempt(ID), ttl_ms=1_000)
+    await desk.pass_time(1_000)
+    newer, _ = await desk.reserve(1_000, desk.attempt(ID))
+    await desk.ledger.release(newer)
+
+    settled = await desk.settle(late, reserved, 500)
+
+    assert settled == Settled(500, 0, 9_500, ("late",))
+
+
+async def test_an_attempt_may_reserve_again_after_its_own_reservation_expired(desk: Desk) -> None:
+    await desk.open(10_000)
+    attempt, _ = await desk.reserve(1_000, ttl_ms=1_000)
+    await desk.pass_time(1_000)
+    _, reserved = await desk.reserve(1_000, attempt, ttl_ms=1_000)
+
+    released = await desk.ledger.release(attempt)
+
+    assert released == Released(10_000, found=True)
+    assert (await desk.balance()).open_reservations == 0
+    assert (await desk.settle(attempt, reserved, 10)).flags == ("orphan",)
+
+
+async def test_promise_09_a_settlement_without_any_record_is_charged_as_an_orphan(
+    desk: Desk,
+) -> None:
+    await desk.open(10_000)
+    lost = Reserved(1_000, 9_000, desk.now_ms - 5_000, 60_000)
+
+    settled = await desk.settle(desk.attempt(), lost, 700)
+
+    assert settled == Settled(700, 0, 9_300, ("orphan",))
+    (entry,) = [e for e in await desk.journal() if e.kind == "settled"]
+    assert entry.flags == ("orphan",)
+    assert entry.reserved_at_ms == desk.now_ms - 5_000
+
+
+async def test_promise_09_a_settlement_beyond_the_horizon_is_dead_and_changes_nothing(
+    open_desk: OpenDesk,
+) -> None:
+    async with open_desk(outcome_ttl_ms=10_000) as desk:
+        await desk.open(10_000)
+        attempt = desk.attempt()
+        before = await desk.dump()
+        horizon = Reserved(1_000, 0, desk.now_ms - 10_000, 0)
+
+        assert await desk.settle(attempt, horizon, 700) is None
+        assert await desk.dump() == before
+
+        within = Reserved(1_000, 0, desk.now_ms - 9_999, 0)
+        assert (await desk.settle(attempt, within, 700)).flags == ("orphan",)
+
+
+async def test_promise_09_an_outcome_outlives_every_settlement_that_could_still_be_charged(
+    open_desk: OpenDesk,
+) -> None:
+    async with open_desk(outcome_ttl_ms=10_000) as desk:
+        await desk.open(10_000)
+        attempt, reserved = await desk.reserve(1_000, ttl_ms=10_000)
+        # The clock goes back, as at a failover to a server whose clock lags behind.
+        await desk.set_clock(desk.now_ms - 8_000)
+        await desk.settle(attempt, reserved, 700)
+
+        key = desk.keys.outcome(attempt.account_id, attempt.execution_key)
+        ends_at_ms = await desk.server_ms() + await desk.client.pttl(key)
+
+        assert abs(ends_at_ms - (reserved.reserved_at_ms + 10_000)) < 2_000
+
+
+async def test_promise_09_a_late_release_with_its_fallback_values_becomes_the_outcome(
+    desk: Desk,
+) -> None:
+    await desk.open(10_000)
+    attempt, _ = await desk.reserve(1_000, desk.attempt(ID), ttl_ms=1_000)
+    await desk.pass_time(1_000)
+    reason = FallbackReason.PROVIDER_TIMEOUT
+    for _ in range(2):
+        await desk.ledger.release(attempt, reason, exposure_mc=30, outcome=b"fallback")
+
+    again = await desk.ledger.reserve(desk.attempt(ID), 1_000, 60_000)
+
+    assert again == Existing("released", 0, 0, reason, b"fallback")
+    assert (await desk.balance()).exposure_mc == 30
+    assert (await desk.journal())[-1].flags == ("late", "exposure")
+
+
+async def test_a_late_release_does_not_disturb_an_attempt_that_runs(desk: Desk) -> None:
+    await desk.open(10_000)
+    late, _ = await desk.reserve(1_000, desk.attempt(ID), ttl_ms=1_000)
+    await desk.pass_time(1_000)
+    running, reserved = await desk.reserve(1_000, desk.attempt(ID))
+
+    for _ in range(2):
+        answer = await desk.ledger.release(
+            late, FallbackReason.PROVIDER_TIMEOUT, exposure_mc=30, outcome=b"fallback"
+        )
+        assert answer == Released(9_000, found=False)
+
+    assert await desk.settle(running, reserved, 700) == Settled(700, 0, 9_300, ())
+    assert (await desk.balance()).exposure_mc == 30
+
+
+async def test_the_exposure_of_an_expired_attempt_is_booked_once(desk: Desk) -> None:
+    await desk.open(10_000)
+    attempt, _ = await desk.reserve(1_000, ttl_ms=1_000)
+    await desk.pass_time(1_000)
+
+    for _ in range(3):
+        await desk.ledger.release(attempt, exposure_mc=30)
+
+    assert (await desk.balance()).exposure_mc == 30
+
+
+async def test_a_release_of_nothing_changes_nothing(desk: Desk) -> None:
+    await desk.open(10_000)
+    before = await desk.dump()
+
+    answer = await desk.ledger.release(desk.attempt(), exposure_mc=30)
+
+    assert answer == Released(10_000, found=False)
+    assert await desk.dump() == before

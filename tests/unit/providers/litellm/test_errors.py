@@ -1,0 +1,439 @@
+"""What a failed call means, by what came over the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import aiohttp
+import httpx
+import pytest
+import respx
+
+from providers.base import CompletionRequest, Endpoint
+from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
+from providers.litellm import adapter as adapter
+from providers.litellm import errors as litellm_errors
+from providers.litellm.adapter import LiteLLMProvider
+from tests.unit.providers.litellm.conftest import litellm_module
+
+BASE = "http://127.0.0.1:9/v1"
+KEY = "sk-very-secret"
+PROMPT = "Dear Rosalind, your test results"
+REQUEST = CompletionRequest(
+    "openai/gpt-4o-mini",
+    Endpoint("main", api_key=KEY, api_base=BASE),
+    [{"role": "user", "content": PROMPT}],
+    max_output_tokens=10,
+)
+
+RATE_LIMITED, TIMEOUT, REJECTED, ERROR = (
+    FailureKind.RATE_LIMITED,
+    FailureKind.TIMEOUT,
+    FailureKind.REJECTED,
+    FailureKind.ERROR,
+)
+
+
+@pytest.fixture
+def chat(wire: respx.MockRouter) -> respx.Route:
+    return wire.post(f"{BASE}/chat/completions")
+
+
+async def fail(
+    provider: LiteLLMProvider, route: respx.Route, request: CompletionRequest = REQUEST
+) -> ProviderError:
+    """Return the error of a call that was sent once, with nothing of the provider's words."""
+    with pytest.raises(ProviderError) as caught:
+        await provider.complete(request)
+    assert route.call_count == 1, "one call is one request"
+    shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__dict__)
+    for secret in (KEY, PROMPT, "of the provider"):
+        assert secret not in shown
+    assert caught.value.__context__ is None
+    return caught.value
+
+
+def failure(status: int, headers: Mapping[str, str] | None = None, **error: Any) -> httpx.Response:
+    body = {"error": {"message": f"words of the provider: {KEY} {PROMPT}", "type": "t"} | error}
+    return httpx.Response(status, json=body, headers=headers)
+
+
+STATUSES = [
+    (400, Rejected, REJECTED, False),
+    (401, Rejected, REJECTED, False),
+    (402, Rejected, REJECTED, False),
+    (403, Rejected, REJECTED, False),
+    (404, Rejected, REJECTED, False),
+    (408, PossiblyExecuted, TIMEOUT, False),
+    (409, Rejected, REJECTED, False),
+    (413, Rejected, REJECTED, False),
+    (418, Rejected, REJECTED, False),
+    (422, Rejected, REJECTED, False),
+    (429, Rejected, RATE_LIMITED, True),
+    (500, PossiblyExecuted, ERROR, True),
+    (501, PossiblyExecuted, ERROR, False),
+    (502, PossiblyExecuted, ERROR, True),
+    (503, Rejected, ERROR, True),
+    (504, PossiblyExecuted, TIMEOUT, False),
+    (520, PossiblyExecuted, ERROR, True),
+    (524, PossiblyExecuted, TIMEOUT, False),
+    (529, Rejected, ERROR, True),
+]
+
+
+@pytest.mark.parametrize("status, certainty, kind, retryable", STATUSES)
+@pytest.mark.parametrize("provider_name", ["openai", "mistral"], ids=["SDK", "HTTP handler"])
+async def test_an_error_status_means_the_same_whoever_sends_it(
+    provider: LiteLLMProvider,
+    chat: respx.Route,
+    provider_name: str,
+    status: int,
+    certainty: type[ProviderError],
+    kind: FailureKind,
+    retryable: bool,
+) -> None:
+    chat.mock(return_value=failure(status))
+    request = CompletionRequest(
+        f"{provider_name}/m", REQUEST.endpoint, REQUEST.messages, max_output_tokens=10
+    )
+
+    error = await fail(provider, chat, request)
+
+    assert (type(error), error.kind, error.retryable) == (certainty, kind, retryable)
+    assert error.status == status
+    assert str(status) in str(error)
+
+
+@pytest.mark.parametrize("provider_name", ["openai", "mistral"])
+async def test_a_quota_that_is_used_up_is_not_worth_another_attempt(
+    provider: LiteLLMProvider, chat: respx.Route, provider_name: str
+) -> None:
+    chat.mock(return_value=failure(429, code="insufficient_quota"))
+    request = CompletionRequest(
+        f"{provider_name}/m", REQUEST.endpoint, REQUEST.messages, max_output_tokens=10
+    )
+
+    error = await fail(provider, chat, request)
+
+    assert (type(error), error.kind, error.retryable) == (Rejected, RATE_LIMITED, False)
+
+
+@pytest.mark.parametrize(
+    "model, code",
+    [
+        ("azure/m", "content_filter"),
+        ("openai/m", "content_filter"),
+        ("openai/m", "content_policy_violation"),
+    ],
+)
+async def test_a_prompt_that_a_filter_stopped_may_be_billed(
+    provider: LiteLLMProvider, wire: respx.MockRouter, model: str, code: str
+) -> None:
+    answer = failure(400, type="invalid_request_error", code=code)
+    route = wire.route().mock(return_value=answer)
+    request = CompletionRequest(model, REQUEST.endpoint, REQUEST.messages, max_output_tokens=10)
+
+    error = await fail(provider, route, request)
+
+    assert (type(error), error.kind, error.retryable) == (PossiblyExecuted, REJECTED, False)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"null",
+        b"[]",
+        b'{"error": "no"}',
+        b'{"error": {"code": [1]}}',
+        b"[" * 9**6,
+    ],
+    ids=lambda content: str(content[:20]),
+)
+async def test_an_error_is_told_by_its_status_whatever_else_it_holds(
+    provider: LiteLLMProvider, chat: respx.Route, content: bytes
+) -> None:
+    chat.mock(return_value=httpx.Response(429, content=content))
+
+    error = await fail(provider, chat)
+
+    assert (type(error), error.kind, error.retryable) == (Rejected, RATE_LIMITED, True)
+
+
+async def test_a_prompt_that_is_too_long_is_rejected(
+    provider: LiteLLMProvider, chat: respx.Route
+) -> None:
+    chat.mock(return_value=failure(400, code="context_length_exceeded"))
+
+    error = await fail(provider, chat)
+
+    assert (type(error), error.kind, error.retryable) == (Rejected, REJECTED, False)
+
+
+def in_a_minute(**format_as: bool) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=60), **format_as)
+
+
+@pytest.mark.parametrize(
+    "headers, expected_ms",
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7_000),
+        ({"Retry-After": "0"}, 0),
+        ({"Retry-After": "1.5"}, 1_500),
+        ({"Retry-After": " 2 "}, 2_000),
+        ({"retry-after-ms": "250", "Retry-After": "7"}, 250),
+        ({"retry-after-ms": "soon", "Retry-After": "7"}, 7_000),
+        ({"Retry-After": "-3"}, 0),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": ""}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "inf"}, 86_400_000),
+        ({"Retry-After": "9" * 400}, 86_400_000),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
+        ({"Retry-After": "Wed Oct 21 07:28:00 2015"}, 0),
+        ({"Retry-After": "Wed, 99 Oct 2015 07:28:00 GMT"}, None),
+    ],
+)
+async def test_how_long_to_wait_is_read_in_every_form(
+    provider: LiteLLMProvider,
+    chat: respx.Route,
+    headers: dict[str, str],
+    expected_ms: int | None,
+) -> None:
+    chat.mock(return_value=failure(429, headers))
+
+    assert (await fail(provider, chat)).retry_after_ms == expected_ms
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 529])
+async def test_a_date_to_come_back_at_is_as_far_away_as_it_is(
+    provider: LiteLLMProvider, chat: respx.Route, status: int
+) -> None:
+    chat.mock(return_value=failure(status, {"Retry-After": in_a_minute(usegmt=True)}))
+
+    error = await fail(provider, chat)
+
+    assert error.retry_after_ms is not None
+    assert 30_000 < error.retry_after_ms <= 60_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b"null",
+        b"[]",
+        b"7",
+        b'"text"',
+        b"{",
+        b"",
+        b"\xff\xfe",
+        b'{"choices": []}',
+        b'{"choices": null}',
+        b'{"choices": [{}]}',
+        b'{"choices": [{"message": null}]}',
+        b'{"choices": [{"message": {"role": "assistant", "content": {"a": 1}}}]}',
+        b'{"error": {"message": "words of the provider", "code": 429}}',
+        b'{"error": {"message": "words of the provider: invalid_request_error", "code": "x"}}',
+        b"<html>of the provider</html>",
+    ],
+)
+@pytest.mark.parametrize("provider_name", ["openai", "mistral"])
+async def test_an_answer_of_unknown_form_may_be_billed(
+    provider: LiteLLMProvider, chat: respx.Route, provider_name: str, body: bytes
+) -> None:
+    media = "text/html" if body.startswith(b"<") else "application/json"
+    chat.mock(return_value=httpx.Response(200, content=body, headers={"Content-Type": media}))
+    request = CompletionRequest(
+        f"{provider_name}/m", REQUEST.endpoint, REQUEST.messages, max_output_tokens=10
+    )
+
+    error = await fail(provider, chat, request)
+
+    assert (type(error), error.kind, error.retryable) == (PossiblyExecuted, ERROR, False)
+    assert error.status is None
+
+
+async def test_an_answer_longer_than_models_can_speak_is_no_answer(
+    provider: LiteLLMProvider, chat: respx.Route
+) -> None:
+    message = {"role": "assistant", "content": "of the provider " * 300_000}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    chat.mock(return_value=httpx.Response(200, json={"id": "1", "choices": [choice]}))
+
+    error = await fail(provider, chat)
+
+    assert (type(error), error.kind, error.retryable) == (PossiblyExecuted, ERROR, False)
+
+
+@pytest.mark.parametrize(
+    "broken, certainty, kind, retryable",
+    [
+        (httpx.ConnectError("refused"), NotSent, ERROR, True),
+        (httpx.ConnectTimeout("no route"), NotSent, ERROR, True),
+        (httpx.PoolTimeout("busy"), NotSent, ERROR, True),
+        (httpx.ReadTimeout("slow"), PossiblyExecuted, TIMEOUT, False),
+        (httpx.WriteTimeout("slow"), PossiblyExecuted, TIMEOUT, False),
+        (httpx.ReadError("reset"), PossiblyExecuted, ERROR, False),
+        (httpx.WriteError("reset"), PossiblyExecuted, ERROR, False),
+        (httpx.RemoteProtocolError("gone"), PossiblyExecuted, ERROR, False),
+        (RuntimeError(f"words of the provider: {KEY}"), PossiblyExecuted, ERROR, False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
+)
+@pytest.mark.parametrize("provider_name", ["openai", "mistral"], ids=["SDK", "HTTP handler"])
+async def test_a_broken_connection_means_what_is_certain(
+    provider: LiteLLMProvider,
+    chat: respx.Route,
+    provider_name: str,
+    broken: Exception,
+    certainty: type[ProviderError],
+    kind: FailureKind,
+    retryable: bool,
+) -> None:
+    chat.mock(side_effect=broken)
+    request = CompletionRequest(
+        f"{provider_name}/m", REQUEST.endpoint, REQUEST.messages, max_output_tokens=10
+    )
+
+    error = await fail(provider, chat, request)
+
+    assert (type(error), error.kind, error.retryable) == (certainty, kind, retryable)
+
+
+def raised_from(*causes: BaseException) -> Exception:
+    """Return LiteLLM's usual error with these behind it, the outermost first."""
+    error: BaseException = litellm_module().InternalServerError("words", "openai", "m")
+    outermost = error
+    for cause in causes:
+        error.__cause__ = cause
+        error = cause
+    assert isinstance(outermost, Exception)
+    return outermost
+
+
+@pytest.mark.parametrize(
+    "causes, certainty",
+    [
+        ([httpx.ConnectError("x"), aiohttp.ClientOSError(104, "reset")], PossiblyExecuted),
+        ([httpx.ConnectError("x"), asyncio.CancelledError()], PossiblyExecuted),
+        ([httpx.ReadError("x"), aiohttp.ServerDisconnectedError()], PossiblyExecuted),
+        ([httpx.ConnectTimeout("x"), aiohttp.ConnectionTimeoutError("x")], NotSent),
+        ([httpx.ReadTimeout("x"), aiohttp.SocketTimeoutError("x")], PossiblyExecuted),
+        ([httpx.ConnectError("x"), aiohttp.ClientConnectorError(None, OSError("x"))], NotSent),  # type: ignore[arg-type]  # the connection's key is for its text alone
+        ([ModuleNotFoundError("No module named 'google'", name="google")], NotSent),
+    ],
+)
+async def test_only_a_connection_that_was_never_made_is_certainly_not_sent(
+    provider: LiteLLMProvider, causes: list[BaseException], certainty: type[ProviderError]
+) -> None:
+    error = litellm_errors.translate(litellm_module(), raised_from(*causes), None)
+
+    assert type(error) is certainty
+
+
+async def test_what_went_wrong_before_a_call_says_nothing_about_it(
+    provider: LiteLLMProvider, chat: respx.Route
+) -> None:
+    chat.mock(side_effect=httpx.ReadError("reset"))
+    earlier = httpx.Response(401, request=httpx.Request("POST", BASE))
+    try:
+        earlier.raise_for_status()
+    except httpx.HTTPStatusError:
+        with pytest.raises(PossiblyExecuted, match="lost"):
+            await provider.complete(REQUEST)
+
+
+async def test_a_cancelled_call_is_cancelled_not_failed(
+    provider: LiteLLMProvider, chat: respx.Route
+) -> None:
+    reached = asyncio.Event()
+
+    async def hang(request: httpx.Request) -> httpx.Response:
+        reached.set()
+        await asyncio.sleep(60)
+        raise AssertionError("it was cancelled")
+
+    chat.mock(side_effect=hang)
+    calling = asyncio.create_task(provider.complete(REQUEST))
+    await reached.wait()
+    calling.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert adapter._loaded is not None
+    assert adapter._loaded.is_internal_call.get() is False
+
+
+# Google's errors
+
+
+def exhausted(*details: Any) -> httpx.Response:
+    error = {"code": 429, "message": "no", "status": "RESOURCE_EXHAUSTED", "details": list(details)}
+    return httpx.Response(429, json={"error": error})
+
+
+def quota(quota_id: Any) -> dict[str, Any]:
+    kind = "type.googleapis.com/google.rpc.QuotaFailure"
+    return {"@type": kind, "violations": [{"quotaId": quota_id}]}
+
+
+def retry_info(delay: Any) -> dict[str, Any]:
+    return {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
+
+
+@pytest.mark.parametrize(
+    "details, retryable, after_ms",
+    [
+        ([], True, None),
+        ([quota("GenerateRequestsPerMinutePerProject")], True, None),
+        ([quota("GenerateRequestsPerMinutePerProject"), retry_info("27s")], True, 27_000),
+        ([retry_info("0.25s")], True, 250),
+        ([quota("GenerateRequestsPerDayPerProject"), retry_info("27s")], False, None),
+        ([retry_info("soon"), retry_info(None), 7, None, {"@type": 3}], True, None),
+        (
+            [quota(None), {**quota("x"), "violations": 7}, {**quota("x"), "violations": [7]}],
+            True,
+            None,
+        ),
+    ],
+)
+async def test_gemini_says_in_the_error_itself_when_to_come_back(
+    provider: LiteLLMProvider,
+    wire: respx.MockRouter,
+    details: list[Any],
+    retryable: bool,
+    after_ms: int | None,
+) -> None:
+    route = wire.route().mock(return_value=exhausted(*details))
+    request = CompletionRequest(
+        "gemini/gemini-2.5-flash", REQUEST.endpoint, REQUEST.messages, max_output_tokens=10
+    )
+
+    error = await fail(provider, route, request)
+
+    assert isinstance(error, Rejected)
+    assert (error.kind, error.retryable) == (RATE_LIMITED, retryable)
+    assert error.retry_after_ms == after_ms
+
+
+@pytest.mark.parametrize("code", ["json_validate_failed", "tool_use_failed"])
+async def test_what_groq_lets_the_model_write_and_then_refuses_may_be_billed(
+    provider: LiteLLMProvider, chat: respx.Route, code: str
+) -> None:
+    chat.mock(return_value=failure(400, code=code))
+    request = CompletionRequest(
+        "groq/llama-3.3-70b-versatile", REQUEST.endpoint, REQUEST.messages, max_output_tokens=10
+    )
+
+    error = await fail(provider, chat, request)
+
+    assert (type(error), error.kind, error.retryable) == (PossiblyExecuted, REJECTED, False)

@@ -1,1 +1,0 @@
-"""The runtime, without network or Redis."""
