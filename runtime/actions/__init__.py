@@ -1,1 +1,1 @@
-"""An action and what is asked of it: spec, requests, prompts, typed outputs. No ledger and no model lives here."""
+"""Actions: their specs, prompts and typed outputs, and the requests to run them."""

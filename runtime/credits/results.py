@@ -107,9 +107,9 @@ class Reserved:
 class Refused:
     """No reservation.
 
-    ``returning_mc`` is what running executions hold of usable grants, counted where it was credits that
-    were lacking, else 0. ``cap`` is the one that was reached. ``may_clear`` tells that waiting for
-    running executions to end can help.
+    ``returning_mc`` is what running executions hold of usable grants; it is counted only where
+    credits were short, else 0. ``cap`` is the one that was reached. ``may_clear`` is true where
+    waiting for running executions to end can help.
     """
 
     reason: FallbackReason

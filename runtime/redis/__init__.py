@@ -1,1 +1,1 @@
-"""How Redis is reached: clients, connections, the cluster's map, key names, scripts, an embedded server."""
+"""Connections to Redis: transport, cluster, key names, scripts, an embedded server."""

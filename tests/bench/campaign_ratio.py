@@ -13,7 +13,8 @@ from runtime.cli.views.results import ResultsFile
 from tests.bench.conditions import median, say, spread
 from tests.bench.loads import CONCURRENCY, run_calls
 from tests.bench.registry import Measured
-from tests.bench.stage import ACCOUNT, ROOT, Stage, bare_arguments, open_stage
+from tests.bench.stage import ACCOUNT, Stage, bare_arguments, open_stage
+from tests.harness.paths import ROOT
 
 _PEOPLE = ROOT / "runtime" / "demo_data" / "banking77" / "people.csv"
 _ACTION = "route_message"

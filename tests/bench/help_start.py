@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.bench.conditions import median, spread
 from tests.bench.registry import Measured
+from tests.harness.paths import ROOT
 
 _ROUNDS = 25
 _WARM_UPS = 3
@@ -50,7 +51,7 @@ def _seconds(command: list[str]) -> float:
     since_s = time.perf_counter()
     subprocess.run(
         command,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         check=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -18,8 +18,8 @@ from pricing.offers import GrantKind
 from providers.base import Endpoint, Message, Provider
 from runtime import ActionRuntime, ActionSpec, Config, build_runtime, load_config
 from runtime.redis.embedded import EmbeddedRedis
+from tests.harness.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 ACCOUNT = "bench"
 
 _PLAN = "growth"

@@ -29,11 +29,11 @@ from runtime.config import load_config
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Balance
 from runtime.redis.embedded import EmbeddedRedis
+from tests.harness.paths import ROOT
 from tests.integration.conftest import redis_server_program
 
 __all__ = ["redis_server_program"]
 
-ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
 
 PROCESS_ENV = {"PYTHONPATH": str(ROOT)}

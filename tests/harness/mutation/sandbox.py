@@ -17,8 +17,8 @@ from pathlib import Path
 from redis import Redis
 
 from tests.harness.mutation.mutation import Mutation
+from tests.harness.paths import ROOT
 
-ROOT = Path(__file__).parents[4]
 PARTS = ("runtime", "pricing", "fallback", "providers", "tests")
 # Where the ledger's tests are; those of the faults themselves are not copied.
 SUITE = ("tests/unit/credits", "tests/integration/credits")

@@ -10,9 +10,9 @@ from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 from typing import Self
 
+from tests.harness.paths import ROOT
 from tests.harness.races.course import Course
 
-ROOT = Path(__file__).parents[3]
 _START_WITHIN_S = 60
 
 

@@ -7,7 +7,6 @@ import json
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest_asyncio
 
@@ -15,8 +14,7 @@ from runtime.credits.journal import Part, replay, verify
 from runtime.credits.results import Reserved
 from tests.harness.ledger.campaigner import AMOUNT_MC
 from tests.harness.ledger.desk import Desk, connect, make_ledger
-
-ROOT = Path(__file__).parents[3]
+from tests.harness.paths import ROOT
 
 
 @pytest_asyncio.fixture

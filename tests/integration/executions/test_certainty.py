@@ -35,9 +35,10 @@ from tests.harness.executions.certainty import (
     as_markdown,
     rows_of,
 )
+from tests.harness.paths import ROOT
 from tests.integration.executions.conftest import action
 
-DOCS = Path(__file__).parents[3] / "docs" / "providers.md"
+DOCS = ROOT / "docs" / "providers.md"
 MADE_OF = "tests/harness/executions/certainty.py"
 # Each class of tokens at a rate of its own, so that a token in the wrong class shows.
 RATES = {

@@ -18,11 +18,11 @@ import pytest
 from redis.asyncio import Redis
 
 from runtime.redis.embedded import EmbeddedRedis, EmbeddedRedisUnavailable, find_server
+from tests.harness.paths import ROOT
 from tests.integration.conftest import PrivateRedis
 
 pytestmark = pytest.mark.usefixtures("redis_server_program")
 
-ROOT = Path(__file__).parents[2]
 
 USER = """
     import asyncio, sys

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +13,9 @@ from hypothesis import strategies as st
 from tests.bench.__main__ import main
 from tests.bench.catalog import BENCHMARKS
 from tests.bench.registry import Benchmark, Measured
+from tests.harness.paths import ROOT
 
-DOCS = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+DOCS = ROOT / "docs" / "benchmarks.md"
 
 
 def benchmark(name: str, value: float, at_most: float | None = None) -> Benchmark:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from runtime.campaigns.people import PeopleError, PeopleFile, Person
 from runtime.campaigns.people_rows import place
+from tests.harness.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 Write = Callable[[str, str | bytes], Path]
 
 

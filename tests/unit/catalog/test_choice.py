@@ -23,6 +23,7 @@ from runtime.config import Config
 from runtime.learning.forecast import Typical
 from runtime.wording.sentences import model_state_text
 from tests.harness.configs import NOW, load, right
+from tests.harness.paths import ROOT
 
 NAMES = ["Ada", "Grace Brewster Murray Hopper", "Ann"]
 PEOPLE = [{"customer": {"name": name}} for name in NAMES]
@@ -208,7 +209,7 @@ def test_what_retires_soon_and_what_its_provider_gives_up_is_said() -> None:
 def test_the_program_of_the_api_page_runs_on_the_example(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = Path(__file__).parents[3]
+    root = ROOT
     page = (root / "docs" / "api.md").read_text("utf-8")
     [program] = [
         one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Typic" in one

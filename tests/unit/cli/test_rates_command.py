@@ -19,6 +19,7 @@ from runtime.catalog.suggested_rates import suggest_card
 from runtime.cli import cli
 from runtime.config import load_config
 from tests.harness.configs import changed, right
+from tests.harness.paths import ROOT
 
 MODELS = {"writer": "openai/gpt-4.1", "gem": "gemini/gemini-2.5-pro", "1.5": "xai/grok-4.3"}
 
@@ -113,7 +114,7 @@ def test_names_of_litellm_need_no_config_and_litellm_is_not_imported() -> None:
     command = [sys.executable, "-X", "importtime", "-m", "runtime.cli", "rates", "suggest"]
     told = subprocess.run(
         [*command, "--markup", "1.25", "openai/gpt-4.1"],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=True,
         capture_output=True,
         text=True,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from runtime.config import Config
+from tests.harness.paths import ROOT
 
-REFERENCE = Path(__file__).parents[3] / "docs" / "configuration.md"
+REFERENCE = ROOT / "docs" / "configuration.md"
 SCHEMA = Config.model_json_schema()
 # An upper limit that nobody reaches on purpose says nothing to a reader.
 BEYOND_INTEREST = 10**9

@@ -18,7 +18,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-ROOT = Path(__file__).parents[2]
+from tests.harness.paths import ROOT
+
 PACKAGES = ("runtime", "pricing", "fallback", "providers")
 LOCKS = ("requirements.lock", "requirements-dev.lock", ".ci/requirements-uv.lock")
 STOLEN_LITELLM = ("1.82.7", "1.82.8")

@@ -24,8 +24,8 @@ from pricing.tokens import (
     encoding_of,
     load_encoding,
 )
+from tests.harness.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 # Written for these tests, by script and by what else people paste.
 MESSAGES: dict[str, list[str]] = json.loads(
     Path(__file__).with_name("messages.json").read_text(encoding="utf-8")

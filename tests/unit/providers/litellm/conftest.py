@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import respx
 
-from providers.litellm import adapter as adapter
+from providers.litellm import adapter
 from providers.litellm.adapter import LiteLLMProvider
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, Endpoint, FinishReason, Message
 from providers.errors import NotSent
-from providers.litellm import adapter as adapter
+from providers.litellm import adapter
 from providers.litellm.adapter import LiteLLMProvider
 from tests.unit.providers.litellm.conftest import litellm_module
 

@@ -16,7 +16,7 @@ import respx
 
 from providers.base import CompletionRequest, Endpoint
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
-from providers.litellm import adapter as adapter
+from providers.litellm import adapter
 from providers.litellm import errors as litellm_errors
 from providers.litellm.adapter import LiteLLMProvider
 from tests.unit.providers.litellm.conftest import litellm_module
