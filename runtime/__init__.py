@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fallback.reasons import FallbackReason
     from pricing.usage import TokenUsage
-    from runtime.actions.spec import ActionSpec, ExecutionRequest, ExecutionResult
+    from runtime.actions.requests import ExecutionRequest, ExecutionResult
+    from runtime.actions.spec import ActionSpec
     from runtime.bootstrap import build_runtime
     from runtime.config import Config, load_config
     from runtime.credits.ledger import CreditLedger
@@ -35,8 +36,8 @@ _HOMES = {
     "ActionSpec": "runtime.actions.spec",
     "Config": "runtime.config",
     "CreditLedger": "runtime.credits.ledger",
-    "ExecutionRequest": "runtime.actions.spec",
-    "ExecutionResult": "runtime.actions.spec",
+    "ExecutionRequest": "runtime.actions.requests",
+    "ExecutionResult": "runtime.actions.requests",
     "FallbackReason": "fallback.reasons",
     "TokenUsage": "pricing.usage",
     "build_runtime": "runtime.bootstrap",

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from fallback.policy import Origin, Status
-from pricing.usage import TokenUsage
 from providers.base import Message
 from runtime.actions import outputs as typed
 from runtime.actions.outputs import OutputField
-from runtime.actions.prompts import SCOPES, Prompt
+from runtime.actions.prompts import Prompt
+from runtime.ids import ID_PATTERN
 
 _OPTIONS_LIMIT = 1_000
 """Of one schema, in OpenAI's strict mode (Structured Outputs guide, "Supported schemas")."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fallback.reasons import FallbackReason
-from runtime.actions.spec import ActionSpec, ExecutionRequest, ExecutionResult, Source
+from runtime.actions.requests import ExecutionRequest, ExecutionResult, Source
+from runtime.actions.spec import ActionSpec
 from runtime.campaigns.people import Person
 from runtime.executions.executor import ActionRuntime
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from runtime.actions.prompts import PromptError
 from runtime.actions.spec import ActionSpec
 from runtime.campaigns.people import PeopleError, Survey
-from runtime.config.messages import did_you_mean
+from runtime.hints import did_you_mean
 
 # customer.name, or customer['a name'] where it is no plain word; more of the path may follow.
 _TOP = re.compile(r"""(\w+)(?:\.([^.\[]+)|\['([^']*)'\]|\["([^"]*)"\])""")

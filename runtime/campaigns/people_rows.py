@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from runtime.actions.prompts import SCOPES
-from runtime.config.messages import did_you_mean
+from runtime.hints import did_you_mean
 
 PERSON_ID = "person_id"
 LONGEST_ROW_BYTES = 16 * 1024 * 1024

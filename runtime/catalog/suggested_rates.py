@@ -11,9 +11,9 @@ from decimal import Decimal
 from pricing.price_map import PriceMap, load_price_map
 from pricing.rate_card import RateCard, Rates
 from pricing.suggested_rates import NotSuggested, suggest_rates
-from runtime.actions.spec import ID_PATTERN
-from runtime.config.messages import did_you_mean
 from runtime.config.sections import ModelSection
+from runtime.hints import did_you_mean
+from runtime.ids import ID_PATTERN
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.actions.spec import ExecutionResult
+from runtime.actions.requests import ExecutionResult
 from runtime.bootstrap import open_ledger
 from runtime.campaigns.campaign import Campaign
 from runtime.campaigns.people import PeopleFile, Person

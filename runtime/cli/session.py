@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.actions.spec import ActionSpec, ExecutionResult
+from runtime.actions.requests import ExecutionResult
+from runtime.actions.spec import ActionSpec
 from runtime.bootstrap import build_runtime, open_ledger
 from runtime.campaigns.campaign import Campaign, CampaignRun, Tally
 from runtime.campaigns.people import PeopleFile, Person, Survey
@@ -18,9 +19,9 @@ from runtime.cli.options import BadInput
 from runtime.cli.views.progress import UPDATE_EVERY_S, Display
 from runtime.cli.views.results import ResultsFile
 from runtime.config import Config
-from runtime.config.messages import did_you_mean
 from runtime.credits.results import Alert, Balance
 from runtime.executions.counters import Counters
+from runtime.hints import did_you_mean
 from runtime.wording.sentences import stopping_text
 
 OnResult = Callable[[Person, ExecutionResult], None]

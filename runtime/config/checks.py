@@ -12,8 +12,8 @@ from pricing.quote import quote_mc
 from pricing.tokens import ENCODINGS
 from runtime.actions.spec import ActionSpec
 from runtime.config.document import ValuePath
-from runtime.config.messages import did_you_mean
 from runtime.config.sections import Config, ModelSection, RateCardSection, RatesSection
+from runtime.hints import did_you_mean
 
 RETIRES_SOON_DAYS = 30
 _OTHER_TOKENIZERS = ("anthropic", "gemini", "mistral", "deepseek", "xai")

@@ -24,7 +24,7 @@ from pydantic import (
 
 from pricing.offers import MAX_MC, MC_PER_CREDIT
 from pricing.rate_card import MAX_RATE_MC
-from runtime.actions.spec import ID_PATTERN
+from runtime.ids import ID_PATTERN
 
 KEY_PREFIX_PATTERN = r"^[A-Za-z0-9_.-]{1,32}$"
 

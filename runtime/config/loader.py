@@ -12,13 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from runtime.actions.prompts import PromptSyntaxError
-from runtime.actions.spec import ID_PATTERN
 from runtime.config.checks import Checker, is_within
 from runtime.config.document import Document, ValuePath, read_document
 from runtime.config.errors import ConfigError, Mistake
 from runtime.config.fields import Surroundings
 from runtime.config.messages import explain, value_path
 from runtime.config.sections import Config
+from runtime.ids import ID_PATTERN
 
 # Stands in for what is wrong in an entry, so that its other fields can still be checked against
 # the rest of the config, and what refers to it still finds it.

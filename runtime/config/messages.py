@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
 from runtime.actions.outputs import NAME_PATTERN
-from runtime.actions.spec import ID_PATTERN
 from runtime.config.document import ValuePath
 from runtime.config.fields import KEY_PREFIX_PATTERN, describe
+from runtime.hints import did_you_mean
+from runtime.ids import ID_PATTERN
 
 _WANTED = {
     "int_type": "a whole number",
@@ -78,17 +77,6 @@ def explain(error: ErrorDetails, schema: dict[str, Any]) -> str:
     limit = _PATTERNS.get(context[name], context[name])
     shown = describe(context.get("tag", found))
     return f"must {words.format(limit)}, found {shown}"
-
-
-def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?``, or what is allowed where nothing is near."""
-    names = sorted(allowed)
-    if near := difflib.get_close_matches(word, names, n=1, cutoff=0.6):
-        return f"; did you mean {near[0]!r}?"
-    if not names:
-        return "; there are none"
-    more = f" and {len(names) - 15} more" if len(names) > 15 else ""
-    return f"; there are {', '.join(names[:15])}{more}"
 
 
 def value_path(location: ValuePath, schema: dict[str, Any]) -> ValuePath:

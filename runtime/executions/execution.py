@@ -13,7 +13,8 @@ from pricing.quote import quote_mc
 from pricing.rate_card import RateCard, Rates
 from pricing.usage import TokenUsage
 from providers.base import Completion, Message
-from runtime.actions.spec import ActionSpec, Attempt, ExecutionRequest, ExecutionResult
+from runtime.actions.requests import Attempt, ExecutionRequest, ExecutionResult
+from runtime.actions.spec import ActionSpec
 from runtime.catalog.models import Model
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import Reserved

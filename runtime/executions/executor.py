@@ -19,7 +19,8 @@ from providers.base import Completion, FinishReason
 from providers.errors import ProviderError
 from providers.pacing.queue import NoTurn, Turn
 from runtime.actions import outputs
-from runtime.actions.spec import ActionSource, ActionSpec, ExecutionRequest, ExecutionResult, Source
+from runtime.actions.requests import ExecutionRequest, ExecutionResult, Source
+from runtime.actions.spec import ActionSource, ActionSpec
 from runtime.credits.endings import Release, Settlement
 from runtime.credits.journal import tokens_column
 from runtime.credits.ledger import CreditLedger

@@ -12,7 +12,7 @@ from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderErr
 from providers.pacing.breaker import Breaker, BreakerSettings, Visit
 from providers.pacing.queue import EndpointLimits, NoTurn, Turn
 from providers.pacing.retry import complete_with_retries
-from runtime.actions.spec import Attempt
+from runtime.actions.requests import Attempt
 from runtime.catalog.models import Model
 from runtime.credits.results import Reserved
 from runtime.executions.execution import Execution

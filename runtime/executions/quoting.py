@@ -15,7 +15,8 @@ from pricing.usage import TokenUsage
 from providers.base import Message
 from runtime.actions import outputs
 from runtime.actions.prompts import PromptError
-from runtime.actions.spec import ActionSpec, ExecutionRequest, ExecutionResult
+from runtime.actions.requests import ExecutionRequest, ExecutionResult
+from runtime.actions.spec import ActionSpec
 from runtime.catalog.models import Model, Models
 from runtime.credits.ledger import CreditLedger
 from runtime.executions.execution import Execution, Quote, Timings, unprepared

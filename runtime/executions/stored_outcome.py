@@ -8,7 +8,8 @@ from typing import Any
 from fallback.policy import Origin, Resolved
 from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
-from runtime.actions.spec import ActionSpec, ExecutionResult
+from runtime.actions.requests import ExecutionResult
+from runtime.actions.spec import ActionSpec
 from runtime.credits.results import Existing
 
 _FORMAT = 1

@@ -87,7 +87,7 @@ def _check_known(model_ids: Iterable[str], config: Config) -> None:
     Raises:
         BadInput: with all that it does not have.
     """
-    from runtime.config.messages import did_you_mean
+    from runtime.hints import did_you_mean
 
     unknown = [
         f"the config has no model {model_id!r}{did_you_mean(model_id, config.models)}"

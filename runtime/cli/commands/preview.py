@@ -18,7 +18,7 @@ from runtime.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from runtime.actions.spec import ExecutionRequest, ExecutionResult
+    from runtime.actions.requests import ExecutionRequest, ExecutionResult
     from runtime.campaigns.people import Person
     from runtime.config import Config
     from runtime.executions.execution import Execution
@@ -78,7 +78,7 @@ def preview(  # noqa: PLR0913 - one parameter an option
     """
     import uuid
 
-    from runtime.actions.spec import ExecutionRequest, Source
+    from runtime.actions.requests import ExecutionRequest, Source
     from runtime.campaigns.fit import missing_attributes
     from runtime.cli.failures import refusals
     from runtime.cli.ledger import emit, run_async

@@ -111,7 +111,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     Ctrl-C (or SIGTERM) takes no more people and waits for those that are running; once more stops
     them too and gives their credits back. Exit status 130.
     """
-    from runtime.actions.spec import Source
+    from runtime.actions.requests import Source
     from runtime.campaigns.campaign import Campaign
     from runtime.campaigns.people import PeopleFile
     from runtime.cli.ledger import emit, run_async

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from runtime.actions.spec import ActionSpec, ExecutionResult
+from runtime.actions.requests import ExecutionResult
+from runtime.actions.spec import ActionSpec
 from runtime.cli.views.books import table
 from runtime.executions.execution import Execution
 from runtime.wording.sentences import REASONS, TOKEN_CLASSES, USAGE_ESTIMATED, credits_text

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from runtime.actions.spec import ExecutionResult
+from runtime.actions.requests import ExecutionResult
 from runtime.campaigns.people import Person
 
 _FLUSH_AFTER_S = 0.2

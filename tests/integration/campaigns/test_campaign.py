@@ -18,7 +18,7 @@ from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
 from providers.errors import FailureKind, Rejected
 from runtime import ActionRuntime, ActionSpec, ExecutionResult
-from runtime.actions.spec import Source
+from runtime.actions.requests import Source
 from runtime.bootstrap import build_runtime
 from runtime.campaigns.campaign import Campaign, CampaignRun
 from runtime.campaigns.people import PeopleError, Person

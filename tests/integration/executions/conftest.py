@@ -20,7 +20,7 @@ from providers.litellm.adapter import LiteLLMProvider
 from providers.mock.options import MockOptions
 from providers.mock.server import MockServer, start
 from runtime import ActionRuntime, ActionSpec, Config, ExecutionRequest, ExecutionResult
-from runtime.actions.spec import Source
+from runtime.actions.requests import Source
 from runtime.bootstrap import build_runtime
 from runtime.config import parse_config
 from runtime.credits.results import Balance

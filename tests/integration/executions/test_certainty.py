@@ -21,7 +21,7 @@ from pricing.rate_card import Rates
 from pricing.usage import TokenUsage
 from providers.mock.server import MockOptions, MockServer, start
 from runtime import ActionRuntime, ExecutionRequest, ExecutionResult
-from runtime.actions.spec import Source
+from runtime.actions.requests import Source
 from runtime.bootstrap import build_runtime
 from runtime.config import parse_config
 from runtime.credits.results import Balance

@@ -14,7 +14,7 @@ from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
 from runtime import CreditLedger, ExecutionResult
-from runtime.actions.spec import Source
+from runtime.actions.requests import Source
 from runtime.credits.caps import Cap, CapStatus, CapWindow
 from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from fallback.reasons import FallbackReason
-from runtime.actions.spec import ExecutionResult
+from runtime.actions.requests import ExecutionResult
 from tests.integration.conftest import PrivateRedis
 from tests.integration.executions.conftest import Bench, OpenBench, action
 from tests.integration.executions.test_outcomes import reasons

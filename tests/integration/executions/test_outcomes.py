@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fallback.reasons import FallbackReason
-from runtime.actions.spec import InvalidRequest, Source, UnknownAction
+from runtime.actions.requests import InvalidRequest, Source
+from runtime.actions.spec import UnknownAction
 from runtime.credits.results import ExecutionConflict
 from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action
 

@@ -17,16 +17,14 @@ from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
 from runtime.actions.outputs import parse
 from runtime.actions.prompts import PromptError
-from runtime.actions.spec import (
-    ActionSpec,
+from runtime.actions.requests import (
     Attempt,
-    ConfigActions,
     ExecutionRequest,
     ExecutionResult,
     InvalidRequest,
     Source,
-    UnknownAction,
 )
+from runtime.actions.spec import ActionSpec, ConfigActions, UnknownAction
 
 CONTENT: dict[str, Any] = {
     "id": "route_message",

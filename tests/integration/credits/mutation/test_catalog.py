@@ -8,8 +8,8 @@ import pytest
 
 from tests.harness.mutation.catalog import MUTATIONS
 from tests.harness.mutation.mutation import Mutation
-from tests.harness.paths import ROOT
 from tests.harness.mutation.sandbox import named
+from tests.harness.paths import ROOT
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
