@@ -20,7 +20,7 @@ from providers.base import Completion, CompletionRequest, FinishReason
 from providers.errors import FailureKind, Rejected
 from runtime import build_runtime
 from tests.harness.executions.worker import run_share
-from tests.integration.executions.conftest import action, make_config
+from tests.harness.workbench import action, make_config
 
 
 class PlainProvider:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from runtime import ActionRuntime, ActionSpec, ExecutionRequest, build_runtime
-from tests.integration.executions.conftest import ACCOUNT, action, make_config
+from tests.harness.workbench import ACCOUNT, action, make_config
 
 
 async def main(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -260,3 +260,6 @@ async def open_desk(url: str, prefix: str, **settings: Any) -> AsyncIterator[Des
 def instant(ms: int) -> datetime:
     """The instant as a datetime."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+
+
+OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]

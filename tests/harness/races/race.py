@@ -18,6 +18,7 @@ from runtime.credits.results import Balance, Existing, InProgress, Refused, Rese
 from runtime.executions.spool import Replay
 from runtime.redis.keys import Keys
 from tests.harness.ledger.desk import instant
+from tests.harness.private_redis import PrivateRedis
 from tests.harness.races.course import (
     ACCOUNT,
     AUTUMN,
@@ -31,7 +32,6 @@ from tests.harness.races.course import (
 )
 from tests.harness.races.crew import Crew
 from tests.harness.races.watcher import Watcher
-from tests.integration.conftest import PrivateRedis
 
 _AT_A_TIME = 1_000
 _LOOK_EVERY_S = 0.05

@@ -18,7 +18,7 @@ from runtime.bootstrap import open_estimator
 from runtime.campaigns.estimate import Covers, Estimate, Estimator, Sample
 from runtime.credits.results import AccountUnknown
 from runtime.learning.forecast import ENOUGH_TO_FORECAST, Typical
-from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action, make_config
+from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action, make_config
 
 WORDS = ["card", "transfer", "money", "yesterday", "please", "help", "account", "Zürich", "why"]
 THINKING: dict[str, Any] = {"reasoning_tokens": 30, "reasoning_sigma": 0.6}
@@ -37,14 +37,14 @@ def people(seed: object, count: int) -> list[dict[str, Any]]:
 
 
 async def estimate(
-    bench: Bench, tmp_path: Path, wanted: ActionSpec, sample: Sample, **options: Any
+    bench: Workbench, tmp_path: Path, wanted: ActionSpec, sample: Sample, **options: Any
 ) -> Estimate:
     async with estimator_of(bench, tmp_path) as estimator:
         return await estimator.estimate(wanted, sample, **options)
 
 
 @asynccontextmanager
-async def estimator_of(bench: Bench, tmp_path: Path) -> AsyncIterator[Estimator]:
+async def estimator_of(bench: Workbench, tmp_path: Path) -> AsyncIterator[Estimator]:
     """Estimate as a process of its own would, once what was learned has been shared."""
     await bench.runtime._quoter._learning._share_all()
     url = bench.redis.connection_pool.connection_kwargs
@@ -58,17 +58,17 @@ async def estimator_of(bench: Bench, tmp_path: Path) -> AsyncIterator[Estimator]
         yield estimator
 
 
-async def learned(bench: Bench, tmp_path: Path, wanted: ActionSpec) -> dict[str, Typical]:
+async def learned(bench: Workbench, tmp_path: Path, wanted: ActionSpec) -> dict[str, Typical]:
     async with estimator_of(bench, tmp_path) as estimator:
         return await estimator.learned(wanted, ["writer", "retired"])
 
 
-async def run(bench: Bench, wanted: ActionSpec, crowd: list[Any]) -> list[ExecutionResult]:
+async def run(bench: Workbench, wanted: ActionSpec, crowd: list[Any]) -> list[ExecutionResult]:
     return await asyncio.gather(*(bench.execute(wanted, data=data) for data in crowd))
 
 
 async def hits(
-    bench: Bench, tmp_path: Path, trials: range, known: int, size: int, counted: int
+    bench: Workbench, tmp_path: Path, trials: range, known: int, size: int, counted: int
 ) -> int:
     """Return how often the real cost lay in the range."""
     found = 0
@@ -85,7 +85,7 @@ async def hits(
 
 
 async def test_the_real_cost_lies_in_the_range_in_nine_of_ten_campaigns(
-    open_bench: OpenBench, tmp_path: Path
+    open_bench: OpenWorkbench, tmp_path: Path
 ) -> None:
     async with open_bench(credits_mc=10**12, seed=5, **THINKING) as bench:
         assert await hits(bench, tmp_path, range(20), known=20, size=30, counted=20) >= 18
@@ -95,7 +95,7 @@ async def test_the_real_cost_lies_in_the_range_in_nine_of_ten_campaigns(
 @pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_the_real_cost_lies_in_the_range_in_at_least_90_of_100_campaigns(
-    open_bench: OpenBench, tmp_path: Path
+    open_bench: OpenWorkbench, tmp_path: Path
 ) -> None:
     async with open_bench(credits_mc=10**12, seed=7, **THINKING) as bench:
         assert await hits(bench, tmp_path, range(100), known=40, size=80, counted=60) >= 90
@@ -103,7 +103,7 @@ async def test_the_real_cost_lies_in_the_range_in_at_least_90_of_100_campaigns(
 
 
 async def test_without_a_history_the_real_cost_lies_in_a_range_that_says_that_it_is_wide(
-    open_bench: OpenBench, tmp_path: Path
+    open_bench: OpenWorkbench, tmp_path: Path
 ) -> None:
     async with open_bench(seed=5, cached_tokens_share=0.5) as bench:
         wanted, crowd = spec(), people("new", 40)
@@ -120,7 +120,7 @@ async def test_without_a_history_the_real_cost_lies_in_a_range_that_says_that_it
 
 
 async def test_people_who_fall_back_before_a_call_are_counted_apart_and_cost_nothing(
-    open_bench: OpenBench, tmp_path: Path
+    open_bench: OpenWorkbench, tmp_path: Path
 ) -> None:
     async with open_bench(seed=5) as bench:
         crowd = people("some", 30)
@@ -141,7 +141,7 @@ async def test_people_who_fall_back_before_a_call_are_counted_apart_and_cost_not
 
 
 async def test_it_says_how_far_the_credits_go_and_so_far_they_go(
-    open_bench: OpenBench, tmp_path: Path
+    open_bench: OpenWorkbench, tmp_path: Path
 ) -> None:
     async with open_bench(credits_mc=30_000, wait_ms=30_000, seed=5) as bench:
         wanted, crowd = spec(), people("many", 120)
@@ -158,7 +158,7 @@ async def test_it_says_how_far_the_credits_go_and_so_far_they_go(
 
 
 async def test_what_the_credits_cover_is_told_in_four_steps(
-    open_bench: OpenBench, tmp_path: Path
+    open_bench: OpenWorkbench, tmp_path: Path
 ) -> None:
     async with open_bench(credits_mc=0, seed=5) as bench:
         ledger, sample = bench.runtime.ledger, Sample.of(people("few", 10))
@@ -214,7 +214,7 @@ def test_a_sample_is_everybody_or_picked_with_the_same_chance_and_by_its_seed() 
 
 
 async def test_what_answers_use_typically_is_known_from_twenty_on(
-    open_bench: OpenBench, tmp_path: Path
+    open_bench: OpenWorkbench, tmp_path: Path
 ) -> None:
     async with open_bench(seed=5, **THINKING) as bench:
         wanted = spec()

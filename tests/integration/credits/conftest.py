@@ -1,17 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
 import pytest_asyncio
 
 from tests.harness.ledger import desk as desks
-from tests.harness.ledger.desk import Desk
+from tests.harness.ledger.desk import Desk, OpenDesk
 from tests.harness.servers import OLDEST, OTHERS, LedgerServers
-
-OpenDesk = Callable[..., AbstractAsyncContextManager[Desk]]
 
 
 @pytest.fixture(params=[OLDEST, *(pytest.param(kind, marks=pytest.mark.long) for kind in OTHERS)])

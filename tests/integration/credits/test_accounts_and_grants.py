@@ -22,8 +22,7 @@ from runtime.credits.results import (
     ReferenceConflict,
     Settled,
 )
-from tests.harness.ledger.desk import ACCOUNT, Desk, instant
-from tests.integration.credits.conftest import OpenDesk
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk, instant
 
 
 async def test_an_account_is_opened_once(desk: Desk) -> None:

@@ -15,8 +15,7 @@ from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import LedgerError, Refused, Reserved, Settled
 from runtime.redis.primaries import primaries
 from runtime.redis.transport import NotReached, Request, ServerTransport, UnknownOutcome
-from tests.harness.ledger.desk import Desk, connect, make_ledger
-from tests.integration.credits.conftest import OpenDesk
+from tests.harness.ledger.desk import Desk, OpenDesk, connect, make_ledger
 
 
 async def script_calls(desk: Desk) -> int:

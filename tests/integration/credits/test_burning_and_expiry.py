@@ -10,8 +10,7 @@ import pytest
 from pricing.offers import GrantKind
 from runtime.credits.journal import Kind, Part, Posting
 from runtime.credits.results import Refused, Settled
-from tests.harness.ledger.desk import Desk
-from tests.integration.credits.conftest import OpenDesk
+from tests.harness.ledger.desk import Desk, OpenDesk
 
 
 async def test_promise_03_burn_order_is_priority_then_expiry_then_creation_then_id(

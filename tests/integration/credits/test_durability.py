@@ -21,6 +21,7 @@ from runtime.executions.outbox import Outbox
 from runtime.executions.spool import Spool
 from runtime.redis.transport import UnknownOutcome
 from tests.harness.ledger.desk import Desk, connect, make_ledger
+from tests.harness.private_redis import PrivateRedis
 from tests.harness.servers import (
     OLDEST,
     Server,
@@ -29,7 +30,6 @@ from tests.harness.servers import (
     program,
     refuse_or_skip,
 )
-from tests.integration.conftest import PrivateRedis
 
 TIMEOUT_MS = 400
 

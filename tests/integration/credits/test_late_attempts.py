@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from fallback.reasons import FallbackReason
 from runtime.credits.results import Existing, Released, Reserved, Settled
-from tests.harness.ledger.desk import Desk
-from tests.integration.credits.conftest import OpenDesk
+from tests.harness.ledger.desk import Desk, OpenDesk
 
 ID = "journey-1:step:1"
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pricing.offers import GrantKind
 from runtime.credits.results import Alert
-from tests.harness.ledger.desk import ACCOUNT, Desk
-from tests.integration.credits.conftest import OpenDesk
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
 
 def marks(desk: Desk) -> list[str]:

@@ -21,7 +21,7 @@ from runtime.credits.results import (
 )
 from runtime.redis.transport import NotReached, UnknownOutcome
 from tests.harness.ledger.desk import Desk, connect, make_ledger
-from tests.integration.conftest import PrivateRedis
+from tests.harness.private_redis import PrivateRedis
 
 
 @pytest_asyncio.fixture

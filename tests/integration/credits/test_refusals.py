@@ -19,7 +19,7 @@ from runtime.redis.cluster import transport_to
 from runtime.redis.connections import Line, Server
 from runtime.redis.transport import NotReached, Request, UnknownOutcome, bulk
 from tests.harness.ledger.desk import Desk, connect, make_ledger
-from tests.integration.conftest import PrivateRedis
+from tests.harness.private_redis import PrivateRedis
 
 REQUEST = Request(Script("return 1", "sha"), 1, 1, bulk("{b1}:key", "argument"))
 DONE = b"*2\r\n*0\r\n*0\r\n"

@@ -22,9 +22,8 @@ from runtime.credits.endings import Ending, Release, Settlement, from_json, to_j
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import LedgerUnavailable, Reserved
 from runtime.executions.spool import Replay, Spool
-from tests.harness.ledger.desk import ACCOUNT, Desk, connect, make_ledger
-from tests.integration.conftest import PrivateRedis
-from tests.integration.credits.conftest import OpenDesk
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk, connect, make_ledger
+from tests.harness.private_redis import PrivateRedis
 
 ANSWER = b'{"reply": "Dear Ms Example, your card is on its way"}'
 

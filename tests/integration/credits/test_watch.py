@@ -17,7 +17,7 @@ from runtime.credits import watch
 from runtime.credits.results import LedgerUnavailable, Settled
 from runtime.credits.watch import own_clock_ms
 from tests.harness.ledger.desk import Desk, connect, make_ledger
-from tests.integration.conftest import PrivateRedis
+from tests.harness.private_redis import PrivateRedis
 
 
 class Clock:

@@ -18,7 +18,7 @@ from runtime import ActionSpec, ExecutionResult
 from runtime.bootstrap import build_runtime
 from runtime.executions.quoting import topic
 from runtime.learning.history import ENOUGH_TO_RESERVE, History
-from tests.integration.executions.conftest import Bench, OpenBench, action, make_config
+from tests.harness.workbench import OpenWorkbench, Workbench, action, make_config
 
 MOST = 1_000
 LEAST = 40
@@ -51,11 +51,13 @@ def writer(*lengths: tuple[int, int]) -> Writer:
     return Writer(length for length, times in lengths for _ in range(times))
 
 
-async def execute(bench: Bench, count: int, spec: ActionSpec = ADAPTIVE) -> list[ExecutionResult]:
+async def execute(
+    bench: Workbench, count: int, spec: ActionSpec = ADAPTIVE
+) -> list[ExecutionResult]:
     return [await bench.execute(spec) for _ in range(count)]
 
 
-async def shared(bench: Bench, spec: ActionSpec = ADAPTIVE) -> History:
+async def shared(bench: Workbench, spec: ActionSpec = ADAPTIVE) -> History:
     """Share what was learned now; return what all know."""
     quoter = bench.runtime._quoter
     priced = quoter.price(spec)
@@ -63,13 +65,13 @@ async def shared(bench: Bench, spec: ActionSpec = ADAPTIVE) -> History:
     return await quoter._learning.history(topic(spec, priced.model))
 
 
-async def learn(bench: Bench, count: int = ENOUGH_TO_RESERVE) -> None:
+async def learn(bench: Workbench, count: int = ENOUGH_TO_RESERVE) -> None:
     await execute(bench, count)
     await shared(bench)
 
 
 async def test_the_worst_case_is_reserved_until_enough_answers_are_known_then_what_they_took(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     model = writer((80, 200))
     async with open_bench(provider=model) as bench:
@@ -89,7 +91,7 @@ async def test_the_worst_case_is_reserved_until_enough_answers_are_known_then_wh
 
 @pytest.mark.parametrize("length, expected", [(10, LEAST), (950, MOST)])
 async def test_never_less_than_the_least_and_never_more_than_the_most_is_reserved(
-    open_bench: OpenBench, length: int, expected: int
+    open_bench: OpenWorkbench, length: int, expected: int
 ) -> None:
     model = writer((length, ENOUGH_TO_RESERVE + 1))
     async with open_bench(provider=model) as bench:
@@ -99,7 +101,7 @@ async def test_never_less_than_the_least_and_never_more_than_the_most_is_reserve
 
 
 async def test_actions_reserve_the_worst_case_unless_they_say_otherwise(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     model = writer((80, 200))
     async with open_bench(provider=model) as bench:
@@ -111,7 +113,7 @@ async def test_actions_reserve_the_worst_case_unless_they_say_otherwise(
 
 
 async def test_an_answer_that_the_lowered_limit_cuts_off_is_not_charged_and_is_learned_from(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     model = writer((80, ENOUGH_TO_RESERVE), (400, 2))
     async with open_bench(provider=model) as bench:
@@ -136,7 +138,7 @@ async def test_an_answer_that_the_lowered_limit_cuts_off_is_not_charged_and_is_l
 
 
 async def test_longer_answers_become_the_new_measure_after_a_while_of_worst_cases(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     model = writer((80, ENOUGH_TO_RESERVE), (300, 400))
     async with open_bench(provider=model) as bench:
@@ -150,7 +152,7 @@ async def test_longer_answers_become_the_new_measure_after_a_while_of_worst_case
 
 
 async def test_other_processes_and_later_ones_start_with_what_was_learned(
-    open_bench: OpenBench, redis_url: str, key_prefix: str, tmp_path: Path
+    open_bench: OpenWorkbench, redis_url: str, key_prefix: str, tmp_path: Path
 ) -> None:
     async with open_bench(provider=writer((80, 100))) as bench:
         await execute(bench, ENOUGH_TO_RESERVE)
@@ -168,7 +170,7 @@ async def test_other_processes_and_later_ones_start_with_what_was_learned(
 
 
 async def test_adaptive_reservations_tie_up_half_and_cut_off_next_to_nothing(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     """The benchmarks ``adaptive_reserved_ratio`` and ``truncated_answers``, in small."""
     rounds, size = 12, 40
@@ -191,5 +193,5 @@ async def test_adaptive_reservations_tie_up_half_and_cut_off_next_to_nothing(
         assert bench.runtime.counters.input_undercounted == 0
 
 
-async def gather(bench: Bench, spec: ActionSpec, count: int) -> list[ExecutionResult]:
+async def gather(bench: Workbench, spec: ActionSpec, count: int) -> list[ExecutionResult]:
     return await asyncio.gather(*(bench.execute(spec) for _ in range(count)))

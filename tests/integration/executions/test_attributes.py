@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from fallback.reasons import FallbackReason
-from tests.integration.executions.conftest import OUTPUTS, Bench, OpenBench, action
+from tests.harness.workbench import OUTPUTS, OpenWorkbench, Workbench, action
 
 FALLBACKS = {name: output["fallback"] for name, output in OUTPUTS.items()}
 GOOD = {"intent": "card", "score": 3}
@@ -93,11 +93,11 @@ class Echo:
 
 
 @pytest.fixture
-def open_echo(open_bench: OpenBench) -> Any:
+def open_echo(open_bench: OpenWorkbench) -> Any:
     """Open a bench whose provider is an echo."""
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[tuple[Bench, Echo]]:
+    async def opened() -> AsyncIterator[tuple[Workbench, Echo]]:
         echo = Echo()
         app = web.Application(client_max_size=10**7)
         app.router.add_post("/v1/chat/completions", echo.answer)

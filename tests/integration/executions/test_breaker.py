@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 from fallback.reasons import FallbackReason
 from providers.mock.options import parse_scenario
-from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action
+from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action
 from tests.integration.executions.test_outcomes import reasons
 
 UNAVAILABLE = {FallbackReason.MODEL_UNAVAILABLE}
@@ -15,33 +15,33 @@ FAILURES = 3
 BREAKER = f"breaker: {{failures: {FAILURES}, open_ms: 60000, open_max_ms: 60000}}"
 
 
-def begin(bench: Bench, scenario: str) -> None:
+def begin(bench: Workbench, scenario: str) -> None:
     """From now on the provider does this."""
     bench.mock._default_scenario = parse_scenario(scenario) if scenario else None
 
 
-async def break_it(bench: Bench) -> int:
+async def break_it(bench: Workbench) -> int:
     """Let the provider fail until it is left alone; return how many calls that took."""
     for _ in range(FAILURES):
         assert reasons(await bench.execute()) == {FallbackReason.PROVIDER_ERROR}
     return await bench.calls()
 
 
-def end_open_time(bench: Bench) -> None:
+def end_open_time(bench: Workbench) -> None:
     """Let the time be over for which the provider is left alone."""
     for breaker in bench.runtime._calls._breakers.values():
         assert breaker._open_until_s is not None
         breaker._open_until_s = 0.0
 
 
-async def until_called(bench: Bench, calls: int) -> None:
+async def until_called(bench: Workbench, calls: int) -> None:
     async with asyncio.timeout(10):
         while await bench.calls() < calls:  # noqa: ASYNC110 - the server's count
             await asyncio.sleep(0.01)
 
 
 async def test_a_provider_that_is_down_gets_one_probe_and_all_others_fall_back_at_once(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(endpoint=BREAKER) as bench:
         begin(bench, "status=500,delay_ms=50")
@@ -76,7 +76,7 @@ async def test_a_provider_that_is_down_gets_one_probe_and_all_others_fall_back_a
 
 
 async def test_a_person_who_fell_back_because_of_it_is_asked_for_anew(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(endpoint=BREAKER.replace("60000", "1500")) as bench:
         answered = bench.request()
@@ -101,7 +101,7 @@ async def test_a_person_who_fell_back_because_of_it_is_asked_for_anew(
 
 
 async def test_an_execution_that_still_runs_elsewhere_is_not_ended_by_it(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(endpoint=BREAKER) as bench:
         begin(bench, "hang")
@@ -119,7 +119,7 @@ async def test_an_execution_that_still_runs_elsewhere_is_not_ended_by_it(
         await asyncio.wait([running])
 
 
-async def test_a_cancelled_probe_leaves_its_place_to_the_next(open_bench: OpenBench) -> None:
+async def test_a_cancelled_probe_leaves_its_place_to_the_next(open_bench: OpenWorkbench) -> None:
     async with open_bench(endpoint=BREAKER) as bench:
         begin(bench, "status=500")
         calls = await break_it(bench)
@@ -138,7 +138,7 @@ async def test_a_cancelled_probe_leaves_its_place_to_the_next(open_bench: OpenBe
 
 
 async def test_requests_that_are_refused_say_nothing_against_their_provider(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(endpoint=BREAKER) as bench:
         for scenario in ("status=400", "status=429", "malformed=broken_json", "refusal"):
@@ -150,7 +150,7 @@ async def test_requests_that_are_refused_say_nothing_against_their_provider(
         assert (await bench.execute()).status == "model"
 
 
-async def test_a_time_out_counts_if_the_provider_had_its_time(open_bench: OpenBench) -> None:
+async def test_a_time_out_counts_if_the_provider_had_its_time(open_bench: OpenWorkbench) -> None:
     async with open_bench(endpoint=BREAKER) as bench:
         begin(bench, "hang")
         hurried = action(limits={"deadline_ms": 2_000})
@@ -172,7 +172,9 @@ async def test_a_time_out_counts_if_the_provider_had_its_time(open_bench: OpenBe
         assert await bench.calls() == calls + FAILURES
 
 
-async def test_a_retry_is_not_made_once_the_provider_is_left_alone(open_bench: OpenBench) -> None:
+async def test_a_retry_is_not_made_once_the_provider_is_left_alone(
+    open_bench: OpenWorkbench,
+) -> None:
     async with open_bench(endpoint=BREAKER) as bench:
         begin(bench, "status=503")
         result = await bench.execute(action(limits={"attempts": 9}))
@@ -181,7 +183,7 @@ async def test_a_retry_is_not_made_once_the_provider_is_left_alone(open_bench: O
         await bench.books()
 
 
-async def test_calls_of_another_model_go_on(open_bench: OpenBench) -> None:
+async def test_calls_of_another_model_go_on(open_bench: OpenWorkbench) -> None:
     async with open_bench(endpoint=BREAKER) as bench:
         begin(bench, "status=500")
         await break_it(bench)
@@ -191,7 +193,7 @@ async def test_calls_of_another_model_go_on(open_bench: OpenBench) -> None:
 
 
 async def test_many_at_once_at_a_dead_provider_leave_no_credits_behind(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(endpoint=BREAKER, wait_ms=0) as bench:
         begin(bench, "status=500,delay_ms=20")

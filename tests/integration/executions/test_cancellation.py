@@ -8,7 +8,7 @@ import pytest
 
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
-from tests.integration.executions.conftest import Bench, OpenBench
+from tests.harness.workbench import OpenWorkbench, Workbench
 
 
 class SlowProvider:
@@ -32,7 +32,7 @@ class SlowProvider:
 PHASES = ("before the call", "during the call", "after the answer")
 
 
-async def cancel_in(phase: str, turns: int, provider: SlowProvider, bench: Bench) -> bool:
+async def cancel_in(phase: str, turns: int, provider: SlowProvider, bench: Workbench) -> bool:
     """Execute, cancel so many turns of the event loop into a phase.
 
     Returns whether that is where it was cancelled.
@@ -54,7 +54,7 @@ async def cancel_in(phase: str, turns: int, provider: SlowProvider, bench: Bench
 
 @pytest.mark.parametrize("phase", PHASES)
 async def test_cancelled_at_any_await_point_an_execution_leaves_nothing_reserved(
-    open_bench: OpenBench, phase: str
+    open_bench: OpenWorkbench, phase: str
 ) -> None:
     provider = SlowProvider()
     async with open_bench(provider=provider) as bench:
@@ -67,7 +67,7 @@ async def test_cancelled_at_any_await_point_an_execution_leaves_nothing_reserved
         assert cancelled
 
 
-async def test_many_cancelled_at_once_leave_nothing_reserved(open_bench: OpenBench) -> None:
+async def test_many_cancelled_at_once_leave_nothing_reserved(open_bench: OpenWorkbench) -> None:
     async with open_bench(provider=SlowProvider()) as bench:
         tasks = [asyncio.create_task(bench.execute()) for _ in range(200)]
         for position, task in enumerate(tasks):
@@ -83,7 +83,7 @@ async def test_many_cancelled_at_once_leave_nothing_reserved(open_bench: OpenBen
 
 @pytest.mark.parametrize("after_ms", [5, 50, 150])
 async def test_cancelled_during_the_call_it_is_exposure_and_the_id_may_be_asked_again(
-    open_bench: OpenBench, after_ms: int
+    open_bench: OpenWorkbench, after_ms: int
 ) -> None:
     async with open_bench(latency_median_ms=300) as bench:
         request = bench.request()

@@ -36,7 +36,7 @@ from tests.harness.executions.certainty import (
     rows_of,
 )
 from tests.harness.paths import ROOT
-from tests.integration.executions.conftest import action
+from tests.harness.workbench import action
 
 DOCS = ROOT / "docs" / "providers.md"
 MADE_OF = "tests/harness/executions/certainty.py"

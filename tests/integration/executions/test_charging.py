@@ -6,7 +6,7 @@ from pricing.offers import GrantKind
 from runtime import CreditLedger, FallbackReason
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.results import Reserved
-from tests.integration.executions.conftest import ACCOUNT, Bench
+from tests.harness.workbench import ACCOUNT, Workbench
 
 VERBS = {
     "attempt",
@@ -39,7 +39,7 @@ def public_names(ledger: CreditLedger) -> set[str]:
     return {name for name in dir(ledger) if not name.startswith("_")}
 
 
-async def test_law_13_no_verb_but_settle_takes_credits(bench: Bench) -> None:
+async def test_law_13_no_verb_but_settle_takes_credits(bench: Workbench) -> None:
     ledger = bench.runtime.ledger
     assert public_names(ledger) == VERBS, "does the new verb charge? then this test must say so"
 
@@ -82,7 +82,7 @@ async def test_law_13_no_verb_but_settle_takes_credits(bench: Bench) -> None:
 
 
 async def test_law_13_an_execution_without_an_answer_takes_nothing_and_one_with_it_does(
-    bench: Bench,
+    bench: Workbench,
 ) -> None:
     await bench.execute(data={"customer": {}})
     assert (await bench.books()).charged_mc == 0

@@ -8,7 +8,7 @@ import pytest
 
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
-from tests.integration.executions.conftest import ACCOUNT, OpenBench, action
+from tests.harness.workbench import ACCOUNT, OpenWorkbench, action
 
 ANSWER = json.dumps({"intent": "card", "score": 1, "reply": "Soon."})
 
@@ -37,7 +37,7 @@ class Biller:
     ],
 )
 async def test_a_bill_above_what_was_counted_or_reserved_is_seen(
-    open_bench: OpenBench, usage: TokenUsage | None, undercounted: int, exceeded: int
+    open_bench: OpenWorkbench, usage: TokenUsage | None, undercounted: int, exceeded: int
 ) -> None:
     async with open_bench(provider=Biller(usage)) as bench:
         assert (await bench.execute(action())).status == "model"
@@ -50,7 +50,7 @@ async def test_a_bill_above_what_was_counted_or_reserved_is_seen(
 
 
 async def test_the_counted_input_covers_the_real_one_whatever_people_write(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     texts = [
         "",

@@ -16,7 +16,7 @@ from providers.base import Completion, CompletionRequest, FinishReason
 from runtime import CreditLedger, ExecutionResult
 from runtime.actions.requests import Source
 from runtime.credits.caps import Cap, CapStatus, CapWindow
-from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action
+from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action
 
 DAILY = Cap(CapWindow.DAY, workspace_id="retail", source="live")
 DATA = {"customer": {"message": "Where is my card?"}}
@@ -42,13 +42,15 @@ class HeldProvider:
 
 
 @asynccontextmanager
-async def held(open_bench: OpenBench, **options: Any) -> AsyncIterator[tuple[Bench, HeldProvider]]:
+async def held(
+    open_bench: OpenWorkbench, **options: Any
+) -> AsyncIterator[tuple[Workbench, HeldProvider]]:
     provider = HeldProvider()
     async with open_bench(provider=provider, **{"wait_ms": LONG_WAIT_MS} | options) as bench:
         yield bench, provider
 
 
-async def quote_mc(bench: Bench) -> int:
+async def quote_mc(bench: Workbench) -> int:
     """What one execution reserves, and all others like it."""
     asked = bench.request(account_id="nobody", data=DATA)
     _, trace = await bench.runtime.execute_traced(asked)
@@ -56,16 +58,16 @@ async def quote_mc(bench: Bench) -> int:
     return trace.quote.amount_mc
 
 
-async def execute(bench: Bench, **changes: Any) -> ExecutionResult:
+async def execute(bench: Workbench, **changes: Any) -> ExecutionResult:
     """Execute a request whose quote is that of all others here."""
     return await bench.execute(data=DATA, **changes)
 
 
-async def set_cap(bench: Bench, limit_mc: int, reference: str = "cap") -> None:
+async def set_cap(bench: Workbench, limit_mc: int, reference: str = "cap") -> None:
     await bench.runtime.ledger.set_cap(ACCOUNT, DAILY, limit_mc=limit_mc, reference=reference)
 
 
-async def standing(bench: Bench) -> CapStatus:
+async def standing(bench: Workbench) -> CapStatus:
     [status] = await bench.runtime.ledger.caps(ACCOUNT)
     return status
 
@@ -76,7 +78,7 @@ def reason_of(result: ExecutionResult) -> FallbackReason | None:
 
 
 async def test_a_cap_that_was_reached_gives_fallback_values_at_once_and_says_which(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with held(open_bench) as (bench, provider):
         await set_cap(bench, 1_250)
@@ -98,7 +100,7 @@ async def test_a_cap_that_was_reached_gives_fallback_values_at_once_and_says_whi
 
 
 async def test_a_capped_execution_keeps_its_outcome_when_the_cap_is_gone(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench() as bench:
         await set_cap(bench, 0)
@@ -115,7 +117,7 @@ async def test_a_capped_execution_keeps_its_outcome_when_the_cap_is_gone(
 
 
 async def test_what_running_executions_hold_under_a_cap_is_waited_out(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with held(open_bench) as (bench, provider):
         # One worst case and one answer fit; two worst cases do not.
@@ -139,7 +141,7 @@ async def test_what_running_executions_hold_under_a_cap_is_waited_out(
 
 
 async def test_a_cap_that_stays_full_is_not_waited_for_longer_than_configured(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with held(open_bench, wait_ms=200) as (bench, provider):
         quoted_mc = await quote_mc(bench)
@@ -157,7 +159,7 @@ async def test_a_cap_that_stays_full_is_not_waited_for_longer_than_configured(
         assert (await running).status == "model"
 
 
-async def test_other_workspaces_and_sources_go_on_under_a_cap(bench: Bench) -> None:
+async def test_other_workspaces_and_sources_go_on_under_a_cap(bench: Workbench) -> None:
     await set_cap(bench, 0)
 
     assert (await bench.execute(workspace_id="other")).status == "model"
@@ -196,7 +198,7 @@ STOPS: dict[str, tuple[Stop, FallbackReason]] = {
 
 @pytest.mark.parametrize("name", STOPS)
 async def test_a_stop_ends_what_waits_at_once_and_answers_what_runs(
-    open_bench: OpenBench, name: str
+    open_bench: OpenWorkbench, name: str
 ) -> None:
     stop, reason = STOPS[name]
     async with held(open_bench) as (bench, provider):
@@ -222,7 +224,7 @@ async def test_a_stop_ends_what_waits_at_once_and_answers_what_runs(
         assert books.overage_mc == 0
 
 
-async def test_a_stop_reaches_those_who_wait_for_credits(open_bench: OpenBench) -> None:
+async def test_a_stop_reaches_those_who_wait_for_credits(open_bench: OpenWorkbench) -> None:
     async with held(open_bench, credits_mc=2_000) as (bench, provider):
         running = asyncio.create_task(execute(bench))
         await bench.until_reserved()
@@ -239,7 +241,7 @@ async def test_a_stop_reaches_those_who_wait_for_credits(open_bench: OpenBench) 
         assert (await running).status == "model"
 
 
-async def test_a_switch_refuses_nothing_but_what_it_names(bench: Bench) -> None:
+async def test_a_switch_refuses_nothing_but_what_it_names(bench: Workbench) -> None:
     ledger = bench.runtime.ledger
     await ledger.switch_off(ACCOUNT, workspace_id="retail", reference="off-1")
     await ledger.switch_off(ACCOUNT, action="other", reference="off-2")
@@ -253,7 +255,7 @@ async def test_a_switch_refuses_nothing_but_what_it_names(bench: Bench) -> None:
     assert (await bench.execute()).status == "model"
 
 
-async def test_the_configured_alerts_are_those_of_the_ledger(bench: Bench) -> None:
+async def test_the_configured_alerts_are_those_of_the_ledger(bench: Workbench) -> None:
     settings = bench.runtime.ledger.settings
 
     assert settings.low_marks == ("p30",)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runtime.credits.results import Balance
-from tests.integration.executions.conftest import ACCOUNT, OpenBench
+from tests.harness.workbench import ACCOUNT, OpenWorkbench
 
 PROCESSES = 4
 EACH = 500
@@ -39,7 +39,7 @@ async def results_of(process: Process) -> list[tuple[str, int, list[str], bool]]
 
 @pytest.mark.timeout(180)
 async def test_law_1_four_processes_never_overspend_one_account(
-    open_bench: OpenBench, redis_url: str, key_prefix: str, tmp_path: Path
+    open_bench: OpenWorkbench, redis_url: str, key_prefix: str, tmp_path: Path
 ) -> None:
     async with open_bench(credits_mc=PAYS_FOR_HALF_MC) as bench:
         ledger = bench.runtime.ledger

@@ -8,21 +8,21 @@ from pathlib import Path
 
 from fallback.reasons import FallbackReason
 from runtime.actions.requests import ExecutionResult
-from tests.integration.conftest import PrivateRedis
-from tests.integration.executions.conftest import Bench, OpenBench, action
+from tests.harness.private_redis import PrivateRedis
+from tests.harness.workbench import OpenWorkbench, Workbench, action
 from tests.integration.executions.test_outcomes import reasons
 
 DEADLINE_MS = 4_000
 
 
-async def until_replayed(bench: Bench) -> None:
+async def until_replayed(bench: Workbench) -> None:
     outbox = bench.runtime._outbox
     async with asyncio.timeout(20):
         while outbox._tasks or outbox._spool.waiting():  # noqa: ASYNC110 - a folder tells nobody
             await asyncio.sleep(0.05)
 
 
-async def execute_many(bench: Bench, count: int) -> list[tuple[ExecutionResult, float]]:
+async def execute_many(bench: Workbench, count: int) -> list[tuple[ExecutionResult, float]]:
     """Execute at concurrency 16; return each result with the seconds that it took."""
     results: list[tuple[ExecutionResult, float]] = []
     spec = action(limits={"deadline_ms": DEADLINE_MS})
@@ -39,7 +39,7 @@ async def execute_many(bench: Bench, count: int) -> list[tuple[ExecutionResult, 
 
 
 async def test_law_4_with_redis_killed_results_keep_coming_inside_the_deadline(
-    open_bench: OpenBench, private_redis: PrivateRedis
+    open_bench: OpenWorkbench, private_redis: PrivateRedis
 ) -> None:
     async with open_bench(url=private_redis.url, latency_median_ms=100) as bench:
         before = await execute_many(bench, 16)
@@ -65,7 +65,7 @@ async def test_law_4_with_redis_killed_results_keep_coming_inside_the_deadline(
 
 
 async def test_law_4_with_redis_frozen_results_keep_coming_inside_the_deadline(
-    open_bench: OpenBench, private_redis: PrivateRedis
+    open_bench: OpenWorkbench, private_redis: PrivateRedis
 ) -> None:
     async with open_bench(url=private_redis.url, latency_median_ms=50, timeout_ms=300) as bench:
         await execute_many(bench, 16)
@@ -83,7 +83,7 @@ async def test_law_4_with_redis_frozen_results_keep_coming_inside_the_deadline(
 
 
 async def test_a_settlement_in_the_spool_is_for_its_owner_alone_and_gone_after_the_replay(
-    open_bench: OpenBench, private_redis: PrivateRedis, tmp_path: Path
+    open_bench: OpenWorkbench, private_redis: PrivateRedis, tmp_path: Path
 ) -> None:
     async with open_bench(url=private_redis.url, latency_median_ms=600) as bench:
         running = asyncio.create_task(bench.execute())
@@ -105,7 +105,7 @@ async def test_a_settlement_in_the_spool_is_for_its_owner_alone_and_gone_after_t
 
 
 async def test_a_settlement_older_than_the_spool_may_keep_it_is_set_aside_and_not_charged(
-    open_bench: OpenBench, private_redis: PrivateRedis, tmp_path: Path
+    open_bench: OpenWorkbench, private_redis: PrivateRedis, tmp_path: Path
 ) -> None:
     async with open_bench(url=private_redis.url, latency_median_ms=600) as bench:
         running = asyncio.create_task(bench.execute())

@@ -12,7 +12,7 @@ from fallback.reasons import FallbackReason
 from runtime.actions.requests import InvalidRequest, Source
 from runtime.actions.spec import UnknownAction
 from runtime.credits.results import ExecutionConflict
-from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action
+from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action
 
 
 def reasons(result: Any) -> set[FallbackReason | None]:
@@ -20,7 +20,7 @@ def reasons(result: Any) -> set[FallbackReason | None]:
 
 
 async def test_an_answered_execution_gives_typed_values_and_charges_its_real_usage(
-    bench: Bench,
+    bench: Workbench,
 ) -> None:
     result = await bench.execute()
 
@@ -37,7 +37,7 @@ async def test_an_answered_execution_gives_typed_values_and_charges_its_real_usa
     assert result.available_after_mc == books.available_mc
 
 
-async def test_law_12_every_value_says_where_it_came_from(open_bench: OpenBench) -> None:
+async def test_law_12_every_value_says_where_it_came_from(open_bench: OpenWorkbench) -> None:
     async with open_bench(scenario="malformed=wrong_types") as bench:
         result = await bench.execute()
 
@@ -48,7 +48,7 @@ async def test_law_12_every_value_says_where_it_came_from(open_bench: OpenBench)
     assert set(plain["origins"]) == set(plain["values"])
 
 
-async def test_outputs_are_written_to_their_stores_and_attributes(bench: Bench) -> None:
+async def test_outputs_are_written_to_their_stores_and_attributes(bench: Workbench) -> None:
     result = await bench.execute()
 
     assert result.attributes == {
@@ -58,7 +58,7 @@ async def test_outputs_are_written_to_their_stores_and_attributes(bench: Bench) 
 
 
 async def test_law_3_asking_again_gives_the_first_outcome_without_a_call_or_a_charge(
-    bench: Bench,
+    bench: Workbench,
 ) -> None:
     request = bench.request()
     first = await bench.runtime.execute(request)
@@ -74,7 +74,7 @@ async def test_law_3_asking_again_gives_the_first_outcome_without_a_call_or_a_ch
     assert (await bench.books()).charged_mc == books.charged_mc
 
 
-async def test_law_3_a_redelivery_after_a_deploy_gets_the_first_outcome(bench: Bench) -> None:
+async def test_law_3_a_redelivery_after_a_deploy_gets_the_first_outcome(bench: Workbench) -> None:
     request = bench.request()
     first = await bench.runtime.execute(request)
     outputs = {"verdict": {"type": "boolean", "fallback": False}}
@@ -88,7 +88,9 @@ async def test_law_3_a_redelivery_after_a_deploy_gets_the_first_outcome(bench: B
     assert again.action_version == first.action_version
 
 
-async def test_law_3_many_at_once_with_one_id_make_one_call_and_one_charge(bench: Bench) -> None:
+async def test_law_3_many_at_once_with_one_id_make_one_call_and_one_charge(
+    bench: Workbench,
+) -> None:
     request = bench.request()
 
     results = await asyncio.gather(*[bench.runtime.execute(request) for _ in range(12)])
@@ -111,7 +113,7 @@ async def test_law_3_many_at_once_with_one_id_make_one_call_and_one_charge(bench
     ids=lambda change: next(iter(change)),
 )
 async def test_an_id_reused_for_something_else_is_a_conflict_that_names_the_field(
-    bench: Bench, change: dict[str, Any]
+    bench: Workbench, change: dict[str, Any]
 ) -> None:
     first = bench.request()
     await bench.runtime.execute(first)
@@ -125,7 +127,7 @@ async def test_an_id_reused_for_something_else_is_a_conflict_that_names_the_fiel
     assert caught.value.field == next(iter(change))
 
 
-async def test_attributes_and_prompts_may_change_between_deliveries(bench: Bench) -> None:
+async def test_attributes_and_prompts_may_change_between_deliveries(bench: Workbench) -> None:
     first = bench.request()
     given = await bench.runtime.execute(first)
 
@@ -139,32 +141,32 @@ async def test_attributes_and_prompts_may_change_between_deliveries(bench: Bench
     assert again.values == given.values
 
 
-async def test_an_unknown_action_is_the_callers_mistake(bench: Bench) -> None:
+async def test_an_unknown_action_is_the_callers_mistake(bench: Workbench) -> None:
     with pytest.raises(UnknownAction, match="no_such_action"):
         await bench.execute(action="no_such_action")
 
 
-async def test_a_malformed_request_is_refused_before_anything_happens(bench: Bench) -> None:
+async def test_a_malformed_request_is_refused_before_anything_happens(bench: Workbench) -> None:
     with pytest.raises(InvalidRequest, match="account_id"):
         await bench.execute(account_id="no spaces allowed")
     assert await bench.calls() == 0
 
 
-async def test_previews_charge_like_any_other_run(bench: Bench) -> None:
+async def test_previews_charge_like_any_other_run(bench: Workbench) -> None:
     result = await bench.execute(source=Source.PREVIEW)
 
     assert result.charged_mc > 0
     assert (await bench.books()).charged_mc == result.charged_mc
 
 
-async def test_law_5_no_account_no_call(bench: Bench) -> None:
+async def test_law_5_no_account_no_call(bench: Workbench) -> None:
     result = await bench.execute(account_id="nobody")
 
     assert reasons(result) == {FallbackReason.ACCOUNT_UNKNOWN}
     assert await bench.calls() == 0
 
 
-async def test_a_trial_plan_always_uses_fallback_values(bench: Bench) -> None:
+async def test_a_trial_plan_always_uses_fallback_values(bench: Workbench) -> None:
     await bench.runtime.ledger.open_account("trial-account", plan="trial")
 
     result = await bench.execute(account_id="trial-account")
@@ -173,7 +175,7 @@ async def test_a_trial_plan_always_uses_fallback_values(bench: Bench) -> None:
     assert await bench.calls() == 0
 
 
-async def test_no_credits_at_all_is_insufficient_credits(open_bench: OpenBench) -> None:
+async def test_no_credits_at_all_is_insufficient_credits(open_bench: OpenWorkbench) -> None:
     async with open_bench(credits_mc=0) as bench:
         request = bench.request()
         result = await bench.runtime.execute(request)
@@ -188,7 +190,7 @@ async def test_no_credits_at_all_is_insufficient_credits(open_bench: OpenBench) 
 
 
 async def test_a_rest_too_small_for_any_answer_is_execution_too_large(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(credits_mc=200) as bench:
         result = await bench.execute()
@@ -199,7 +201,7 @@ async def test_a_rest_too_small_for_any_answer_is_execution_too_large(
 
 
 async def test_law_1_with_less_than_the_worst_case_left_the_output_limit_is_lowered(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     spec = action(limits={"max_output_tokens": 1_000, "min_output_tokens": 100})
     async with open_bench(credits_mc=2_000) as bench:
@@ -214,7 +216,7 @@ async def test_law_1_with_less_than_the_worst_case_left_the_output_limit_is_lowe
 
 
 async def test_law_6_an_answer_cut_off_by_a_limit_that_we_lowered_is_not_charged(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     spec = action(limits={"max_output_tokens": 1_000, "min_output_tokens": 3})
     async with open_bench(credits_mc=400) as bench:
@@ -229,7 +231,9 @@ async def test_law_6_an_answer_cut_off_by_a_limit_that_we_lowered_is_not_charged
         assert books.exposure_mc > 0
 
 
-async def test_law_6_an_answer_cut_off_by_the_actions_own_limit_is_charged(bench: Bench) -> None:
+async def test_law_6_an_answer_cut_off_by_the_actions_own_limit_is_charged(
+    bench: Workbench,
+) -> None:
     result = await bench.execute(action(limits={"max_output_tokens": 3}))
 
     assert reasons(result) == {FallbackReason.OUTPUT_TRUNCATED}
@@ -237,7 +241,9 @@ async def test_law_6_an_answer_cut_off_by_the_actions_own_limit_is_charged(bench
     assert (await bench.books()).charged_mc == result.charged_mc
 
 
-async def test_credits_that_running_executions_hold_are_waited_for(open_bench: OpenBench) -> None:
+async def test_credits_that_running_executions_hold_are_waited_for(
+    open_bench: OpenWorkbench,
+) -> None:
     async with open_bench(credits_mc=2_600, latency_median_ms=100) as bench:
         results = await asyncio.gather(*[bench.execute() for _ in range(3)])
 
@@ -246,7 +252,9 @@ async def test_credits_that_running_executions_hold_are_waited_for(open_bench: O
         await bench.books()
 
 
-async def test_credits_reserved_elsewhere_are_told_apart_from_none(open_bench: OpenBench) -> None:
+async def test_credits_reserved_elsewhere_are_told_apart_from_none(
+    open_bench: OpenWorkbench,
+) -> None:
     async with open_bench(credits_mc=2_000, latency_median_ms=3_000) as bench:
         running = asyncio.create_task(bench.execute())
         await bench.until_reserved()
@@ -258,7 +266,7 @@ async def test_credits_reserved_elsewhere_are_told_apart_from_none(open_bench: O
 
 
 async def test_the_same_id_elsewhere_is_execution_in_progress_and_not_final(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(latency_median_ms=3_000) as bench:
         request = bench.request()
@@ -277,7 +285,7 @@ async def test_the_same_id_elsewhere_is_execution_in_progress_and_not_final(
         assert (await bench.runtime.execute(request)).status == "model"
 
 
-async def test_a_missing_attribute_is_a_prompt_error_that_names_it(bench: Bench) -> None:
+async def test_a_missing_attribute_is_a_prompt_error_that_names_it(bench: Workbench) -> None:
     result = await bench.execute(data={"customer": {"name": "Ada"}})
 
     assert reasons(result) == {FallbackReason.PROMPT_ERROR}
@@ -285,7 +293,7 @@ async def test_a_missing_attribute_is_a_prompt_error_that_names_it(bench: Bench)
     assert await bench.calls() == 0
 
 
-async def test_an_inline_action_on_a_model_without_a_price_is_not_called(bench: Bench) -> None:
+async def test_an_inline_action_on_a_model_without_a_price_is_not_called(bench: Workbench) -> None:
     from datetime import UTC, datetime
 
     from pricing.rate_card import RateCard, RateCards
@@ -299,7 +307,7 @@ async def test_an_inline_action_on_a_model_without_a_price_is_not_called(bench: 
     assert await bench.calls() == 0
 
 
-async def test_a_retired_model_is_unavailable_unless_another_may_stand_in(bench: Bench) -> None:
+async def test_a_retired_model_is_unavailable_unless_another_may_stand_in(bench: Workbench) -> None:
     retired = await bench.execute(action(model="retired"))
     replaced = await bench.execute(action(model="replaced"))
     insisted = await bench.execute(action(model="replaced", allow_replacement_model=False))
@@ -309,7 +317,7 @@ async def test_a_retired_model_is_unavailable_unless_another_may_stand_in(bench:
     assert reasons(insisted) == {FallbackReason.MODEL_UNAVAILABLE}
 
 
-async def test_no_slot_within_the_deadline_is_deadline_exceeded(open_bench: OpenBench) -> None:
+async def test_no_slot_within_the_deadline_is_deadline_exceeded(open_bench: OpenWorkbench) -> None:
     async with open_bench() as bench:
         limits, far_s = bench.runtime._calls._limits, asyncio.get_running_loop().time() + 60
         async with AsyncExitStack() as taken:
@@ -323,7 +331,7 @@ async def test_no_slot_within_the_deadline_is_deadline_exceeded(open_bench: Open
 
 
 async def test_a_charged_id_whose_values_are_gone_is_outcome_lost_and_makes_no_call(
-    bench: Bench,
+    bench: Workbench,
 ) -> None:
     request = bench.request()
     first = await bench.runtime.execute(request)

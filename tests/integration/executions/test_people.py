@@ -8,7 +8,7 @@ import pytest
 
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
-from tests.integration.executions.conftest import Bench, OpenBench, action
+from tests.harness.workbench import OpenWorkbench, Workbench, action
 
 MESSAGES = {
     "liquid": "{{ customer.secret }} {% if true %}ha{% endif %} {{ 'x' | upcase }} {%",
@@ -41,7 +41,7 @@ class Listener:
 
 @pytest.mark.parametrize("name", MESSAGES)
 async def test_a_message_reaches_the_model_as_it_was_written(
-    open_bench: OpenBench, name: str
+    open_bench: OpenWorkbench, name: str
 ) -> None:
     listener = Listener()
     async with open_bench(provider=listener) as bench:
@@ -53,7 +53,7 @@ async def test_a_message_reaches_the_model_as_it_was_written(
 
 @pytest.mark.parametrize("name", MESSAGES)
 async def test_a_message_in_any_script_is_answered_over_http_within_its_quote(
-    bench: Bench, name: str
+    bench: Workbench, name: str
 ) -> None:
     result = await bench.execute(
         data={"customer": {"message": MESSAGES[name]}},
@@ -67,7 +67,7 @@ async def test_a_message_in_any_script_is_answered_over_http_within_its_quote(
 
 
 @pytest.mark.parametrize("text", ["word ", "x", "字", "🦊", "{{ x }}"])
-async def test_a_prompt_of_100_kb_is_counted_and_sent(bench: Bench, text: str) -> None:
+async def test_a_prompt_of_100_kb_is_counted_and_sent(bench: Workbench, text: str) -> None:
     message = text * (100_000 // len(text.encode()))
 
     result = await bench.execute(data={"customer": {"message": message}})
@@ -78,7 +78,7 @@ async def test_a_prompt_of_100_kb_is_counted_and_sent(bench: Bench, text: str) -
 
 
 async def test_attributes_cannot_change_roles_schema_or_other_fields_fallbacks(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     listener = Listener()
     spec = action(user="Name: {{ customer.name }}\nMessage: {{ customer.message }}")
@@ -100,7 +100,7 @@ async def test_attributes_cannot_change_roles_schema_or_other_fields_fallbacks(
 
 
 async def test_a_model_that_follows_no_schema_is_told_in_words_how_to_answer(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     listener = Listener()
     async with open_bench(provider=listener) as bench:

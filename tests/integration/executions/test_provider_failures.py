@@ -8,11 +8,11 @@ import pytest
 
 from fallback.reasons import FallbackReason
 from runtime.credits.results import Balance
-from tests.integration.executions.conftest import Bench, OpenBench, action
+from tests.harness.workbench import OpenWorkbench, Workbench, action
 from tests.integration.executions.test_outcomes import reasons
 
 
-async def fails(bench: Bench, reason: FallbackReason, **limits: Any) -> Balance:
+async def fails(bench: Workbench, reason: FallbackReason, **limits: Any) -> Balance:
     """Execute, expect fallback values for this reason and no charge; return the books."""
     result = await bench.execute(action(limits=limits))
     assert reasons(result) == {reason}
@@ -26,7 +26,7 @@ async def fails(bench: Bench, reason: FallbackReason, **limits: Any) -> Balance:
 
 @pytest.mark.parametrize("malformed", ["broken_json", "empty"])
 async def test_law_6_an_unusable_answer_is_charged_by_its_real_usage(
-    open_bench: OpenBench, malformed: str
+    open_bench: OpenWorkbench, malformed: str
 ) -> None:
     async with open_bench(scenario=f"malformed={malformed}") as bench:
         result = await bench.execute()
@@ -38,7 +38,7 @@ async def test_law_6_an_unusable_answer_is_charged_by_its_real_usage(
 
 
 async def test_a_bad_field_takes_its_own_fallback_and_the_others_stay(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(scenario="malformed=unknown_option") as bench:
         result = await bench.execute()
@@ -50,7 +50,7 @@ async def test_a_bad_field_takes_its_own_fallback_and_the_others_stay(
 
 
 async def test_a_passing_failure_is_retried_and_every_attempt_is_listed(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(scenario="status=503,times=1") as bench:
         result = await bench.execute(action(limits={"attempts": 3}))
@@ -62,7 +62,7 @@ async def test_a_passing_failure_is_retried_and_every_attempt_is_listed(
 
 
 async def test_law_6_an_answer_after_a_lost_call_is_charged_once_and_the_lost_one_is_exposure(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(scenario="status=500,times=1") as bench:
         result = await bench.execute(action(limits={"attempts": 2}))
@@ -73,7 +73,7 @@ async def test_law_6_an_answer_after_a_lost_call_is_charged_once_and_the_lost_on
         assert books.exposure_mc == result.reserved_mc
 
 
-async def test_retry_after_is_honoured(open_bench: OpenBench) -> None:
+async def test_retry_after_is_honoured(open_bench: OpenWorkbench) -> None:
     async with open_bench(scenario="status=429,retry_after=0.8,times=1") as bench:
         result = await bench.execute(action(limits={"attempts": 2}))
 
@@ -81,7 +81,9 @@ async def test_retry_after_is_honoured(open_bench: OpenBench) -> None:
         assert result.timings_ms["provider"] >= 800
 
 
-async def test_law_4_an_adapter_that_breaks_gives_fallback_values(open_bench: OpenBench) -> None:
+async def test_law_4_an_adapter_that_breaks_gives_fallback_values(
+    open_bench: OpenWorkbench,
+) -> None:
     class Broken:
         async def complete(self, request: Any) -> Any:
             raise ZeroDivisionError("a bug")

@@ -13,7 +13,7 @@ from pricing.rate_card import RateCard, RateCards, Rates, Tier
 from providers.base import Completion, CompletionRequest
 from providers.litellm.adapter import LiteLLMProvider
 from runtime.catalog.models import Models
-from tests.integration.executions.conftest import ACCOUNT, Bench, OpenBench, action
+from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action
 
 CHANGE = datetime(2026, 12, 1, tzinfo=UTC)
 CHEAP = Rates(1_000_000, 10_000_000, 1_000_000, 1_000_000, 10_000_000)
@@ -41,13 +41,13 @@ class SlowProvider:
         await self._inner.aclose()
 
 
-async def last_entry(bench: Bench) -> str:
+async def last_entry(bench: Workbench) -> str:
     entries = await bench.redis.xrevrange(bench.keys.of_account(ACCOUNT)[8], count=1)
     return str(entries)
 
 
 async def test_the_version_quoted_is_the_version_settled_though_another_comes_into_force(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     provider = SlowProvider()
     async with open_bench(provider=provider) as bench:
@@ -73,7 +73,7 @@ async def test_the_version_quoted_is_the_version_settled_though_another_comes_in
 
 
 async def test_an_answer_that_began_before_its_model_retired_is_settled(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     provider = SlowProvider()
     async with open_bench(provider=provider) as bench:
@@ -93,7 +93,7 @@ async def test_an_answer_that_began_before_its_model_retired_is_settled(
 
 @pytest.mark.parametrize("above, is_long", [(20, True), (20_000, False)])
 async def test_a_long_request_pays_what_its_tier_costs(
-    bench: Bench, above: int, is_long: bool
+    bench: Workbench, above: int, is_long: bool
 ) -> None:
     tier = Tier(2_000_000, 15_000_000, 2_000_000, 2_000_000, 15_000_000, above_input_tokens=above)
     tiered = replace(CHEAP, tiers=(tier,))
@@ -110,7 +110,7 @@ async def test_a_long_request_pays_what_its_tier_costs(
     assert result.charged_mc <= result.reserved_mc
 
 
-async def test_a_prompt_that_does_not_fit_into_the_context_is_not_sent(bench: Bench) -> None:
+async def test_a_prompt_that_does_not_fit_into_the_context_is_not_sent(bench: Workbench) -> None:
     quoter = bench.runtime._quoter
     spec = action(limits={"max_output_tokens": 120})
     models = list(quoter._models)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from fallback.reasons import FallbackReason
-from tests.integration.executions.conftest import ACCOUNT, OpenBench, action
+from tests.harness.workbench import ACCOUNT, OpenWorkbench, action
 from tests.integration.executions.test_outcomes import reasons
 
 
@@ -22,7 +22,7 @@ from tests.integration.executions.test_outcomes import reasons
     ],
 )
 async def test_what_passes_is_answered_at_the_third_attempt_and_lost_calls_are_exposure(
-    open_bench: OpenBench, scenario: str, outcome: str, lost_calls: int
+    open_bench: OpenWorkbench, scenario: str, outcome: str, lost_calls: int
 ) -> None:
     async with open_bench(scenario=f"{scenario},times=2") as bench:
         result = await bench.execute(action(limits={"attempts": 3}))
@@ -48,7 +48,7 @@ async def test_what_passes_is_answered_at_the_third_attempt_and_lost_calls_are_e
     ],
 )
 async def test_what_another_call_can_not_mend_is_called_once(
-    open_bench: OpenBench, scenario: str, reason: FallbackReason
+    open_bench: OpenWorkbench, scenario: str, reason: FallbackReason
 ) -> None:
     async with open_bench(scenario=scenario) as bench:
         result = await bench.execute(action(limits={"attempts": 5}))
@@ -57,7 +57,7 @@ async def test_what_another_call_can_not_mend_is_called_once(
         assert len(result.attempts) == await bench.calls() == 1
 
 
-async def test_attempts_that_hang_are_ended_and_each_is_exposure(open_bench: OpenBench) -> None:
+async def test_attempts_that_hang_are_ended_and_each_is_exposure(open_bench: OpenWorkbench) -> None:
     limits = {"attempts": 2, "attempt_timeout_ms": 300, "deadline_ms": 5_000}
     async with open_bench(scenario="hang") as bench:
         result = await bench.execute(action(limits=limits))
@@ -68,7 +68,7 @@ async def test_attempts_that_hang_are_ended_and_each_is_exposure(open_bench: Ope
 
 
 async def test_a_wait_that_the_provider_asks_for_beyond_the_deadline_is_not_begun(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(scenario="status=429,retry_after=60") as bench:
         result = await bench.execute(action(limits={"attempts": 3, "deadline_ms": 20_000}))
@@ -80,7 +80,7 @@ async def test_a_wait_that_the_provider_asks_for_beyond_the_deadline_is_not_begu
 
 @pytest.mark.parametrize("status, lost_calls", [(503, 0), (500, 1)])
 async def test_cancelled_between_two_attempts_only_calls_that_were_made_are_exposure(
-    open_bench: OpenBench, status: int, lost_calls: int
+    open_bench: OpenWorkbench, status: int, lost_calls: int
 ) -> None:
     async with open_bench(scenario=f"status={status},retry_after=20") as bench:
         running = asyncio.create_task(bench.execute(action(limits={"attempts": 2})))

@@ -11,7 +11,7 @@ from fallback.reasons import FallbackReason
 from pricing.quote import quote_mc
 from runtime import ActionSpec, ExecutionResult
 from runtime.executions.execution import Execution
-from tests.integration.executions.conftest import Bench, OpenBench, action
+from tests.harness.workbench import OpenWorkbench, Workbench, action
 from tests.integration.executions.test_limits import held
 
 CONCURRENCY = 256
@@ -20,7 +20,7 @@ CREDITS_MC = 60_000
 LONG_WAIT_MS = 40_000
 
 
-async def run_down(bench: Bench, specs: list[ActionSpec]) -> list[tuple[ExecutionResult, int]]:
+async def run_down(bench: Workbench, specs: list[ActionSpec]) -> list[tuple[ExecutionResult, int]]:
     """Execute them all at once; return each result with the least that it could have cost."""
 
     async def execute(spec: ActionSpec) -> tuple[ExecutionResult, int]:
@@ -31,7 +31,7 @@ async def run_down(bench: Bench, specs: list[ActionSpec]) -> list[tuple[Executio
     return await asyncio.gather(*map(execute, specs))
 
 
-def least_mc(bench: Bench, trace: Execution) -> int:
+def least_mc(bench: Workbench, trace: Execution) -> int:
     """The quote of an execution's shortest answer."""
     tokens = bench.runtime._quoter.least_output_tokens(trace.spec, trace.model)
     return quote_mc(trace.rates, trace.quote.input_tokens, tokens)
@@ -50,7 +50,7 @@ MIXED = [sized(most, least) for most, least in ((60, 60), (120, 60), (400, 200),
 
 @pytest.mark.parametrize("specs", [ONE_SIZE, SHORTER, MIXED], ids=["one", "shorter", "mixed"])
 async def test_credits_left_at_the_end_would_pay_for_none_of_those_refused(
-    open_bench: OpenBench, specs: list[ActionSpec]
+    open_bench: OpenWorkbench, specs: list[ActionSpec]
 ) -> None:
     options: dict[str, Any] = {"latency_median_ms": 60, "latency_sigma": 0.5, "seed": 3}
     async with open_bench(credits_mc=CREDITS_MC, wait_ms=LONG_WAIT_MS, **options) as bench:
@@ -70,7 +70,7 @@ async def test_credits_left_at_the_end_would_pay_for_none_of_those_refused(
 
 
 async def test_an_execution_that_is_too_large_waits_for_what_would_cover_its_shortest_answer(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with held(open_bench, credits_mc=2_000) as (bench, provider):
         running = asyncio.create_task(bench.execute(sized(120, 120)))
@@ -91,7 +91,7 @@ async def test_an_execution_that_is_too_large_waits_for_what_would_cover_its_sho
 
 
 async def test_waiting_for_credits_leaves_the_model_half_of_the_deadline(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with held(open_bench, credits_mc=2_000) as (bench, provider):
         running = asyncio.create_task(bench.execute(sized(120, 120)))

@@ -14,7 +14,7 @@ import pytest
 from fallback.reasons import FallbackReason
 from providers.mock.server import MockServer
 from runtime.turns.shared import RedisTurns
-from tests.integration.executions.conftest import ACCOUNT, OpenBench, action
+from tests.harness.workbench import ACCOUNT, OpenWorkbench, action
 from tests.integration.executions.test_many_processes import results_of, start_worker
 from tests.integration.executions.test_outcomes import reasons
 
@@ -31,7 +31,7 @@ async def count_requests(mock: MockServer, seen: list[tuple[float, int]]) -> Non
 
 @pytest.mark.timeout(180)
 async def test_processes_together_never_exceed_the_limits_as_the_provider_sees_it(
-    open_bench: OpenBench, redis_url: str, key_prefix: str, tmp_path: Path
+    open_bench: OpenWorkbench, redis_url: str, key_prefix: str, tmp_path: Path
 ) -> None:
     endpoint = f"shared_concurrency: {AT_ONCE}, requests_per_minute: {A_MINUTE}"
     # One in ten fails and is asked again: retries are requests too.
@@ -65,7 +65,7 @@ async def test_processes_together_never_exceed_the_limits_as_the_provider_sees_i
 
 
 async def test_slots_of_a_killed_process_come_back_and_nobody_falls_back_for_it(
-    open_bench: OpenBench, redis_url: str, key_prefix: str
+    open_bench: OpenWorkbench, redis_url: str, key_prefix: str
 ) -> None:
     async with open_bench(endpoint="shared_concurrency: 3") as bench:
         holder = await asyncio.create_subprocess_exec(
@@ -92,7 +92,7 @@ async def test_slots_of_a_killed_process_come_back_and_nobody_falls_back_for_it(
 @pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_a_process_that_is_killed_in_the_middle_takes_nothing_from_the_others(
-    open_bench: OpenBench, redis_url: str, key_prefix: str, tmp_path: Path
+    open_bench: OpenWorkbench, redis_url: str, key_prefix: str, tmp_path: Path
 ) -> None:
     endpoint = "shared_concurrency: 4, requests_per_minute: 100000"
     async with open_bench(endpoint=endpoint, latency_median_ms=150) as bench:
@@ -127,7 +127,7 @@ async def test_a_process_that_is_killed_in_the_middle_takes_nothing_from_the_oth
 
 
 async def test_credits_are_reserved_only_by_those_who_have_their_turn(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(endpoint="shared_concurrency: 2", latency_median_ms=50) as bench:
         running = [asyncio.create_task(bench.execute()) for _ in range(12)]
@@ -141,7 +141,7 @@ async def test_credits_are_reserved_only_by_those_who_have_their_turn(
 
 
 async def test_who_lacks_credits_does_not_use_up_the_providers_turns(
-    open_bench: OpenBench,
+    open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(credits_mc=0, endpoint="requests_per_minute: 1") as bench:
         for _ in range(10):
@@ -149,7 +149,9 @@ async def test_who_lacks_credits_does_not_use_up_the_providers_turns(
         assert await bench.calls() == 0
 
 
-async def test_tokens_are_counted_in_advance_as_the_provider_does(open_bench: OpenBench) -> None:
+async def test_tokens_are_counted_in_advance_as_the_provider_does(
+    open_bench: OpenWorkbench,
+) -> None:
     async with open_bench(endpoint="tokens_per_minute: 1500") as bench:
         spec = action(limits={"deadline_ms": 500, "max_output_tokens": 110})
         first, second = await bench.execute(spec), await bench.execute(spec)
@@ -158,7 +160,7 @@ async def test_tokens_are_counted_in_advance_as_the_provider_does(open_bench: Op
         assert "more text came" in (second.detail or "")
 
 
-async def test_a_retry_that_has_no_turn_in_time_is_not_made(open_bench: OpenBench) -> None:
+async def test_a_retry_that_has_no_turn_in_time_is_not_made(open_bench: OpenWorkbench) -> None:
     async with open_bench(endpoint="requests_per_minute: 6", scenario="status=503") as bench:
         result = await bench.execute(action(limits={"attempts": 3, "deadline_ms": 900}))
         assert reasons(result) == {FallbackReason.PROVIDER_ERROR}
@@ -166,7 +168,7 @@ async def test_a_retry_that_has_no_turn_in_time_is_not_made(open_bench: OpenBenc
         await bench.books()
 
 
-async def test_retry_after_keeps_the_whole_process_away(open_bench: OpenBench) -> None:
+async def test_retry_after_keeps_the_whole_process_away(open_bench: OpenWorkbench) -> None:
     async with open_bench(scenario="status=429,retry_after=1.5,times=1") as bench:
         request = bench.request()
         limited = await bench.runtime.execute(request)
@@ -183,7 +185,7 @@ async def test_retry_after_keeps_the_whole_process_away(open_bench: OpenBench) -
 
 
 async def test_shared_limits_cost_at_most_a_round_trip_an_execution_and_nothing_without_them(
-    open_bench: OpenBench, monkeypatch: pytest.MonkeyPatch
+    open_bench: OpenWorkbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     questions = 0
     exchange = RedisTurns.exchange

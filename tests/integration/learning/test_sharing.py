@@ -15,8 +15,8 @@ from runtime.credits.results import LedgerUnavailable
 from runtime.learning.history import observed
 from runtime.learning.sharing import MOST_ANSWERS, Learning, Topic
 from runtime.redis.keys import Keys
+from tests.harness.private_redis import PrivateRedis
 from tests.harness.servers import CLUSTER, LedgerServers
-from tests.integration.conftest import PrivateRedis
 
 ROUTE = Topic("route", "v1", "writer")
 

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from runtime.redis.embedded import EmbeddedRedis, EmbeddedRedisUnavailable, find_server
 from tests.harness.paths import ROOT
-from tests.integration.conftest import PrivateRedis
+from tests.harness.private_redis import PrivateRedis
 
 pytestmark = pytest.mark.usefixtures("redis_server_program")
 

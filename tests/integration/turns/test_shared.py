@@ -20,8 +20,8 @@ from redis.asyncio import Redis
 from providers.pacing.rule import Given, Lack, OneProcess, Request, Return, SharedLimit
 from runtime.turns.shared import RedisTurns, assemble
 from tests.harness.ledger.desk import connect
+from tests.harness.private_redis import PrivateRedis
 from tests.harness.servers import CLUSTER, LedgerServers
-from tests.integration.conftest import PrivateRedis
 
 WITH_CLOCK = assemble("""
 local function server_ms()

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from runtime.credits.results import Alert, Reserved
 from runtime.redis.keys import bucket_of
-from tests.harness.ledger.desk import ACCOUNT, Desk
-from tests.integration.credits.conftest import OpenDesk
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
 MARKS = ("p20", "p50", "a30")
 NUMBERS = itertools.count(1)

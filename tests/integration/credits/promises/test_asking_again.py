@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from fallback.reasons import FallbackReason
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import Existing, InProgress, Refused, Released, Reserved, Settled
-from tests.harness.ledger.desk import ACCOUNT, Desk
-from tests.integration.credits.conftest import OpenDesk
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
 ID = "journey-1:step:1"
 REASON = FallbackReason.PROVIDER_TIMEOUT

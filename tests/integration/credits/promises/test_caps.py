@@ -14,8 +14,7 @@ from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC
 from runtime.credits.caps import Cap, CapStatus, CapWindow, cap_of
 from runtime.credits.results import CapUnknown, LedgerError, Refused, Reserved, Settled
-from tests.harness.ledger.desk import ACCOUNT, Desk
-from tests.integration.credits.conftest import OpenDesk
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
 DAY_MS = 86_400_000
 DAY = Cap(CapWindow.DAY)

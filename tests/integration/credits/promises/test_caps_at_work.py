@@ -14,8 +14,7 @@ from pricing.offers import MAX_MC
 from runtime.credits.caps import Cap, CapStatus, CapWindow
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Refused, Reserved
-from tests.harness.ledger.desk import ACCOUNT, Desk
-from tests.integration.credits.conftest import OpenDesk
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
 DAY, MONTH, TOTAL = CapWindow.DAY, CapWindow.MONTH, CapWindow.TOTAL
 DAY_MS = 86_400_000

@@ -9,8 +9,7 @@ import pytest_asyncio
 
 from runtime.credits.results import Alert
 from runtime.redis.keys import bucket_of
-from tests.harness.ledger.desk import ACCOUNT, Desk
-from tests.integration.credits.conftest import OpenDesk
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
 COOL_DOWN_MS = 10_000
 

@@ -11,9 +11,8 @@ import pytest
 from pricing.offers import GrantKind
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.results import Granted, ReferenceConflict, Voided
-from tests.harness.ledger.desk import ACCOUNT, Desk
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 from tests.harness.ledger.verbs import CAP, CHANGES, OTHER_CAP, Change, lived_in
-from tests.integration.credits.conftest import OpenDesk
 
 # What a reference is stored as: the first thing that two changes may differ in.
 KINDS = {

@@ -21,9 +21,8 @@ from runtime.credits.results import (
     Settled,
     Voided,
 )
-from tests.harness.ledger.desk import ACCOUNT, Desk, make_ledger
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk, make_ledger
 from tests.harness.ledger.verbs import CHANGES, Change
-from tests.integration.credits.conftest import OpenDesk
 
 BACK = {"reference": "back-1", "reason": "charged back", "actor": "ann"}
 BYE = {"reference": "bye", "reason": "asked for it", "actor": "ann"}

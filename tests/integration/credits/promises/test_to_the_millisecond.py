@@ -8,8 +8,7 @@ from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.journal import Part, Posting
 from runtime.credits.results import Alert, Released, Settled
 from runtime.redis.keys import bucket_of
-from tests.harness.ledger.desk import ACCOUNT, Desk
-from tests.integration.credits.conftest import OpenDesk
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
 DAY_MS = 86_400_000
 

@@ -13,8 +13,7 @@ from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.journal import Kind, verify
 from runtime.credits.results import Existing, Refused, Settled
 from runtime.redis.keys import bucket_of
-from tests.harness.ledger.desk import ACCOUNT, Desk, make_ledger
-from tests.integration.credits.conftest import OpenDesk
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk, make_ledger
 
 DAY = Cap(CapWindow.DAY)
 DAY_MS = 86_400_000

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from fallback.reasons import FallbackReason
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.results import InProgress, Refused, Reserved
-from tests.harness.ledger.desk import ACCOUNT, Desk
-from tests.integration.credits.conftest import OpenDesk
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
 SHARES_A_DESK = settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

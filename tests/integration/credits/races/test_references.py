@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pricing.offers import GrantKind
 from runtime.credits.journal import Part, replay, verify
+from tests.harness.private_redis import PrivateRedis
 from tests.harness.races import books, race
 from tests.harness.races.claimant import GRANT_MC, reference_of
 from tests.harness.races.course import ACCOUNT, Course
 from tests.harness.races.crew import Crew
-from tests.integration.conftest import PrivateRedis
 
 CLAIMANTS = 4
 CHANGES = 240
