@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.e2e.conftest import Ended, Home, new_home
+from tests.harness.command_line import Ended, Home, new_home
 
 MOST = "9007199254740.991"
 ESTIMATE = ("estimate", "--action", "route_message", "--people")

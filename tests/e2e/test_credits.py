@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.e2e.conftest import Home
+from tests.harness.command_line import Home
 
 GRANT = ("grant", "--account", "acme", "--kind", "promotional", "--credits", "2500.125")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Home, end, wait_until
+from tests.harness.command_line import Home, end, wait_until
 
 pytestmark = [
     pytest.mark.usefixtures("redis_server_program"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.e2e.conftest import Home
+from tests.harness.command_line import Home
 
 ARGS = ("estimate", "--action", "route_message", "--people")
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from runtime.cli import cli
-from tests.e2e.conftest import Home
+from tests.harness.command_line import Home
 from tests.harness.paths import ROOT
 
 HEAVY = {"aiohttp", "asyncio", "litellm", "pydantic", "redis", "rich", "ruamel", "tiktoken"}

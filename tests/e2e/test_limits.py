@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.e2e.conftest import Ended, Home
+from tests.harness.command_line import Ended, Home
 
 ACCOUNT = ("--account", "acme")
 RUN = ("run", *ACCOUNT, "--action", "route_message", "--workspace", "retail", "--people")

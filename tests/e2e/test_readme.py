@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import PROCESS_ENV, Ended, end, wait_until
+from tests.harness.command_line import PROCESS_ENV, Ended, end, wait_until
 from tests.harness.paths import ROOT
 
 EXAMPLE_PORT = "8377"

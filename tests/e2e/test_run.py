@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Home, end, new_home, wait_until
+from tests.harness.command_line import Home, end, new_home, wait_until
 
 ACTION = ("--action", "route_message")
 ACCOUNT = ("--account", "acme")

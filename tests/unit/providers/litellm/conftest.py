@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
 import respx
 
-from providers.litellm import adapter
 from providers.litellm.adapter import LiteLLMProvider
+from tests.harness.litellm_module import litellm_module
 
 
 @pytest.fixture
@@ -30,9 +29,3 @@ def wire() -> Iterator[respx.MockRouter]:
     """The only way out: a request that no route expects fails."""
     with respx.mock(assert_all_called=False) as router:
         yield router
-
-
-def litellm_module() -> Any:
-    """Return LiteLLM as the adapter has it."""
-    assert adapter._loaded is not None
-    return adapter._loaded.module

@@ -21,7 +21,7 @@ from providers.base import Completion, CompletionRequest, Endpoint, FinishReason
 from providers.errors import NotSent
 from providers.litellm import adapter
 from providers.litellm.adapter import LiteLLMProvider
-from tests.unit.providers.litellm.conftest import litellm_module
+from tests.harness.litellm_module import litellm_module
 
 BASE = "http://127.0.0.1:9/v1"
 MESSAGES: list[Message] = [

@@ -19,7 +19,7 @@ from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderErr
 from providers.litellm import adapter
 from providers.litellm import errors as litellm_errors
 from providers.litellm.adapter import LiteLLMProvider
-from tests.unit.providers.litellm.conftest import litellm_module
+from tests.harness.litellm_module import litellm_module
 
 BASE = "http://127.0.0.1:9/v1"
 KEY = "sk-very-secret"

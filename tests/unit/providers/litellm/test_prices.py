@@ -13,7 +13,7 @@ from pricing.quote import cost_mc
 from pricing.suggested_rates import suggest_rates
 from pricing.usage import TokenUsage
 from providers.litellm.adapter import LiteLLMProvider
-from tests.unit.providers.litellm.conftest import litellm_module
+from tests.harness.litellm_module import litellm_module
 
 MODELS = {
     "openai/gpt-4.1": 200_000,
