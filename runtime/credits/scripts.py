@@ -61,7 +61,7 @@ class Scripts:
 
 def assemble(clock: str | None = None) -> Scripts:
     """Join the Lua files; ``clock`` is the source that defines ``server_ms`` in tests."""
-    lua = files("runtime.credits").joinpath("lua")
+    lua = files(__package__).joinpath("lua")
     first = clock if clock is not None else lua.joinpath(CLOCK).read_text("utf-8")
 
     def joined(verbs: tuple[str, ...]) -> Script:

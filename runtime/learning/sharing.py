@@ -27,7 +27,7 @@ _LIFE_S = 30 * _DAY_S
 _THIN_LIFE_S = _DAY_S
 _MOST_TOPICS = 1_000
 
-_SCRIPT = files("runtime.learning").joinpath("learn.lua").read_text("utf-8")
+_SCRIPT = files(__package__).joinpath("learn.lua").read_text("utf-8")
 
 
 class Topic(NamedTuple):

@@ -36,7 +36,7 @@ def assemble(clock: str | None = None) -> TurnsScript:
     """Return the script; ``clock`` is the source that defines ``server_ms`` in tests."""
     if clock is None:
         clock = files("runtime.credits").joinpath("lua", CLOCK).read_text("utf-8")
-    source = f"{clock}\n{files('runtime.turns').joinpath('turns.lua').read_text('utf-8')}"
+    source = f"{clock}\n{files(__package__).joinpath('turns.lua').read_text('utf-8')}"
     return TurnsScript(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
