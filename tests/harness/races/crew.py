@@ -78,7 +78,7 @@ class Crew:
                 sys.executable,
                 *(
                     "-m",
-                    f"tests.integration.credits.races.{role}",
+                    f"tests.harness.races.{role}",
                     self._course.to_json(),
                     str(number),
                 ),

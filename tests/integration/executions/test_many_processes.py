@@ -22,7 +22,7 @@ CREDIT_REASONS = {"insufficient_credits", "execution_too_large", "credits_reserv
 
 
 async def start_worker(*args: str, module: str = "worker") -> Process:
-    worker = f"tests.integration.executions.{module}"
+    worker = f"tests.harness.executions.{module}"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", worker, *args, stdin=PIPE, stdout=PIPE
     )

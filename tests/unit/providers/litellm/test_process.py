@@ -10,7 +10,7 @@ from pathlib import Path
 
 PROLOGUE = """
 import asyncio, os, sys, threading
-from tests import network_guard
+from tests.harness import network_guard
 network_guard.install()
 before = dict(os.environ)
 modules = set(sys.modules)
