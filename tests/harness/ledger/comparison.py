@@ -38,7 +38,7 @@ class Comparison:
         return balance
 
     async def by_reading_alone(self, model: Model) -> None:
-        """Promise 8: what is due by now is shown as ended, though no script has ended it."""
+        """Law 8a: what is due by now is shown as ended, though no script has ended it."""
         seen = model.look()
         _compare_balance(await self.desk.ledger.balance(self.account_id), seen)
         await self._compare_caps(seen)
@@ -63,7 +63,7 @@ class Comparison:
             insist(sorted(found, key=str), sorted(expected, key=str))
 
     async def _compare_open_and_journal(self, balance: Balance) -> None:
-        """Promise 4: what is reserved is what reservations pin. Promise 16: no entry is missing."""
+        """Law 2b: what is reserved is what reservations pin. Law 2c: no entry is missing."""
         last = self.entries[-1] if self.entries else None
         records, raw = await self.wire.ask(
             ("HVALS", self.desk.key("open", self.account_id)),

@@ -156,7 +156,7 @@ class Duel:
         return [answers[number] for number in range(len(asks))]
 
     async def ask_and_look_closely(self, ask: Ask) -> None:
-        """Promise 18: what changes nothing by the model's word leaves every key as it was."""
+        """Law 11a: what changes nothing by the model's word leaves every key as it was."""
         await self.write_what_is_due()
         keys = self.all_keys()
         before = await self.desk.contents(keys)

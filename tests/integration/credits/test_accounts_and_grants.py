@@ -49,7 +49,7 @@ async def test_an_account_is_not_opened_again_as_something_else(
     assert await desk.dump() == before
 
 
-async def test_promise_18_a_missing_balance_is_an_error_not_zero(desk: Desk) -> None:
+async def test_law_11a_a_missing_balance_is_an_error_not_zero(desk: Desk) -> None:
     with pytest.raises(AccountUnknown, match="'nobody' is unknown"):
         await desk.ledger.balance("nobody")
     with pytest.raises(AccountUnknown):
@@ -87,7 +87,7 @@ async def test_an_account_with_a_wrong_attribute_is_refused_by_name(
         await desk.ledger.open_account(ACCOUNT, **arguments)
 
 
-async def test_promise_10_a_grant_is_given_once_per_reference(desk: Desk) -> None:
+async def test_law_3d_a_grant_is_given_once_per_reference(desk: Desk) -> None:
     await desk.open()
     first = await desk.grant(500, reference="payment-1")
     before = await desk.dump()
@@ -99,7 +99,7 @@ async def test_promise_10_a_grant_is_given_once_per_reference(desk: Desk) -> Non
     assert await desk.dump() == before
 
 
-async def test_promise_10_a_replayed_reference_is_known_after_its_grant_is_used_up(
+async def test_law_3d_a_replayed_reference_is_known_after_its_grant_is_used_up(
     desk: Desk,
 ) -> None:
     await desk.open()
@@ -116,7 +116,7 @@ async def test_promise_10_a_replayed_reference_is_known_after_its_grant_is_used_
     "field, change",
     [("amount_mc", {"amount_mc": 501}), ("kind", {"kind": GrantKind.ADJUSTMENT})],
 )
-async def test_promise_10_a_reference_reused_for_something_else_is_refused_naming_the_field(
+async def test_law_3d_a_reference_reused_for_something_else_is_refused_naming_the_field(
     desk: Desk, field: str, change: dict[str, object]
 ) -> None:
     await desk.open()
@@ -148,7 +148,7 @@ async def test_a_trial_account_is_given_and_sold_nothing(desk: Desk) -> None:
     assert await desk.dump() == before
 
 
-async def test_promise_10_a_purchase_credits_once_and_only_whole_packs(desk: Desk) -> None:
+async def test_law_3d_a_purchase_credits_once_and_only_whole_packs(desk: Desk) -> None:
     await desk.open()
     bought = await desk.ledger.purchase(ACCOUNT, credits=200_000, payment_reference="payment-1")
     again = await desk.ledger.purchase(ACCOUNT, credits=200_000, payment_reference="payment-1")
@@ -173,7 +173,7 @@ async def test_promise_10_a_purchase_credits_once_and_only_whole_packs(desk: Des
         (date(2026, 7, 1), False, None),
     ],
 )
-async def test_promise_15_opening_an_account_gives_it_its_offers_once(
+async def test_law_5a_opening_an_account_gives_it_its_offers_once(
     open_desk: OpenDesk, paying_since: date, granted: bool, expires_at: datetime | None
 ) -> None:
     introductory = Offer(
@@ -211,7 +211,7 @@ async def test_an_offer_that_ended_before_the_account_came_is_granted_and_expire
 
 
 @pytest.mark.parametrize("amount_mc", [0, -1, MAX_MC + 1, 1.5, True, "7"])
-async def test_promise_17_an_amount_that_is_not_one_is_refused_before_redis(
+async def test_law_7a_an_amount_that_is_not_one_is_refused_before_redis(
     desk: Desk, amount_mc: object
 ) -> None:
     await desk.open()
@@ -237,7 +237,7 @@ async def test_promise_17_an_amount_that_is_not_one_is_refused_before_redis(
         {"flags": ("a\tb",)},
     ],
 )
-async def test_promise_17_a_settlement_with_a_wrong_column_is_refused_before_redis(
+async def test_law_7a_a_settlement_with_a_wrong_column_is_refused_before_redis(
     desk: Desk, wrong: dict[str, object]
 ) -> None:
     await desk.open(1_000)
@@ -252,7 +252,7 @@ async def test_promise_17_a_settlement_with_a_wrong_column_is_refused_before_red
 
 
 @pytest.mark.parametrize("amount_mc, ttl_ms", [(-1, 1_000), (MAX_MC + 1, 1_000), (5, 0)])
-async def test_promise_17_a_reservation_with_a_wrong_amount_or_interval_is_refused_before_redis(
+async def test_law_7a_a_reservation_with_a_wrong_amount_or_interval_is_refused_before_redis(
     desk: Desk, amount_mc: int, ttl_ms: int
 ) -> None:
     await desk.open(1_000)
@@ -261,7 +261,7 @@ async def test_promise_17_a_reservation_with_a_wrong_amount_or_interval_is_refus
         await desk.ledger.reserve(desk.attempt(), amount_mc, ttl_ms)
 
 
-async def test_promise_17_the_largest_amount_is_exact_from_end_to_end(desk: Desk) -> None:
+async def test_law_7a_the_largest_amount_is_exact_from_end_to_end(desk: Desk) -> None:
     await desk.open(MAX_MC)
     attempt, reserved = await desk.reserve(MAX_MC)
     assert (reserved.amount_mc, reserved.available_mc) == (MAX_MC, 0)
@@ -277,7 +277,7 @@ async def test_promise_17_the_largest_amount_is_exact_from_end_to_end(desk: Desk
     assert again.charged_mc == MAX_MC - 1  # type: ignore[union-attr]  # an Existing
 
 
-async def test_promise_17_grants_that_together_exceed_the_largest_amount_are_refused(
+async def test_law_7a_grants_that_together_exceed_the_largest_amount_are_refused(
     desk: Desk,
 ) -> None:
     await desk.open(MAX_MC - 10)
@@ -291,7 +291,7 @@ async def test_promise_17_grants_that_together_exceed_the_largest_amount_are_ref
     assert (await desk.balance()).granted_mc == MAX_MC
 
 
-async def test_promise_17_sums_beside_the_balance_stop_at_the_largest_amount_and_stop_nobody(
+async def test_law_7a_sums_beside_the_balance_stop_at_the_largest_amount_and_stop_nobody(
     desk: Desk,
 ) -> None:
     await desk.open(100)
@@ -312,7 +312,7 @@ async def test_promise_17_sums_beside_the_balance_stop_at_the_largest_amount_and
         timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=45))]),
     )
 )
-def test_promise_08_an_expiry_is_kept_to_the_millisecond_and_never_early(at: datetime) -> None:
+def test_law_8a_an_expiry_is_kept_to_the_millisecond_and_never_early(at: datetime) -> None:
     kept = instant(expires_ms(at))
 
     assert timedelta(0) <= kept - at < timedelta(milliseconds=1)

@@ -33,7 +33,7 @@ def first_seed() -> int:
 
 
 @pytest.mark.timeout(900)
-def test_promise_01_to_18_hold_whatever_happens_in_whatever_order(
+def test_laws_1_to_13_hold_whatever_happens_in_whatever_order(
     ledger_servers: LedgerServers, key_prefix: str
 ) -> None:
     url = ledger_servers.url(OLDEST)
@@ -45,7 +45,7 @@ def test_promise_01_to_18_hold_whatever_happens_in_whatever_order(
 
 @pytest.mark.long
 @pytest.mark.timeout(4_000)
-def test_promise_01_to_18_hold_for_a_million_steps(
+def test_laws_1_to_13_hold_for_a_million_steps(
     ledger_servers: LedgerServers,
     key_prefix: str,
     record_property: Callable[[str, object], None],

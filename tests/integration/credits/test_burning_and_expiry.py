@@ -13,7 +13,7 @@ from runtime.credits.results import Refused, Settled
 from tests.harness.ledger.desk import Desk, OpenDesk
 
 
-async def test_promise_03_burn_order_is_priority_then_expiry_then_creation_then_id(
+async def test_law_10a_burn_order_is_priority_then_expiry_then_creation_then_id(
     desk: Desk,
 ) -> None:
     await desk.open()
@@ -39,7 +39,7 @@ async def test_promise_03_burn_order_is_priority_then_expiry_then_creation_then_
     assert [posting.grant_id for posting in (await desk.journal())[-1].postings] == expected
 
 
-async def test_promise_03_default_priorities_spend_given_credits_before_bought_ones(
+async def test_law_10a_default_priorities_spend_given_credits_before_bought_ones(
     desk: Desk,
 ) -> None:
     await desk.open()
@@ -117,7 +117,7 @@ async def test_law_1_overage_never_takes_what_others_have_reserved(desk: Desk) -
 
 
 @pytest.mark.parametrize("before_ms, reserved", [(1, True), (0, False)])
-async def test_promise_08_an_expiry_is_exact_to_the_millisecond_and_needs_no_sweeper(
+async def test_law_8a_an_expiry_is_exact_to_the_millisecond_and_needs_no_sweeper(
     desk: Desk, before_ms: int, reserved: bool
 ) -> None:
     await desk.open()
@@ -131,7 +131,7 @@ async def test_promise_08_an_expiry_is_exact_to_the_millisecond_and_needs_no_swe
     assert (parts.reserved_mc, parts.expired_mc) == ((100, 0) if reserved else (0, 100))
 
 
-async def test_promise_08_a_balance_shows_what_has_expired_and_writes_nothing(desk: Desk) -> None:
+async def test_law_8a_a_balance_shows_what_has_expired_and_writes_nothing(desk: Desk) -> None:
     await desk.open(70)
     await desk.grant(30, expires_in_ms=5_000)
     await desk.reserve(100, ttl_ms=1_000)
@@ -148,7 +148,7 @@ async def test_promise_08_a_balance_shows_what_has_expired_and_writes_nothing(de
     assert desk.alerts == []
 
 
-async def test_promise_08_a_server_clock_that_goes_back_does_not_turn_time_back(desk: Desk) -> None:
+async def test_law_8a_a_server_clock_that_goes_back_does_not_turn_time_back(desk: Desk) -> None:
     await desk.open()
     await desk.grant(100, expires_in_ms=5_000)
     await desk.pass_time(5_000)
@@ -161,7 +161,7 @@ async def test_promise_08_a_server_clock_that_goes_back_does_not_turn_time_back(
     assert (await desk.balance()).at_ms == desk.now_ms + 4_000
 
 
-async def test_promise_08_a_reservation_ends_at_its_deadline_and_not_before(desk: Desk) -> None:
+async def test_law_8a_a_reservation_ends_at_its_deadline_and_not_before(desk: Desk) -> None:
     await desk.open(100)
     await desk.reserve(100, ttl_ms=1_000)
     await desk.pass_time(999)
@@ -175,7 +175,7 @@ async def test_promise_08_a_reservation_ends_at_its_deadline_and_not_before(desk
     assert expired.postings == (Posting("g1", Part.RESERVED, Part.AVAILABLE, 100),)
 
 
-async def test_promise_05_a_reservation_taken_before_its_grant_expired_still_pays_from_it(
+async def test_law_9a_a_reservation_taken_before_its_grant_expired_still_pays_from_it(
     desk: Desk,
 ) -> None:
     await desk.open()
@@ -188,7 +188,7 @@ async def test_promise_05_a_reservation_taken_before_its_grant_expired_still_pay
     assert (parts.charged_mc, parts.expired_mc, parts.available_mc) == (50, 50, 0)
 
 
-async def test_promise_05_what_comes_home_to_an_expired_grant_expires_at_once_and_is_journaled(
+async def test_law_9a_what_comes_home_to_an_expired_grant_expires_at_once_and_is_journaled(
     desk: Desk,
 ) -> None:
     await desk.open()
@@ -206,7 +206,7 @@ async def test_promise_05_what_comes_home_to_an_expired_grant_expires_at_once_an
     assert released.postings == (Posting("g1", Part.RESERVED, Part.EXPIRED, 80),)
 
 
-async def test_promise_05_an_expired_grant_pays_nothing_to_a_late_settlement(desk: Desk) -> None:
+async def test_law_9a_an_expired_grant_pays_nothing_to_a_late_settlement(desk: Desk) -> None:
     await desk.open()
     await desk.grant(100, expires_in_ms=5_000)
     attempt, reserved = await desk.reserve(80, ttl_ms=1_000)
@@ -216,7 +216,7 @@ async def test_promise_05_an_expired_grant_pays_nothing_to_a_late_settlement(des
     assert (await desk.parts()).expired_mc == 100
 
 
-async def test_promise_08_expiries_are_journaled_in_the_order_in_which_time_ended_them(
+async def test_law_8a_expiries_are_journaled_in_the_order_in_which_time_ended_them(
     desk: Desk,
 ) -> None:
     await desk.open()
@@ -243,7 +243,7 @@ async def test_promise_08_expiries_are_journaled_in_the_order_in_which_time_ende
     assert (await desk.balance()).expired_mc == 300
 
 
-async def test_promise_08_grants_that_expire_between_two_visits_are_journaled_in_order_of_expiry(
+async def test_law_8a_grants_that_expire_between_two_visits_are_journaled_in_order_of_expiry(
     desk: Desk,
 ) -> None:
     await desk.open()
@@ -258,7 +258,7 @@ async def test_promise_08_grants_that_expire_between_two_visits_are_journaled_in
 
 
 @pytest.mark.parametrize("visits", [1, 7])
-async def test_promise_08_one_visit_after_many_expiries_leaves_what_many_visits_would(
+async def test_law_8a_one_visit_after_many_expiries_leaves_what_many_visits_would(
     open_desk: OpenDesk, visits: int
 ) -> None:
     async with open_desk() as desk:
@@ -283,7 +283,7 @@ async def test_promise_08_one_visit_after_many_expiries_leaves_what_many_visits_
         assert [at for at, _, _ in expiries] == sorted(at for at, _, _ in expiries)
 
 
-async def test_promise_13_more_due_reservations_than_one_script_ends_are_all_ended_before_a_refusal(
+async def test_law_12a_more_due_reservations_than_one_script_ends_are_all_ended_before_a_refusal(
     desk: Desk,
 ) -> None:
     await desk.open(500)
@@ -296,7 +296,7 @@ async def test_promise_13_more_due_reservations_than_one_script_ends_are_all_end
     assert (await desk.balance()).open_reservations == 1
 
 
-async def test_promise_13_more_than_can_be_ended_is_said_to_be_reserved_elsewhere(
+async def test_law_12a_more_than_can_be_ended_is_said_to_be_reserved_elsewhere(
     desk: Desk,
 ) -> None:
     await desk.open(1_200)

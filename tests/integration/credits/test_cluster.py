@@ -70,7 +70,7 @@ async def desk(cluster: Cluster) -> AsyncIterator[Desk]:
         yield opened
 
 
-async def test_promise_02_charges_are_right_while_the_accounts_slot_moves_under_load(
+async def test_law_1a_charges_are_right_while_the_accounts_slot_moves_under_load(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     async with open_desk(cluster) as one, open_desk(cluster) as other:
@@ -136,7 +136,7 @@ async def test_a_slot_that_has_moved_is_found_and_the_map_read_again(
             await desk.reserve(1)
 
 
-async def test_promise_09_an_account_whose_keys_have_all_moved_is_served_before_its_slot_has(
+async def test_law_3c_an_account_whose_keys_have_all_moved_is_served_before_its_slot_has(
     cluster: Cluster, desk: Desk
 ) -> None:
     source = await owner_of(cluster, "acme")
@@ -209,7 +209,7 @@ async def test_a_call_does_not_wait_longer_than_its_time_for_a_map_that_does_not
     assert time.monotonic() - since_s < 4
 
 
-async def test_promise_02_a_server_that_goes_away_takes_its_own_accounts_with_it_and_no_others(
+async def test_law_1a_a_server_that_goes_away_takes_its_own_accounts_with_it_and_no_others(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     async with open_desk(cluster) as desk:
@@ -269,7 +269,7 @@ async def test_a_sweep_visits_the_servers_that_are_there_and_says_that_one_is_no
     assert (await desk.journal(accounts[lost.port]))[-1].kind == "expired"
 
 
-async def test_promise_09_what_a_hanging_server_did_after_all_is_found_by_asking_again(
+async def test_law_3c_what_a_hanging_server_did_after_all_is_found_by_asking_again(
     cluster: Cluster, desk: Desk
 ) -> None:
     await desk.open(1_000)

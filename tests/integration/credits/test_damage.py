@@ -36,7 +36,7 @@ def every_verb(desk: Desk, attempt: Any, reserved: Reserved) -> list[Callable[[]
 
 
 @pytest.mark.parametrize("part", PARTS)
-async def test_promise_18_a_key_of_a_foreign_type_is_named_and_nothing_changes(
+async def test_law_11a_a_key_of_a_foreign_type_is_named_and_nothing_changes(
     desk: Desk, part: str
 ) -> None:
     attempt, reserved = await lived_in(desk)
@@ -53,9 +53,7 @@ async def test_promise_18_a_key_of_a_foreign_type_is_named_and_nothing_changes(
 
 
 @pytest.mark.parametrize("part", ["account", "grants", "open", "due", "journal"])
-async def test_promise_18_a_missing_key_is_named_and_nothing_is_made_up(
-    desk: Desk, part: str
-) -> None:
+async def test_law_11a_a_missing_key_is_named_and_nothing_is_made_up(desk: Desk, part: str) -> None:
     attempt, reserved = await lived_in(desk)
     key = desk.key(part)
     await desk.client.delete(key)
@@ -73,7 +71,7 @@ async def test_promise_18_a_missing_key_is_named_and_nothing_is_made_up(
     assert await desk.dump() == before
 
 
-async def test_promise_18_without_its_references_no_grant_can_be_given_twice(desk: Desk) -> None:
+async def test_law_11a_without_its_references_no_grant_can_be_given_twice(desk: Desk) -> None:
     await desk.open()
     await desk.grant(100, reference="payment-1")
     await desk.client.delete(desk.key("refs"))
@@ -84,7 +82,7 @@ async def test_promise_18_without_its_references_no_grant_can_be_given_twice(des
     assert (await desk.balance()).granted_mc == 100
 
 
-async def test_promise_18_without_its_ended_grants_a_balance_is_not_shown(desk: Desk) -> None:
+async def test_law_11a_without_its_ended_grants_a_balance_is_not_shown(desk: Desk) -> None:
     await lived_in(desk)
     await desk.client.delete(desk.key("ended"))
 
@@ -105,7 +103,7 @@ async def test_promise_18_without_its_ended_grants_a_balance_is_not_shown(desk: 
         ("grants", "g2", ""),
     ],
 )
-async def test_promise_18_a_damaged_record_is_named_and_nothing_changes(
+async def test_law_11a_a_damaged_record_is_named_and_nothing_changes(
     desk: Desk, part: str, field: str, value: str
 ) -> None:
     attempt, reserved = await lived_in(desk)
@@ -119,7 +117,7 @@ async def test_promise_18_a_damaged_record_is_named_and_nothing_changes(
     assert await desk.dump() == before
 
 
-async def test_promise_18_books_that_do_not_add_up_are_refused(desk: Desk) -> None:
+async def test_law_11a_books_that_do_not_add_up_are_refused(desk: Desk) -> None:
     await desk.open(1_000)
     books = (await desk.client.hget(desk.key("account"), "books")).decode().split("\t")
     books[4] = "1001"  # granted
@@ -137,7 +135,7 @@ async def test_promise_18_books_that_do_not_add_up_are_refused(desk: Desk) -> No
         ("grants", "g2", "2\tin another way", "record version 2"),
     ],
 )
-async def test_promise_18_what_a_newer_release_wrote_is_refused_by_name(
+async def test_law_11a_what_a_newer_release_wrote_is_refused_by_name(
     desk: Desk, part: str, field: str, value: str, word: str
 ) -> None:
     attempt, reserved = await lived_in(desk)
@@ -160,7 +158,7 @@ async def test_fields_that_this_release_does_not_know_are_kept(desk: Desk) -> No
     assert await desk.client.hget(desk.key("account"), "caps") == b"from a newer release"
 
 
-async def test_promise_18_a_journal_ahead_of_its_account_is_a_fork_and_nothing_is_written(
+async def test_law_11a_a_journal_ahead_of_its_account_is_a_fork_and_nothing_is_written(
     desk: Desk,
 ) -> None:
     attempt, reserved = await lived_in(desk)
@@ -180,7 +178,7 @@ async def test_promise_18_a_journal_ahead_of_its_account_is_a_fork_and_nothing_i
     "value, word",
     [("garbage", "damaged"), ("2\tin another way\nx", "schema"), ("1\ts\tonly three", "damaged")],
 )
-async def test_promise_18_a_damaged_outcome_fails_its_own_call_alone_in_a_batch(
+async def test_law_11a_a_damaged_outcome_fails_its_own_call_alone_in_a_batch(
     desk: Desk, value: str, word: str
 ) -> None:
     await desk.open(10_000)
@@ -208,7 +206,7 @@ async def test_promise_18_a_damaged_outcome_fails_its_own_call_alone_in_a_batch(
         "1\to\tattempt\t2000\t4000000000000\t4000000060000\tg2:2000\tffffffffffffffffffff\t\t1\t",
     ],
 )
-async def test_promise_18_a_damaged_reservation_fails_its_own_execution_alone(
+async def test_law_11a_a_damaged_reservation_fails_its_own_execution_alone(
     desk: Desk, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     attempt, reserved = await lived_in(desk)
@@ -231,7 +229,7 @@ async def test_promise_18_a_damaged_reservation_fails_its_own_execution_alone(
     assert (await desk.balance()).reserved_mc == 200
 
 
-async def test_promise_18_a_damaged_account_keeps_the_sweep_from_no_other(
+async def test_law_11a_a_damaged_account_keeps_the_sweep_from_no_other(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     await desk.set_clock(await desk.server_ms() - 10_000)

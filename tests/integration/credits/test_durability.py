@@ -95,7 +95,7 @@ async def test_what_is_done_is_on_the_replica(servers: tuple[Server, Server], de
     await replica.client.aclose()
 
 
-async def test_promise_09_what_too_few_acknowledged_is_unknown_and_settled_by_asking_again(
+async def test_law_3c_what_too_few_acknowledged_is_unknown_and_settled_by_asking_again(
     servers: tuple[Server, Server], desk: Desk, tmp_path: Path
 ) -> None:
     attempt, reserved = await desk.reserve(100)

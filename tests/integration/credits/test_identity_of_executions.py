@@ -21,7 +21,7 @@ from tests.harness.ledger.desk import Desk
 ID = "journey-1:step:1"
 
 
-async def test_promise_09_the_same_attempt_asking_again_gets_its_own_reservation(
+async def test_law_3c_the_same_attempt_asking_again_gets_its_own_reservation(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -34,7 +34,7 @@ async def test_promise_09_the_same_attempt_asking_again_gets_its_own_reservation
     assert (await desk.balance()).reserved_mc == 1_000
 
 
-async def test_promise_09_another_attempt_hears_how_long_the_first_may_take(desk: Desk) -> None:
+async def test_law_3c_another_attempt_hears_how_long_the_first_may_take(desk: Desk) -> None:
     await desk.open(10_000)
     await desk.reserve(1_000, desk.attempt(ID), ttl_ms=60_000)
     await desk.pass_time(1_500)
@@ -45,7 +45,7 @@ async def test_promise_09_another_attempt_hears_how_long_the_first_may_take(desk
     assert (await desk.balance()).reserved_mc == 1_000
 
 
-async def test_promise_09_a_settled_id_answers_its_first_outcome_and_charges_no_more(
+async def test_law_3c_a_settled_id_answers_its_first_outcome_and_charges_no_more(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -59,7 +59,7 @@ async def test_promise_09_a_settled_id_answers_its_first_outcome_and_charges_no_
     assert await desk.dump() == before
 
 
-async def test_promise_09_a_settlement_sent_twice_is_charged_once(desk: Desk) -> None:
+async def test_law_3c_a_settlement_sent_twice_is_charged_once(desk: Desk) -> None:
     await desk.open(10_000)
     attempt, reserved = await desk.reserve(1_000)
     first = await desk.settle(attempt, reserved, 700)
@@ -71,7 +71,7 @@ async def test_promise_09_a_settlement_sent_twice_is_charged_once(desk: Desk) ->
     assert await desk.dump() == before
 
 
-async def test_promise_09_a_release_sent_twice_gives_back_once(desk: Desk) -> None:
+async def test_law_3c_a_release_sent_twice_gives_back_once(desk: Desk) -> None:
     await desk.open(10_000)
     attempt, _ = await desk.reserve(1_000)
     reason = FallbackReason.PROVIDER_TIMEOUT
@@ -84,7 +84,7 @@ async def test_promise_09_a_release_sent_twice_gives_back_once(desk: Desk) -> No
     assert await desk.dump() == before
 
 
-async def test_promise_09_a_released_id_with_its_outcome_is_not_asked_again(desk: Desk) -> None:
+async def test_law_3c_a_released_id_with_its_outcome_is_not_asked_again(desk: Desk) -> None:
     await desk.open(10_000)
     attempt, _ = await desk.reserve(1_000, desk.attempt(ID))
     await desk.ledger.release(attempt, FallbackReason.PROVIDER_ERROR, outcome=b"fallback")
@@ -94,7 +94,7 @@ async def test_promise_09_a_released_id_with_its_outcome_is_not_asked_again(desk
     assert again == Existing("released", 0, 0, FallbackReason.PROVIDER_ERROR, b"fallback")
 
 
-async def test_promise_09_a_cancelled_attempt_leaves_no_outcome_so_the_id_may_be_asked_again(
+async def test_law_3c_a_cancelled_attempt_leaves_no_outcome_so_the_id_may_be_asked_again(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -117,7 +117,7 @@ async def test_promise_09_a_cancelled_attempt_leaves_no_outcome_so_the_id_may_be
     ],
 )
 @pytest.mark.parametrize("stage", ["open", "expired", "settled", "released", "refused"])
-async def test_promise_09_an_id_reused_for_something_else_is_refused_naming_the_field(
+async def test_law_3c_an_id_reused_for_something_else_is_refused_naming_the_field(
     desk: Desk, stage: str, field: str, change: dict[str, str]
 ) -> None:
     await desk.open(10_000)
@@ -178,7 +178,7 @@ async def test_ids_are_an_accounts_own(desk: Desk) -> None:
 # Refusals
 
 
-async def test_promise_09_a_refusal_is_not_stored_unless_it_is_final(desk: Desk) -> None:
+async def test_law_3c_a_refusal_is_not_stored_unless_it_is_final(desk: Desk) -> None:
     await desk.open(500)
     before = await desk.dump()
 
@@ -189,7 +189,7 @@ async def test_promise_09_a_refusal_is_not_stored_unless_it_is_final(desk: Desk)
 
 
 @pytest.mark.parametrize("how", ["reserve", "conclude"])
-async def test_promise_09_a_concluded_refusal_is_the_outcome_even_when_credits_come(
+async def test_law_3c_a_concluded_refusal_is_the_outcome_even_when_credits_come(
     desk: Desk, how: str
 ) -> None:
     await desk.open(500)
@@ -208,7 +208,7 @@ async def test_promise_09_a_concluded_refusal_is_the_outcome_even_when_credits_c
     assert (entry.kind, entry.reason, entry.postings) == ("refused", reason, ())
 
 
-async def test_promise_09_a_refusal_can_be_concluded_again_and_not_over_a_running_attempt(
+async def test_law_3c_a_refusal_can_be_concluded_again_and_not_over_a_running_attempt(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -235,7 +235,7 @@ async def test_promise_09_a_refusal_can_be_concluded_again_and_not_over_a_runnin
         (10_000, 10_001, FallbackReason.EXECUTION_TOO_LARGE, 10_000),
     ],
 )
-async def test_promise_13_a_refusal_says_why_and_what_may_come_back(
+async def test_law_12a_a_refusal_says_why_and_what_may_come_back(
     desk: Desk, reserved_mc: int, wanted_mc: int, reason: FallbackReason | None, returning_mc: int
 ) -> None:
     await desk.open(10_000)
@@ -253,7 +253,7 @@ async def test_promise_13_a_refusal_says_why_and_what_may_come_back(
         assert await desk.dump() == before
 
 
-async def test_promise_13_an_account_without_credits_or_plan_or_existence_is_told_apart(
+async def test_law_12a_an_account_without_credits_or_plan_or_existence_is_told_apart(
     desk: Desk,
 ) -> None:
     await desk.open()
@@ -271,7 +271,7 @@ async def test_promise_13_an_account_without_credits_or_plan_or_existence_is_tol
     }
 
 
-async def test_promise_13_credits_reserved_of_an_expired_grant_are_not_promised_back(
+async def test_law_12a_credits_reserved_of_an_expired_grant_are_not_promised_back(
     desk: Desk,
 ) -> None:
     await desk.open()

@@ -9,7 +9,7 @@ from tests.harness.ledger.desk import Desk, OpenDesk
 ID = "journey-1:step:1"
 
 
-async def test_promise_09_of_two_attempts_the_first_settlement_wins_and_the_other_is_exposure(
+async def test_law_3c_of_two_attempts_the_first_settlement_wins_and_the_other_is_exposure(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -28,7 +28,7 @@ async def test_promise_09_of_two_attempts_the_first_settlement_wins_and_the_othe
     assert [entry.kind for entry in await desk.journal()][-3:] == ["expired", "settled", "exposure"]
 
 
-async def test_promise_09_a_late_settlement_wins_over_an_attempt_that_still_runs(
+async def test_law_3c_a_late_settlement_wins_over_an_attempt_that_still_runs(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -72,7 +72,7 @@ async def test_an_attempt_may_reserve_again_after_its_own_reservation_expired(de
     assert (await desk.settle(attempt, reserved, 10)).flags == ("orphan",)
 
 
-async def test_promise_09_a_settlement_without_any_record_is_charged_as_an_orphan(
+async def test_law_3c_a_settlement_without_any_record_is_charged_as_an_orphan(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -86,7 +86,7 @@ async def test_promise_09_a_settlement_without_any_record_is_charged_as_an_orpha
     assert entry.reserved_at_ms == desk.now_ms - 5_000
 
 
-async def test_promise_09_a_settlement_beyond_the_horizon_is_dead_and_changes_nothing(
+async def test_law_3c_a_settlement_beyond_the_horizon_is_dead_and_changes_nothing(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(outcome_ttl_ms=10_000) as desk:
@@ -102,7 +102,7 @@ async def test_promise_09_a_settlement_beyond_the_horizon_is_dead_and_changes_no
         assert (await desk.settle(attempt, within, 700)).flags == ("orphan",)
 
 
-async def test_promise_09_an_outcome_outlives_every_settlement_that_could_still_be_charged(
+async def test_law_3c_an_outcome_outlives_every_settlement_that_could_still_be_charged(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(outcome_ttl_ms=10_000) as desk:
@@ -118,7 +118,7 @@ async def test_promise_09_an_outcome_outlives_every_settlement_that_could_still_
         assert abs(ends_at_ms - (reserved.reserved_at_ms + 10_000)) < 2_000
 
 
-async def test_promise_09_a_late_release_with_its_fallback_values_becomes_the_outcome(
+async def test_law_3c_a_late_release_with_its_fallback_values_becomes_the_outcome(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)

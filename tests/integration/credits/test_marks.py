@@ -11,7 +11,7 @@ def marks(desk: Desk) -> list[str]:
     return [alert.mark for alert in desk.alerts]
 
 
-async def test_promise_14_a_mark_fires_when_what_is_left_reaches_it_exactly(desk: Desk) -> None:
+async def test_law_12b_a_mark_fires_when_what_is_left_reaches_it_exactly(desk: Desk) -> None:
     await desk.open(1_000)
     await desk.spend(799)
     assert desk.alerts == []
@@ -21,7 +21,7 @@ async def test_promise_14_a_mark_fires_when_what_is_left_reaches_it_exactly(desk
     assert desk.alerts == [Alert(ACCOUNT, "p20", threshold_mc=200, left_mc=200)]
 
 
-async def test_promise_14_a_mark_fires_once_however_much_is_spent_below_it(desk: Desk) -> None:
+async def test_law_12b_a_mark_fires_once_however_much_is_spent_below_it(desk: Desk) -> None:
     await desk.open(1_000)
     for _ in range(99):
         await desk.spend(10)
@@ -29,7 +29,7 @@ async def test_promise_14_a_mark_fires_once_however_much_is_spent_below_it(desk:
     assert marks(desk) == ["p20"]
 
 
-async def test_promise_14_reserving_and_releasing_around_a_mark_raises_nothing(desk: Desk) -> None:
+async def test_law_12b_reserving_and_releasing_around_a_mark_raises_nothing(desk: Desk) -> None:
     await desk.open(1_000)
     for _ in range(5):
         attempt, _ = await desk.reserve(1_000)
@@ -38,7 +38,7 @@ async def test_promise_14_reserving_and_releasing_around_a_mark_raises_nothing(d
     assert desk.alerts == []
 
 
-async def test_promise_14_one_settlement_across_all_marks_raises_each_of_them(
+async def test_law_12b_one_settlement_across_all_marks_raises_each_of_them(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(low_marks=("p20", "p10", "a50")) as desk:
@@ -49,7 +49,7 @@ async def test_promise_14_one_settlement_across_all_marks_raises_each_of_them(
         assert marks(desk) == ["p20", "p10", "a50", "exhausted"]
 
 
-async def test_promise_14_a_grant_arms_the_marks_that_it_lifts_the_balance_above(
+async def test_law_12b_a_grant_arms_the_marks_that_it_lifts_the_balance_above(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(low_marks=("p20", "a500")) as desk:
@@ -67,7 +67,7 @@ async def test_promise_14_a_grant_arms_the_marks_that_it_lifts_the_balance_above
         assert desk.alerts[-1] == Alert(ACCOUNT, "a500", threshold_mc=500, left_mc=430)
 
 
-async def test_promise_14_a_share_is_of_what_the_last_grant_left_not_of_all_ever_granted(
+async def test_law_12b_a_share_is_of_what_the_last_grant_left_not_of_all_ever_granted(
     desk: Desk,
 ) -> None:
     await desk.open(1_000)
@@ -81,7 +81,7 @@ async def test_promise_14_a_share_is_of_what_the_last_grant_left_not_of_all_ever
     assert desk.alerts[-1] == Alert(ACCOUNT, "p20", threshold_mc=100, left_mc=100)
 
 
-async def test_promise_14_a_grant_that_had_expired_when_it_came_arms_nothing(desk: Desk) -> None:
+async def test_law_12b_a_grant_that_had_expired_when_it_came_arms_nothing(desk: Desk) -> None:
     await desk.open(1_000)
     await desk.spend(850)
     await desk.grant(500, expires_in_ms=0)
@@ -91,7 +91,7 @@ async def test_promise_14_a_grant_that_had_expired_when_it_came_arms_nothing(des
     assert marks(desk) == ["p20"]
 
 
-async def test_promise_14_an_expiry_crosses_marks_too(desk: Desk) -> None:
+async def test_law_12b_an_expiry_crosses_marks_too(desk: Desk) -> None:
     await desk.open()
     await desk.grant(1_000, expires_in_ms=5_000)
     await desk.pass_time(5_000)
@@ -104,7 +104,7 @@ async def test_promise_14_an_expiry_crosses_marks_too(desk: Desk) -> None:
     assert marks(desk) == ["p20", "exhausted"]
 
 
-async def test_promise_14_exhausted_is_raised_once_when_nothing_is_left(desk: Desk) -> None:
+async def test_law_12b_exhausted_is_raised_once_when_nothing_is_left(desk: Desk) -> None:
     await desk.open(100)
     await desk.spend(100)
     for _ in range(3):
@@ -117,7 +117,7 @@ async def test_promise_14_exhausted_is_raised_once_when_nothing_is_left(desk: De
     assert marks(desk) == ["p20", "exhausted", "p20", "exhausted"]
 
 
-async def test_promise_14_exhausted_is_raised_when_what_is_left_is_too_little_for_anything(
+async def test_law_12b_exhausted_is_raised_when_what_is_left_is_too_little_for_anything(
     desk: Desk,
 ) -> None:
     await desk.open(1_000)
@@ -132,7 +132,7 @@ async def test_promise_14_exhausted_is_raised_when_what_is_left_is_too_little_fo
     assert desk.alerts[1:] == [Alert(ACCOUNT, "exhausted", threshold_mc=200, left_mc=100)]
 
 
-async def test_promise_14_a_refusal_of_something_huge_is_no_exhaustion(desk: Desk) -> None:
+async def test_law_12b_a_refusal_of_something_huge_is_no_exhaustion(desk: Desk) -> None:
     await desk.open(1_000)
 
     await desk.ledger.reserve(desk.attempt(), 5_000, 1_000, final=True)
@@ -140,7 +140,7 @@ async def test_promise_14_a_refusal_of_something_huge_is_no_exhaustion(desk: Des
     assert desk.alerts == []
 
 
-async def test_promise_14_without_marks_exhaustion_is_still_told(open_desk: OpenDesk) -> None:
+async def test_law_12b_without_marks_exhaustion_is_still_told(open_desk: OpenDesk) -> None:
     async with open_desk(low_marks=()) as desk:
         await desk.open(10_000)
         await desk.spend(9_900)
@@ -149,7 +149,7 @@ async def test_promise_14_without_marks_exhaustion_is_still_told(open_desk: Open
         assert desk.alerts == [Alert(ACCOUNT, "exhausted", threshold_mc=100, left_mc=100)]
 
 
-async def test_promise_14_an_alert_is_in_redis_as_well_as_told(desk: Desk) -> None:
+async def test_law_12b_an_alert_is_in_redis_as_well_as_told(desk: Desk) -> None:
     await desk.open()
     await desk.grant(1_000, kind=GrantKind.PURCHASED)
     await desk.spend(900)
@@ -165,7 +165,7 @@ async def test_promise_14_an_alert_is_in_redis_as_well_as_told(desk: Desk) -> No
     }
 
 
-async def test_promise_14_a_listener_that_fails_does_not_make_the_settlement_look_undone(
+async def test_law_12b_a_listener_that_fails_does_not_make_the_settlement_look_undone(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk() as desk:

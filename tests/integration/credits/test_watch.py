@@ -60,7 +60,7 @@ def forget_when_clocks_were_read(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("off_ms", [61_000, -61_000])
-async def test_promise_18_with_a_clock_that_is_far_off_nothing_is_reserved_or_swept(
+async def test_law_11a_with_a_clock_that_is_far_off_nothing_is_reserved_or_swept(
     desk: Desk, clock: Clock, off_ms: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     attempt, reserved = await desk.reserve(100)
@@ -132,7 +132,7 @@ async def test_clocks_are_read_every_30_s_and_memory_every_5(
 # Memory
 
 
-async def test_promise_18_above_90_percent_of_memory_nothing_is_reserved_and_settlements_go_on(
+async def test_law_11a_above_90_percent_of_memory_nothing_is_reserved_and_settlements_go_on(
     desk: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     await desk.ledger.check_installation()

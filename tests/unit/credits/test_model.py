@@ -58,7 +58,7 @@ def marks(model: Model) -> list[tuple[str, int]]:
     return [(mark, left) for mark, _, left, _ in model.alerts]
 
 
-def test_promise_03_the_same_grants_in_any_order_are_burned_alike() -> None:
+def test_law_10a_the_same_grants_in_any_order_are_burned_alike() -> None:
     terms = [(20, None), (20, NOON + 500), (20, NOON + 900), (10, None), (30, NOON + 100)]
     for order in permutations(terms):
         model = account()
@@ -80,7 +80,7 @@ def test_promise_03_the_same_grants_in_any_order_are_burned_alike() -> None:
     "voided_at, home",
     [(NOON + 40, {"voided": 30}), (NOON + 50, {"expired": 30}), (NOON + 60, {"expired": 30})],
 )
-def test_promise_05_and_11_what_comes_home_goes_to_whatever_ended_the_grant_first(
+def test_law_9a_and_13a_what_comes_home_goes_to_whatever_ended_the_grant_first(
     voided_at: int, home: dict[str, int]
 ) -> None:
     model = account()
@@ -96,7 +96,7 @@ def test_promise_05_and_11_what_comes_home_goes_to_whatever_ended_the_grant_firs
     assert parts(model) == [{"charged": 70, **home}]
 
 
-def test_promise_06_who_comes_second_learns_how_it_ended() -> None:
+def test_law_3a_who_comes_second_learns_how_it_ended() -> None:
     model = account(100)
     reserve(model, "job", 60)
     model.clock += 100  # its time is over
@@ -108,7 +108,7 @@ def test_promise_06_who_comes_second_learns_how_it_ended() -> None:
     assert model.exposure == 55
 
 
-def test_promise_07_a_late_settlement_is_paid_by_what_is_there_now() -> None:
+def test_law_3b_a_late_settlement_is_paid_by_what_is_there_now() -> None:
     model = account(100)
     reserve(model, "job", 80)
     model.clock += 100
@@ -120,7 +120,7 @@ def test_promise_07_a_late_settlement_is_paid_by_what_is_there_now() -> None:
     assert parts(model) == [{"reserved": 70, "charged": 30}]
 
 
-def test_promise_08_one_visit_leaves_what_many_would() -> None:
+def test_law_8a_one_visit_leaves_what_many_would() -> None:
     def visited(instants: list[int]) -> Model:
         model = account(100)
         grant(model, 100, reference="gift", priority=10, expires=NOON + 150)
@@ -138,7 +138,7 @@ def test_promise_08_one_visit_leaves_what_many_would() -> None:
     assert often.records == once.records == 0
 
 
-def test_promise_08_reading_ends_nothing() -> None:
+def test_law_8a_reading_ends_nothing() -> None:
     model = account(100)
     reserve(model, "job", 80)
     model.clock += 100
@@ -147,7 +147,7 @@ def test_promise_08_reading_ends_nothing() -> None:
     assert parts(model) == [{"available": 20, "reserved": 80}]
 
 
-def test_promise_08_a_clock_that_goes_back_does_not_turn_time_back() -> None:
+def test_law_8a_a_clock_that_goes_back_does_not_turn_time_back() -> None:
     model = account(100)
     model.clock += 500
     reserve(model, "job", 80)
@@ -174,7 +174,7 @@ def counted(model: Model, name: CapName) -> tuple[int, int]:
     return charged, reserved
 
 
-def test_promise_12_what_is_reserved_today_is_charged_today_whenever_it_ends() -> None:
+def test_law_1b_what_is_reserved_today_is_charged_today_whenever_it_ends() -> None:
     model = capped(daily=100, total=1_000)
     reserve(model, "job", 100)
     model.clock += 60  # tomorrow
@@ -186,7 +186,7 @@ def test_promise_12_what_is_reserved_today_is_charged_today_whenever_it_ends() -
     assert counted(model, TOTAL) == (70, 100)
 
 
-def test_promise_12_a_late_settlement_still_counts_where_it_was_reserved() -> None:
+def test_law_1b_a_late_settlement_still_counts_where_it_was_reserved() -> None:
     model = capped(daily=100)
     reserve(model, "job", 100, ttl=10)
     model.clock += 60
@@ -199,7 +199,7 @@ def test_promise_12_a_late_settlement_still_counts_where_it_was_reserved() -> No
     assert counted(model, DAILY) == (30, 1)
 
 
-def test_promise_12_an_attempt_before_the_last_one_counts_where_it_is_settled() -> None:
+def test_law_1b_an_attempt_before_the_last_one_counts_where_it_is_settled() -> None:
     model = capped(daily=1_000)
     reserve(model, "job", 100, ttl=10)
     model.clock += 60
@@ -210,7 +210,7 @@ def test_promise_12_an_attempt_before_the_last_one_counts_where_it_is_settled() 
     assert counted(model, DAILY) == (70, 0)
 
 
-def test_promise_12_a_cap_that_was_removed_begins_anew_and_forgets_who_runs() -> None:
+def test_law_1b_a_cap_that_was_removed_begins_anew_and_forgets_who_runs() -> None:
     model = capped(total=100)
     reserve(model, "job", 100)
     model.script(lambda: model.remove_cap("away", TOTAL))
@@ -221,7 +221,7 @@ def test_promise_12_a_cap_that_was_removed_begins_anew_and_forgets_who_runs() ->
     assert counted(model, TOTAL) == (30, 0)
 
 
-def test_promise_12_and_13_the_refusal_that_lasts_is_reported_before_one_that_passes() -> None:
+def test_law_1b_and_12a_the_refusal_that_lasts_is_reported_before_one_that_passes() -> None:
     model = capped(daily=100, total=100)
     reserve(model, "job", 60)
     may_clear = reserve(model, "other", 50)
@@ -242,11 +242,11 @@ def test_promise_12_and_13_the_refusal_that_lasts_is_reported_before_one_that_pa
         ("month", datetime(2028, 12, 31, tzinfo=UTC), datetime(2029, 1, 1, tzinfo=UTC)),
     ],
 )
-def test_promise_12_windows_are_of_utc(window: str, at: datetime, end: datetime) -> None:
+def test_law_1b_windows_are_of_utc(window: str, at: datetime, end: datetime) -> None:
     assert window_end(window, int(at.timestamp()) * 1000) == int(end.timestamp()) * 1000
 
 
-def test_promise_14_a_mark_is_told_when_it_is_reached_exactly_and_once() -> None:
+def test_law_12b_a_mark_is_told_when_it_is_reached_exactly_and_once() -> None:
     model = account(1_000)
     spend(model, 799)
     assert marks(model) == []
@@ -257,7 +257,7 @@ def test_promise_14_a_mark_is_told_when_it_is_reached_exactly_and_once() -> None
     assert marks(model) == [("p20", 200)]
 
 
-def test_promise_14_a_crossing_within_the_cool_down_is_told_when_that_is_over() -> None:
+def test_law_12b_a_crossing_within_the_cool_down_is_told_when_that_is_over() -> None:
     model = account(1_000)
     spend(model, 900)
     grant(model, 900, reference="top-up")
@@ -276,7 +276,7 @@ def test_promise_14_a_crossing_within_the_cool_down_is_told_when_that_is_over() 
     assert model.alerts[-1] == ("p20", 200, 100, NOON + COOLDOWN_MS)
 
 
-def test_promise_14_a_grant_takes_a_waiting_alert_back() -> None:
+def test_law_12b_a_grant_takes_a_waiting_alert_back() -> None:
     model = account(1_000)
     spend(model, 900)
     grant(model, 900, reference="top-up")
@@ -288,7 +288,7 @@ def test_promise_14_a_grant_takes_a_waiting_alert_back() -> None:
     assert marks(model) == [("p20", 100)]
 
 
-def test_promise_14_dust_is_exhaustion_once_a_refusal_about_it_is_concluded() -> None:
+def test_law_12b_dust_is_exhaustion_once_a_refusal_about_it_is_concluded() -> None:
     model = account(1_000, marks=())
     spend(model, 991)
     reserve(model, "job", 50)
@@ -300,7 +300,7 @@ def test_promise_14_dust_is_exhaustion_once_a_refusal_about_it_is_concluded() ->
     assert model.alerts == [("exhausted", 10, 9, NOON)]
 
 
-def test_promise_14_nothing_is_told_of_an_account_that_was_closed() -> None:
+def test_law_12b_nothing_is_told_of_an_account_that_was_closed() -> None:
     model = account(1_000)
     reserve(model, "job", 900)
     model.script(lambda: model.close("bye"))
@@ -310,7 +310,7 @@ def test_promise_14_nothing_is_told_of_an_account_that_was_closed() -> None:
     assert parts(model) == [{"charged": 900, "voided": 100}]
 
 
-def test_promise_15_a_plan_without_credits_stops_new_reservations_and_no_open_one() -> None:
+def test_law_5a_a_plan_without_credits_stops_new_reservations_and_no_open_one() -> None:
     model = account(100)
     reserve(model, "job", 60)
     model.script(lambda: model.change_plan("down", "trial"))

@@ -1,4 +1,4 @@
-"""Promise 14: an alert for each crossing of what is left, none lost and none told twice."""
+"""Law 12b: an alert for each crossing of what is left, none lost and none told twice."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ STEPS = [*LIFETIMES_MS, "spend", "overrun", "reserve", "void", "time"]
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 100)), max_size=15))
-async def test_promise_14_each_step_tells_what_it_crossed_and_nothing_else(
+async def test_law_12b_each_step_tells_what_it_crossed_and_nothing_else(
     open_desk: OpenDesk, steps: list[tuple[str, int]]
 ) -> None:
     async with open_desk(low_marks=MARKS) as desk:
@@ -149,9 +149,7 @@ async def come_home_to_an_expired_grant(desk: Desk, attempt: Any, reserved: Rese
 @pytest.mark.parametrize(
     "fall", [settle, settle_late, void, come_home_to_a_voided_grant, come_home_to_an_expired_grant]
 )
-async def test_promise_14_whatever_lowers_what_is_left_tells_it_once(
-    desk: Desk, fall: Fall
-) -> None:
+async def test_law_12b_whatever_lowers_what_is_left_tells_it_once(desk: Desk, fall: Fall) -> None:
     await desk.open()
     expires_in_ms = 59_000 if fall is come_home_to_an_expired_grant else None
     await desk.grant(950, expires_in_ms=expires_in_ms, priority=1)
@@ -170,7 +168,7 @@ async def test_promise_14_whatever_lowers_what_is_left_tells_it_once(
 # None lost, none doubled
 
 
-async def test_promise_14_many_who_cross_at_once_tell_each_mark_once_between_them(
+async def test_law_12b_many_who_cross_at_once_tell_each_mark_once_between_them(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(low_marks=MARKS) as desk, open_desk(low_marks=MARKS) as another:
@@ -190,7 +188,7 @@ async def test_promise_14_many_who_cross_at_once_tell_each_mark_once_between_the
         assert Counter(heard) == Counter(in_redis), "each was heard by the one whose call it was"
 
 
-async def test_promise_14_an_alert_is_kept_when_the_one_whose_call_it_was_goes_away(
+async def test_law_12b_an_alert_is_kept_when_the_one_whose_call_it_was_goes_away(
     desk: Desk,
 ) -> None:
     await desk.open(1_000)
@@ -208,7 +206,7 @@ async def test_promise_14_an_alert_is_kept_when_the_one_whose_call_it_was_goes_a
     assert await stored(desk) == [Alert(ACCOUNT, "p20", threshold_mc=200, left_mc=100)]
 
 
-async def test_promise_14_the_sweeper_finds_a_pending_alert_when_nobody_calls(
+async def test_law_12b_the_sweeper_finds_a_pending_alert_when_nobody_calls(
     open_desk: OpenDesk,
 ) -> None:
     cool_down_ms = 10_000
@@ -232,7 +230,7 @@ async def test_promise_14_the_sweeper_finds_a_pending_alert_when_nobody_calls(
         assert await stored(desk) == desk.alerts
 
 
-async def test_promise_14_dust_that_is_too_small_for_anything_is_told_as_exhaustion_once(
+async def test_law_12b_dust_that_is_too_small_for_anything_is_told_as_exhaustion_once(
     desk: Desk,
 ) -> None:
     await desk.open(1_000)

@@ -1,4 +1,4 @@
-"""Promise 9: an id is charged once, and whoever lost an answer learns it by asking again."""
+"""Law 3c: an id is charged once, and whoever lost an answer learns it by asking again."""
 
 from __future__ import annotations
 
@@ -37,9 +37,7 @@ ASKS: dict[str, Ask] = {
 
 @pytest.mark.parametrize("after_ms", [0, 59_999])
 @pytest.mark.parametrize("name", ASKS)
-async def test_promise_09_asking_again_does_nothing_again(
-    desk: Desk, name: str, after_ms: int
-) -> None:
+async def test_law_3c_asking_again_does_nothing_again(desk: Desk, name: str, after_ms: int) -> None:
     await desk.open(10_000)
     attempt, reserved = await desk.reserve(1_000, desk.attempt(ID))
     first = await ASKS[name](desk, attempt, reserved)
@@ -58,7 +56,7 @@ async def test_promise_09_asking_again_does_nothing_again(
 
 
 @pytest.mark.parametrize("final", [True, False])
-async def test_promise_09_asking_again_after_a_refusal_hears_the_refusal_or_its_outcome(
+async def test_law_3c_asking_again_after_a_refusal_hears_the_refusal_or_its_outcome(
     desk: Desk, final: bool
 ) -> None:
     await desk.open(10)
@@ -77,7 +75,7 @@ async def test_promise_09_asking_again_after_a_refusal_hears_the_refusal_or_its_
 
 
 @pytest.mark.parametrize("name", [name for name in ASKS if name != "reserve"])
-async def test_promise_09_an_ending_is_settled_by_asking_again_also_when_its_time_ran_out(
+async def test_law_3c_an_ending_is_settled_by_asking_again_also_when_its_time_ran_out(
     desk: Desk, name: str
 ) -> None:
     # Given a client whose request was lost on its way, and a reservation that expired meanwhile
@@ -97,7 +95,7 @@ async def test_promise_09_an_ending_is_settled_by_asking_again_also_when_its_tim
     assert len(await desk.journal()) == len(entries)
 
 
-async def test_promise_09_a_reserve_whose_answer_came_too_late_reserves_anew(
+async def test_law_3c_a_reserve_whose_answer_came_too_late_reserves_anew(
     desk: Desk,
 ) -> None:
     await desk.open(1_000)
@@ -114,7 +112,7 @@ async def test_promise_09_a_reserve_whose_answer_came_too_late_reserves_anew(
 # Many attempts
 
 
-async def test_promise_09_of_many_attempts_at_once_one_runs_and_all_hear_its_outcome(
+async def test_law_3c_of_many_attempts_at_once_one_runs_and_all_hear_its_outcome(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk() as desk, open_desk() as another:
@@ -142,7 +140,7 @@ async def test_promise_09_of_many_attempts_at_once_one_runs_and_all_hear_its_out
         assert (await desk.balance()).charged_mc == 600
 
 
-async def test_promise_09_waiting_ends_when_the_one_that_runs_ends_or_its_time_does(
+async def test_law_3c_waiting_ends_when_the_one_that_runs_ends_or_its_time_does(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -167,7 +165,7 @@ STEPS = ["reserve", "settle", "release", "release for good", "conclude", "time"]
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 2)), max_size=20))
-async def test_promise_09_whatever_three_attempts_do_an_id_has_one_outcome_and_one_charge(
+async def test_law_3c_whatever_three_attempts_do_an_id_has_one_outcome_and_one_charge(
     desk: Desk, steps: list[tuple[str, int]]
 ) -> None:
     account_id = f"acme-{next(desk.numbers)}"
@@ -210,7 +208,7 @@ async def test_promise_09_whatever_three_attempts_do_an_id_has_one_outcome_and_o
 # The horizon
 
 
-async def test_promise_09_within_the_horizon_the_outcome_is_given_to_the_last_second(
+async def test_law_3c_within_the_horizon_the_outcome_is_given_to_the_last_second(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(outcome_ttl_ms=HORIZON_MS) as desk:
@@ -225,7 +223,7 @@ async def test_promise_09_within_the_horizon_the_outcome_is_given_to_the_last_se
         assert HORIZON_MS - 3_000 < remaining_ms <= HORIZON_MS
 
 
-async def test_promise_09_beyond_the_horizon_nothing_is_charged_whatever_is_still_known(
+async def test_law_3c_beyond_the_horizon_nothing_is_charged_whatever_is_still_known(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(outcome_ttl_ms=HORIZON_MS) as desk:
@@ -246,7 +244,7 @@ async def test_promise_09_beyond_the_horizon_nothing_is_charged_whatever_is_stil
 
 
 @pytest.mark.parametrize("reason", list(FallbackReason))
-async def test_promise_09_a_concluded_refusal_is_told_with_its_reason_and_bytes(
+async def test_law_3c_a_concluded_refusal_is_told_with_its_reason_and_bytes(
     desk: Desk, reason: FallbackReason
 ) -> None:
     await desk.open(10_000)

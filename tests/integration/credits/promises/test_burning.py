@@ -49,7 +49,7 @@ async def spend(desk: Desk, account_id: str, amount_mc: int) -> tuple[GrantBalan
 
 @SHARES_A_DESK
 @given(grants=st.lists(terms, min_size=2, max_size=7), per_cent=st.integers(0, 100))
-async def test_promise_03_the_first_in_the_documented_order_is_used_up_before_the_next_is_touched(
+async def test_law_10a_the_first_in_the_documented_order_is_used_up_before_the_next_is_touched(
     desk: Desk, grants: list[Terms], per_cent: int
 ) -> None:
     account_id = await give(desk, grants)
@@ -71,7 +71,7 @@ async def test_promise_03_the_first_in_the_documented_order_is_used_up_before_th
 
 @SHARES_A_DESK
 @given(grants=st.lists(terms, min_size=2, max_size=6), data=st.data())
-async def test_promise_03_the_same_grants_in_any_order_pay_the_same(
+async def test_law_10a_the_same_grants_in_any_order_pay_the_same(
     desk: Desk, grants: list[Terms], data: st.DataObject
 ) -> None:
     in_another_order = data.draw(st.permutations(grants))
@@ -117,7 +117,7 @@ ENDS = [release, settle_nothing, expire, lose_to_another_attempt]
 
 
 @pytest.mark.parametrize("end", ENDS)
-async def test_promise_05_what_comes_back_to_an_expired_grant_expires_then_and_is_journaled(
+async def test_law_9a_what_comes_back_to_an_expired_grant_expires_then_and_is_journaled(
     desk: Desk, end: End
 ) -> None:
     await desk.open()
@@ -140,7 +140,7 @@ async def test_promise_05_what_comes_back_to_an_expired_grant_expires_then_and_i
 
 
 @pytest.mark.parametrize("end", ENDS)
-async def test_promise_05_what_comes_back_before_the_expiry_stays_usable_until_then(
+async def test_law_9a_what_comes_back_before_the_expiry_stays_usable_until_then(
     desk: Desk, end: End
 ) -> None:
     await desk.open()
@@ -163,7 +163,7 @@ async def test_promise_05_what_comes_back_before_the_expiry_stays_usable_until_t
     lifetimes_ms=st.lists(st.sampled_from([1_000, 3_000, 9_000, None]), min_size=5, max_size=5),
     shares=st.tuples(st.integers(1, 100), st.integers(0, 100)),
 )
-async def test_promise_05_a_settlement_is_paid_was_reserved_and_gives_to_no_other_grant(
+async def test_law_9a_a_settlement_is_paid_was_reserved_and_gives_to_no_other_grant(
     desk: Desk,
     amounts_mc: list[int],
     lifetimes_ms: list[int | None],
@@ -190,7 +190,7 @@ async def test_promise_05_a_settlement_is_paid_was_reserved_and_gives_to_no_othe
         assert (grant.available_mc, grant.expired_mc) == ((0, left_mc) if is_over else (left_mc, 0))
 
 
-async def test_promise_05_a_bill_above_the_quote_takes_nothing_more_of_the_expired_grant(
+async def test_law_9a_a_bill_above_the_quote_takes_nothing_more_of_the_expired_grant(
     desk: Desk,
 ) -> None:
     await desk.open()

@@ -1,4 +1,4 @@
-"""Promise 12: caps are exact under any concurrency, and a change takes effect at once."""
+"""Law 1b: caps are exact under any concurrency, and a change takes effect at once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def used(desk: Desk, cap: Cap = DAY) -> tuple[int, int]:
     return found.charged_mc, found.reserved_mc
 
 
-async def test_promise_12_a_cap_admits_up_to_its_limit_and_not_a_millicredit_more(
+async def test_law_1b_a_cap_admits_up_to_its_limit_and_not_a_millicredit_more(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -57,7 +57,7 @@ async def test_promise_12_a_cap_admits_up_to_its_limit_and_not_a_millicredit_mor
     assert refused.cap == CapStatus(DAY, 100, 0, 60, resets_in_ms)
 
 
-async def test_promise_12_a_cap_that_is_used_up_is_not_passing(desk: Desk) -> None:
+async def test_law_1b_a_cap_that_is_used_up_is_not_passing(desk: Desk) -> None:
     await desk.open(10_000)
     await capped(desk, DAY, 100)
     await desk.spend(70)
@@ -69,7 +69,7 @@ async def test_promise_12_a_cap_that_is_used_up_is_not_passing(desk: Desk) -> No
     assert await used(desk) == (70, 0)
 
 
-async def test_promise_12_a_window_holds_what_was_charged_and_what_is_reserved(desk: Desk) -> None:
+async def test_law_1b_a_window_holds_what_was_charged_and_what_is_reserved(desk: Desk) -> None:
     await desk.open(10_000)
     await capped(desk, DAY, 1_000)
     settled, reserved = await desk.reserve(100)
@@ -98,7 +98,7 @@ NAMED: list[dict[str, str]] = [
 
 @pytest.mark.parametrize("named", NAMED, ids=lambda named: "-".join(named) or "account")
 @pytest.mark.parametrize("window", list(CapWindow))
-async def test_promise_12_a_cap_counts_what_has_all_its_dimensions_and_nothing_else(
+async def test_law_1b_a_cap_counts_what_has_all_its_dimensions_and_nothing_else(
     desk: Desk, named: dict[str, str], window: CapWindow
 ) -> None:
     await desk.open(10_000)
@@ -119,7 +119,7 @@ async def test_promise_12_a_cap_counts_what_has_all_its_dimensions_and_nothing_e
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(now_ms=st.integers(ms(1971, 1, 1), ms(2199, 12, 30)))
-def test_promise_12_windows_are_the_calendars(open_desk: OpenDesk, now_ms: int) -> None:
+def test_law_1b_windows_are_the_calendars(open_desk: OpenDesk, now_ms: int) -> None:
     moment = EPOCH + timedelta(milliseconds=now_ms)
     tomorrow = moment.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     next_month = (tomorrow.replace(day=1) if tomorrow.day == 1 else None) or (
@@ -149,7 +149,7 @@ def test_promise_12_windows_are_the_calendars(open_desk: OpenDesk, now_ms: int) 
         (CapWindow.MONTH, ms(2100, 3, 1) - 1),  # no leap year
     ],
 )
-async def test_promise_12_a_window_ends_with_its_last_millisecond(
+async def test_law_1b_a_window_ends_with_its_last_millisecond(
     desk: Desk, window: CapWindow, last_ms: int
 ) -> None:
     cap = Cap(window)
@@ -166,7 +166,7 @@ async def test_promise_12_a_window_ends_with_its_last_millisecond(
     assert await used(desk, cap) == (100, 0)
 
 
-async def test_promise_12_a_reservation_ends_in_the_window_in_which_it_began(desk: Desk) -> None:
+async def test_law_1b_a_reservation_ends_in_the_window_in_which_it_began(desk: Desk) -> None:
     await desk.set_clock(ms(2096, 11, 5) - 10)
     await desk.open(10_000)
     await capped(desk, DAY, 100)
@@ -179,7 +179,7 @@ async def test_promise_12_a_reservation_ends_in_the_window_in_which_it_began(des
     assert await used(desk) == (0, 100)
 
 
-async def test_promise_12_windows_that_are_over_leave_nothing_behind(desk: Desk) -> None:
+async def test_law_1b_windows_that_are_over_leave_nothing_behind(desk: Desk) -> None:
     await desk.open(10_000)
     for window in CapWindow:
         await capped(desk, Cap(window), 5_000)
@@ -194,7 +194,7 @@ async def test_promise_12_windows_that_are_over_leave_nothing_behind(desk: Desk)
     assert await used(desk, Cap(CapWindow.TOTAL)) == (600, 0)
 
 
-async def test_promise_12_a_late_settlement_counts_where_it_was_noted_and_shows_as_excess(
+async def test_law_1b_a_late_settlement_counts_where_it_was_noted_and_shows_as_excess(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -211,7 +211,7 @@ async def test_promise_12_a_late_settlement_counts_where_it_was_noted_and_shows_
     assert (found.charged_mc, found.reserved_mc, found.cap_excess_mc) == (160, 0, 60)
 
 
-async def test_promise_12_an_orphan_counts_in_the_windows_of_now(desk: Desk) -> None:
+async def test_law_1b_an_orphan_counts_in_the_windows_of_now(desk: Desk) -> None:
     await desk.open(10_000)
     await capped(desk, DAY, 100)
 
@@ -222,7 +222,7 @@ async def test_promise_12_an_orphan_counts_in_the_windows_of_now(desk: Desk) -> 
     assert await used(desk) == (40, 0)
 
 
-async def test_promise_12_a_changed_limit_counts_at_once_and_keeps_what_was_counted(
+async def test_law_1b_a_changed_limit_counts_at_once_and_keeps_what_was_counted(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -237,7 +237,7 @@ async def test_promise_12_a_changed_limit_counts_at_once_and_keeps_what_was_coun
     await desk.reserve(120)
 
 
-async def test_promise_12_a_new_cap_counts_from_now_or_from_its_seed(desk: Desk) -> None:
+async def test_law_1b_a_new_cap_counts_from_now_or_from_its_seed(desk: Desk) -> None:
     await desk.open(10_000)
     attempt, reserved = await desk.reserve(500)
 
@@ -247,7 +247,7 @@ async def test_promise_12_a_new_cap_counts_from_now_or_from_its_seed(desk: Desk)
     assert await used(desk) == (30, 0)
 
 
-async def test_promise_12_a_cap_that_was_removed_begins_anew(desk: Desk) -> None:
+async def test_law_1b_a_cap_that_was_removed_begins_anew(desk: Desk) -> None:
     await desk.open(10_000)
     await capped(desk, DAY, 100)
     await desk.spend(40)
@@ -263,7 +263,7 @@ async def test_promise_12_a_cap_that_was_removed_begins_anew(desk: Desk) -> None
         await desk.ledger.remove_cap(ACCOUNT, Cap(CapWindow.MONTH), reference="off-2")
 
 
-async def test_promise_12_free_executions_pass_caps_and_count_in_none(desk: Desk) -> None:
+async def test_law_1b_free_executions_pass_caps_and_count_in_none(desk: Desk) -> None:
     await desk.open(10_000)
     await capped(desk, DAY, 0)
     attempt, reserved = await desk.reserve(0)
@@ -272,7 +272,7 @@ async def test_promise_12_free_executions_pass_caps_and_count_in_none(desk: Desk
     assert isinstance(await desk.settle(attempt, reserved, 0), Settled)
 
 
-async def test_promise_12_an_account_has_caps_of_eight_sorts_at_most(desk: Desk) -> None:
+async def test_law_1b_an_account_has_caps_of_eight_sorts_at_most(desk: Desk) -> None:
     await desk.open(10_000)
     sorts = [Cap(window, **named) for window in CapWindow for named in NAMED][:8]
     for cap in sorts:
@@ -289,7 +289,7 @@ async def test_promise_12_an_account_has_caps_of_eight_sorts_at_most(desk: Desk)
     assert set(reported) == set(sorts[1:])
 
 
-async def test_promise_12_of_several_caps_the_one_that_refuses_for_good_is_named(
+async def test_law_1b_of_several_caps_the_one_that_refuses_for_good_is_named(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -304,7 +304,7 @@ async def test_promise_12_of_several_caps_the_one_that_refuses_for_good_is_named
     assert (refused.cap.cap.window, refused.may_clear) == (CapWindow.TOTAL, False)
 
 
-async def test_promise_12_hundreds_at_once_never_pass_a_cap(desk: Desk) -> None:
+async def test_law_1b_hundreds_at_once_never_pass_a_cap(desk: Desk) -> None:
     await desk.open(1_000_000)
     preview = Cap(CapWindow.MONTH, source="preview")
     await capped(desk, DAY, 20_000)
@@ -329,7 +329,7 @@ async def test_promise_12_hundreds_at_once_never_pass_a_cap(desk: Desk) -> None:
     assert 0 < charged["live"] + charged["preview"] <= 20_000
 
 
-async def test_promise_12_due_reservations_are_no_reason_for_a_cap_to_refuse(desk: Desk) -> None:
+async def test_law_1b_due_reservations_are_no_reason_for_a_cap_to_refuse(desk: Desk) -> None:
     await desk.open(1_000_000)
     await capped(desk, DAY, 300)
     await asyncio.gather(*(desk.reserve(1, ttl_ms=1_000) for _ in range(300)))
@@ -340,7 +340,7 @@ async def test_promise_12_due_reservations_are_no_reason_for_a_cap_to_refuse(des
     assert await used(desk) == (0, 300)
 
 
-async def test_promise_12_a_window_never_counts_beyond_what_numbers_hold(desk: Desk) -> None:
+async def test_law_1b_a_window_never_counts_beyond_what_numbers_hold(desk: Desk) -> None:
     await desk.open(100)
     await capped(desk, DAY, MAX_MC, used_mc=MAX_MC)
 
@@ -352,6 +352,6 @@ async def test_promise_12_a_window_never_counts_beyond_what_numbers_hold(desk: D
 @pytest.mark.parametrize(
     "wrong", [{"workspace_id": ""}, {"action": "a\tb"}, {"source": "\n"}, {"campaign_id": "\x00"}]
 )
-def test_promise_12_a_cap_names_real_dimensions(wrong: dict[str, str]) -> None:
+def test_law_1b_a_cap_names_real_dimensions(wrong: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"empty|control character"):
         Cap(CapWindow.DAY, **wrong)

@@ -1,4 +1,4 @@
-"""Promise 12: caps while many work at once, late, over midnight, and for nothing."""
+"""Law 1b: caps while many work at once, late, over midnight, and for nothing."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def refusal(desk: Desk, amount_mc: int, **about: str) -> Refused:
 
 
 @pytest.mark.parametrize("value", ["a;b=c", "ä ☂", "x" * 300, "1\N{NO-BREAK SPACE}2", "day", "%3B"])
-async def test_promise_12_whatever_a_dimension_is_called_its_cap_is_found_and_told(
+async def test_law_1b_whatever_a_dimension_is_called_its_cap_is_found_and_told(
     desk: Desk, value: str
 ) -> None:
     await desk.open(1_000)
@@ -72,7 +72,7 @@ async def test_promise_12_whatever_a_dimension_is_called_its_cap_is_found_and_to
         max_size=25,
     ),
 )
-async def test_promise_12_no_reservation_is_admitted_that_brings_a_window_above_its_limit(
+async def test_law_1b_no_reservation_is_admitted_that_brings_a_window_above_its_limit(
     desk: Desk, limit_mc: int, steps: list[tuple[str, int]]
 ) -> None:
     account_id = f"acme-{next(desk.numbers)}"
@@ -109,7 +109,7 @@ async def test_promise_12_no_reservation_is_admitted_that_brings_a_window_above_
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_promise_12_however_many_ask_at_once_no_window_is_ever_above_its_limit(
+async def test_law_1b_however_many_ask_at_once_no_window_is_ever_above_its_limit(
     desk: Desk, open_desk: OpenDesk, seed: int
 ) -> None:
     await desk.open(1_000_000)
@@ -172,7 +172,7 @@ ORDER = [
 
 
 @pytest.mark.parametrize("made", [ORDER, ORDER[::-1]])
-async def test_promise_12_of_several_caps_the_first_is_reported_and_one_for_good_before_others(
+async def test_law_1b_of_several_caps_the_first_is_reported_and_one_for_good_before_others(
     desk: Desk, made: list[Cap]
 ) -> None:
     # Given eight caps, whatever the order in which they were made
@@ -197,7 +197,7 @@ async def test_promise_12_of_several_caps_the_first_is_reported_and_one_for_good
     await desk.reserve(10)
 
 
-async def test_promise_12_overage_is_nobodys_charge_and_is_not_counted(desk: Desk) -> None:
+async def test_law_1b_overage_is_nobodys_charge_and_is_not_counted(desk: Desk) -> None:
     await desk.open(100)
     await cap(desk, Cap(DAY), 200)
     attempt, reserved = await desk.reserve(60)
@@ -207,7 +207,7 @@ async def test_promise_12_overage_is_nobodys_charge_and_is_not_counted(desk: Des
     assert await uses(desk) == (100, 0, 0)
 
 
-async def test_promise_12_a_lowered_limit_disturbs_nothing_that_runs(desk: Desk) -> None:
+async def test_law_1b_a_lowered_limit_disturbs_nothing_that_runs(desk: Desk) -> None:
     await desk.open(1_000)
     await cap(desk, Cap(DAY), 100)
     attempt, reserved = await desk.reserve(80)
@@ -220,7 +220,7 @@ async def test_promise_12_a_lowered_limit_disturbs_nothing_that_runs(desk: Desk)
     await desk.reserve(0)  # what is free is never refused by a cap
 
 
-async def test_promise_12_an_execution_answered_by_its_outcome_meets_no_cap(
+async def test_law_1b_an_execution_answered_by_its_outcome_meets_no_cap(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk() as desk:
@@ -237,7 +237,7 @@ async def test_promise_12_an_execution_answered_by_its_outcome_meets_no_cap(
         assert isinstance(same, Reserved)
 
 
-async def test_promise_12_the_largest_amounts_are_counted_exactly_and_never_wrapped(
+async def test_law_1b_the_largest_amounts_are_counted_exactly_and_never_wrapped(
     desk: Desk,
 ) -> None:
     await desk.open(MAX_MC)
@@ -254,7 +254,7 @@ async def test_promise_12_the_largest_amounts_are_counted_exactly_and_never_wrap
 
 
 @pytest.mark.parametrize("end", ["settle", "release", "expire", "late"])
-async def test_promise_12_a_reservation_counts_in_the_day_in_which_it_was_made_whenever_it_ends(
+async def test_law_1b_a_reservation_counts_in_the_day_in_which_it_was_made_whenever_it_ends(
     desk: Desk, end: str
 ) -> None:
     # Given a reservation from a minute before midnight, and a new day with one of its own
@@ -286,7 +286,7 @@ async def test_promise_12_a_reservation_counts_in_the_day_in_which_it_was_made_w
 
 
 @pytest.mark.parametrize("end", ["settle", "release", "expire"])
-async def test_promise_12_a_free_reservation_ends_in_peace_when_its_windows_are_gone(
+async def test_law_1b_a_free_reservation_ends_in_peace_when_its_windows_are_gone(
     desk: Desk, end: str
 ) -> None:
     await desk.open(1_000)
@@ -308,7 +308,7 @@ async def test_promise_12_a_free_reservation_ends_in_peace_when_its_windows_are_
     assert (await desk.balance()).open_reservations == 0
 
 
-async def test_promise_12_an_orphan_and_an_older_attempt_count_in_the_windows_of_now(
+async def test_law_1b_an_orphan_and_an_older_attempt_count_in_the_windows_of_now(
     desk: Desk,
 ) -> None:
     await desk.open(1_000)
@@ -325,7 +325,7 @@ async def test_promise_12_an_orphan_and_an_older_attempt_count_in_the_windows_of
     assert await uses(desk) == (70, 0, 0), "and the newer attempt is out of it"
 
 
-async def test_promise_12_a_late_settlement_is_reported_by_its_own_model_and_version(
+async def test_law_1b_a_late_settlement_is_reported_by_its_own_model_and_version(
     desk: Desk,
 ) -> None:
     await desk.open(1_000)

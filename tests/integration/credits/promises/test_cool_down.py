@@ -1,4 +1,4 @@
-"""Promise 14: an alert once per crossing, and never again before its cool-down is over."""
+"""Law 12b: an alert once per crossing, and never again before its cool-down is over."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def hover(desk: Desk) -> None:
     await desk.spend(800)
 
 
-async def test_promise_14_a_second_crossing_within_the_cool_down_waits(desk: Desk) -> None:
+async def test_law_12b_a_second_crossing_within_the_cool_down_waits(desk: Desk) -> None:
     await hover(desk)
     assert told(desk) == [("p20", 200)]
 
@@ -49,7 +49,7 @@ async def test_promise_14_a_second_crossing_within_the_cool_down_waits(desk: Des
     assert desk.alerts[-1] == Alert(ACCOUNT, "p20", threshold_mc=200, left_mc=199)
 
 
-async def test_promise_14_a_sweep_tells_what_waited_when_nobody_calls(desk: Desk) -> None:
+async def test_law_12b_a_sweep_tells_what_waited_when_nobody_calls(desk: Desk) -> None:
     await hover(desk)
     due = desk.keys.bucket(bucket_of(ACCOUNT), "due")
     expected_ms = desk.now_ms - 10 + COOL_DOWN_MS
@@ -63,7 +63,7 @@ async def test_promise_14_a_sweep_tells_what_waited_when_nobody_calls(desk: Desk
     assert await desk.client.zscore(due, ACCOUNT) is None
 
 
-async def test_promise_14_what_a_grant_lifted_left_above_is_not_told(desk: Desk) -> None:
+async def test_law_12b_what_a_grant_lifted_left_above_is_not_told(desk: Desk) -> None:
     await hover(desk)
     await desk.grant(5_000)
     await desk.pass_time(COOL_DOWN_MS)
@@ -73,7 +73,7 @@ async def test_promise_14_what_a_grant_lifted_left_above_is_not_told(desk: Desk)
     assert told(desk) == [("p20", 200)]
 
 
-async def test_promise_14_marks_do_not_hold_each_other_back(desk: Desk) -> None:
+async def test_law_12b_marks_do_not_hold_each_other_back(desk: Desk) -> None:
     await desk.open(1_000)
 
     await desk.spend(900)
@@ -82,7 +82,7 @@ async def test_promise_14_marks_do_not_hold_each_other_back(desk: Desk) -> None:
     assert told(desk) == [("p20", 100), ("exhausted", 0)]
 
 
-async def test_promise_14_exhaustion_cools_down_as_well(desk: Desk) -> None:
+async def test_law_12b_exhaustion_cools_down_as_well(desk: Desk) -> None:
     await desk.open(100)
     await desk.spend(100)
     for _ in range(3):
@@ -97,7 +97,7 @@ async def test_promise_14_exhaustion_cools_down_as_well(desk: Desk) -> None:
     assert told(desk)[2:] == [("p20", 0), ("exhausted", 0)]
 
 
-async def test_promise_14_every_alert_told_is_one_in_redis(desk: Desk) -> None:
+async def test_law_12b_every_alert_told_is_one_in_redis(desk: Desk) -> None:
     for _ in range(5):
         await hover(desk) if not desk.alerts else await desk.grant(900)
         await desk.spend(850 if len(desk.alerts) > 1 else 1)
@@ -109,7 +109,7 @@ async def test_promise_14_every_alert_told_is_one_in_redis(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("waits", [False, True])
-async def test_promise_14_a_closed_account_is_told_nothing(desk: Desk, waits: bool) -> None:
+async def test_law_12b_a_closed_account_is_told_nothing(desk: Desk, waits: bool) -> None:
     if waits:
         await hover(desk)
     else:

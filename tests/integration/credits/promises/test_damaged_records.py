@@ -1,4 +1,4 @@
-"""Promise 18: what is missing, damaged, foreign or newer is named, and never taken for a zero."""
+"""Law 11a: what is missing, damaged, foreign or newer is named, and never taken for a zero."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ NEEDS: dict[str, set[str]] = {
 
 
 @pytest.mark.parametrize("part", PARTS)
-async def test_promise_18_a_missing_key_is_named_by_every_verb_that_needs_it(
+async def test_law_11a_a_missing_key_is_named_by_every_verb_that_needs_it(
     desk: Desk, part: str
 ) -> None:
     attempt, reserved = await lived_in(desk)
@@ -80,7 +80,7 @@ async def test_promise_18_a_missing_key_is_named_by_every_verb_that_needs_it(
 
 @pytest.mark.parametrize("foreign", ["string", "stream"])
 @pytest.mark.parametrize("part", PARTS)
-async def test_promise_18_a_key_of_a_foreign_type_is_named_by_every_verb_that_writes(
+async def test_law_11a_a_key_of_a_foreign_type_is_named_by_every_verb_that_writes(
     desk: Desk, part: str, foreign: str
 ) -> None:
     attempt, reserved = await lived_in(desk)
@@ -100,7 +100,7 @@ async def test_promise_18_a_key_of_a_foreign_type_is_named_by_every_verb_that_wr
 
 
 @pytest.mark.parametrize("part", ["due", "news"])
-async def test_promise_18_a_key_of_the_bucket_of_a_foreign_type_is_named(
+async def test_law_11a_a_key_of_the_bucket_of_a_foreign_type_is_named(
     desk: Desk, part: str
 ) -> None:
     attempt, reserved = await lived_in(desk)
@@ -112,7 +112,7 @@ async def test_promise_18_a_key_of_the_bucket_of_a_foreign_type_is_named(
     await all_refuse(writing, desk, naming=key)
 
 
-async def test_promise_18_the_buckets_accounts_and_alerts_are_named_when_they_are_to_be_written(
+async def test_law_11a_the_buckets_accounts_and_alerts_are_named_when_they_are_to_be_written(
     desk: Desk,
 ) -> None:
     attempt, reserved = await lived_in(desk)
@@ -162,7 +162,7 @@ RECORDS: list[tuple[str, str, str, set[str]]] = [
 
 
 @pytest.mark.parametrize("part, field, value, meeting", RECORDS)
-async def test_promise_18_a_lost_or_damaged_record_is_named_and_never_taken_for_nothing(
+async def test_law_11a_a_lost_or_damaged_record_is_named_and_never_taken_for_nothing(
     desk: Desk, part: str, field: str, value: str, meeting: set[str]
 ) -> None:
     attempt, reserved = await lived_in(desk)
@@ -191,7 +191,7 @@ async def test_promise_18_a_lost_or_damaged_record_is_named_and_never_taken_for_
         "1\tx\tattempt\t{print}\t0\t\t\t",
     ],
 )
-async def test_promise_18_a_damaged_outcome_is_named_by_every_verb_that_meets_it(
+async def test_law_11a_a_damaged_outcome_is_named_by_every_verb_that_meets_it(
     desk: Desk, header: str
 ) -> None:
     await lived_in(desk)
@@ -232,7 +232,7 @@ NEWER = "2\tin another way"
         ("limits", f"use d1:{DAY}", {"reserve", "settle", "release", "caps"}),
     ],
 )
-async def test_promise_18_what_a_newer_release_wrote_is_refused_by_name(
+async def test_law_11a_what_a_newer_release_wrote_is_refused_by_name(
     desk: Desk, part: str, field: str, meeting: set[str]
 ) -> None:
     attempt, reserved = await lived_in(desk)
@@ -250,7 +250,7 @@ async def test_promise_18_what_a_newer_release_wrote_is_refused_by_name(
     assert await desk.dump() == before
 
 
-async def test_promise_18_a_reference_of_a_newer_release_is_refused_by_name(desk: Desk) -> None:
+async def test_law_11a_a_reference_of_a_newer_release_is_refused_by_name(desk: Desk) -> None:
     await lived_in(desk)
     await desk.client.hset(desk.key("refs"), "a cap", NEWER)
 
@@ -261,7 +261,7 @@ async def test_promise_18_a_reference_of_a_newer_release_is_refused_by_name(desk
 # What is refused changes nothing but what time had already changed
 
 
-async def test_promise_18_a_refused_operation_writes_what_was_due_and_nothing_else(
+async def test_law_11a_a_refused_operation_writes_what_was_due_and_nothing_else(
     desk: Desk,
 ) -> None:
     # Given two accounts alike, with a grant and a reservation that are over
@@ -289,7 +289,7 @@ async def test_promise_18_a_refused_operation_writes_what_was_due_and_nothing_el
 
 
 @pytest.mark.parametrize("how", ["voided", "closed", "reserved"])
-async def test_promise_18_where_an_expiry_ends_nothing_a_refused_operation_writes_nothing(
+async def test_law_11a_where_an_expiry_ends_nothing_a_refused_operation_writes_nothing(
     desk: Desk, how: str
 ) -> None:
     # Given a grant of which nothing is available when it expires

@@ -1,4 +1,4 @@
-"""Promise 8: expiry is exact by the server's clock, and works with no sweeper running."""
+"""Law 8a: expiry is exact by the server's clock, and works with no sweeper running."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def parts(balance: Balance) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("verb", VISITS)
 @pytest.mark.parametrize("early_ms", [1, 0])
-async def test_promise_08_whichever_verb_comes_first_finds_what_is_due_and_nothing_sooner(
+async def test_law_8a_whichever_verb_comes_first_finds_what_is_due_and_nothing_sooner(
     desk: Desk, verb: str, early_ms: int
 ) -> None:
     # Given an account with a grant and a reservation that end at the same moment
@@ -52,7 +52,7 @@ async def test_promise_08_whichever_verb_comes_first_finds_what_is_due_and_nothi
     assert all(entry.at_ms <= desk.now_ms for entry in journal)
 
 
-async def test_promise_08_what_a_look_finds_due_is_what_a_sweep_then_writes(desk: Desk) -> None:
+async def test_law_8a_what_a_look_finds_due_is_what_a_sweep_then_writes(desk: Desk) -> None:
     await lived_in(desk)
     await desk.grant(500, expires_in_ms=LIFETIME_MS)
     await desk.reserve(400, ttl_ms=2_000)
@@ -69,7 +69,7 @@ async def test_promise_08_what_a_look_finds_due_is_what_a_sweep_then_writes(desk
 
 @pytest.mark.parametrize("due", [1, 100, 101, 250])
 @pytest.mark.parametrize("wanted_mc", [1, 300])
-async def test_promise_08_an_expired_grant_pays_nothing_however_much_is_due_at_once(
+async def test_law_8a_an_expired_grant_pays_nothing_however_much_is_due_at_once(
     desk: Desk, due: int, wanted_mc: int
 ) -> None:
     # Given a grant that is reserved in more parts than one script ends, all of them over
@@ -89,7 +89,7 @@ async def test_promise_08_an_expired_grant_pays_nothing_however_much_is_due_at_o
     assert (await desk.parts()).expired_mc == 300
 
 
-async def test_promise_08_a_settlement_of_one_not_yet_swept_leaves_nothing_of_an_expired_grant(
+async def test_law_8a_a_settlement_of_one_not_yet_swept_leaves_nothing_of_an_expired_grant(
     desk: Desk,
 ) -> None:
     await desk.open()
@@ -105,9 +105,7 @@ async def test_promise_08_a_settlement_of_one_not_yet_swept_leaves_nothing_of_an
 
 
 @pytest.mark.parametrize("every_ms", [100, 350, 1_000, 20_000])
-async def test_promise_08_how_often_anybody_looks_changes_nothing(
-    desk: Desk, every_ms: int
-) -> None:
+async def test_law_8a_how_often_anybody_looks_changes_nothing(desk: Desk, every_ms: int) -> None:
     await desk.open(100)
     for priority, lifetime_ms in ((1, 900), (2, 1_500), (3, 6_000)):
         await desk.grant(100, priority=priority, expires_in_ms=lifetime_ms)
@@ -136,7 +134,7 @@ async def test_promise_08_how_often_anybody_looks_changes_nothing(
     assert parts(await desk.balance()) == (100, 0, 300)
 
 
-async def test_promise_08_the_clock_is_the_servers_own(redis_url: str, key_prefix: str) -> None:
+async def test_law_8a_the_clock_is_the_servers_own(redis_url: str, key_prefix: str) -> None:
     """The one test whose ledger has the shipped scripts: they can't be told the time."""
     client = connect(redis_url)
     desk = Desk(client, key_prefix, make_ledger(client, key_prefix))
@@ -156,7 +154,7 @@ async def test_promise_08_the_clock_is_the_servers_own(redis_url: str, key_prefi
         await client.aclose()
 
 
-async def test_promise_08_a_deadline_is_a_deadline_where_more_are_due_than_one_script_ends(
+async def test_law_8a_a_deadline_is_a_deadline_where_more_are_due_than_one_script_ends(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)

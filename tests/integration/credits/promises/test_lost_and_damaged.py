@@ -41,7 +41,7 @@ def whatever_meets_limits(
 
 
 @pytest.mark.parametrize("lost", ["cap", "use", "off", "all", "one more"])
-async def test_promise_18_a_lost_limit_is_no_freedom(desk: Desk, lost: str) -> None:
+async def test_law_11a_a_lost_limit_is_no_freedom(desk: Desk, lost: str) -> None:
     attempt, reserved = await limited(desk)
     key = desk.key("limits")
     fields = await desk.client.hkeys(key)
@@ -72,7 +72,7 @@ async def test_promise_18_a_lost_limit_is_no_freedom(desk: Desk, lost: str) -> N
         ("use", "2\tin another way", "schema"),
     ],
 )
-async def test_promise_18_a_damaged_limit_is_named_and_nothing_changes(
+async def test_law_11a_a_damaged_limit_is_named_and_nothing_changes(
     desk: Desk, prefix: str, value: str, word: str
 ) -> None:
     await limited(desk)
@@ -89,7 +89,7 @@ async def test_promise_18_a_damaged_limit_is_named_and_nothing_changes(
     assert await desk.dump() == before
 
 
-async def test_promise_18_a_window_that_holds_less_than_was_noted_in_it_is_named(
+async def test_law_11a_a_window_that_holds_less_than_was_noted_in_it_is_named(
     desk: Desk,
 ) -> None:
     attempt, reserved = await limited(desk)
@@ -105,7 +105,7 @@ async def test_promise_18_a_window_that_holds_less_than_was_noted_in_it_is_named
 
 
 @pytest.mark.parametrize("value", ["garbage", "", "1.5", "-1"])
-async def test_promise_18_a_damaged_name_of_dimensions_is_named(desk: Desk, value: str) -> None:
+async def test_law_11a_a_damaged_name_of_dimensions_is_named(desk: Desk, value: str) -> None:
     await desk.open(1_000)
     await desk.spend(10)
     (name,) = await desk.client.hkeys(desk.key("dims"))
@@ -119,7 +119,7 @@ async def test_promise_18_a_damaged_name_of_dimensions_is_named(desk: Desk, valu
 
 
 @pytest.mark.parametrize("change", ["lost", "more"])
-async def test_promise_18_lost_names_of_dimensions_are_not_given_again(
+async def test_law_11a_lost_names_of_dimensions_are_not_given_again(
     desk: Desk, change: str
 ) -> None:
     await desk.open(1_000)
@@ -134,7 +134,7 @@ async def test_promise_18_lost_names_of_dimensions_are_not_given_again(
 
 
 @pytest.mark.parametrize("value", ["garbage", "1\tpromotional", "2\tin another way", "1\t\t\t"])
-async def test_promise_18_a_damaged_reference_gives_nothing_twice(desk: Desk, value: str) -> None:
+async def test_law_11a_a_damaged_reference_gives_nothing_twice(desk: Desk, value: str) -> None:
     await desk.open()
     await desk.grant(100, reference="payment-1")
     await desk.client.hset(desk.key("refs"), "payment-1", value)
@@ -149,7 +149,7 @@ async def test_promise_18_a_damaged_reference_gives_nothing_twice(desk: Desk, va
     "field, value",
     [("profile", "1\topen\tgrowth\t1\tUTC\tab\t0\t!\t0"), ("books", "1\t1"), ("order", None)],
 )
-async def test_promise_18_an_account_without_one_of_its_records_is_named(
+async def test_law_11a_an_account_without_one_of_its_records_is_named(
     desk: Desk, field: str, value: str | None
 ) -> None:
     await desk.open(1_000)
@@ -162,7 +162,7 @@ async def test_promise_18_an_account_without_one_of_its_records_is_named(
         await desk.ledger.balance(ACCOUNT)
 
 
-async def test_promise_18_a_grant_that_the_order_has_not_is_named(desk: Desk) -> None:
+async def test_law_11a_a_grant_that_the_order_has_not_is_named(desk: Desk) -> None:
     await desk.open(500, 500)
     await desk.client.hset(desk.key("account"), "order", "g1")
 
@@ -179,7 +179,7 @@ NOT_WHOLE = [-1, MAX_MC + 1, 1.0, 0.5, "5", None, True, float("nan")]
 
 
 @pytest.mark.parametrize("amount", NOT_WHOLE)
-async def test_promise_17_nothing_but_a_whole_number_reaches_redis(desk: Desk, amount: Any) -> None:
+async def test_law_7a_nothing_but_a_whole_number_reaches_redis(desk: Desk, amount: Any) -> None:
     await desk.open(1_000)
     attempt, reserved = await desk.reserve(100)
     before = await desk.dump()
@@ -205,7 +205,7 @@ async def test_promise_17_nothing_but_a_whole_number_reaches_redis(desk: Desk, a
 
 
 @given(st.integers())
-def test_promise_17_whole_numbers_are_let_in_up_to_the_last_that_lua_holds(number: int) -> None:
+def test_law_7a_whole_numbers_are_let_in_up_to_the_last_that_lua_holds(number: int) -> None:
     if 0 <= number <= MAX_MC:
         check_whole(number, "amount_mc")
     else:
@@ -213,7 +213,7 @@ def test_promise_17_whole_numbers_are_let_in_up_to_the_last_that_lua_holds(numbe
             check_whole(number, "amount_mc")
 
 
-async def test_promise_17_the_largest_amounts_are_exact_from_end_to_end(desk: Desk) -> None:
+async def test_law_7a_the_largest_amounts_are_exact_from_end_to_end(desk: Desk) -> None:
     await desk.open()
     await desk.grant(MAX_MC - 1, kind=GrantKind.PURCHASED)
     await desk.grant(1)

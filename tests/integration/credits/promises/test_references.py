@@ -1,4 +1,4 @@
-"""Promise 10: what changes an account is done once for each reference, for ever."""
+"""Law 3d: what changes an account is done once for each reference, for ever."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def without_available(answer: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_promise_10_a_change_made_again_changes_nothing_and_gives_the_first_answer(
+async def test_law_3d_a_change_made_again_changes_nothing_and_gives_the_first_answer(
     desk: Desk, name: str
 ) -> None:
     change = CHANGES[name]
@@ -58,7 +58,7 @@ async def test_promise_10_a_change_made_again_changes_nothing_and_gives_the_firs
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_promise_10_a_reference_is_known_for_ever_and_after_the_account_was_closed(
+async def test_law_3d_a_reference_is_known_for_ever_and_after_the_account_was_closed(
     desk: Desk, name: str
 ) -> None:
     change = CHANGES[name]
@@ -79,9 +79,7 @@ async def test_promise_10_a_reference_is_known_for_ever_and_after_the_account_wa
 
 
 @pytest.mark.parametrize("name", CHANGES)
-async def test_promise_10_asked_by_many_at_once_a_change_is_made_once(
-    desk: Desk, name: str
-) -> None:
+async def test_law_3d_asked_by_many_at_once_a_change_is_made_once(desk: Desk, name: str) -> None:
     change = CHANGES[name]
     await lived_in(desk)
     entries = (await desk.balance()).journal_seq
@@ -93,7 +91,7 @@ async def test_promise_10_asked_by_many_at_once_a_change_is_made_once(
 
 
 @pytest.mark.parametrize("first", KINDS)
-async def test_promise_10_a_reference_used_for_one_thing_is_refused_for_another_naming_the_field(
+async def test_law_3d_a_reference_used_for_one_thing_is_refused_for_another_naming_the_field(
     desk: Desk, first: str
 ) -> None:
     await lived_in(desk)
@@ -185,7 +183,7 @@ DIFFERENCES: dict[str, tuple[Change, Change, str, str]] = {
 
 @pytest.mark.parametrize("name", DIFFERENCES)
 @pytest.mark.parametrize("closed", [False, True], ids=["open", "closed meanwhile"])
-async def test_promise_10_the_same_reference_with_another_value_is_a_conflict_that_names_it(
+async def test_law_3d_the_same_reference_with_another_value_is_a_conflict_that_names_it(
     desk: Desk, name: str, closed: bool
 ) -> None:
     first, second, field, stored = DIFFERENCES[name]
@@ -203,7 +201,7 @@ async def test_promise_10_the_same_reference_with_another_value_is_a_conflict_th
     assert await desk.dump() == before
 
 
-async def test_promise_10_what_is_only_told_is_not_compared(desk: Desk) -> None:
+async def test_law_3d_what_is_only_told_is_not_compared(desk: Desk) -> None:
     await desk.open()
     await desk.grant(100, reference="ref-1", priority=1, actor="ann")
 
@@ -213,7 +211,7 @@ async def test_promise_10_what_is_only_told_is_not_compared(desk: Desk) -> None:
     assert (await desk.parts()).expires_at_ms is None
 
 
-async def test_promise_10_references_are_an_accounts_own(desk: Desk) -> None:
+async def test_law_3d_references_are_an_accounts_own(desk: Desk) -> None:
     for account_id in (ACCOUNT, "other"):
         await desk.open(account_id=account_id)
         granted = await desk.grant(100, reference="ref-1", account_id=account_id)
@@ -224,9 +222,7 @@ async def test_promise_10_references_are_an_accounts_own(desk: Desk) -> None:
     "reference",
     ["x", "x" * 200, "ä ☂ \N{SMILING FACE WITH SUNGLASSES}", "kind", "0", "__index", " ", "1;2|3"],
 )
-async def test_promise_10_any_printable_reference_is_kept_as_it_is(
-    desk: Desk, reference: str
-) -> None:
+async def test_law_3d_any_printable_reference_is_kept_as_it_is(desk: Desk, reference: str) -> None:
     await desk.open()
     granted = await desk.grant(100, reference=reference, actor=reference)
     again = await desk.grant(100, reference=reference)
@@ -238,7 +234,7 @@ async def test_promise_10_any_printable_reference_is_kept_as_it_is(
 
 
 @pytest.mark.parametrize("reference", ["", "x" * 201, "a\tb", "a\nb", "\x7f", "\x00", "\ud800"])
-async def test_promise_10_a_reference_that_cant_be_kept_is_refused_before_redis(
+async def test_law_3d_a_reference_that_cant_be_kept_is_refused_before_redis(
     desk: Desk, reference: str
 ) -> None:
     await lived_in(desk)
@@ -251,7 +247,7 @@ async def test_promise_10_a_reference_that_cant_be_kept_is_refused_before_redis(
     assert await desk.dump() == before
 
 
-async def test_promise_10_a_later_change_under_another_reference_stands_when_the_first_is_repeated(
+async def test_law_3d_a_later_change_under_another_reference_stands_when_the_first_is_repeated(
     desk: Desk,
 ) -> None:
     await desk.open(100)
@@ -276,7 +272,7 @@ async def test_promise_10_a_later_change_under_another_reference_stands_when_the
     assert (status.limit_mc, balance.switched_off, balance.plan) == (20, (), "growth")
 
 
-async def test_promise_10_an_account_opened_by_many_is_opened_once(open_desk: OpenDesk) -> None:
+async def test_law_3d_an_account_opened_by_many_is_opened_once(open_desk: OpenDesk) -> None:
     async with open_desk() as desk, open_desk() as another:
         answers = await asyncio.gather(
             *(

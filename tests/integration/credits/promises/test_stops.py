@@ -36,7 +36,7 @@ async def reason(desk: Desk, **changes: Any) -> FallbackReason | None:
 # Promise 11
 
 
-async def test_promise_11_a_void_takes_what_is_left_of_one_grant_and_is_journaled(
+async def test_law_13a_a_void_takes_what_is_left_of_one_grant_and_is_journaled(
     desk: Desk,
 ) -> None:
     await desk.open(100, 50)
@@ -52,7 +52,7 @@ async def test_promise_11_a_void_takes_what_is_left_of_one_grant_and_is_journale
     assert await desk.ledger.void(ACCOUNT, "g1", **BACK) == Voided("g1", 70, 50, new=False)
 
 
-async def test_promise_11_a_voided_grant_pays_what_was_reserved_of_it_and_takes_nothing_back(
+async def test_law_13a_a_voided_grant_pays_what_was_reserved_of_it_and_takes_nothing_back(
     desk: Desk,
 ) -> None:
     await desk.open(100, 50)
@@ -70,7 +70,7 @@ async def test_promise_11_a_voided_grant_pays_what_was_reserved_of_it_and_takes_
 
 
 @pytest.mark.parametrize("void_first", [True, False])
-async def test_promise_11_what_comes_home_goes_where_its_grant_went_first(
+async def test_law_13a_what_comes_home_goes_where_its_grant_went_first(
     desk: Desk, void_first: bool
 ) -> None:
     await desk.open()
@@ -88,7 +88,7 @@ async def test_promise_11_what_comes_home_goes_where_its_grant_went_first(
     assert (parts.voided_mc, parts.expired_mc) == ((100, 0) if void_first else (0, 100))
 
 
-async def test_promise_11_what_a_voided_grant_will_give_back_is_nobodys_hope(desk: Desk) -> None:
+async def test_law_13a_what_a_voided_grant_will_give_back_is_nobodys_hope(desk: Desk) -> None:
     await desk.open(100)
     await desk.reserve(100)
     await desk.ledger.void(ACCOUNT, "g1", **BACK)
@@ -98,7 +98,7 @@ async def test_promise_11_what_a_voided_grant_will_give_back_is_nobodys_hope(des
     assert answer == Refused(FallbackReason.INSUFFICIENT_CREDITS, 0, 0)
 
 
-async def test_promise_11_voiding_what_is_used_up_or_unknown_or_lost(desk: Desk) -> None:
+async def test_law_13a_voiding_what_is_used_up_or_unknown_or_lost(desk: Desk) -> None:
     await desk.open(100)
     await desk.spend(100)
     assert (await desk.ledger.void(ACCOUNT, "g1", **BACK)).amount_mc == 0
@@ -110,7 +110,7 @@ async def test_promise_11_voiding_what_is_used_up_or_unknown_or_lost(desk: Desk)
         await desk.ledger.void(ACCOUNT, "g1", reference="x", reason="y")
 
 
-async def test_promise_11_a_closed_account_reserves_and_gets_nothing_and_settles_what_ran(
+async def test_law_13a_a_closed_account_reserves_and_gets_nothing_and_settles_what_ran(
     desk: Desk,
 ) -> None:
     await desk.open(100, 50)
@@ -140,7 +140,7 @@ async def test_promise_11_a_closed_account_reserves_and_gets_nothing_and_settles
 # Promise 15
 
 
-async def test_promise_15_a_trial_plan_stops_what_is_new_and_nothing_that_runs(desk: Desk) -> None:
+async def test_law_5a_a_trial_plan_stops_what_is_new_and_nothing_that_runs(desk: Desk) -> None:
     await desk.open(100)
     attempt, reserved = await desk.reserve(60)
 
@@ -159,7 +159,7 @@ async def test_promise_15_a_trial_plan_stops_what_is_new_and_nothing_that_runs(d
     await desk.spend(50)
 
 
-async def test_promise_15_credits_of_a_trial_account_keep_their_expiry(desk: Desk) -> None:
+async def test_law_5a_credits_of_a_trial_account_keep_their_expiry(desk: Desk) -> None:
     await desk.open()
     await desk.grant(100, expires_in_ms=5_000)
     await desk.ledger.change_plan(ACCOUNT, plan="trial", reference="down")
@@ -174,7 +174,7 @@ def offer(credits_mc: int) -> Offer:
     return Offer("welcome", GrantKind.PROMOTIONAL, credits_mc, expires_after_days=90)
 
 
-async def test_promise_15_an_offer_is_given_once_whatever_became_of_its_terms(
+async def test_law_5a_an_offer_is_given_once_whatever_became_of_its_terms(
     open_desk: OpenDesk,
 ) -> None:
     since = date(2096, 5, 1)
@@ -204,7 +204,7 @@ SWITCHES: list[dict[str, str]] = [{}, {"workspace_id": "retail"}, {"action": "ro
 
 
 @pytest.mark.parametrize("target", SWITCHES, ids=lambda target: "-".join(target) or "account")
-async def test_promise_15_what_is_switched_off_reserves_nothing_at_once(
+async def test_law_5a_what_is_switched_off_reserves_nothing_at_once(
     desk: Desk, target: dict[str, str]
 ) -> None:
     await desk.open(1_000)
@@ -226,7 +226,7 @@ async def test_promise_15_what_is_switched_off_reserves_nothing_at_once(
     assert await reason(desk) is None, "a reference that was used before changes nothing"
 
 
-async def test_promise_15_switches_of_two_things_are_two(desk: Desk) -> None:
+async def test_law_5a_switches_of_two_things_are_two(desk: Desk) -> None:
     await desk.open(1_000)
     await desk.ledger.switch_off(ACCOUNT, reference="1")
     await desk.ledger.switch_off(ACCOUNT, reference="2", action="route")
@@ -238,7 +238,7 @@ async def test_promise_15_switches_of_two_things_are_two(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("empty", [{"workspace_id": ""}, {"action": ""}])
-async def test_promise_15_an_empty_name_is_not_taken_for_a_workspace(
+async def test_law_5a_an_empty_name_is_not_taken_for_a_workspace(
     desk: Desk, empty: dict[str, str]
 ) -> None:
     """A shell variable that is not set, in the middle of an incident."""
@@ -252,12 +252,12 @@ async def test_promise_15_an_empty_name_is_not_taken_for_a_workspace(
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-async def test_promise_11_an_unknown_account_is_an_error(desk: Desk, change: Change) -> None:
+async def test_law_13a_an_unknown_account_is_an_error(desk: Desk, change: Change) -> None:
     with pytest.raises(AccountUnknown):
         await change(desk, "ref-1")
 
 
-async def test_promise_10_an_adjustment_names_the_execution_that_it_corrects(desk: Desk) -> None:
+async def test_law_3d_an_adjustment_names_the_execution_that_it_corrects(desk: Desk) -> None:
     await desk.open(100)
     attempt, reserved = await desk.reserve(50)
     await desk.settle(attempt, reserved, 50)
@@ -275,7 +275,7 @@ async def test_promise_10_an_adjustment_names_the_execution_that_it_corrects(des
         await desk.grant(50, execution_id=attempt.execution_id)
 
 
-async def test_promise_15_a_release_is_not_stopped_by_anything(desk: Desk) -> None:
+async def test_law_5a_a_release_is_not_stopped_by_anything(desk: Desk) -> None:
     await desk.open(100)
     attempts = [(await desk.reserve(10))[0] for _ in range(3)]
     await desk.ledger.switch_off(ACCOUNT, reference="off")

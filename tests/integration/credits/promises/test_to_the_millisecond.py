@@ -13,7 +13,7 @@ from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 DAY_MS = 86_400_000
 
 
-async def test_promise_05_what_comes_home_at_the_moment_of_expiry_has_expired(desk: Desk) -> None:
+async def test_law_9a_what_comes_home_at_the_moment_of_expiry_has_expired(desk: Desk) -> None:
     await desk.open()
     await desk.grant(100, expires_in_ms=5_000)
     early, _ = await desk.reserve(50)
@@ -28,7 +28,7 @@ async def test_promise_05_what_comes_home_at_the_moment_of_expiry_has_expired(de
     assert (await desk.journal())[-1].postings == (Posting("g1", Part.RESERVED, Part.EXPIRED, 30),)
 
 
-async def test_promise_08_grants_that_expire_in_turn_end_each_at_its_own_moment(desk: Desk) -> None:
+async def test_law_8a_grants_that_expire_in_turn_end_each_at_its_own_moment(desk: Desk) -> None:
     await desk.open()
     for lifetime_ms in (3_000, 1_000, 4_000, 2_000):
         await desk.grant(100, expires_in_ms=lifetime_ms)
@@ -42,7 +42,7 @@ async def test_promise_08_grants_that_expire_in_turn_end_each_at_its_own_moment(
         assert (await desk.balance()).available_mc == left_mc
 
 
-async def test_promise_08_the_sweeper_comes_by_the_earliest_deadline(desk: Desk) -> None:
+async def test_law_8a_the_sweeper_comes_by_the_earliest_deadline(desk: Desk) -> None:
     await desk.open(100)
     due = desk.keys.bucket(bucket_of(ACCOUNT), "due")
 
@@ -55,7 +55,7 @@ async def test_promise_08_the_sweeper_comes_by_the_earliest_deadline(desk: Desk)
     assert await desk.client.zscore(due, ACCOUNT) == desk.now_ms + 29_000
 
 
-async def test_promise_08_a_balance_counts_nothing_that_is_due_however_much_it_is(
+async def test_law_8a_a_balance_counts_nothing_that_is_due_however_much_it_is(
     desk: Desk,
 ) -> None:
     await desk.open(1_000)
@@ -68,7 +68,7 @@ async def test_promise_08_a_balance_counts_nothing_that_is_due_however_much_it_i
     assert balance.open_reservations == 0
 
 
-async def test_promise_08_a_visit_at_the_horizon_keeps_nothing_of_what_expires_then(
+async def test_law_8a_a_visit_at_the_horizon_keeps_nothing_of_what_expires_then(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(outcome_ttl_ms=10_000) as desk:
@@ -82,7 +82,7 @@ async def test_promise_08_a_visit_at_the_horizon_keeps_nothing_of_what_expires_t
         assert (await desk.balance()).available_mc == 100
 
 
-async def test_promise_11_a_second_void_does_not_move_the_moment_of_the_first(desk: Desk) -> None:
+async def test_law_13a_a_second_void_does_not_move_the_moment_of_the_first(desk: Desk) -> None:
     await desk.open()
     await desk.grant(100, expires_in_ms=5_000)
     attempt, _ = await desk.reserve(60)
@@ -98,7 +98,7 @@ async def test_promise_11_a_second_void_does_not_move_the_moment_of_the_first(de
     assert (parts.voided_mc, parts.expired_mc) == (100, 0)
 
 
-async def test_promise_12_an_older_attempt_counts_in_the_day_in_which_its_settlement_comes(
+async def test_law_1b_an_older_attempt_counts_in_the_day_in_which_its_settlement_comes(
     desk: Desk,
 ) -> None:
     day = Cap(CapWindow.DAY)
@@ -116,7 +116,7 @@ async def test_promise_12_an_older_attempt_counts_in_the_day_in_which_its_settle
     assert (status.charged_mc, status.reserved_mc) == (70, 0)
 
 
-async def test_promise_14_a_crossing_at_the_end_of_the_cool_down_is_told_at_once(
+async def test_law_12b_a_crossing_at_the_end_of_the_cool_down_is_told_at_once(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(alert_cooldown_ms=10_000) as desk:
@@ -131,7 +131,7 @@ async def test_promise_14_a_crossing_at_the_end_of_the_cool_down_is_told_at_once
         assert desk.alerts == 2 * [Alert(ACCOUNT, "p20", threshold_mc=200, left_mc=200)]
 
 
-async def test_promise_14_a_share_of_an_odd_sum_is_exact(desk: Desk) -> None:
+async def test_law_12b_a_share_of_an_odd_sum_is_exact(desk: Desk) -> None:
     await desk.open(1_059)  # 20% are 211.8
     await desk.spend(847)
     assert desk.alerts == []
@@ -141,7 +141,7 @@ async def test_promise_14_a_share_of_an_odd_sum_is_exact(desk: Desk) -> None:
     assert desk.alerts == [Alert(ACCOUNT, "p20", threshold_mc=211, left_mc=211)]
 
 
-async def test_promise_14_a_grant_that_lifts_to_a_mark_and_not_above_it_does_not_arm_it(
+async def test_law_12b_a_grant_that_lifts_to_a_mark_and_not_above_it_does_not_arm_it(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(low_marks=("a500",)) as desk:
@@ -157,7 +157,7 @@ async def test_promise_14_a_grant_that_lifts_to_a_mark_and_not_above_it_does_not
         assert [alert.left_mc for alert in desk.alerts] == [300, 500]
 
 
-async def test_promise_14_a_grant_in_the_moment_of_an_expiry_arms_by_what_it_leaves(
+async def test_law_12b_a_grant_in_the_moment_of_an_expiry_arms_by_what_it_leaves(
     desk: Desk,
 ) -> None:
     await desk.open(100)

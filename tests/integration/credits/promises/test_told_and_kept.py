@@ -19,7 +19,7 @@ DAY = Cap(CapWindow.DAY)
 DAY_MS = 86_400_000
 
 
-async def test_promise_09_who_asks_again_hears_what_was_charged_and_what_was_not(
+async def test_law_3c_who_asks_again_hears_what_was_charged_and_what_was_not(
     desk: Desk,
 ) -> None:
     await desk.open(50)
@@ -33,7 +33,7 @@ async def test_promise_09_who_asks_again_hears_what_was_charged_and_what_was_not
     assert reserved_again == Existing("settled", 50, 40, None, b"answer")
 
 
-async def test_promise_12_the_last_reservation_of_a_window_that_is_over_takes_it_away(
+async def test_law_1b_the_last_reservation_of_a_window_that_is_over_takes_it_away(
     desk: Desk,
 ) -> None:
     await desk.open(1_000)
@@ -52,7 +52,7 @@ async def test_promise_12_the_last_reservation_of_a_window_that_is_over_takes_it
     assert await windows() == 1
 
 
-async def test_promise_13_a_closed_account_is_told_so_first_and_a_cap_comes_last(
+async def test_law_12a_a_closed_account_is_told_so_first_and_a_cap_comes_last(
     desk: Desk,
 ) -> None:
     async def reason() -> FallbackReason:
@@ -71,7 +71,7 @@ async def test_promise_13_a_closed_account_is_told_so_first_and_a_cap_comes_last
     assert await reason() is FallbackReason.ACCOUNT_CLOSED
 
 
-async def test_promise_13_what_would_just_fit_under_a_cap_may_wait_for_it(desk: Desk) -> None:
+async def test_law_12a_what_would_just_fit_under_a_cap_may_wait_for_it(desk: Desk) -> None:
     await desk.open(1_000)
     await desk.ledger.set_cap(ACCOUNT, DAY, limit_mc=100, reference="cap")
     await desk.spend(30)
@@ -82,7 +82,7 @@ async def test_promise_13_what_would_just_fit_under_a_cap_may_wait_for_it(desk: 
     assert [answer.may_clear for answer in answers if isinstance(answer, Refused)] == [True, False]
 
 
-async def test_promise_15_switching_on_what_is_on_changes_nothing_for_whoever_asks(
+async def test_law_5a_switching_on_what_is_on_changes_nothing_for_whoever_asks(
     desk: Desk,
 ) -> None:
     await desk.open(100)
@@ -95,7 +95,7 @@ async def test_promise_15_switching_on_what_is_on_changes_nothing_for_whoever_as
     assert isinstance(await desk.ledger.reserve(desk.attempt(), 10, 1_000), Refused)
 
 
-async def test_promise_15_an_offer_that_was_had_keeps_no_other_back(open_desk: OpenDesk) -> None:
+async def test_law_5a_an_offer_that_was_had_keeps_no_other_back(open_desk: OpenDesk) -> None:
     def offers(welcome_mc: int) -> list[Offer]:
         amounts = {"welcome": welcome_mc, "summer": 70}
         return [Offer(name, GrantKind.PROMOTIONAL, amount) for name, amount in amounts.items()]
@@ -117,7 +117,7 @@ async def test_promise_15_an_offer_that_was_had_keeps_no_other_back(open_desk: O
         assert given == {"offer:welcome": 500, "offer:summer": 70}
 
 
-async def test_promise_16_whatever_is_journaled_is_news_of_its_account(desk: Desk) -> None:
+async def test_law_2c_whatever_is_journaled_is_news_of_its_account(desk: Desk) -> None:
     news = desk.keys.bucket(bucket_of(ACCOUNT), "news")
     await desk.open()
     assert await desk.client.srem(news, ACCOUNT) == 1
@@ -153,7 +153,7 @@ async def test_promise_16_whatever_is_journaled_is_news_of_its_account(desk: Des
     assert await desk.client.exists(news) == 0, "nothing was journaled"
 
 
-async def test_promise_16_dimensions_that_many_bring_at_once_are_named_once(desk: Desk) -> None:
+async def test_law_2c_dimensions_that_many_bring_at_once_are_named_once(desk: Desk) -> None:
     await desk.open(1_000)
     campaigns = ["first", *("new", "newer") * 20]
 

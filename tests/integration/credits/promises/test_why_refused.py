@@ -1,4 +1,4 @@
-"""Promise 13: a refusal tells the truth, with its figures, and whether waiting can help."""
+"""Law 12a: a refusal tells the truth, with its figures, and whether waiting can help."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ grants = st.tuples(
     running=st.lists(st.integers(0, 30), max_size=4),
     wanted_mc=st.integers(1, 90),
 )
-async def test_promise_13_a_refusal_for_credits_is_passing_just_when_what_runs_could_give_enough(
+async def test_law_12a_a_refusal_for_credits_is_passing_just_when_what_runs_could_give_enough(
     desk: Desk, terms: list[tuple[int, int | None, str]], running: list[int], wanted_mc: int
 ) -> None:
     # Given grants of which some expire and some are voided while executions hold parts of them
@@ -76,7 +76,7 @@ async def test_promise_13_a_refusal_for_credits_is_passing_just_when_what_runs_c
         assert refused.reason is FallbackReason.INSUFFICIENT_CREDITS
 
 
-async def test_promise_13_of_several_reasons_the_first_that_only_the_owner_can_remove_is_told(
+async def test_law_12a_of_several_reasons_the_first_that_only_the_owner_can_remove_is_told(
     desk: Desk,
 ) -> None:
     # Given an account of which everything is refused at once
@@ -108,7 +108,7 @@ async def test_promise_13_of_several_reasons_the_first_that_only_the_owner_can_r
     assert answer == Refused(FallbackReason.ACCOUNT_CLOSED, 0)
 
 
-async def test_promise_13_an_id_is_known_before_any_refusal(desk: Desk) -> None:
+async def test_law_12a_an_id_is_known_before_any_refusal(desk: Desk) -> None:
     await desk.open(100)
     attempt, reserved = await desk.reserve(60, desk.attempt("journey-1:step:1"))
     await desk.ledger.switch_off(ACCOUNT, reference="off")
@@ -125,7 +125,7 @@ async def test_promise_13_an_id_is_known_before_any_refusal(desk: Desk) -> None:
 
 @pytest.mark.parametrize("by", ["credits", "cap"])
 @pytest.mark.parametrize("ending", ["release", "settle", "expire"])
-async def test_promise_13_a_passing_refusal_can_be_waited_out(
+async def test_law_12a_a_passing_refusal_can_be_waited_out(
     desk: Desk, by: str, ending: str
 ) -> None:
     # Given everything is reserved by somebody else
@@ -150,7 +150,7 @@ async def test_promise_13_a_passing_refusal_can_be_waited_out(
     await desk.reserve(40, waiting)
 
 
-async def test_promise_13_all_who_wait_get_their_turn_or_hear_that_waiting_is_of_no_use(
+async def test_law_12a_all_who_wait_get_their_turn_or_hear_that_waiting_is_of_no_use(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk() as desk, open_desk() as another:
@@ -177,7 +177,7 @@ async def test_promise_13_all_who_wait_get_their_turn_or_hear_that_waiting_is_of
 
 
 @pytest.mark.parametrize("dimension", [{"workspace_id": "retail"}, {"action": "route"}, {}])
-async def test_promise_13_what_is_switched_off_is_told_and_waiting_is_of_no_use(
+async def test_law_12a_what_is_switched_off_is_told_and_waiting_is_of_no_use(
     desk: Desk, dimension: dict[str, str]
 ) -> None:
     await desk.open(100)
@@ -188,7 +188,7 @@ async def test_promise_13_what_is_switched_off_is_told_and_waiting_is_of_no_use(
     assert answer == Refused(FallbackReason.SWITCHED_OFF, 100)
 
 
-async def test_promise_13_a_cap_that_refuses_tells_its_figures_and_when_it_begins_anew(
+async def test_law_12a_a_cap_that_refuses_tells_its_figures_and_when_it_begins_anew(
     desk: Desk,
 ) -> None:
     await desk.open(1_000)

@@ -63,7 +63,7 @@ def aftermath(
     return asyncio.run(race.run(request.param, tmp_path_factory.mktemp("race")))
 
 
-def test_promise_02_at_no_moment_is_more_charged_and_reserved_than_granted(
+def test_law_1a_at_no_moment_is_more_charged_and_reserved_than_granted(
     aftermath: Aftermath,
 ) -> None:
     watcher, balance = aftermath.watcher, aftermath.balance
@@ -77,7 +77,7 @@ def test_promise_02_at_no_moment_is_more_charged_and_reserved_than_granted(
     assert len(balance.grants) > 6, "credits never ran out"
 
 
-def test_promise_02_caps_are_exceeded_by_bills_above_their_reservations_alone(
+def test_law_1a_caps_are_exceeded_by_bills_above_their_reservations_alone(
     aftermath: Aftermath,
 ) -> None:
     entries = aftermath.entries
@@ -93,7 +93,7 @@ def test_promise_02_caps_are_exceeded_by_bills_above_their_reservations_alone(
     assert previews.charged_mc > 0.9 * previews.limit_mc
 
 
-def test_promise_06_a_reservation_ends_once(aftermath: Aftermath) -> None:
+def test_law_3a_a_reservation_ends_once(aftermath: Aftermath) -> None:
     ends = books.ends(aftermath.entries)
     # Another reservation can have been made in the same millisecond only after the first ended.
     twice = {
@@ -133,7 +133,7 @@ def test_promise_06_a_reservation_ends_once(aftermath: Aftermath) -> None:
         assert len(superseded) > 0
 
 
-def test_promise_06_what_the_dead_had_reserved_is_home_after_one_deadline(
+def test_law_3a_what_the_dead_had_reserved_is_home_after_one_deadline(
     aftermath: Aftermath,
 ) -> None:
     assert aftermath.kills >= aftermath.size.kills
@@ -144,7 +144,7 @@ def test_promise_06_what_the_dead_had_reserved_is_home_after_one_deadline(
     assert aftermath.open_states <= {"x"}
 
 
-def test_promise_07_no_id_is_charged_twice(aftermath: Aftermath) -> None:
+def test_law_3b_no_id_is_charged_twice(aftermath: Aftermath) -> None:
     settled = list(books.settlements(aftermath.entries))
     times = Counter(entry.execution_key for entry in settled)
     charges = {entry.execution_key: books.charged_mc(entry) for entry in settled}
@@ -160,7 +160,7 @@ def test_promise_07_no_id_is_charged_twice(aftermath: Aftermath) -> None:
     assert len(settled) > aftermath.course.executions // 4
 
 
-def test_promise_07_everybody_who_asks_is_told_the_same_outcome(aftermath: Aftermath) -> None:
+def test_law_3b_everybody_who_asks_is_told_the_same_outcome(aftermath: Aftermath) -> None:
     outcomes = aftermath.outcomes
     answered: set[int] = set()
     known: set[str] = set()
@@ -182,7 +182,7 @@ def test_promise_07_everybody_who_asks_is_told_the_same_outcome(aftermath: After
         assert entry.execution_key in known or {"late", "orphan"} & set(entry.flags), entry
 
 
-def test_promise_07_asking_again_for_what_is_settled_charges_nothing(aftermath: Aftermath) -> None:
+def test_law_3b_asking_again_for_what_is_settled_charges_nothing(aftermath: Aftermath) -> None:
     outcomes = aftermath.outcomes
     existing = 0
     for number, answer in aftermath.asked_again.items():
@@ -200,13 +200,13 @@ def test_promise_07_asking_again_for_what_is_settled_charges_nothing(aftermath: 
     assert then.reserved_mc == 0
 
 
-def test_promise_07_what_was_spooled_is_in_the_ledger_once(aftermath: Aftermath) -> None:
+def test_law_3b_what_was_spooled_is_in_the_ledger_once(aftermath: Aftermath) -> None:
     assert (aftermath.replay.left, aftermath.replay.dead) == (0, 0)
     assert aftermath.course.open_spool().waiting() == 0
     assert sum(state == "spooled" for _, state, *_ in aftermath.log("acknowledged")) > 0
 
 
-def test_promise_10_a_reference_changes_the_account_once_whoever_uses_it(
+def test_law_3d_a_reference_changes_the_account_once_whoever_uses_it(
     aftermath: Aftermath,
 ) -> None:
     changed = books.references(aftermath.entries)

@@ -20,7 +20,7 @@ CHANGES = 240
 KILLS = 4
 
 
-async def test_promise_10_a_reference_is_one_change_for_all_processes_and_their_successors(
+async def test_law_3d_a_reference_is_one_change_for_all_processes_and_their_successors(
     private_redis: PrivateRedis, tmp_path: Path
 ) -> None:
     course = Course(
