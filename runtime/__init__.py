@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pricing.usage import TokenUsage
     from runtime.actions.requests import ExecutionRequest, ExecutionResult
     from runtime.actions.spec import ActionSpec
-    from runtime.bootstrap import build_runtime
+    from runtime.bootstrap import open_runtime
     from runtime.config import Config, load_config
     from runtime.credits.ledger import CreditLedger
     from runtime.executions.executor import ActionRuntime
@@ -27,7 +27,7 @@ __all__ = [
     "ExecutionResult",
     "FallbackReason",
     "TokenUsage",
-    "build_runtime",
+    "open_runtime",
     "load_config",
 ]
 
@@ -40,7 +40,7 @@ _HOMES = {
     "ExecutionResult": "runtime.actions.requests",
     "FallbackReason": "fallback.reasons",
     "TokenUsage": "pricing.usage",
-    "build_runtime": "runtime.bootstrap",
+    "open_runtime": "runtime.bootstrap",
     "load_config": "runtime.config",
 }
 

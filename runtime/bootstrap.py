@@ -36,7 +36,7 @@ _HOUR_MS = 60 * _MINUTE_MS
 
 
 @asynccontextmanager
-async def build_runtime(
+async def open_runtime(
     config: Config,
     *,
     redis: Redis | RedisCluster | None = None,

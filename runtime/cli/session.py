@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runtime.actions.requests import ExecutionResult
 from runtime.actions.spec import ActionSpec
-from runtime.bootstrap import build_runtime, open_ledger
+from runtime.bootstrap import open_ledger, open_runtime
 from runtime.campaigns.campaign import Campaign, CampaignRun, Tally
 from runtime.campaigns.people import PeopleFile, Person, Survey
 from runtime.cli.interruption import Interruption
@@ -86,7 +86,7 @@ async def carry_out(
     # This ledger outlives the runtime's: it asks for the books when all else is closed.
     async with open_ledger(config) as ledger:
         await ledger.balance(order.campaign.account_id)
-        async with build_runtime(config, on_alert=display.tell) as runtime:
+        async with open_runtime(config, on_alert=display.tell) as runtime:
             with ExitStack() as stack:
                 # Not opened before all else is ready: it replaces an earlier run's results.
                 results = stack.enter_context(ResultsFile(order.out)) if order.out else None

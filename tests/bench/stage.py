@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from pricing.offers import GrantKind
 from providers.base import Endpoint, Message, Provider
-from runtime import ActionRuntime, ActionSpec, Config, build_runtime, load_config
+from runtime import ActionRuntime, ActionSpec, Config, load_config, open_runtime
 from runtime.redis.embedded import EmbeddedRedis
 from tests.harness.paths import ROOT
 
@@ -74,7 +74,7 @@ async def open_stage(
         if provider is None:
             url = await stack.enter_async_context(_mock_provider(options))
             config = config.with_api_base(_ENDPOINT, f"{url}/v1")
-        runtime = await stack.enter_async_context(build_runtime(config, provider=provider))
+        runtime = await stack.enter_async_context(open_runtime(config, provider=provider))
         await runtime.ledger.open_account(ACCOUNT, plan=_PLAN)
         await runtime.ledger.grant(
             ACCOUNT, amount_mc=_GRANT_MC, kind=GrantKind.PURCHASED, reference="bench"

@@ -19,7 +19,7 @@ from providers.base import Provider
 from providers.litellm.adapter import LiteLLMProvider
 from providers.mock.options import MockOptions
 from providers.mock.server import start
-from runtime.bootstrap import build_runtime
+from runtime.bootstrap import open_runtime
 from runtime.redis.embedded import EmbeddedRedis, EmbeddedRedisUnavailable, find_server
 from runtime.redis.keys import Keys
 from tests.harness.private_redis import PrivateRedis
@@ -105,7 +105,7 @@ def open_bench(
                 wait_ms=wait_ms,
                 endpoint=endpoint,
             )
-            async with build_runtime(config, provider=provider) as runtime:
+            async with open_runtime(config, provider=provider) as runtime:
                 await runtime.ledger.open_account(ACCOUNT, plan="growth")
                 if credits_mc:
                     await runtime.ledger.grant(

@@ -112,7 +112,7 @@ def preview(  # noqa: PLR0913 - one parameter an option
 async def _run(
     config: Config, request: ExecutionRequest
 ) -> tuple[ExecutionResult, Execution | None]:
-    from runtime.bootstrap import build_runtime, open_ledger
+    from runtime.bootstrap import open_ledger, open_runtime
     from runtime.cli.interruption import Interruption
     from runtime.cli.views.progress import Display
 
@@ -120,7 +120,7 @@ async def _run(
         # Asked before LiteLLM is imported, which takes seconds.
         async with open_ledger(config) as ledger:
             await ledger.balance(request.account_id)
-            async with build_runtime(config, on_alert=display.tell) as runtime:
+            async with open_runtime(config, on_alert=display.tell) as runtime:
                 return await runtime.execute_traced(request)
 
 

@@ -18,7 +18,7 @@ import aiohttp
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
 from providers.errors import FailureKind, Rejected
-from runtime import build_runtime
+from runtime import open_runtime
 from tests.harness.executions.worker import run_share
 from tests.harness.workbench import action, make_config
 
@@ -65,7 +65,7 @@ async def main(
     spec = action(limits={"deadline_ms": int(deadline_ms), "attempts": 4})
     async with (
         aiohttp.ClientSession() as session,
-        build_runtime(config, provider=PlainProvider(session)) as runtime,
+        open_runtime(config, provider=PlainProvider(session)) as runtime,
     ):
         await run_share(runtime, spec, name, int(count))
 

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from runtime import ActionRuntime, ActionSpec, ExecutionRequest, build_runtime
+from runtime import ActionRuntime, ActionSpec, ExecutionRequest, open_runtime
 from tests.harness.workbench import ACCOUNT, action, make_config
 
 
@@ -21,7 +21,7 @@ async def main(
         Path(data_dir), redis_url, key_prefix, api_base, timeout_ms=10_000, wait_ms=50_000
     )
     spec = action(limits={"deadline_ms": 60_000, "min_output_tokens": 120})
-    async with build_runtime(config) as runtime:
+    async with open_runtime(config) as runtime:
         await run_share(runtime, spec, name, int(count))
 
 

@@ -19,7 +19,7 @@ from providers.base import Completion, CompletionRequest, FinishReason
 from providers.errors import FailureKind, Rejected
 from runtime import ActionRuntime, ActionSpec, ExecutionResult
 from runtime.actions.requests import Source
-from runtime.bootstrap import build_runtime
+from runtime.bootstrap import open_runtime
 from runtime.campaigns.campaign import Campaign, CampaignRun
 from runtime.campaigns.people import PeopleError, Person
 from runtime.config import parse_config
@@ -97,7 +97,7 @@ async def runtime(
     model: Model, redis_url: str, key_prefix: str, tmp_path: Path
 ) -> AsyncIterator[ActionRuntime]:
     text = CONFIG.format(redis_url=redis_url, key_prefix=key_prefix, data_dir=tmp_path)
-    async with build_runtime(parse_config(text), provider=model) as built:
+    async with open_runtime(parse_config(text), provider=model) as built:
         await built.ledger.open_account(ACCOUNT, plan="growth")
         await give(built, 100_000_000, "begin")
         yield built

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import RedisCluster
 
-from runtime.bootstrap import build_runtime, open_ledger
+from runtime.bootstrap import open_ledger, open_runtime
 from runtime.config import Config
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.results import Existing, LedgerError, LedgerUnavailable, Reserved, Settled
@@ -352,7 +352,7 @@ async def test_a_hosts_own_client_of_a_cluster_will_do(cluster: Cluster, tmp_pat
     provider: Any = object()  # no model is called
     async with (
         RedisCluster.from_url(url, decode_responses=True) as client,
-        build_runtime(config, redis=client, provider=provider) as runtime,
+        open_runtime(config, redis=client, provider=provider) as runtime,
     ):
         assert await runtime.ledger.open_account("acme", plan="growth")
         assert (await runtime.ledger.balance("acme")).available_mc == 0

@@ -15,7 +15,7 @@ from pricing.quote import quote_mc
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
 from runtime import ActionSpec, ExecutionResult
-from runtime.bootstrap import build_runtime
+from runtime.bootstrap import open_runtime
 from runtime.executions.quoting import topic
 from runtime.learning.history import ENOUGH_TO_RESERVE, History
 from tests.harness.workbench import OpenWorkbench, Workbench, action, make_config
@@ -159,7 +159,7 @@ async def test_other_processes_and_later_ones_start_with_what_was_learned(
     # The end of that runtime has shared what it knew.
     model = writer((80, 100))
     config = make_config(tmp_path / "data", redis_url, key_prefix, "http://127.0.0.1:1/v1")
-    async with build_runtime(config, provider=model) as later:
+    async with open_runtime(config, provider=model) as later:
         async with asyncio.timeout(20):
             while not model.allowed or model.allowed[-1] == MOST:
                 number = len(model.allowed)

@@ -22,7 +22,7 @@ from pricing.usage import TokenUsage
 from providers.mock.server import MockOptions, MockServer, start
 from runtime import ActionRuntime, ExecutionRequest, ExecutionResult
 from runtime.actions.requests import Source
-from runtime.bootstrap import build_runtime
+from runtime.bootstrap import open_runtime
 from runtime.config import parse_config
 from runtime.credits.results import Balance
 from runtime.redis.keys import Keys
@@ -118,7 +118,7 @@ async def played(provider: str, redis_url: str, prefix: str, folder: Path) -> As
         "actions": {},
     }
     try:
-        async with build_runtime(parse_config(json.dumps(config))) as runtime:
+        async with open_runtime(parse_config(json.dumps(config))) as runtime:
             yield runtime, cells
     finally:
         for cell in cells:
