@@ -27,8 +27,8 @@ __all__ = [
     "ExecutionResult",
     "FallbackReason",
     "TokenUsage",
-    "open_runtime",
     "load_config",
+    "open_runtime",
 ]
 
 _HOMES = {

@@ -245,7 +245,7 @@ class Estimator:
         return cost, known
 
     async def _reach(self, account_id: str, people: int, cost: Cost) -> Reach:
-        balance = await self._ledger.balance(account_id)
+        balance = await self._ledger.accounts.balance(account_id)
         usable = balance.ai_credits and balance.state == "open"
         credits_mc = balance.available_mc if usable else 0
 

@@ -87,7 +87,7 @@ async def run_demo(config: Config, order: Order, latency_ms: float) -> tuple[Rep
     with Interruption() as interruption, Display() as display:
         display.say("Starting a Redis server, a mock model provider and LiteLLM ...", style="dim")
         async with open_ledger(config) as ledger, _mock_provider(latency_ms) as url:
-            await ledger.open_account(ACCOUNT, plan=plan)
+            await ledger.accounts.open_account(ACCOUNT, plan=plan)
             config = config.with_api_base(endpoint, f"{url}/v1")
             report = await carry_out(config, order, display, interruption, sample)
     return report, [*samples["model"], *samples["fallback"]]

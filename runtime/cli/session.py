@@ -85,7 +85,7 @@ async def carry_out(
     """
     # This ledger outlives the runtime's: it asks for the books when all else is closed.
     async with open_ledger(config) as ledger:
-        await ledger.balance(order.campaign.account_id)
+        await ledger.accounts.balance(order.campaign.account_id)
         async with open_runtime(config, on_alert=display.tell) as runtime:
             with ExitStack() as stack:
                 # Not opened before all else is ready: it replaces an earlier run's results.
@@ -102,7 +102,7 @@ async def carry_out(
                 seconds = time.monotonic() - since_s
         if results is not None and results.failure is not None:
             failure = results.failure
-        balance = await ledger.balance(order.campaign.account_id)
+        balance = await ledger.accounts.balance(order.campaign.account_id)
     return Report(
         alerts=tuple(display.alerts),
         tally=run.tally,

@@ -40,7 +40,7 @@ _EPOCH_BYTES = 3
 
 
 class Accounts:
-    """The ledger's verbs that are about accounts; ``CreditLedger`` adds those about executions.
+    """Verbs that change and read accounts.
 
     Every method may raise ``LedgerUnavailable``, ``AccountUnknown``, and ``ValueError`` for an
     argument that is not allowed, which its message names. ``actor`` is who does it, and is

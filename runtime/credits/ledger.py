@@ -38,7 +38,7 @@ __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
 _log = logging.getLogger("creditgate.ledger")
 
 
-class CreditLedger(Accounts):
+class CreditLedger:
     """Prepaid credits in Redis.
 
     Every method may raise ``LedgerUnavailable``: then nothing is known to have happened, and
@@ -51,6 +51,7 @@ class CreditLedger(Accounts):
         on_alert: hears alerts that this process's calls raised, after they were written.
         clock_ms: this process's clock, which is held against the servers'.
 
+    ``accounts`` has the verbs that change and read accounts.
     ``watch`` looks at the servers' clocks and memory, once it is started.
     ``attempt`` names a new attempt on an execution, as ``Identity.attempt`` does.
     ``give_back`` is called with the attempt of a ``reserve`` whose caller went away, if credits
@@ -81,7 +82,9 @@ class CreditLedger(Accounts):
             on_alert,
         )
         script_client = ScriptClient(batcher, self.settings.timeout_ms)
-        super().__init__(script_client, identity, commerce or Commerce())
+        self._script_client = script_client
+        self._identity = identity
+        self.accounts = Accounts(script_client, identity, commerce or Commerce())
         self._clean_ups: set[asyncio.Task[Any]] = set()
         self.give_back: Callable[[ExecutionAttempt], None] = self._release_in_background
 

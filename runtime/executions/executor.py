@@ -84,7 +84,8 @@ class ActionRuntime:
         quoter: Quoter,
         settings: ExecutorSettings,
     ) -> None:
-        self.ledger = ledger
+        self.accounts = ledger.accounts
+        self._ledger = ledger
         self.actions = actions
         self.counters = Counters()
         self._outbox = outbox
@@ -185,7 +186,7 @@ class ActionRuntime:
         since_s = time.perf_counter()
         try:
             async with asyncio.timeout_at(execution.deadline_s):
-                answer = await self.ledger.reserve(
+                answer = await self._ledger.reserve(
                     execution.attempt,
                     execution.quote.amount_mc,
                     self._settings.reservation_ttl_ms,
@@ -253,7 +254,7 @@ class ActionRuntime:
         """Ask what is known of the id, with an amount that no account has."""
         try:
             async with asyncio.timeout_at(execution.deadline_s):
-                answer = await self.ledger.reserve(execution.attempt, MAX_MC, ttl_ms=1)
+                answer = await self._ledger.reserve(execution.attempt, MAX_MC, ttl_ms=1)
         except (LedgerUnavailable, TimeoutError):
             return None
         return None if isinstance(answer, Reserved) else answer
@@ -268,7 +269,7 @@ class ActionRuntime:
         """Make a refusal the outcome, so that a redelivery gets the same values."""
         resolved = execution.resolve(reason)
         try:
-            answer = await self.ledger.conclude(
+            answer = await self._ledger.conclude(
                 execution.attempt, reason, execution.outcome(resolved)
             )
         except LedgerUnavailable:

@@ -64,7 +64,7 @@ async def _measure() -> _Found:
         worst_case = await _run(stage, workload, "worst_case", _WORST_CASES)
         adaptive = await _run(stage, workload, "adaptive", _ADAPTIVE)
         counters = stage.runtime.counters
-        books = await stage.runtime.ledger.balance(ACCOUNT)
+        books = await stage.runtime.accounts.balance(ACCOUNT)
         if books.overage_mc or counters.quote_exceeded or counters.input_undercounted:
             raise RuntimeError(f"a quote did not hold: {books.overage_mc} mc over, {counters}")
         if not books.conserved or books.reserved_mc:

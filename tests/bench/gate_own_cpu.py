@@ -146,7 +146,7 @@ class _Parts:
 
     def _attempt(self, trace: Execution) -> ExecutionAttempt:
         request, number = trace.request, next(self._numbers)
-        return self._runtime.ledger.attempt(
+        return self._runtime._ledger.attempt(
             account_id=request.account_id,
             execution_id=f"steps.{number}:reference:1",
             workspace_id=request.workspace_id,
@@ -159,7 +159,7 @@ class _Parts:
         )
 
     async def _reserve_and_settle(self, trace: Execution, attempt: ExecutionAttempt) -> None:
-        ledger = self._runtime.ledger
+        ledger = self._runtime._ledger
         reserved = await ledger.reserve(attempt, trace.quote.amount_mc, _TTL_MS)
         if not isinstance(reserved, Reserved):
             raise RuntimeError(f"nothing was reserved: {reserved}")

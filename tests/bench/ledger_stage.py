@@ -63,11 +63,11 @@ class LedgerStage:
 
     async def open_account(self, account_id: str = ACCOUNT, *, grants: int = OPEN_GRANTS) -> None:
         """Open an account with so many open grants, and one cap on its workspace."""
-        await self.ledger.open_account(account_id, plan=_PLAN)
+        await self.ledger.accounts.open_account(account_id, plan=_PLAN)
         for number in range(grants):
             kind = _KINDS[number % len(_KINDS)]
             expires_at = datetime.now(UTC) + timedelta(days=30 + number)
-            await self.ledger.grant(
+            await self.ledger.accounts.grant(
                 account_id,
                 amount_mc=GRANT_MC,
                 kind=kind,
@@ -75,7 +75,7 @@ class LedgerStage:
                 expires_at=None if kind is GrantKind.PURCHASED else expires_at,
             )
 
-        await self.ledger.set_cap(account_id, _CAP, limit_mc=CAP_LIMIT_MC, reference="cap")
+        await self.ledger.accounts.set_cap(account_id, _CAP, limit_mc=CAP_LIMIT_MC, reference="cap")
 
     def attempt(self, account_id: str = ACCOUNT) -> ExecutionAttempt:
         """Name an attempt on an execution that nobody asked about before."""
@@ -123,7 +123,7 @@ class LedgerStage:
 
     async def check_books(self, pairs: int, account_id: str = ACCOUNT) -> None:
         """Make sure that every pair was booked, once."""
-        balance = await self.ledger.balance(account_id)
+        balance = await self.ledger.accounts.balance(account_id)
         if not balance.conserved or balance.charged_mc != pairs * COST_MC or balance.reserved_mc:
             raise RuntimeError(f"the books are wrong after {pairs} pairs: {balance}")
 

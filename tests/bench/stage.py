@@ -75,8 +75,8 @@ async def open_stage(
             url = await stack.enter_async_context(_mock_provider(options))
             config = config.with_api_base(_ENDPOINT, f"{url}/v1")
         runtime = await stack.enter_async_context(open_runtime(config, provider=provider))
-        await runtime.ledger.open_account(ACCOUNT, plan=_PLAN)
-        await runtime.ledger.grant(
+        await runtime.accounts.open_account(ACCOUNT, plan=_PLAN)
+        await runtime.accounts.grant(
             ACCOUNT, amount_mc=_GRANT_MC, kind=GrantKind.PURCHASED, reference="bench"
         )
         yield Stage(runtime, config, folder, await describe_redis(redis.url))

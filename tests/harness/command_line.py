@@ -108,9 +108,9 @@ class Home:
         """Open an account and give it this much."""
 
         async def ask(ledger: CreditLedger) -> None:
-            await ledger.open_account(account_id, plan=plan)
+            await ledger.accounts.open_account(account_id, plan=plan)
             if amount_mc:
-                await ledger.grant(
+                await ledger.accounts.grant(
                     account_id,
                     amount_mc=amount_mc,
                     kind=GrantKind.ADJUSTMENT,
@@ -128,7 +128,7 @@ class Home:
         """Return the balances of some accounts."""
 
         async def ask(ledger: CreditLedger) -> list[Balance]:
-            return [await ledger.balance(account_id) for account_id in account_ids]
+            return [await ledger.accounts.balance(account_id) for account_id in account_ids]
 
         found: list[Balance] = self._ask(ask)
         return found

@@ -16,6 +16,7 @@ from providers.mock.server import MockServer
 from runtime import ActionRuntime, ActionSpec, Config, ExecutionRequest, ExecutionResult
 from runtime.actions.requests import Source
 from runtime.config import parse_config
+from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Balance
 from runtime.redis.keys import Keys
 
@@ -101,6 +102,11 @@ class Workbench:
     keys: Keys
     ids: Any = field(default_factory=lambda: itertools.count(1))
 
+    @property
+    def ledger(self) -> CreditLedger:
+        """The ledger that the runtime reserves in."""
+        return self.runtime._ledger
+
     def request(self, spec: ActionSpec | None = None, **changes: Any) -> ExecutionRequest:
         """A request with an id of its own, unless it is given."""
         number = next(self.ids)
@@ -123,7 +129,7 @@ class Workbench:
     async def until_reserved(self) -> None:
         """Wait until an execution has its credits: its call is about to be made, or is."""
         async with asyncio.timeout(10):
-            while not (await self.runtime.ledger.balance(ACCOUNT)).reserved_mc:  # noqa: ASYNC110 - Redis
+            while not (await self.runtime.accounts.balance(ACCOUNT)).reserved_mc:  # noqa: ASYNC110 - Redis
                 await asyncio.sleep(0.005)
 
     async def calls(self) -> int:
@@ -132,7 +138,7 @@ class Workbench:
 
     async def books(self) -> Balance:
         """The balance, after the check that it conserves and that nothing is left reserved."""
-        balance = await self.runtime.ledger.balance(ACCOUNT)
+        balance = await self.runtime.accounts.balance(ACCOUNT)
         assert balance.conserved
         assert balance.reserved_mc == 0
         assert balance.open_reservations == 0

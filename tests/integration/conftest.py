@@ -106,9 +106,9 @@ def open_bench(
                 endpoint=endpoint,
             )
             async with open_runtime(config, provider=provider) as runtime:
-                await runtime.ledger.open_account(ACCOUNT, plan="growth")
+                await runtime.accounts.open_account(ACCOUNT, plan="growth")
                 if credits_mc:
-                    await runtime.ledger.grant(
+                    await runtime.accounts.grant(
                         ACCOUNT,
                         amount_mc=credits_mc,
                         kind=GrantKind.PROMOTIONAL,

@@ -81,10 +81,10 @@ def open_account(
     from runtime.cli.ledger import with_ledger
 
     async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
-        opened = await ledger.open_account(
+        opened = await ledger.accounts.open_account(
             account_id, plan=plan, timezone=timezone, paying_since=_day(paying_since), actor=actor
         )
-        return opened, await ledger.balance(account_id)
+        return opened, await ledger.accounts.balance(account_id)
 
     opened, balance = with_ledger(load(config_path), ask)
     known = "was open already" if balance.state == "open" else f"is {balance.state} for good"
@@ -125,14 +125,14 @@ def change_plan(
     from runtime.wording.sentences import repeated_text
 
     async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
-        changed = await ledger.change_plan(
+        changed = await ledger.accounts.change_plan(
             account_id,
             plan=plan,
             reference=reference,
             paying_since=_day(paying_since),
             actor=actor,
         )
-        return changed, await ledger.balance(account_id)
+        return changed, await ledger.accounts.balance(account_id)
 
     changed, balance = with_ledger(load(config_path), ask)
     done = f"{account_id} is on the {plan} plan." if changed else repeated_text(reference)
@@ -163,10 +163,10 @@ def close_account(
     from runtime.cli.ledger import with_ledger
 
     async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
-        closed = await ledger.close_account(
+        closed = await ledger.accounts.close_account(
             account_id, reference=reference, reason=reason, actor=actor
         )
-        return closed, await ledger.balance(account_id)
+        return closed, await ledger.accounts.balance(account_id)
 
     closed, balance = with_ledger(load(config_path), ask)
     done = f"{account_id} is closed." if closed else f"{account_id} was closed already."
@@ -209,11 +209,11 @@ def switch(
     from runtime.wording.sentences import repeated_text, switched_off_text
 
     async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
-        change = ledger.switch_off if state == "off" else ledger.switch_on
+        change = ledger.accounts.switch_off if state == "off" else ledger.accounts.switch_on
         switched = await change(
             account_id, workspace_id=workspace_id, action=action, reference=reference, actor=actor
         )
-        return switched, await ledger.balance(account_id)
+        return switched, await ledger.accounts.balance(account_id)
 
     switched, balance = with_ledger(load(config_path), ask)
     if as_json:

@@ -37,7 +37,7 @@ def balance(config_path: Path, account_id: str, as_json: bool) -> None:
     from runtime.wording.sentences import switched_off_text
 
     async def ask(ledger: CreditLedger) -> tuple[Balance, tuple[CapStatus, ...]]:
-        return await ledger.balance(account_id), await ledger.caps(account_id)
+        return await ledger.accounts.balance(account_id), await ledger.accounts.caps(account_id)
 
     found, caps = with_ledger(load(config_path), ask)
     if as_json:

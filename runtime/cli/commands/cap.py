@@ -115,7 +115,7 @@ def set_cap(
 
     async def ask(ledger: CreditLedger) -> tuple[str, bool, tuple[CapStatus, ...]]:
         capped = _cap(window, named)
-        new = await ledger.set_cap(
+        new = await ledger.accounts.set_cap(
             account_id,
             capped,
             limit_mc=limit_mc,
@@ -123,7 +123,7 @@ def set_cap(
             reference=reference,
             actor=actor,
         )
-        return cap_text(capped, limit_mc), new, await ledger.caps(account_id)
+        return cap_text(capped, limit_mc), new, await ledger.accounts.caps(account_id)
 
     text, new, caps = with_ledger(load(config_path), ask)
     _show(account_id, reference, f"The cap is set: {text}.", new, caps, as_json=as_json)
@@ -156,10 +156,10 @@ def remove_cap(
     from runtime.cli.ledger import with_ledger
 
     async def ask(ledger: CreditLedger) -> tuple[bool, tuple[CapStatus, ...]]:
-        new = await ledger.remove_cap(
+        new = await ledger.accounts.remove_cap(
             account_id, _cap(window, named), reference=reference, actor=actor
         )
-        return new, await ledger.caps(account_id)
+        return new, await ledger.accounts.caps(account_id)
 
     new, caps = with_ledger(load(config_path), ask)
     _show(account_id, reference, "The cap is removed.", new, caps, as_json=as_json)
@@ -178,7 +178,7 @@ def list_caps(config_path: Path, account_id: str, as_json: bool) -> None:
     from runtime.cli.ledger import emit, with_ledger
     from runtime.cli.views.caps import caps_json, caps_lines
 
-    caps = with_ledger(load(config_path), lambda ledger: ledger.caps(account_id))
+    caps = with_ledger(load(config_path), lambda ledger: ledger.accounts.caps(account_id))
     if as_json:
         emit({"account_id": account_id, "caps": caps_json(caps)})
         return

@@ -85,8 +85,8 @@ def grant(  # noqa: PLR0913 - one parameter an option
     async def ask(ledger: CreditLedger) -> Granted:
         expiry = None
         if expires_at is not None:
-            expiry = _instant(expires_at, (await ledger.balance(account_id)).timezone)
-        return await ledger.grant(
+            expiry = _instant(expires_at, (await ledger.accounts.balance(account_id)).timezone)
+        return await ledger.accounts.grant(
             account_id,
             amount_mc=amount_mc,
             kind=GrantKind(kind),

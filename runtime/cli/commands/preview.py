@@ -119,7 +119,7 @@ async def _run(
     with Interruption(), Display() as display:
         # Asked before LiteLLM is imported, which takes seconds.
         async with open_ledger(config) as ledger:
-            await ledger.balance(request.account_id)
+            await ledger.accounts.balance(request.account_id)
             async with open_runtime(config, on_alert=display.tell) as runtime:
                 return await runtime.execute_traced(request)
 

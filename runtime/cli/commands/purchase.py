@@ -48,7 +48,7 @@ def purchase(
 
     granted = with_ledger(
         load(config_path),
-        lambda ledger: ledger.purchase(
+        lambda ledger: ledger.accounts.purchase(
             account_id, credits=amount, payment_reference=reference, actor=actor
         ),
     )

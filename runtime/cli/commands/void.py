@@ -58,7 +58,7 @@ def void(
 
     voided = with_ledger(
         load(config_path),
-        lambda ledger: ledger.void(
+        lambda ledger: ledger.accounts.void(
             account_id, grant_id, reference=reference, reason=reason, actor=actor
         ),
     )

@@ -31,7 +31,7 @@ class Comparison:
     names: dict[int, Dimensions] = field(default_factory=dict)
 
     async def after_a_script(self, model: Model) -> Balance:
-        balance = await self.desk.ledger.balance(self.account_id)
+        balance = await self.desk.ledger.accounts.balance(self.account_id)
         _compare_balance(balance, model)
         await self._compare_caps(model)
         await self._compare_open_and_journal(balance)
@@ -40,7 +40,7 @@ class Comparison:
     async def by_reading_alone(self, model: Model) -> None:
         """Law 8a: what is due by now is shown as ended, though no script has ended it."""
         seen = model.look()
-        _compare_balance(await self.desk.ledger.balance(self.account_id), seen)
+        _compare_balance(await self.desk.ledger.accounts.balance(self.account_id), seen)
         await self._compare_caps(seen)
 
     async def in_full(self, model: Model) -> None:
@@ -58,7 +58,10 @@ class Comparison:
 
     async def _compare_caps(self, model: Model) -> None:
         if model.caps.by_name:
-            found = [plain_cap(status) for status in await self.desk.ledger.caps(self.account_id)]
+            found = [
+                plain_cap(status)
+                for status in await self.desk.ledger.accounts.caps(self.account_id)
+            ]
             expected = [cap.status(model.now) for cap in model.caps.by_name.values()]
             insist(sorted(found, key=str), sorted(expected, key=str))
 

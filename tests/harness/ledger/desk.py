@@ -129,7 +129,7 @@ class Desk:
 
     async def open(self, *grants_mc: int, account_id: str = ACCOUNT) -> None:
         """Open the account with grants that never expire."""
-        await self.ledger.open_account(account_id, plan="growth")
+        await self.ledger.accounts.open_account(account_id, plan="growth")
         for amount_mc in grants_mc:
             await self.grant(amount_mc, account_id=account_id)
 
@@ -142,7 +142,9 @@ class Desk:
             "kind": GrantKind.PROMOTIONAL,
             "reference": f"grant-{next(self.numbers)}",
         }
-        return await self.ledger.grant(account_id, amount_mc=amount_mc, **(fields | changes))
+        return await self.ledger.accounts.grant(
+            account_id, amount_mc=amount_mc, **(fields | changes)
+        )
 
     def attempt(self, execution_id: str | None = None, **changes: Any) -> ExecutionAttempt:
         """An attempt on an execution of its own, unless told."""
@@ -189,7 +191,7 @@ class Desk:
 
     async def balance(self, account_id: str = ACCOUNT) -> Balance:
         """The balance, which balances."""
-        balance = await self.ledger.balance(account_id)
+        balance = await self.ledger.accounts.balance(account_id)
         assert balance.conserved, balance
         return balance
 

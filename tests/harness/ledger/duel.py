@@ -73,7 +73,9 @@ class Duel:
         self.comparison = Comparison(self.desk, self.wire, self.account_id)
         self.desk.alerts.clear()
         await self.set_clock(at_ms)
-        await self.desk.ledger.open_account(self.account_id, plan=plan, paying_since=self.today)
+        await self.desk.ledger.accounts.open_account(
+            self.account_id, plan=plan, paying_since=self.today
+        )
         self.give_offers(plan)
         self.is_current = True
 

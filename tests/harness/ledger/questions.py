@@ -21,7 +21,7 @@ def grant(
 ) -> Ask:
     corrects = "journey-1:step:1" if kind is GrantKind.ADJUSTMENT else None
     return Ask(
-        lambda: duel.desk.ledger.grant(
+        lambda: duel.desk.ledger.accounts.grant(
             duel.account_id,
             amount_mc=amount_mc,
             kind=kind,
@@ -37,7 +37,7 @@ def grant(
 
 def open_again(duel: Duel, plan: str, timezone: str) -> Ask:
     return Ask(
-        lambda: duel.desk.ledger.open_account(
+        lambda: duel.desk.ledger.accounts.open_account(
             duel.account_id, plan=plan, timezone=timezone, paying_since=duel.today
         ),
         lambda: duel.model.open_account(plan, timezone),
@@ -48,7 +48,7 @@ def open_again(duel: Duel, plan: str, timezone: str) -> Ask:
 
 def change_plan(duel: Duel, reference: str, plan: str) -> Ask:
     return Ask(
-        lambda: duel.desk.ledger.change_plan(
+        lambda: duel.desk.ledger.accounts.change_plan(
             duel.account_id, plan=plan, reference=reference, paying_since=duel.today
         ),
         lambda: duel.model.change_plan(reference, plan),
@@ -67,7 +67,7 @@ def _offers_of(duel: Duel, plan: str) -> Callable[[Answer], None]:
 
 def void(duel: Duel, reference: str, grant_id: str) -> Ask:
     return Ask(
-        lambda: duel.desk.ledger.void(
+        lambda: duel.desk.ledger.accounts.void(
             duel.account_id, grant_id, reference=reference, reason="a test"
         ),
         lambda: duel.model.void(reference, grant_id),
@@ -77,7 +77,7 @@ def void(duel: Duel, reference: str, grant_id: str) -> Ask:
 
 def close(duel: Duel, reference: str) -> Ask:
     return Ask(
-        lambda: duel.desk.ledger.close_account(
+        lambda: duel.desk.ledger.accounts.close_account(
             duel.account_id, reference=reference, reason="a test"
         ),
         lambda: duel.model.close(reference),
@@ -88,7 +88,7 @@ def close(duel: Duel, reference: str) -> Ask:
 def set_cap(duel: Duel, reference: str, name: CapName, limit_mc: int, used_mc: int) -> Ask:
     cap = cap_of(name)
     return Ask(
-        lambda: duel.desk.ledger.set_cap(
+        lambda: duel.desk.ledger.accounts.set_cap(
             duel.account_id, cap, limit_mc=limit_mc, reference=reference, used_mc=used_mc
         ),
         lambda: duel.model.set_cap(reference, name, limit_mc, used_mc),
@@ -99,7 +99,7 @@ def set_cap(duel: Duel, reference: str, name: CapName, limit_mc: int, used_mc: i
 def remove_cap(duel: Duel, reference: str, name: CapName) -> Ask:
     cap = cap_of(name)
     return Ask(
-        lambda: duel.desk.ledger.remove_cap(duel.account_id, cap, reference=reference),
+        lambda: duel.desk.ledger.accounts.remove_cap(duel.account_id, cap, reference=reference),
         lambda: duel.model.remove_cap(reference, name),
         is_about_account=True,
     )
@@ -110,7 +110,7 @@ def switch(duel: Duel, reference: str, target: str, on: bool) -> Ask:
     workspace = name if kind == "workspace" else None
     action = name if kind == "action" else None
     ledger = duel.desk.ledger
-    verb = ledger.switch_on if on else ledger.switch_off
+    verb = ledger.accounts.switch_on if on else ledger.accounts.switch_off
     return Ask(
         lambda: verb(duel.account_id, reference=reference, workspace_id=workspace, action=action),
         lambda: duel.model.switch(reference, target, on),

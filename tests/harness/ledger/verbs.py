@@ -21,23 +21,31 @@ Change = Callable[[Desk, str], Awaitable[Any]]
 # Each changes the account of lived_in() under the reference that it is told.
 CHANGES: dict[str, Change] = {
     "grant": lambda desk, ref: desk.grant(100, reference=ref),
-    "purchase": lambda desk, ref: desk.ledger.purchase(
+    "purchase": lambda desk, ref: desk.ledger.accounts.purchase(
         ACCOUNT, credits=100_000, payment_reference=ref
     ),
     "adjustment": lambda desk, ref: desk.grant(
         5, kind=GrantKind.ADJUSTMENT, reference=ref, execution_id="journey-7:step:1"
     ),
-    "void": lambda desk, ref: desk.ledger.void(ACCOUNT, "g2", reference=ref, reason="paid back"),
-    "change_plan": lambda desk, ref: desk.ledger.change_plan(ACCOUNT, plan="trial", reference=ref),
-    "set_cap": lambda desk, ref: desk.ledger.set_cap(ACCOUNT, CAP, limit_mc=700, reference=ref),
-    "remove_cap": lambda desk, ref: desk.ledger.remove_cap(ACCOUNT, OTHER_CAP, reference=ref),
-    "switch_off": lambda desk, ref: desk.ledger.switch_off(
+    "void": lambda desk, ref: desk.ledger.accounts.void(
+        ACCOUNT, "g2", reference=ref, reason="paid back"
+    ),
+    "change_plan": lambda desk, ref: desk.ledger.accounts.change_plan(
+        ACCOUNT, plan="trial", reference=ref
+    ),
+    "set_cap": lambda desk, ref: desk.ledger.accounts.set_cap(
+        ACCOUNT, CAP, limit_mc=700, reference=ref
+    ),
+    "remove_cap": lambda desk, ref: desk.ledger.accounts.remove_cap(
+        ACCOUNT, OTHER_CAP, reference=ref
+    ),
+    "switch_off": lambda desk, ref: desk.ledger.accounts.switch_off(
         ACCOUNT, workspace_id="wholesale", reference=ref
     ),
-    "switch_on": lambda desk, ref: desk.ledger.switch_on(
+    "switch_on": lambda desk, ref: desk.ledger.accounts.switch_on(
         ACCOUNT, workspace_id="closed shop", reference=ref
     ),
-    "close_account": lambda desk, ref: desk.ledger.close_account(
+    "close_account": lambda desk, ref: desk.ledger.accounts.close_account(
         ACCOUNT, reference=ref, reason="they left"
     ),
 }
@@ -56,8 +64,8 @@ ASKS: dict[str, Ask] = {
 
 # Each only looks.
 LOOKS: dict[str, Callable[[Desk], Awaitable[Any]]] = {
-    "balance": lambda desk: desk.ledger.balance(ACCOUNT),
-    "caps": lambda desk: desk.ledger.caps(ACCOUNT),
+    "balance": lambda desk: desk.ledger.accounts.balance(ACCOUNT),
+    "caps": lambda desk: desk.ledger.accounts.caps(ACCOUNT),
 }
 
 
@@ -67,8 +75,8 @@ async def lived_in(desk: Desk) -> tuple[ExecutionAttempt, Reserved]:
     """
     await desk.open(100, 1_000)
     ledger = desk.ledger
-    await ledger.set_cap(ACCOUNT, CAP, limit_mc=900, reference="a cap")
-    await ledger.set_cap(ACCOUNT, OTHER_CAP, limit_mc=950, reference="another cap")
-    await ledger.switch_off(ACCOUNT, workspace_id="closed shop", reference="a switch")
+    await ledger.accounts.set_cap(ACCOUNT, CAP, limit_mc=900, reference="a cap")
+    await ledger.accounts.set_cap(ACCOUNT, OTHER_CAP, limit_mc=950, reference="another cap")
+    await ledger.accounts.switch_off(ACCOUNT, workspace_id="closed shop", reference="a switch")
     await desk.spend(100)
     return await desk.reserve(200, desk.attempt("journey-open:step:1"))

@@ -37,27 +37,33 @@ async def _change(ledger: CreditLedger, claimant: int, number: int) -> tuple[boo
     amount_mc, ambiguous_grant = GRANT_MC, claimant % 2 == 0
     match reference.partition("-")[0]:
         case "void":
-            voided = await ledger.void(ACCOUNT, "g1", reference=reference, reason="a mistake")
+            voided = await ledger.accounts.void(
+                ACCOUNT, "g1", reference=reference, reason="a mistake"
+            )
             return voided.new, str(voided.amount_mc)
         case "plan":
-            new = await ledger.change_plan(ACCOUNT, plan="growth", reference=reference)
+            new = await ledger.accounts.change_plan(ACCOUNT, plan="growth", reference=reference)
             return new, "changed"
         case "cap":
-            new = await ledger.set_cap(ACCOUNT, cap, limit_mc=number, reference=reference)
+            new = await ledger.accounts.set_cap(ACCOUNT, cap, limit_mc=number, reference=reference)
             return new, "capped"
         case "uncap":
             # Whoever else removed it under this reference did so after its cap was set.
-            await ledger.set_cap(
+            await ledger.accounts.set_cap(
                 ACCOUNT, cap, limit_mc=number - 2, reference=reference_of(number - 2)
             )
-            return await ledger.remove_cap(ACCOUNT, cap, reference=reference), "uncapped"
+            return await ledger.accounts.remove_cap(ACCOUNT, cap, reference=reference), "uncapped"
         case "switch":
-            return await ledger.switch_off(ACCOUNT, action=action, reference=reference), "switched"
+            return await ledger.accounts.switch_off(
+                ACCOUNT, action=action, reference=reference
+            ), "switched"
         case "ambiguous" if not ambiguous_grant:
-            return await ledger.switch_off(ACCOUNT, action=action, reference=reference), "switched"
+            return await ledger.accounts.switch_off(
+                ACCOUNT, action=action, reference=reference
+            ), "switched"
         case "contested":
             amount_mc += claimant
-    granted = await ledger.grant(
+    granted = await ledger.accounts.grant(
         ACCOUNT, amount_mc=amount_mc, kind=GrantKind.ADJUSTMENT, reference=reference
     )
     return granted.new, granted.grant_id

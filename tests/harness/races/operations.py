@@ -45,7 +45,7 @@ class Operations:
             await asyncio.sleep(random.uniform(*_LOOK_EVERY_S))
 
     async def _look(self) -> None:
-        balance = await self._ledger.balance(ACCOUNT)
+        balance = await self._ledger.accounts.balance(ACCOUNT)
         number = len(balance.grants)
         if number not in self._changed:
             await self._change(number)
@@ -60,16 +60,18 @@ class Operations:
         ledger = self._ledger
         self._told(
             f"trials-{number}",
-            await ledger.set_cap(
+            await ledger.accounts.set_cap(
                 ACCOUNT, TRIALS, limit_mc=5_000 * number, reference=f"trials-{number}"
             ),
         )
         reference = f"autumn-{number}"
         if number % 2:
             limit_mc = self._course.top_up_mc
-            new = await ledger.set_cap(ACCOUNT, AUTUMN, limit_mc=limit_mc, reference=reference)
+            new = await ledger.accounts.set_cap(
+                ACCOUNT, AUTUMN, limit_mc=limit_mc, reference=reference
+            )
         else:
-            new = await ledger.remove_cap(ACCOUNT, AUTUMN, reference=reference)
+            new = await ledger.accounts.remove_cap(ACCOUNT, AUTUMN, reference=reference)
         self._told(reference, new)
         match number % 4:
             case 1:
@@ -82,12 +84,15 @@ class Operations:
     async def _downgrade_for_a_moment(self, number: int) -> None:
         for plan in ("trial", "growth"):
             reference = f"{plan}-{number}"
-            new = await self._ledger.change_plan(ACCOUNT, plan=plan, reference=reference)
+            new = await self._ledger.accounts.change_plan(ACCOUNT, plan=plan, reference=reference)
             self._told(reference, new)
             await asyncio.sleep(_OFF_FOR_S)
 
     async def _switch_off_for_a_moment(self, number: int) -> None:
-        for name, switch in (("off", self._ledger.switch_off), ("on", self._ledger.switch_on)):
+        for name, switch in (
+            ("off", self._ledger.accounts.switch_off),
+            ("on", self._ledger.accounts.switch_on),
+        ):
             reference = f"{name}-{number}"
             self._told(reference, await switch(ACCOUNT, workspace_id="outlet", reference=reference))
             await asyncio.sleep(_OFF_FOR_S)
@@ -95,14 +100,14 @@ class Operations:
     async def _void(self, number: int) -> None:
         """Take back what is left of the grant that began the round."""
         reference = f"void-{number}"
-        voided = await self._ledger.void(
+        voided = await self._ledger.accounts.void(
             ACCOUNT, f"g{number}", reference=reference, reason="a mistake"
         )
         self._told(reference, voided.new, voided.amount_mc)
 
     async def _run_dry(self, number: int) -> None:
         """Wait until hardly anything is reserved, and have an execution refused for good."""
-        while (await self._ledger.balance(ACCOUNT)).reserved_mc > _DRY_MC:  # noqa: ASYNC110 - Redis
+        while (await self._ledger.accounts.balance(ACCOUNT)).reserved_mc > _DRY_MC:  # noqa: ASYNC110 - Redis
             await asyncio.sleep(0.02)
         attempt = self._course.attempt(
             _REFUSED_FROM + 10 * number + self._number,
@@ -123,7 +128,7 @@ class Operations:
         if expires_in_ms is not None:
             now = datetime.fromtimestamp(balance.at_ms / 1_000, UTC)
             expires_at = now + timedelta(milliseconds=expires_in_ms)
-        granted = await self._ledger.grant(
+        granted = await self._ledger.accounts.grant(
             ACCOUNT,
             amount_mc=self._course.top_up_mc,
             kind=kind,

@@ -150,8 +150,8 @@ async def run(size: Size, folder: Path) -> Aftermath:
 
 
 async def _open_account(course: Course, ledger: CreditLedger) -> None:
-    await ledger.open_account(ACCOUNT, plan="growth")
-    now_ms = (await ledger.balance(ACCOUNT)).at_ms
+    await ledger.accounts.open_account(ACCOUNT, plan="growth")
+    now_ms = (await ledger.accounts.balance(ACCOUNT)).at_ms
     for number, (kind, expires_in_ms, priority) in enumerate(
         [
             (GrantKind.INTRODUCTORY, 2_000, None),
@@ -162,7 +162,7 @@ async def _open_account(course: Course, ledger: CreditLedger) -> None:
             (GrantKind.ADJUSTMENT, 300, 999),
         ]
     ):
-        await ledger.grant(
+        await ledger.accounts.grant(
             ACCOUNT,
             amount_mc=course.top_up_mc // 2,
             kind=kind,
@@ -177,7 +177,7 @@ async def _open_account(course: Course, ledger: CreditLedger) -> None:
         (TRIALS, 5_000, 0),
         (AUTUMN, course.top_up_mc, 0),
     ):
-        await ledger.set_cap(
+        await ledger.accounts.set_cap(
             ACCOUNT, cap, limit_mc=limit_mc, used_mc=used_mc, reference=f"first {cap}"
         )
 
@@ -250,23 +250,23 @@ async def _desert(course: Course, crew: Crew, ledger: CreditLedger) -> Balance:
     """Kill a process while it holds reservations, and every other that is left."""
     for role in ("operations", "sweeper"):
         await crew.dismiss(role)
-    await ledger.grant(
+    await ledger.accounts.grant(
         ACCOUNT, amount_mc=10**9, kind=GrantKind.ADJUSTMENT, reference="for the deserter"
     )
     deserter = crew.keep_running("worker", course.workers)
-    while (await ledger.balance(ACCOUNT)).open_reservations < 5:
+    while (await ledger.accounts.balance(ACCOUNT)).open_reservations < 5:
         if deserter.done():
             deserter.result()
         await asyncio.sleep(0.002)
     await crew.freeze("worker", course.workers)
     await asyncio.sleep(0.1)  # for what it had sent
     await crew.dismiss("worker")
-    return await ledger.balance(ACCOUNT)
+    return await ledger.accounts.balance(ACCOUNT)
 
 
 async def _wait_for(at_ms: int, ledger: CreditLedger) -> Balance:
     """Return the first balance that is not older."""
-    while (balance := await ledger.balance(ACCOUNT)).at_ms < at_ms:  # noqa: ASYNC110 - Redis
+    while (balance := await ledger.accounts.balance(ACCOUNT)).at_ms < at_ms:  # noqa: ASYNC110 - Redis
         await asyncio.sleep(0.02)
     return balance
 
@@ -294,7 +294,7 @@ async def _look_back(
         at_deadline=at_deadline,
         replay=replay,
         balance=balance,
-        caps=await ledger.caps(ACCOUNT),
+        caps=await ledger.accounts.caps(ACCOUNT),
         open_states={raw.split(b"\t")[1].decode() for raw in await client.hvals(_KEYS["open"])},
         entries=await journal(client),
         outcomes=await _outcomes(client),
@@ -303,7 +303,7 @@ async def _look_back(
             for _, told in await client.xrange(_KEYS["alerts"])
         ],
         asked_again=await _ask_again(course, ledger),
-        balance_then=await ledger.balance(ACCOUNT),
+        balance_then=await ledger.accounts.balance(ACCOUNT),
         complaints=_complaints(Path(course.folder)),
     )
 

@@ -37,9 +37,9 @@ class Watcher:
             await asyncio.sleep(every_s)
 
     async def look(self) -> Balance:
-        balance = await self.ledger.balance(ACCOUNT)
+        balance = await self.ledger.accounts.balance(ACCOUNT)
         self._check(balance)
-        for status in await self.ledger.caps(ACCOUNT):
+        for status in await self.ledger.accounts.caps(ACCOUNT):
             if min(status.charged_mc, status.reserved_mc) < 0:
                 self.wrong.append(f"negative: {status}")
             seen_mc = max(self.excess_mc.get(status.cap, 0), status.cap_excess_mc)

@@ -98,13 +98,13 @@ async def runtime(
 ) -> AsyncIterator[ActionRuntime]:
     text = CONFIG.format(redis_url=redis_url, key_prefix=key_prefix, data_dir=tmp_path)
     async with open_runtime(parse_config(text), provider=model) as built:
-        await built.ledger.open_account(ACCOUNT, plan="growth")
+        await built.accounts.open_account(ACCOUNT, plan="growth")
         await give(built, 100_000_000, "begin")
         yield built
 
 
 async def give(runtime: ActionRuntime, amount_mc: int, reference: str) -> None:
-    await runtime.ledger.grant(
+    await runtime.accounts.grant(
         ACCOUNT, amount_mc=amount_mc, kind=GrantKind.ADJUSTMENT, reference=reference
     )
 
@@ -147,7 +147,7 @@ async def test_everybody_gets_one_result_and_no_more_run_at_once_than_were_allow
     }
     assert (tally.people, tally.model, model.calls) == (100, 100, 100)
     assert model.most_running == 7
-    balance = await runtime.ledger.balance(ACCOUNT)
+    balance = await runtime.accounts.balance(ACCOUNT)
     assert tally.charged_mc == balance.charged_mc > 0
     assert tally.available_mc is not None
 
@@ -222,7 +222,7 @@ async def test_to_stop_lets_those_under_way_end(runtime: ActionRuntime, model: M
     model.gate.set()
     tally = await running
     assert (tally.people, tally.model, len(results), model.calls) == (6, 6, 6, 6)
-    balance = await runtime.ledger.balance(ACCOUNT)
+    balance = await runtime.accounts.balance(ACCOUNT)
     assert balance.reserved_mc == balance.open_reservations == 0
 
 
@@ -238,7 +238,7 @@ async def test_to_cancel_gives_the_credits_back_and_they_can_be_asked_again(
     model.gate.set()
     tally = await CampaignRun(runtime, campaign(), concurrency=6).run(people(6))
     assert (tally.model, tally.replayed) == (6, 0)
-    balance = await runtime.ledger.balance(ACCOUNT)
+    balance = await runtime.accounts.balance(ACCOUNT)
     assert balance.reserved_mc == balance.open_reservations == 0
     assert balance.charged_mc == tally.charged_mc
 
@@ -291,17 +291,17 @@ async def test_a_listener_that_fails_ends_the_run_with_nothing_reserved(
     with pytest.raises(OSError, match="No space left"):
         await run.run(people(1_000))
     assert model.calls <= 8
-    assert (await runtime.ledger.balance(ACCOUNT)).open_reservations == 0
+    assert (await runtime.accounts.balance(ACCOUNT)).open_reservations == 0
 
 
 async def test_a_campaign_that_was_something_else_before_is_refused_and_charges_nothing(
     runtime: ActionRuntime, model: Model
 ) -> None:
     await CampaignRun(runtime, campaign(), concurrency=2).run(people(3))
-    before = await runtime.ledger.balance(ACCOUNT)
+    before = await runtime.accounts.balance(ACCOUNT)
     with pytest.raises(ExecutionConflict):
         await CampaignRun(runtime, campaign(workspace_id="x"), concurrency=2).run(people(3))
-    assert (await runtime.ledger.balance(ACCOUNT)).charged_mc == before.charged_mc
+    assert (await runtime.accounts.balance(ACCOUNT)).charged_mc == before.charged_mc
 
 
 async def test_others_go_on_while_a_campaign_fails_person_by_person_without_awaiting(
@@ -341,7 +341,7 @@ async def test_cancelling_whoever_runs_the_campaign_gives_the_credits_back(
     assert model.running == 0
 
     async def reserved() -> int:
-        return (await runtime.ledger.balance(ACCOUNT)).open_reservations
+        return (await runtime.accounts.balance(ACCOUNT)).open_reservations
 
     async with asyncio.timeout(5):
         while await reserved():  # noqa: ASYNC110 - Redis sets no event

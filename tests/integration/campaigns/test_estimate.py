@@ -161,7 +161,7 @@ async def test_what_the_credits_cover_is_told_in_four_steps(
     open_bench: OpenWorkbench, tmp_path: Path
 ) -> None:
     async with open_bench(credits_mc=0, seed=5) as bench:
-        ledger, sample = bench.runtime.ledger, Sample.of(people("few", 10))
+        ledger, sample = bench.ledger, Sample.of(people("few", 10))
         cost = (await estimate(bench, tmp_path, spec(), sample)).cost
         assert cost.expected_mc < cost.high_mc < cost.worst_mc
 
@@ -178,7 +178,7 @@ async def test_what_the_credits_cover_is_told_in_four_steps(
             (cost.high_mc, Covers.LIKELY),
             (cost.worst_mc, Covers.WORST_CASE),
         ):
-            await ledger.grant(
+            await ledger.accounts.grant(
                 ACCOUNT,
                 amount_mc=up_to - given,
                 kind=GrantKind.PROMOTIONAL,
@@ -188,7 +188,7 @@ async def test_what_the_credits_cover_is_told_in_four_steps(
             expected = 9 if covers is Covers.LESS else 10
             assert await covered() == (covers, expected)
 
-        await ledger.change_plan(ACCOUNT, plan="trial", reference="down")
+        await ledger.accounts.change_plan(ACCOUNT, plan="trial", reference="down")
         told = await estimate(bench, tmp_path, spec(), sample, account_id=ACCOUNT)
         assert told.reach is not None
         assert (told.reach.usable, told.reach.people) == (False, 0)

@@ -26,10 +26,12 @@ from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk, instant
 
 
 async def test_an_account_is_opened_once(desk: Desk) -> None:
-    assert await desk.ledger.open_account(ACCOUNT, plan="growth", timezone="Europe/Riga")
+    assert await desk.ledger.accounts.open_account(ACCOUNT, plan="growth", timezone="Europe/Riga")
     before = await desk.dump()
 
-    assert not await desk.ledger.open_account(ACCOUNT, plan="growth", timezone="Europe/Riga")
+    assert not await desk.ledger.accounts.open_account(
+        ACCOUNT, plan="growth", timezone="Europe/Riga"
+    )
 
     assert await desk.dump() == before
 
@@ -44,14 +46,14 @@ async def test_an_account_is_not_opened_again_as_something_else(
     before = await desk.dump()
 
     with pytest.raises(AccountConflict, match=field):
-        await desk.ledger.open_account(ACCOUNT, **({"plan": "growth"} | change))
+        await desk.ledger.accounts.open_account(ACCOUNT, **({"plan": "growth"} | change))
 
     assert await desk.dump() == before
 
 
 async def test_law_11a_a_missing_balance_is_an_error_not_zero(desk: Desk) -> None:
     with pytest.raises(AccountUnknown, match="'nobody' is unknown"):
-        await desk.ledger.balance("nobody")
+        await desk.ledger.accounts.balance("nobody")
     with pytest.raises(AccountUnknown):
         await desk.grant(100, account_id="nobody")
     assert await desk.names("*nobody*") == []
@@ -62,9 +64,9 @@ async def test_an_account_id_that_could_leave_its_keys_is_refused_before_redis(
     desk: Desk, account_id: str
 ) -> None:
     for call in (
-        desk.ledger.open_account(account_id, plan="growth"),
+        desk.ledger.accounts.open_account(account_id, plan="growth"),
         desk.grant(1, account_id=account_id),
-        desk.ledger.balance(account_id),
+        desk.ledger.accounts.balance(account_id),
     ):
         with pytest.raises(ValueError, match="account_id"):
             await call
@@ -84,7 +86,7 @@ async def test_an_account_with_a_wrong_attribute_is_refused_by_name(
     desk: Desk, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        await desk.ledger.open_account(ACCOUNT, **arguments)
+        await desk.ledger.accounts.open_account(ACCOUNT, **arguments)
 
 
 async def test_law_3d_a_grant_is_given_once_per_reference(desk: Desk) -> None:
@@ -129,18 +131,18 @@ async def test_law_3d_a_reference_reused_for_something_else_is_refused_naming_th
     }
 
     with pytest.raises(ReferenceConflict, match=f"{field}.*(500|promotional)"):
-        await desk.ledger.grant(ACCOUNT, **(terms | change))  # type: ignore[arg-type]  # merged
+        await desk.ledger.accounts.grant(ACCOUNT, **(terms | change))  # type: ignore[arg-type]  # merged
 
     assert await desk.dump() == before
 
 
 async def test_a_trial_account_is_given_and_sold_nothing(desk: Desk) -> None:
-    await desk.ledger.open_account(ACCOUNT, plan="trial")
+    await desk.ledger.accounts.open_account(ACCOUNT, plan="trial")
     before = await desk.dump()
 
     for call in (
         desk.grant(100),
-        desk.ledger.purchase(ACCOUNT, credits=100_000, payment_reference="payment-1"),
+        desk.ledger.accounts.purchase(ACCOUNT, credits=100_000, payment_reference="payment-1"),
     ):
         with pytest.raises(GrantRefused) as refused:
             await call
@@ -150,8 +152,12 @@ async def test_a_trial_account_is_given_and_sold_nothing(desk: Desk) -> None:
 
 async def test_law_3d_a_purchase_credits_once_and_only_whole_packs(desk: Desk) -> None:
     await desk.open()
-    bought = await desk.ledger.purchase(ACCOUNT, credits=200_000, payment_reference="payment-1")
-    again = await desk.ledger.purchase(ACCOUNT, credits=200_000, payment_reference="payment-1")
+    bought = await desk.ledger.accounts.purchase(
+        ACCOUNT, credits=200_000, payment_reference="payment-1"
+    )
+    again = await desk.ledger.accounts.purchase(
+        ACCOUNT, credits=200_000, payment_reference="payment-1"
+    )
 
     assert (bought.available_mc, bought.new, again.new) == (200_000_000, True, False)
     (grant,) = (await desk.balance()).grants
@@ -161,7 +167,7 @@ async def test_law_3d_a_purchase_credits_once_and_only_whole_packs(desk: Desk) -
         "payment-1",
     )
     with pytest.raises(PurchaseRefused):
-        await desk.ledger.purchase(ACCOUNT, credits=150_000, payment_reference="payment-2")
+        await desk.ledger.accounts.purchase(ACCOUNT, credits=150_000, payment_reference="payment-2")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +193,9 @@ async def test_law_5a_opening_an_account_gives_it_its_offers_once(
     async with open_desk(offers=[introductory]) as desk:
         await desk.set_clock(expires_ms(datetime(2026, 4, 1, tzinfo=UTC)))
         for _ in range(2):
-            await desk.ledger.open_account(ACCOUNT, plan="growth", paying_since=paying_since)
+            await desk.ledger.accounts.open_account(
+                ACCOUNT, plan="growth", paying_since=paying_since
+            )
 
         grants = (await desk.balance()).grants
 

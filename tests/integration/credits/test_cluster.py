@@ -143,7 +143,7 @@ async def test_law_3c_an_account_whose_keys_have_all_moved_is_served_before_its_
     target = next(server for server in cluster.servers if server is not source)
     # Something under every key: Redis refuses scripts for which one is missing.
     await desk.open(100, 1_000)
-    await desk.ledger.set_cap("acme", Cap(CapWindow.DAY), limit_mc=10_000, reference="cap")
+    await desk.ledger.accounts.set_cap("acme", Cap(CapWindow.DAY), limit_mc=10_000, reference="cap")
     await desk.spend(100)
     await desk.spend(850)
     attempt, reserved = await desk.reserve(10)
@@ -342,7 +342,7 @@ async def test_a_configured_cluster_holds_the_ledger(cluster: Cluster, tmp_path:
     config = config_of(cluster, tmp_path, cluster=True)
     async with open_ledger(config) as ledger:
         for account_id in (await accounts_apart(cluster)).values():
-            assert await ledger.open_account(account_id, plan="growth")
+            assert await ledger.accounts.open_account(account_id, plan="growth")
         assert await ledger.sweep() == 0
 
 
@@ -354,8 +354,8 @@ async def test_a_hosts_own_client_of_a_cluster_will_do(cluster: Cluster, tmp_pat
         RedisCluster.from_url(url, decode_responses=True) as client,
         open_runtime(config, redis=client, provider=provider) as runtime,
     ):
-        assert await runtime.ledger.open_account("acme", plan="growth")
-        assert (await runtime.ledger.balance("acme")).available_mc == 0
+        assert await runtime.accounts.open_account("acme", plan="growth")
+        assert (await runtime.accounts.balance("acme")).available_mc == 0
 
 
 async def test_a_cluster_that_is_configured_as_one_server_is_refused(

@@ -64,7 +64,7 @@ async def test_law_11a_a_missing_key_is_named_and_nothing_is_made_up(desk: Desk,
             await verb()
     if part == "account":
         with pytest.raises(AccountDamaged, match=key):
-            await desk.ledger.balance(ACCOUNT)
+            await desk.ledger.accounts.balance(ACCOUNT)
         with pytest.raises(AccountDamaged, match=key):
             await desk.open()
 
@@ -87,7 +87,7 @@ async def test_law_11a_without_its_ended_grants_a_balance_is_not_shown(desk: Des
     await desk.client.delete(desk.key("ended"))
 
     with pytest.raises(AccountDamaged, match=desk.key("ended")):
-        await desk.ledger.balance(ACCOUNT)
+        await desk.ledger.accounts.balance(ACCOUNT)
 
 
 @pytest.mark.parametrize(

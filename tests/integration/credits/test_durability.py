@@ -251,8 +251,8 @@ async def test_the_configured_durability_is_the_ledgers(
         }
     )
     async with open_ledger(config) as ledger:
-        assert await ledger.open_account("acme", plan="growth")
+        assert await ledger.accounts.open_account("acme", plan="growth")
         servers[1].pause()
         with pytest.raises(UnknownOutcome):
-            await ledger.open_account("other", plan="growth")
+            await ledger.accounts.open_account("other", plan="growth")
         servers[1].resume()

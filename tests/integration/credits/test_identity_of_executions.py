@@ -257,7 +257,7 @@ async def test_law_12a_an_account_without_credits_or_plan_or_existence_is_told_a
     desk: Desk,
 ) -> None:
     await desk.open()
-    await desk.ledger.open_account("trial", plan="trial")
+    await desk.ledger.accounts.open_account("trial", plan="trial")
     reasons: dict[str, Any] = {}
     for account_id in ("acme", "trial", "nobody"):
         answer = await desk.ledger.reserve(desk.attempt(account_id=account_id), 1, 60_000)

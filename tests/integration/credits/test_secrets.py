@@ -139,7 +139,7 @@ async def test_a_check_of_the_installation_without_redis_is_unavailable(desk: De
     nowhere = connect("unix:///nonexistent/redis.sock")
     ledger = make_ledger(nowhere, desk.prefix, timeout_ms=300)
 
-    for call in (ledger.check_installation(), ledger.sweep(), ledger.balance("acme")):
+    for call in (ledger.check_installation(), ledger.sweep(), ledger.accounts.balance("acme")):
         with pytest.raises(LedgerUnavailable):
             await call
     await nowhere.aclose()

@@ -55,7 +55,7 @@ async def test_a_provider_that_is_down_gets_one_probe_and_all_others_fall_back_a
             assert all(reasons(result) == UNAVAILABLE for result in results)
             assert all(not result.attempts and not result.reserved_mc for result in results)
             assert "model writer fails again and again" in (results[0].detail or "")
-            assert (await bench.runtime.ledger.balance(ACCOUNT)).reserved_mc == 0
+            assert (await bench.runtime.accounts.balance(ACCOUNT)).reserved_mc == 0
             assert await bench.calls() == calls + period - 1
 
             end_open_time(bench)
@@ -114,7 +114,7 @@ async def test_an_execution_that_still_runs_elsewhere_is_not_ended_by_it(
         again = await bench.runtime.execute(request)
 
         assert not again.final
-        assert (await bench.runtime.ledger.balance(ACCOUNT)).open_reservations == 1
+        assert (await bench.runtime.accounts.balance(ACCOUNT)).open_reservations == 1
         running.cancel()
         await asyncio.wait([running])
 

@@ -126,9 +126,9 @@ async def played(provider: str, redis_url: str, prefix: str, folder: Path) -> As
 
 
 async def play(runtime: ActionRuntime, cell: Cell) -> None:
-    ledger = runtime.ledger
-    await ledger.open_account(cell.account, plan="growth")
-    await ledger.grant(
+    ledger = runtime._ledger
+    await ledger.accounts.open_account(cell.account, plan="growth")
+    await ledger.accounts.grant(
         cell.account, amount_mc=AMPLE_MC, kind=GrantKind.PROMOTIONAL, reference="test"
     )
     limits: dict[str, Any] = {"attempts": ATTEMPTS, "deadline_ms": 60_000}
@@ -146,7 +146,7 @@ async def play(runtime: ActionRuntime, cell: Cell) -> None:
             source=Source.LIVE,
         )
     )
-    cell.books = await ledger.balance(cell.account)
+    cell.books = await ledger.accounts.balance(cell.account)
 
 
 @pytest.mark.parametrize("provider", MODELS)

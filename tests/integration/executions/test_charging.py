@@ -40,12 +40,14 @@ def public_names(ledger: CreditLedger) -> set[str]:
 
 
 async def test_law_13_no_verb_but_settle_takes_credits(bench: Workbench) -> None:
-    ledger = bench.runtime.ledger
+    ledger = bench.ledger
     assert public_names(ledger) == VERBS, "does the new verb charge? then this test must say so"
 
-    await ledger.open_account(ACCOUNT, plan="growth")
-    await ledger.grant(ACCOUNT, amount_mc=5, kind=GrantKind.ADJUSTMENT, reference="adjusted")
-    await ledger.purchase(ACCOUNT, credits=100_000, payment_reference="paid")
+    await ledger.accounts.open_account(ACCOUNT, plan="growth")
+    await ledger.accounts.grant(
+        ACCOUNT, amount_mc=5, kind=GrantKind.ADJUSTMENT, reference="adjusted"
+    )
+    await ledger.accounts.purchase(ACCOUNT, credits=100_000, payment_reference="paid")
     before = await bench.books()
     for number in range(3):
         attempt = ledger.attempt(
@@ -63,11 +65,11 @@ async def test_law_13_no_verb_but_settle_takes_credits(bench: Workbench) -> None
         assert isinstance(await ledger.reserve(attempt, 1_000, 60_000), Reserved)
         await ledger.release(attempt, exposure_mc=number * 700)
     cap = Cap(CapWindow.TOTAL)
-    await ledger.set_cap(ACCOUNT, cap, limit_mc=1_000, used_mc=700, reference="cap")
-    await ledger.remove_cap(ACCOUNT, cap, reference="no cap")
-    await ledger.switch_off(ACCOUNT, reference="off")
-    await ledger.switch_on(ACCOUNT, reference="on")
-    await ledger.change_plan(ACCOUNT, plan="trial", reference="smaller")
+    await ledger.accounts.set_cap(ACCOUNT, cap, limit_mc=1_000, used_mc=700, reference="cap")
+    await ledger.accounts.remove_cap(ACCOUNT, cap, reference="no cap")
+    await ledger.accounts.switch_off(ACCOUNT, reference="off")
+    await ledger.accounts.switch_on(ACCOUNT, reference="on")
+    await ledger.accounts.change_plan(ACCOUNT, plan="trial", reference="smaller")
     await ledger.sweep()
 
     after = await bench.books()
@@ -75,8 +77,8 @@ async def test_law_13_no_verb_but_settle_takes_credits(bench: Workbench) -> None
     assert after.available_mc == before.available_mc == after.granted_mc
 
     # What an operator takes back is not charged to anybody.
-    await ledger.void(ACCOUNT, "g1", reference="void", reason="given by mistake")
-    await ledger.close_account(ACCOUNT, reference="end", reason="left")
+    await ledger.accounts.void(ACCOUNT, "g1", reference="void", reason="given by mistake")
+    await ledger.accounts.close_account(ACCOUNT, reference="end", reason="left")
     closed = await bench.books()
     assert (closed.charged_mc, closed.voided_mc) == (0, closed.granted_mc)
 

@@ -64,11 +64,11 @@ async def execute(bench: Workbench, **changes: Any) -> ExecutionResult:
 
 
 async def set_cap(bench: Workbench, limit_mc: int, reference: str = "cap") -> None:
-    await bench.runtime.ledger.set_cap(ACCOUNT, DAILY, limit_mc=limit_mc, reference=reference)
+    await bench.runtime.accounts.set_cap(ACCOUNT, DAILY, limit_mc=limit_mc, reference=reference)
 
 
 async def standing(bench: Workbench) -> CapStatus:
-    [status] = await bench.runtime.ledger.caps(ACCOUNT)
+    [status] = await bench.runtime.accounts.caps(ACCOUNT)
     return status
 
 
@@ -106,7 +106,7 @@ async def test_a_capped_execution_keeps_its_outcome_when_the_cap_is_gone(
         await set_cap(bench, 0)
         request = bench.request()
         first = await bench.runtime.execute(request)
-        await bench.runtime.ledger.remove_cap(ACCOUNT, DAILY, reference="away")
+        await bench.runtime.accounts.remove_cap(ACCOUNT, DAILY, reference="away")
 
         again = await bench.runtime.execute(request)
         another = await bench.execute()
@@ -170,27 +170,27 @@ async def test_other_workspaces_and_sources_go_on_under_a_cap(bench: Workbench) 
 Stop = Callable[[CreditLedger], Awaitable[object]]
 STOPS: dict[str, tuple[Stop, FallbackReason]] = {
     "account off": (
-        lambda ledger: ledger.switch_off(ACCOUNT, reference="stop"),
+        lambda ledger: ledger.accounts.switch_off(ACCOUNT, reference="stop"),
         FallbackReason.SWITCHED_OFF,
     ),
     "workspace off": (
-        lambda ledger: ledger.switch_off(ACCOUNT, workspace_id="retail", reference="stop"),
+        lambda ledger: ledger.accounts.switch_off(ACCOUNT, workspace_id="retail", reference="stop"),
         FallbackReason.SWITCHED_OFF,
     ),
     "action off": (
-        lambda ledger: ledger.switch_off(ACCOUNT, action="route", reference="stop"),
+        lambda ledger: ledger.accounts.switch_off(ACCOUNT, action="route", reference="stop"),
         FallbackReason.SWITCHED_OFF,
     ),
     "closed": (
-        lambda ledger: ledger.close_account(ACCOUNT, reference="stop", reason="test"),
+        lambda ledger: ledger.accounts.close_account(ACCOUNT, reference="stop", reason="test"),
         FallbackReason.ACCOUNT_CLOSED,
     ),
     "plan without": (
-        lambda ledger: ledger.change_plan(ACCOUNT, plan="trial", reference="stop"),
+        lambda ledger: ledger.accounts.change_plan(ACCOUNT, plan="trial", reference="stop"),
         FallbackReason.PLAN_NOT_ELIGIBLE,
     ),
     "cap lowered": (
-        lambda ledger: ledger.set_cap(ACCOUNT, DAILY, limit_mc=100, reference="stop"),
+        lambda ledger: ledger.accounts.set_cap(ACCOUNT, DAILY, limit_mc=100, reference="stop"),
         FallbackReason.CAP_REACHED,
     ),
 }
@@ -209,7 +209,7 @@ async def test_a_stop_ends_what_waits_at_once_and_answers_what_runs(
         await asyncio.sleep(0.1)
         assert not any(task.done() for task in waiting)
 
-        await stop(bench.runtime.ledger)
+        await stop(bench.ledger)
         async with asyncio.timeout(SOON_S):
             stopped = [*await asyncio.gather(*waiting), await execute(bench)]
 
@@ -232,7 +232,7 @@ async def test_a_stop_reaches_those_who_wait_for_credits(open_bench: OpenWorkben
             execute(bench, spec=action(limits={"min_output_tokens": 120}))
         )
         await asyncio.sleep(0.1)
-        await bench.runtime.ledger.switch_off(ACCOUNT, reference="stop")
+        await bench.runtime.accounts.switch_off(ACCOUNT, reference="stop")
         async with asyncio.timeout(SOON_S):
             result = await waiting
 
@@ -242,21 +242,21 @@ async def test_a_stop_reaches_those_who_wait_for_credits(open_bench: OpenWorkben
 
 
 async def test_a_switch_refuses_nothing_but_what_it_names(bench: Workbench) -> None:
-    ledger = bench.runtime.ledger
-    await ledger.switch_off(ACCOUNT, workspace_id="retail", reference="off-1")
-    await ledger.switch_off(ACCOUNT, action="other", reference="off-2")
+    ledger = bench.ledger
+    await ledger.accounts.switch_off(ACCOUNT, workspace_id="retail", reference="off-1")
+    await ledger.accounts.switch_off(ACCOUNT, action="other", reference="off-2")
 
     assert reason_of(await bench.execute()) is FallbackReason.SWITCHED_OFF
     assert (await bench.execute(workspace_id="second")).status == "model"
     elsewhere = await bench.execute(action(id="other"), workspace_id="second")
     assert reason_of(elsewhere) is FallbackReason.SWITCHED_OFF
 
-    await ledger.switch_on(ACCOUNT, workspace_id="retail", reference="on-1")
+    await ledger.accounts.switch_on(ACCOUNT, workspace_id="retail", reference="on-1")
     assert (await bench.execute()).status == "model"
 
 
 async def test_the_configured_alerts_are_those_of_the_ledger(bench: Workbench) -> None:
-    settings = bench.runtime.ledger.settings
+    settings = bench.ledger.settings
 
     assert settings.low_marks == ("p30",)
     assert settings.alert_cooldown_ms == 90 * 60_000

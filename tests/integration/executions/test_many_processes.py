@@ -42,7 +42,7 @@ async def test_law_1_four_processes_never_overspend_one_account(
     open_bench: OpenWorkbench, redis_url: str, key_prefix: str, tmp_path: Path
 ) -> None:
     async with open_bench(credits_mc=PAYS_FOR_HALF_MC) as bench:
-        ledger = bench.runtime.ledger
+        ledger = bench.ledger
         base = f"{bench.mock.url}/v1"
         workers = await asyncio.gather(
             *[
@@ -56,7 +56,7 @@ async def test_law_1_four_processes_never_overspend_one_account(
 
         async def watch() -> None:
             while True:
-                watched.append(await ledger.balance(ACCOUNT))
+                watched.append(await ledger.accounts.balance(ACCOUNT))
                 await asyncio.sleep(0.05)
 
         watching = asyncio.create_task(watch())

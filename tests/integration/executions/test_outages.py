@@ -119,5 +119,5 @@ async def test_a_settlement_older_than_the_spool_may_keep_it_is_set_aside_and_no
         await private_redis.start()
         await until_replayed(bench)
 
-        assert (await bench.runtime.ledger.balance("acme")).charged_mc == 0
+        assert (await bench.runtime.accounts.balance("acme")).charged_mc == 0
         assert len(list((spool / "dead").glob("*.json"))) == 1

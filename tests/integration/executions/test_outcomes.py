@@ -167,7 +167,7 @@ async def test_law_5_no_account_no_call(bench: Workbench) -> None:
 
 
 async def test_a_trial_plan_always_uses_fallback_values(bench: Workbench) -> None:
-    await bench.runtime.ledger.open_account("trial-account", plan="trial")
+    await bench.runtime.accounts.open_account("trial-account", plan="trial")
 
     result = await bench.execute(account_id="trial-account")
 
@@ -335,7 +335,7 @@ async def test_a_charged_id_whose_values_are_gone_is_outcome_lost_and_makes_no_c
 ) -> None:
     request = bench.request()
     first = await bench.runtime.execute(request)
-    ledger = bench.runtime.ledger
+    ledger = bench.ledger
     attempt = ledger.attempt(
         account_id=ACCOUNT,
         execution_id=request.execution_id,

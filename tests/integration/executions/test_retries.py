@@ -85,7 +85,7 @@ async def test_cancelled_between_two_attempts_only_calls_that_were_made_are_expo
     async with open_bench(scenario=f"status={status},retry_after=20") as bench:
         running = asyncio.create_task(bench.execute(action(limits={"attempts": 2})))
         await bench.until_reserved()
-        quote_mc = (await bench.runtime.ledger.balance(ACCOUNT)).reserved_mc
+        quote_mc = (await bench.runtime.accounts.balance(ACCOUNT)).reserved_mc
         async with asyncio.timeout(10):
             while bench.mock.stats()["outcomes"] == {}:  # noqa: ASYNC110 - the server's count
                 await asyncio.sleep(0.01)

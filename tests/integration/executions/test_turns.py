@@ -133,7 +133,7 @@ async def test_credits_are_reserved_only_by_those_who_have_their_turn(
         running = [asyncio.create_task(bench.execute()) for _ in range(12)]
         most_open = 0
         while not all(task.done() for task in running):
-            balance = await bench.runtime.ledger.balance(ACCOUNT)
+            balance = await bench.runtime.accounts.balance(ACCOUNT)
             most_open = max(most_open, balance.open_reservations)
             await asyncio.sleep(0.01)
         assert all(task.result().status == "model" for task in running)

@@ -99,7 +99,9 @@ async def test_law_12b_each_step_tells_what_it_crossed_and_nothing_else(
                 case "void" if granted:
                     grant_id = f"g{1 + number % granted}"
                     reference = f"void-{next(desk.numbers)}"
-                    await desk.ledger.void(account_id, grant_id, reference=reference, reason="so")
+                    await desk.ledger.accounts.void(
+                        account_id, grant_id, reference=reference, reason="so"
+                    )
                 case _:
                     await desk.pass_time(10 * number)
                     await desk.write_what_is_due(account_id)
@@ -129,11 +131,11 @@ async def settle_late(desk: Desk, attempt: Any, reserved: Reserved) -> None:
 
 async def void(desk: Desk, attempt: Any, reserved: Reserved) -> None:
     await desk.ledger.release(attempt)
-    await desk.ledger.void(ACCOUNT, "g1", reference="void-1", reason="paid back")
+    await desk.ledger.accounts.void(ACCOUNT, "g1", reference="void-1", reason="paid back")
 
 
 async def come_home_to_a_voided_grant(desk: Desk, attempt: Any, reserved: Reserved) -> None:
-    await desk.ledger.void(ACCOUNT, "g1", reference="void-1", reason="paid back")
+    await desk.ledger.accounts.void(ACCOUNT, "g1", reference="void-1", reason="paid back")
     assert desk.alerts == [], "950 are still reserved"
     await desk.ledger.release(attempt)
 

@@ -1,4 +1,4 @@
-"""Promises 3 and 5: which grant pays, and where what comes back goes."""
+"""Laws 9a and 10a: which grant pays, and where what comes back goes."""
 
 from __future__ import annotations
 

@@ -27,11 +27,11 @@ def ms(*date: int) -> int:
 
 async def capped(desk: Desk, cap: Cap, limit_mc: int, **changes: Any) -> bool:
     fields: dict[str, Any] = {"reference": f"cap-{next(desk.numbers)}"}
-    return await desk.ledger.set_cap(ACCOUNT, cap, limit_mc=limit_mc, **(fields | changes))
+    return await desk.ledger.accounts.set_cap(ACCOUNT, cap, limit_mc=limit_mc, **(fields | changes))
 
 
 async def status(desk: Desk, cap: Cap = DAY) -> CapStatus:
-    (found,) = [found for found in await desk.ledger.caps(ACCOUNT) if found.cap == cap]
+    (found,) = [found for found in await desk.ledger.accounts.caps(ACCOUNT) if found.cap == cap]
     return found
 
 
@@ -130,10 +130,12 @@ def test_law_1b_windows_are_the_calendars(open_desk: OpenDesk, now_ms: int) -> N
         async with open_desk() as desk:
             await desk.set_clock(now_ms)
             account = f"acme-{now_ms}"
-            await desk.ledger.open_account(account, plan="growth")
+            await desk.ledger.accounts.open_account(account, plan="growth")
             for window in CapWindow:
-                await desk.ledger.set_cap(account, Cap(window), limit_mc=1, reference=window)
-            return [found.resets_in_ms for found in await desk.ledger.caps(account)]
+                await desk.ledger.accounts.set_cap(
+                    account, Cap(window), limit_mc=1, reference=window
+                )
+            return [found.resets_in_ms for found in await desk.ledger.accounts.caps(account)]
 
     expected = [(end - moment) // timedelta(milliseconds=1) for end in (tomorrow, next_month)]
     assert asyncio.run(resets()) == [*expected, None]
@@ -252,7 +254,7 @@ async def test_law_1b_a_cap_that_was_removed_begins_anew(desk: Desk) -> None:
     await capped(desk, DAY, 100)
     await desk.spend(40)
     attempt, reserved = await desk.reserve(60)
-    assert await desk.ledger.remove_cap(ACCOUNT, DAY, reference="off")
+    assert await desk.ledger.accounts.remove_cap(ACCOUNT, DAY, reference="off")
     await desk.reserve(1_000)
     await capped(desk, DAY, 100)
 
@@ -260,14 +262,14 @@ async def test_law_1b_a_cap_that_was_removed_begins_anew(desk: Desk) -> None:
 
     assert await used(desk) == (0, 0)
     with pytest.raises(CapUnknown):
-        await desk.ledger.remove_cap(ACCOUNT, Cap(CapWindow.MONTH), reference="off-2")
+        await desk.ledger.accounts.remove_cap(ACCOUNT, Cap(CapWindow.MONTH), reference="off-2")
 
 
 async def test_law_1b_free_executions_pass_caps_and_count_in_none(desk: Desk) -> None:
     await desk.open(10_000)
     await capped(desk, DAY, 0)
     attempt, reserved = await desk.reserve(0)
-    await desk.ledger.remove_cap(ACCOUNT, DAY, reference="off")
+    await desk.ledger.accounts.remove_cap(ACCOUNT, DAY, reference="off")
 
     assert isinstance(await desk.settle(attempt, reserved, 0), Settled)
 
@@ -283,9 +285,11 @@ async def test_law_1b_an_account_has_caps_of_eight_sorts_at_most(desk: Desk) -> 
 
     await capped(desk, Cap(CapWindow.DAY, workspace_id="another"), 1_000)
     await desk.reserve(600)
-    await desk.ledger.remove_cap(ACCOUNT, sorts[0], reference="off")
+    await desk.ledger.accounts.remove_cap(ACCOUNT, sorts[0], reference="off")
     await capped(desk, Cap(CapWindow.TOTAL, source="preview"), 1_000)
-    reported = [found.cap for found in await desk.ledger.caps(ACCOUNT) if found.reserved_mc]
+    reported = [
+        found.cap for found in await desk.ledger.accounts.caps(ACCOUNT) if found.reserved_mc
+    ]
     assert set(reported) == set(sorts[1:])
 
 
@@ -316,7 +320,7 @@ async def test_law_1b_hundreds_at_once_never_pass_a_cap(desk: Desk) -> None:
         attempt = desk.attempt(source=source)
         answer = await desk.ledger.reserve(attempt, 100, 60_000)
         if isinstance(answer, Reserved):
-            for found in await desk.ledger.caps(ACCOUNT) if number % 50 == 0 else ():
+            for found in await desk.ledger.accounts.caps(ACCOUNT) if number % 50 == 0 else ():
                 assert found.charged_mc + found.reserved_mc <= found.limit_mc
             settled = await desk.settle(attempt, answer, 60 + number % 40)
             charged[source] += settled.charged_mc

@@ -25,12 +25,12 @@ ABOUT = {"workspace_id": "retail", "campaign_id": "welcome", "action": "route", 
 async def cap(desk: Desk, cap: Cap, limit_mc: int, **changes: Any) -> None:
     """Set a cap, under a reference of its own."""
     fields = {"reference": f"cap-{next(desk.numbers)}"} | changes
-    assert await desk.ledger.set_cap(ACCOUNT, cap, limit_mc=limit_mc, **fields)
+    assert await desk.ledger.accounts.set_cap(ACCOUNT, cap, limit_mc=limit_mc, **fields)
 
 
 async def status(desk: Desk, cap: Cap | None = None) -> CapStatus:
     """The only cap, or this one."""
-    (found,) = [s for s in await desk.ledger.caps(ACCOUNT) if cap is None or s.cap == cap]
+    (found,) = [s for s in await desk.ledger.accounts.caps(ACCOUNT) if cap is None or s.cap == cap]
     return found
 
 
@@ -78,7 +78,9 @@ async def test_law_1b_no_reservation_is_admitted_that_brings_a_window_above_its_
     account_id = f"acme-{next(desk.numbers)}"
     await desk.open(100_000, account_id=account_id)
     for window in CapWindow:
-        await desk.ledger.set_cap(account_id, Cap(window), limit_mc=limit_mc, reference=window)
+        await desk.ledger.accounts.set_cap(
+            account_id, Cap(window), limit_mc=limit_mc, reference=window
+        )
     charged_mc = reserved_mc = 0
     running: list[tuple[Any, Reserved]] = []
 
@@ -103,7 +105,7 @@ async def test_law_1b_no_reservation_is_admitted_that_brings_a_window_above_its_
                 await desk.settle(attempt, reserved, amount_mc)  # above its quote as well
                 charged_mc += amount_mc
 
-        for found in await desk.ledger.caps(account_id):
+        for found in await desk.ledger.accounts.caps(account_id):
             assert (found.charged_mc, found.reserved_mc) == (charged_mc, reserved_mc)
             assert found.cap_excess_mc == max(0, charged_mc + reserved_mc - limit_mc)
 
@@ -121,7 +123,7 @@ async def test_law_1b_however_many_ask_at_once_no_window_is_ever_above_its_limit
 
     async def watch() -> None:
         while True:
-            for found in await desk.ledger.caps(ACCOUNT):
+            for found in await desk.ledger.accounts.caps(ACCOUNT):
                 assert found.cap_excess_mc == 0, found
             await asyncio.sleep(0)
 
@@ -295,7 +297,7 @@ async def test_law_1b_a_free_reservation_ends_in_peace_when_its_windows_are_gone
     attempt, reserved = await desk.reserve(0, ttl_ms=2 * DAY_MS)
     await desk.pass_time(DAY_MS)
     await desk.spend(10)
-    await desk.ledger.remove_cap(ACCOUNT, Cap(TOTAL), reference="removed")
+    await desk.ledger.accounts.remove_cap(ACCOUNT, Cap(TOTAL), reference="removed")
 
     if end == "settle":
         assert (await desk.settle(attempt, reserved, 5)).charged_mc == 5

@@ -116,7 +116,7 @@ async def test_law_12b_a_closed_account_is_told_nothing(desk: Desk, waits: bool)
         await desk.open(1_000)
     before = told(desk)
 
-    await desk.ledger.close_account(ACCOUNT, reference="close", reason="asked for it")
+    await desk.ledger.accounts.close_account(ACCOUNT, reference="close", reason="asked for it")
     await desk.pass_time(COOL_DOWN_MS)
     await desk.write_what_is_due()
 

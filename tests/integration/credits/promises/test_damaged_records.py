@@ -255,7 +255,7 @@ async def test_law_11a_a_reference_of_a_newer_release_is_refused_by_name(desk: D
     await desk.client.hset(desk.key("refs"), "a cap", NEWER)
 
     with pytest.raises(AccountDamaged, match=r"^schema: .*refs a cap.*this release knows 1"):
-        await desk.ledger.set_cap(ACCOUNT, CAP, limit_mc=900, reference="a cap")
+        await desk.ledger.accounts.set_cap(ACCOUNT, CAP, limit_mc=900, reference="a cap")
 
 
 # What is refused changes nothing but what time had already changed
@@ -296,9 +296,9 @@ async def test_law_11a_where_an_expiry_ends_nothing_a_refused_operation_writes_n
     await desk.open()
     await desk.grant(100, expires_in_ms=1_000)
     if how == "voided":
-        await desk.ledger.void(ACCOUNT, "g1", reference="void-1", reason="paid back")
+        await desk.ledger.accounts.void(ACCOUNT, "g1", reference="void-1", reason="paid back")
     elif how == "closed":
-        await desk.ledger.close_account(ACCOUNT, reference="bye", reason="they left")
+        await desk.ledger.accounts.close_account(ACCOUNT, reference="bye", reason="they left")
     else:
         await desk.reserve(100)
     await desk.pass_time(1_000)

@@ -58,9 +58,9 @@ async def test_law_8a_what_a_look_finds_due_is_what_a_sweep_then_writes(desk: De
     await desk.reserve(400, ttl_ms=2_000)
     await desk.pass_time(LIFETIME_MS)
 
-    seen, seen_caps = await desk.balance(), await desk.ledger.caps(ACCOUNT)
+    seen, seen_caps = await desk.balance(), await desk.ledger.accounts.caps(ACCOUNT)
     await desk.write_what_is_due()
-    written, written_caps = await desk.balance(), await desk.ledger.caps(ACCOUNT)
+    written, written_caps = await desk.balance(), await desk.ledger.accounts.caps(ACCOUNT)
 
     assert (parts(seen), seen_caps) == (parts(written), written_caps)
     assert seen.grants == written.grants

@@ -1,4 +1,4 @@
-"""Promises 17 and 18: nothing but whole numbers goes in, and nothing lost or damaged is a zero."""
+"""Laws 7a and 11a: nothing but whole numbers goes in, and nothing lost or damaged is a zero."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ DAY = Cap(CapWindow.DAY)
 async def limited(desk: Desk) -> tuple[Any, Any]:
     """An account with a cap, a switch that is off, and an open reservation."""
     await desk.open(1_000)
-    await desk.ledger.set_cap(ACCOUNT, DAY, limit_mc=500, reference="cap")
-    await desk.ledger.switch_off(ACCOUNT, action="another", reference="off")
+    await desk.ledger.accounts.set_cap(ACCOUNT, DAY, limit_mc=500, reference="cap")
+    await desk.ledger.accounts.switch_off(ACCOUNT, action="another", reference="off")
     return await desk.reserve(100)
 
 
@@ -32,11 +32,11 @@ def whatever_meets_limits(
     ledger = desk.ledger
     return [
         lambda: ledger.reserve(desk.attempt(), 10, 1_000),
-        lambda: ledger.set_cap(ACCOUNT, DAY, limit_mc=7, reference="7"),
-        lambda: ledger.remove_cap(ACCOUNT, DAY, reference="8"),
-        lambda: ledger.switch_on(ACCOUNT, reference="9"),
-        lambda: ledger.caps(ACCOUNT),
-        lambda: ledger.balance(ACCOUNT),
+        lambda: ledger.accounts.set_cap(ACCOUNT, DAY, limit_mc=7, reference="7"),
+        lambda: ledger.accounts.remove_cap(ACCOUNT, DAY, reference="8"),
+        lambda: ledger.accounts.switch_on(ACCOUNT, reference="9"),
+        lambda: ledger.accounts.caps(ACCOUNT),
+        lambda: ledger.accounts.balance(ACCOUNT),
     ]
 
 
@@ -84,7 +84,7 @@ async def test_law_11a_a_damaged_limit_is_named_and_nothing_changes(
     with pytest.raises(AccountDamaged, match=f"{word}.*{key} {prefix}"):
         await desk.ledger.reserve(desk.attempt(), 10, 1_000)
     with pytest.raises(AccountDamaged, match=f"{word}.*{key} {prefix}"):
-        await desk.ledger.caps(ACCOUNT)
+        await desk.ledger.accounts.caps(ACCOUNT)
 
     assert await desk.dump() == before
 
@@ -159,7 +159,7 @@ async def test_law_11a_an_account_without_one_of_its_records_is_named(
         await desk.client.hset(desk.key("account"), field, value)
 
     with pytest.raises(AccountDamaged, match=desk.key("account")):
-        await desk.ledger.balance(ACCOUNT)
+        await desk.ledger.accounts.balance(ACCOUNT)
 
 
 async def test_law_11a_a_grant_that_the_order_has_not_is_named(desk: Desk) -> None:
@@ -167,12 +167,12 @@ async def test_law_11a_a_grant_that_the_order_has_not_is_named(desk: Desk) -> No
     await desk.client.hset(desk.key("account"), "order", "g1")
 
     with pytest.raises(AccountDamaged, match=desk.key("grants")):
-        await desk.ledger.balance(ACCOUNT)
+        await desk.ledger.accounts.balance(ACCOUNT)
     with pytest.raises(AccountDamaged, match=desk.key("grants")):
         await desk.ledger.reserve(desk.attempt(), 5_000, 1_000)
 
 
-# Promise 17
+# Law 7a
 
 
 NOT_WHOLE = [-1, MAX_MC + 1, 1.0, 0.5, "5", None, True, float("nan")]
@@ -193,8 +193,10 @@ async def test_law_7a_nothing_but_a_whole_number_reaches_redis(desk: Desk, amoun
         lambda: settle(attempt, reserved, 1, reserved_at_ms=amount),
         lambda: desk.ledger.release(attempt, exposure_mc=amount),
         lambda: desk.grant(amount),
-        lambda: desk.ledger.set_cap(ACCOUNT, DAY, limit_mc=amount, reference="1"),
-        lambda: desk.ledger.set_cap(ACCOUNT, DAY, limit_mc=1, used_mc=amount, reference="1"),
+        lambda: desk.ledger.accounts.set_cap(ACCOUNT, DAY, limit_mc=amount, reference="1"),
+        lambda: desk.ledger.accounts.set_cap(
+            ACCOUNT, DAY, limit_mc=1, used_mc=amount, reference="1"
+        ),
     ]
 
     for call in calls:
@@ -217,15 +219,15 @@ async def test_law_7a_the_largest_amounts_are_exact_from_end_to_end(desk: Desk) 
     await desk.open()
     await desk.grant(MAX_MC - 1, kind=GrantKind.PURCHASED)
     await desk.grant(1)
-    await desk.ledger.set_cap(ACCOUNT, DAY, limit_mc=MAX_MC, reference="cap")
+    await desk.ledger.accounts.set_cap(ACCOUNT, DAY, limit_mc=MAX_MC, reference="cap")
     attempt, reserved = await desk.reserve(MAX_MC)
-    assert (await desk.ledger.caps(ACCOUNT))[0].reserved_mc == MAX_MC
+    assert (await desk.ledger.accounts.caps(ACCOUNT))[0].reserved_mc == MAX_MC
 
     settled = await desk.settle(attempt, reserved, MAX_MC - 1, exposure_mc=MAX_MC)
 
     assert settled.charged_mc == MAX_MC - 1
     balance = await desk.balance()
     assert (balance.available_mc, balance.exposure_mc) == (1, MAX_MC)
-    assert (await desk.ledger.caps(ACCOUNT))[0].charged_mc == MAX_MC - 1
+    assert (await desk.ledger.accounts.caps(ACCOUNT))[0].charged_mc == MAX_MC - 1
     entry = (await desk.journal())[-1]
     assert sum(posting.amount_mc for posting in entry.postings) == MAX_MC

@@ -65,7 +65,7 @@ async def test_law_3d_a_reference_is_known_for_ever_and_after_the_account_was_cl
     await lived_in(desk)
     first = await change(desk, "ref-1")
     if name != "close_account":
-        await desk.ledger.close_account(ACCOUNT, reference="closing", reason="they left")
+        await desk.ledger.accounts.close_account(ACCOUNT, reference="closing", reason="they left")
     for _ in range(2):
         await desk.pass_time(25 * 365 * 86_400_000)
         await desk.write_what_is_due()
@@ -119,8 +119,12 @@ DIFFERENCES: dict[str, tuple[Change, Change, str, str]] = {
         "100",
     ),
     "another purchase": (
-        lambda desk, ref: desk.ledger.purchase(ACCOUNT, credits=100_000, payment_reference=ref),
-        lambda desk, ref: desk.ledger.purchase(ACCOUNT, credits=200_000, payment_reference=ref),
+        lambda desk, ref: desk.ledger.accounts.purchase(
+            ACCOUNT, credits=100_000, payment_reference=ref
+        ),
+        lambda desk, ref: desk.ledger.accounts.purchase(
+            ACCOUNT, credits=200_000, payment_reference=ref
+        ),
         "amount_mc",
         "100000000",
     ),
@@ -131,50 +135,52 @@ DIFFERENCES: dict[str, tuple[Change, Change, str, str]] = {
         "promotional",
     ),
     "another grant is voided": (
-        lambda desk, ref: desk.ledger.void(ACCOUNT, "g2", reference=ref, reason="so"),
-        lambda desk, ref: desk.ledger.void(ACCOUNT, "g1", reference=ref, reason="so"),
+        lambda desk, ref: desk.ledger.accounts.void(ACCOUNT, "g2", reference=ref, reason="so"),
+        lambda desk, ref: desk.ledger.accounts.void(ACCOUNT, "g1", reference=ref, reason="so"),
         "grant_id",
         "g2",
     ),
     "another plan": (
-        lambda desk, ref: desk.ledger.change_plan(ACCOUNT, plan="trial", reference=ref),
-        lambda desk, ref: desk.ledger.change_plan(ACCOUNT, plan="growth", reference=ref),
+        lambda desk, ref: desk.ledger.accounts.change_plan(ACCOUNT, plan="trial", reference=ref),
+        lambda desk, ref: desk.ledger.accounts.change_plan(ACCOUNT, plan="growth", reference=ref),
         "plan",
         "trial",
     ),
     "another cap": (
-        lambda desk, ref: desk.ledger.set_cap(ACCOUNT, CAP, limit_mc=7, reference=ref),
-        lambda desk, ref: desk.ledger.set_cap(ACCOUNT, OTHER_CAP, limit_mc=8, reference=ref),
+        lambda desk, ref: desk.ledger.accounts.set_cap(ACCOUNT, CAP, limit_mc=7, reference=ref),
+        lambda desk, ref: desk.ledger.accounts.set_cap(
+            ACCOUNT, OTHER_CAP, limit_mc=8, reference=ref
+        ),
         "cap",
         "day",
     ),
     "another limit": (
-        lambda desk, ref: desk.ledger.set_cap(ACCOUNT, CAP, limit_mc=7, reference=ref),
-        lambda desk, ref: desk.ledger.set_cap(ACCOUNT, CAP, limit_mc=8, reference=ref),
+        lambda desk, ref: desk.ledger.accounts.set_cap(ACCOUNT, CAP, limit_mc=7, reference=ref),
+        lambda desk, ref: desk.ledger.accounts.set_cap(ACCOUNT, CAP, limit_mc=8, reference=ref),
         "limit_mc",
         "7",
     ),
     "a limit, then its removal": (
-        lambda desk, ref: desk.ledger.set_cap(ACCOUNT, CAP, limit_mc=7, reference=ref),
-        lambda desk, ref: desk.ledger.remove_cap(ACCOUNT, CAP, reference=ref),
+        lambda desk, ref: desk.ledger.accounts.set_cap(ACCOUNT, CAP, limit_mc=7, reference=ref),
+        lambda desk, ref: desk.ledger.accounts.remove_cap(ACCOUNT, CAP, reference=ref),
         "limit_mc",
         "7",
     ),
     "a removal, then a limit": (
-        lambda desk, ref: desk.ledger.remove_cap(ACCOUNT, CAP, reference=ref),
-        lambda desk, ref: desk.ledger.set_cap(ACCOUNT, CAP, limit_mc=7, reference=ref),
+        lambda desk, ref: desk.ledger.accounts.remove_cap(ACCOUNT, CAP, reference=ref),
+        lambda desk, ref: desk.ledger.accounts.set_cap(ACCOUNT, CAP, limit_mc=7, reference=ref),
         "limit_mc",
         "none",
     ),
     "another target": (
-        lambda desk, ref: desk.ledger.switch_off(ACCOUNT, workspace_id="a", reference=ref),
-        lambda desk, ref: desk.ledger.switch_off(ACCOUNT, action="a", reference=ref),
+        lambda desk, ref: desk.ledger.accounts.switch_off(ACCOUNT, workspace_id="a", reference=ref),
+        lambda desk, ref: desk.ledger.accounts.switch_off(ACCOUNT, action="a", reference=ref),
         "target",
         "workspace a",
     ),
     "off, then on": (
-        lambda desk, ref: desk.ledger.switch_off(ACCOUNT, reference=ref),
-        lambda desk, ref: desk.ledger.switch_on(ACCOUNT, reference=ref),
+        lambda desk, ref: desk.ledger.accounts.switch_off(ACCOUNT, reference=ref),
+        lambda desk, ref: desk.ledger.accounts.switch_on(ACCOUNT, reference=ref),
         "on",
         "0",
     ),
@@ -190,7 +196,7 @@ async def test_law_3d_the_same_reference_with_another_value_is_a_conflict_that_n
     await lived_in(desk)
     await first(desk, "ref-1")
     if closed:
-        await desk.ledger.close_account(ACCOUNT, reference="closing", reason="they left")
+        await desk.ledger.accounts.close_account(ACCOUNT, reference="closing", reason="they left")
     before = await desk.dump()
 
     with pytest.raises(ReferenceConflict) as conflict:
@@ -254,20 +260,20 @@ async def test_law_3d_a_later_change_under_another_reference_stands_when_the_fir
     ledger = desk.ledger
     cap = Cap(CapWindow.DAY)
     repeats: list[Callable[[], Awaitable[bool]]] = [
-        lambda: ledger.set_cap(ACCOUNT, cap, limit_mc=10, reference="cap-1"),
-        lambda: ledger.switch_off(ACCOUNT, reference="off-1"),
-        lambda: ledger.change_plan(ACCOUNT, plan="trial", reference="plan-1"),
+        lambda: ledger.accounts.set_cap(ACCOUNT, cap, limit_mc=10, reference="cap-1"),
+        lambda: ledger.accounts.switch_off(ACCOUNT, reference="off-1"),
+        lambda: ledger.accounts.change_plan(ACCOUNT, plan="trial", reference="plan-1"),
     ]
     for change in repeats:
         assert await change()
-    assert await ledger.set_cap(ACCOUNT, cap, limit_mc=20, reference="cap-2")
-    assert await ledger.switch_on(ACCOUNT, reference="on-1")
-    assert await ledger.change_plan(ACCOUNT, plan="growth", reference="plan-2")
+    assert await ledger.accounts.set_cap(ACCOUNT, cap, limit_mc=20, reference="cap-2")
+    assert await ledger.accounts.switch_on(ACCOUNT, reference="on-1")
+    assert await ledger.accounts.change_plan(ACCOUNT, plan="growth", reference="plan-2")
 
     for change in repeats:
         assert not await change()
 
-    (status,) = await ledger.caps(ACCOUNT)
+    (status,) = await ledger.accounts.caps(ACCOUNT)
     balance = await desk.balance()
     assert (status.limit_mc, balance.switched_off, balance.plan) == (20, (), "growth")
 
@@ -276,7 +282,7 @@ async def test_law_3d_an_account_opened_by_many_is_opened_once(open_desk: OpenDe
     async with open_desk() as desk, open_desk() as another:
         answers = await asyncio.gather(
             *(
-                ledger.open_account(ACCOUNT, plan="growth")
+                ledger.accounts.open_account(ACCOUNT, plan="growth")
                 for ledger in (desk.ledger, another.ledger)
                 for _ in range(10)
             )

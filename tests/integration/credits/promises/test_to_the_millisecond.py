@@ -1,4 +1,4 @@
-"""Promises 5, 8, 11, 12 and 14 at the very moment, and in the one before it."""
+"""Laws 1b, 8a, 9a, 12b and 13a at the very moment, and in the one before it."""
 
 from __future__ import annotations
 
@@ -87,9 +87,9 @@ async def test_law_13a_a_second_void_does_not_move_the_moment_of_the_first(desk:
     await desk.grant(100, expires_in_ms=5_000)
     attempt, _ = await desk.reserve(60)
     await desk.pass_time(4_999)
-    await desk.ledger.void(ACCOUNT, "g1", reference="first", reason="charged back")
+    await desk.ledger.accounts.void(ACCOUNT, "g1", reference="first", reason="charged back")
     await desk.pass_time(1)
-    second = await desk.ledger.void(ACCOUNT, "g1", reference="second", reason="to be sure")
+    second = await desk.ledger.accounts.void(ACCOUNT, "g1", reference="second", reason="to be sure")
 
     await desk.ledger.release(attempt)
 
@@ -103,7 +103,7 @@ async def test_law_1b_an_older_attempt_counts_in_the_day_in_which_its_settlement
 ) -> None:
     day = Cap(CapWindow.DAY)
     await desk.open(1_000)
-    await desk.ledger.set_cap(ACCOUNT, day, limit_mc=500, reference="cap")
+    await desk.ledger.accounts.set_cap(ACCOUNT, day, limit_mc=500, reference="cap")
     older, reserved = await desk.reserve(100, desk.attempt("journey-1:step:1"), ttl_ms=1_000)
     await desk.pass_time(DAY_MS)
     newer, _ = await desk.reserve(100, desk.attempt("journey-1:step:1"))
@@ -112,7 +112,7 @@ async def test_law_1b_an_older_attempt_counts_in_the_day_in_which_its_settlement
 
     assert await desk.settle(older, reserved, 70) == Settled(70, 0, 930, ("late",))
 
-    (status,) = await desk.ledger.caps(ACCOUNT)
+    (status,) = await desk.ledger.accounts.caps(ACCOUNT)
     assert (status.charged_mc, status.reserved_mc) == (70, 0)
 
 

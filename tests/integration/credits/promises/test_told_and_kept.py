@@ -1,4 +1,4 @@
-"""Promises 9, 12, 13, 15 and 16: what is told, what is told again, and what is kept of it."""
+"""Laws 1b, 2c, 3c, 5a and 12a: what is told, what is told again, and what is kept of it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_law_1b_the_last_reservation_of_a_window_that_is_over_takes_it_awa
     desk: Desk,
 ) -> None:
     await desk.open(1_000)
-    await desk.ledger.set_cap(ACCOUNT, DAY, limit_mc=500, reference="cap")
+    await desk.ledger.accounts.set_cap(ACCOUNT, DAY, limit_mc=500, reference="cap")
     held = [await desk.reserve(10, ttl_ms=2 * DAY_MS) for _ in range(2)]
     await desk.pass_time(DAY_MS)
     await desk.spend(10)
@@ -61,19 +61,19 @@ async def test_law_12a_a_closed_account_is_told_so_first_and_a_cap_comes_last(
         return answer.reason
 
     await desk.open(100)
-    await desk.ledger.set_cap(ACCOUNT, DAY, limit_mc=0, reference="cap")
+    await desk.ledger.accounts.set_cap(ACCOUNT, DAY, limit_mc=0, reference="cap")
     assert await reason() is FallbackReason.CAP_REACHED
-    await desk.ledger.switch_off(ACCOUNT, reference="off")
+    await desk.ledger.accounts.switch_off(ACCOUNT, reference="off")
     assert await reason() is FallbackReason.SWITCHED_OFF
-    await desk.ledger.change_plan(ACCOUNT, plan="trial", reference="down")
+    await desk.ledger.accounts.change_plan(ACCOUNT, plan="trial", reference="down")
     assert await reason() is FallbackReason.PLAN_NOT_ELIGIBLE
-    await desk.ledger.close_account(ACCOUNT, reference="bye", reason="they left")
+    await desk.ledger.accounts.close_account(ACCOUNT, reference="bye", reason="they left")
     assert await reason() is FallbackReason.ACCOUNT_CLOSED
 
 
 async def test_law_12a_what_would_just_fit_under_a_cap_may_wait_for_it(desk: Desk) -> None:
     await desk.open(1_000)
-    await desk.ledger.set_cap(ACCOUNT, DAY, limit_mc=100, reference="cap")
+    await desk.ledger.accounts.set_cap(ACCOUNT, DAY, limit_mc=100, reference="cap")
     await desk.spend(30)
     await desk.reserve(50)
 
@@ -86,11 +86,11 @@ async def test_law_5a_switching_on_what_is_on_changes_nothing_for_whoever_asks(
     desk: Desk,
 ) -> None:
     await desk.open(100)
-    await desk.ledger.switch_on(ACCOUNT, action="route", reference="on-1")
-    await desk.ledger.switch_on(ACCOUNT, action="route", reference="on-2")
+    await desk.ledger.accounts.switch_on(ACCOUNT, action="route", reference="on-1")
+    await desk.ledger.accounts.switch_on(ACCOUNT, action="route", reference="on-2")
     await desk.reserve(10)
 
-    await desk.ledger.switch_off(ACCOUNT, action="route", reference="off")
+    await desk.ledger.accounts.switch_off(ACCOUNT, action="route", reference="off")
 
     assert isinstance(await desk.ledger.reserve(desk.attempt(), 10, 1_000), Refused)
 
@@ -102,7 +102,7 @@ async def test_law_5a_an_offer_that_was_had_keeps_no_other_back(open_desk: OpenD
 
     since = date(2096, 5, 1)
     async with open_desk(offers=offers(500)[:1]) as desk:
-        await desk.ledger.open_account(ACCOUNT, plan="growth", paying_since=since)
+        await desk.ledger.accounts.open_account(ACCOUNT, plan="growth", paying_since=since)
         later = make_ledger(
             desk.client,
             desk.prefix,
@@ -110,7 +110,7 @@ async def test_law_5a_an_offer_that_was_had_keeps_no_other_back(open_desk: OpenD
             offers=offers(900),
         )
 
-        await later.open_account(ACCOUNT, plan="growth", paying_since=since)
+        await later.accounts.open_account(ACCOUNT, plan="growth", paying_since=since)
         await later.drain()
 
         given = {grant.reference: grant.amount_mc for grant in (await desk.balance()).grants}
@@ -130,11 +130,11 @@ async def test_law_2c_whatever_is_journaled_is_news_of_its_account(desk: Desk) -
         "grant": lambda: desk.grant(10),
         "settle": lambda: desk.settle(*held[0], 5),
         "release": lambda: desk.ledger.release(held[1][0]),
-        "void": lambda: desk.ledger.void(ACCOUNT, "g3", reference="v", reason="r"),
-        "plan": lambda: desk.ledger.change_plan(ACCOUNT, plan="growth", reference="p"),
+        "void": lambda: desk.ledger.accounts.void(ACCOUNT, "g3", reference="v", reason="r"),
+        "plan": lambda: desk.ledger.accounts.change_plan(ACCOUNT, plan="growth", reference="p"),
         "deadline": desk.write_what_is_due,
         "expiry": desk.write_what_is_due,
-        "close": lambda: desk.ledger.close_account(ACCOUNT, reference="c", reason="r"),
+        "close": lambda: desk.ledger.accounts.close_account(ACCOUNT, reference="c", reason="r"),
     }
 
     for name, step in steps.items():

@@ -49,7 +49,9 @@ async def test_law_12a_a_refusal_for_credits_is_passing_just_when_what_runs_coul
     await desk.pass_time(1_000)
     for number, (_, _, fate) in enumerate(terms, 1):
         if fate == "voided":
-            await desk.ledger.void(account_id, f"g{number}", reference=f"v{number}", reason="so")
+            await desk.ledger.accounts.void(
+                account_id, f"g{number}", reference=f"v{number}", reason="so"
+            )
     held = await desk.balance(account_id)
 
     # When more is wanted than there is
@@ -83,9 +85,9 @@ async def test_law_12a_of_several_reasons_the_first_that_only_the_owner_can_remo
     await desk.open(100)
     await desk.reserve(90)
     ledger = desk.ledger
-    await ledger.set_cap(ACCOUNT, DAY, limit_mc=5, reference="cap")
-    await ledger.switch_off(ACCOUNT, action="route", reference="off")
-    await ledger.change_plan(ACCOUNT, plan="trial", reference="down")
+    await ledger.accounts.set_cap(ACCOUNT, DAY, limit_mc=5, reference="cap")
+    await ledger.accounts.switch_off(ACCOUNT, action="route", reference="off")
+    await ledger.accounts.change_plan(ACCOUNT, plan="trial", reference="down")
 
     async def told() -> FallbackReason:
         answer = await ledger.reserve(desk.attempt(), 50, 60_000)
@@ -97,13 +99,13 @@ async def test_law_12a_of_several_reasons_the_first_that_only_the_owner_can_remo
 
     # Then each is told when the one before is out of the way
     assert await told() is FallbackReason.PLAN_NOT_ELIGIBLE
-    await ledger.change_plan(ACCOUNT, plan="growth", reference="up")
+    await ledger.accounts.change_plan(ACCOUNT, plan="growth", reference="up")
     assert await told() is FallbackReason.SWITCHED_OFF
-    await ledger.switch_on(ACCOUNT, action="route", reference="on")
+    await ledger.accounts.switch_on(ACCOUNT, action="route", reference="on")
     assert await told() is FallbackReason.CAP_REACHED
-    await ledger.remove_cap(ACCOUNT, DAY, reference="no cap")
+    await ledger.accounts.remove_cap(ACCOUNT, DAY, reference="no cap")
     assert await told() is ELSEWHERE
-    await ledger.close_account(ACCOUNT, reference="bye", reason="they left")
+    await ledger.accounts.close_account(ACCOUNT, reference="bye", reason="they left")
     answer = await ledger.reserve(desk.attempt(), 50, 60_000)
     assert answer == Refused(FallbackReason.ACCOUNT_CLOSED, 0)
 
@@ -111,8 +113,8 @@ async def test_law_12a_of_several_reasons_the_first_that_only_the_owner_can_remo
 async def test_law_12a_an_id_is_known_before_any_refusal(desk: Desk) -> None:
     await desk.open(100)
     attempt, reserved = await desk.reserve(60, desk.attempt("journey-1:step:1"))
-    await desk.ledger.switch_off(ACCOUNT, reference="off")
-    await desk.ledger.close_account(ACCOUNT, reference="bye", reason="they left")
+    await desk.ledger.accounts.switch_off(ACCOUNT, reference="off")
+    await desk.ledger.accounts.close_account(ACCOUNT, reference="bye", reason="they left")
 
     assert isinstance(await desk.ledger.reserve(attempt, 60, 60_000), Reserved)
     other = await desk.ledger.reserve(desk.attempt("journey-1:step:1"), 60, 60_000)
@@ -131,7 +133,7 @@ async def test_law_12a_a_passing_refusal_can_be_waited_out(
     # Given everything is reserved by somebody else
     await desk.open(100 if by == "credits" else 1_000)
     if by == "cap":
-        await desk.ledger.set_cap(ACCOUNT, DAY, limit_mc=100, reference="cap")
+        await desk.ledger.accounts.set_cap(ACCOUNT, DAY, limit_mc=100, reference="cap")
     attempt, reserved = await desk.reserve(100, ttl_ms=1_000)
     waiting = desk.attempt()
     refused = await desk.ledger.reserve(waiting, 40, 60_000)
@@ -181,7 +183,7 @@ async def test_law_12a_what_is_switched_off_is_told_and_waiting_is_of_no_use(
     desk: Desk, dimension: dict[str, str]
 ) -> None:
     await desk.open(100)
-    await desk.ledger.switch_off(ACCOUNT, reference="off", **dimension)
+    await desk.ledger.accounts.switch_off(ACCOUNT, reference="off", **dimension)
 
     answer = await desk.ledger.reserve(desk.attempt(), 0, 60_000)
 
@@ -192,14 +194,14 @@ async def test_law_12a_a_cap_that_refuses_tells_its_figures_and_when_it_begins_a
     desk: Desk,
 ) -> None:
     await desk.open(1_000)
-    await desk.ledger.set_cap(ACCOUNT, DAY, limit_mc=100, reference="cap")
+    await desk.ledger.accounts.set_cap(ACCOUNT, DAY, limit_mc=100, reference="cap")
     await desk.spend(30)
     await desk.reserve(50)
 
     may_clear = await desk.ledger.reserve(desk.attempt(), 70, 60_000)
     for_good = await desk.ledger.reserve(desk.attempt(), 71, 60_000)
 
-    (status,) = await desk.ledger.caps(ACCOUNT)
+    (status,) = await desk.ledger.accounts.caps(ACCOUNT)
     assert (status.charged_mc, status.reserved_mc, status.limit_mc) == (30, 50, 100)
     reached = FallbackReason.CAP_REACHED
     assert may_clear == Refused(reached, 920, cap=status, may_clear=True)

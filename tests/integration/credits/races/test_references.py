@@ -34,8 +34,10 @@ async def test_law_3d_a_reference_is_one_change_for_all_processes_and_their_succ
         hasty=0,
     )
     async with race.open_ledger(course) as (ledger, client), Crew(course) as crew:
-        await ledger.open_account(ACCOUNT, plan="growth")
-        await ledger.grant(ACCOUNT, amount_mc=GRANT_MC, kind=GrantKind.PURCHASED, reference="first")
+        await ledger.accounts.open_account(ACCOUNT, plan="growth")
+        await ledger.accounts.grant(
+            ACCOUNT, amount_mc=GRANT_MC, kind=GrantKind.PURCHASED, reference="first"
+        )
         keepers = [crew.keep_running("claimant", number) for number in range(CLAIMANTS)]
         chance = random.Random(10)
         for number in range(KILLS):
@@ -43,7 +45,7 @@ async def test_law_3d_a_reference_is_one_change_for_all_processes_and_their_succ
                 await asyncio.sleep(0.005)
             await crew.kill_one("claimant", chance)
         await asyncio.gather(*keepers)
-        balance = await ledger.balance(ACCOUNT)
+        balance = await ledger.accounts.balance(ACCOUNT)
         entries = await race.journal(client)
 
     assert crew.kills == KILLS
