@@ -7,7 +7,7 @@ from tests.harness.mutation.mutation import Mutation
 MUTATIONS = (
     Mutation(
         "later_id_burns_first",
-        "grant.lua",
+        "credits/lua/grant.lua",
         "return one.number < other.number",
         "return one.number > other.number",
         "of grants made at one moment the last burns first",
@@ -15,7 +15,7 @@ MUTATIONS = (
     ),
     Mutation(
         "largest_sum_refused",
-        "grant.lua",
+        "credits/lua/grant.lua",
         "account.granted + amount > MAX_MC",
         "account.granted + amount >= MAX_MC",
         "the largest sum of all grants is refused",
@@ -23,7 +23,7 @@ MUTATIONS = (
     ),
     Mutation(
         "expired_gift_stays",
-        "grant.lua",
+        "credits/lua/grant.lua",
         "  expire_grants(S.now)\n",
         "",
         "a grant that came after its expiry can be spent",
@@ -31,7 +31,7 @@ MUTATIONS = (
     ),
     Mutation(
         "closed_account_is_given",
-        "grant.lua",
+        "credits/lua/grant.lua",
         "  if account.state ~= 'open' then return { 'refused', 'account_closed' } end\n",
         "",
         "a closed account is given credits",
@@ -39,7 +39,7 @@ MUTATIONS = (
     ),
     Mutation(
         "never_expires_first",
-        "grant.lua",
+        "credits/lua/grant.lua",
         "return other.expires == 0 end",
         "return one.expires == 0 end",
         "grants that never expire burn before those that do",
@@ -47,7 +47,7 @@ MUTATIONS = (
     ),
     Mutation(
         "priority_reversed",
-        "grant.lua",
+        "credits/lua/grant.lua",
         "return one.priority < other.priority end",
         "return one.priority > other.priority end",
         "purchased credits burn before introductory ones",
@@ -55,7 +55,7 @@ MUTATIONS = (
     ),
     Mutation(
         "next_expiry_is_the_last",
-        "grants.lua",
+        "credits/lua/grants.lua",
         "soonest == 0 or expires < soonest",
         "soonest == 0 or expires > soonest",
         "of two grants that remain the first to expire is forgotten",
@@ -63,7 +63,7 @@ MUTATIONS = (
     ),
     Mutation(
         "expired_credits_promised",
-        "grants.lua",
+        "credits/lua/grants.lua",
         "grant.expires > S.now) then",
         "grant.expires >= S.now) then",
         "credits that will expire when they come home are promised",
@@ -71,7 +71,7 @@ MUTATIONS = (
     ),
     Mutation(
         "voided_credits_promised",
-        "grants.lua",
+        "credits/lua/grants.lua",
         "grant.voided_at == 0 and (",
         "(",
         "credits that were taken back are promised",
@@ -79,7 +79,7 @@ MUTATIONS = (
     ),
     Mutation(
         "pays_from_what_others_hold",
-        "credits.lua",
+        "credits/lua/credits.lua",
         "local paid = math.min(charge, slice.amount)",
         "local paid = math.min(charge, grant.reserved)",
         "a bill above its quote is paid from what others reserved",
@@ -87,7 +87,7 @@ MUTATIONS = (
     ),
     Mutation(
         "void_at_the_moment_of_expiry",
-        "credits.lua",
+        "credits/lua/credits.lua",
         "grant.voided_at < grant.expires",
         "grant.voided_at <= grant.expires",
         "what had expired is counted as taken back",
@@ -95,7 +95,7 @@ MUTATIONS = (
     ),
     Mutation(
         "first_slice_decides",
-        "credits.lua",
+        "credits/lua/credits.lua",
         "local home = home_of(grant, at)",
         "local home = home_of(grant_of(slices[1].id), at)",
         "where credits go is decided by another grant's expiry",
@@ -103,7 +103,7 @@ MUTATIONS = (
     ),
     Mutation(
         "expects_the_last_expiry",
-        "credits.lua",
+        "credits/lua/credits.lua",
         "if due == 0 or at < due then",
         "if due == 0 or at > due then",
         "a grant that expires before an earlier one is forgotten",
@@ -111,7 +111,7 @@ MUTATIONS = (
     ),
     Mutation(
         "home_is_another_grant",
-        "credits.lua",
+        "credits/lua/credits.lua",
         "move(grant, 'reserved', home, slice.amount - paid, postings)",
         "move(grant_at(1), 'reserved', home, slice.amount - paid, postings)",
         "what comes back goes to the grant that burns first, not to its own",
@@ -119,7 +119,7 @@ MUTATIONS = (
     ),
     Mutation(
         "expired_grant_takes_back",
-        "credits.lua",
+        "credits/lua/credits.lua",
         "if grant.expires > 0 and (grant.expires <= at or grant.voided_at > 0) then",
         "if grant.expires > 0 and (grant.expires < at or grant.voided_at > 0) then",
         "what comes home at the very moment of expiry is still available",
@@ -127,7 +127,7 @@ MUTATIONS = (
     ),
     Mutation(
         "voided_grant_takes_back",
-        "credits.lua",
+        "credits/lua/credits.lua",
         "if grant.voided_at > 0 and (grant.expires == 0 or grant.voided_at < grant.expires) then",
         "if grant.voided_at > 0 and grant.expires > 0 and grant.voided_at < grant.expires then",
         "what comes home to a voided grant that never expires is available again",
@@ -135,7 +135,7 @@ MUTATIONS = (
     ),
     Mutation(
         "late_sweep_forgets_expiry",
-        "credits.lua",
+        "credits/lua/credits.lua",
         "expect_expiry(grant.expires)\n      end",
         "expect_expiry(0)\n      end",
         "credits that come home late to an expired grant never expire",
@@ -143,7 +143,7 @@ MUTATIONS = (
     ),
     Mutation(
         "overage_from_nothing",
-        "credits.lua",
+        "credits/lua/credits.lua",
         "    local part = math.min(missing, grant.available)",
         "    local part = missing",
         "a grant pays more than it has",
@@ -151,7 +151,7 @@ MUTATIONS = (
     ),
     Mutation(
         "record_kept_one_long",
-        "expire.lua",
+        "credits/lua/expire.lua",
         "elseif record and horizon_of(record) > S.now then",
         "elseif record and horizon_of(record) >= S.now then",
         "an expired record is kept when no settlement can come any more",
@@ -159,7 +159,7 @@ MUTATIONS = (
     ),
     Mutation(
         "late_record_kept_one_long",
-        "expire.lua",
+        "credits/lua/expire.lua",
         "local kept = horizon_of(record) > S.now",
         "local kept = horizon_of(record) >= S.now",
         "one late visit leaves what timely ones would not",
@@ -167,7 +167,7 @@ MUTATIONS = (
     ),
     Mutation(
         "more_due_unsaid",
-        "expire.lua",
+        "credits/lua/expire.lua",
         "S.more_due = #keys == at_most and",
         "S.more_due = #keys > at_most and",
         "a sweep that was cut short is taken for a whole one",
@@ -175,7 +175,7 @@ MUTATIONS = (
     ),
     Mutation(
         "expiries_out_of_order",
-        "expire.lua",
+        "credits/lua/expire.lua",
         "      expire_grants(record.deadline)\n",
         "",
         "the journal has expiries in another order than time",
@@ -183,7 +183,7 @@ MUTATIONS = (
     ),
     Mutation(
         "note_of_another_attempt",
-        "expire.lua",
+        "credits/lua/expire.lua",
         "note = attempt == record.attempt and record.note or NOT_NOTED,",
         "note = record.note,",
         "a late settlement counts in the windows of another attempt",
@@ -191,7 +191,7 @@ MUTATIONS = (
     ),
     Mutation(
         "expiry_one_late",
-        "expire.lua",
+        "credits/lua/expire.lua",
         "grant.available > 0 and grant.expires > 0 and grant.expires <= at then",
         "grant.available > 0 and grant.expires > 0 and grant.expires < at then",
         "a grant still pays in the millisecond in which it expires",
@@ -199,7 +199,7 @@ MUTATIONS = (
     ),
     Mutation(
         "deadline_one_late",
-        "expire.lua",
+        "credits/lua/expire.lua",
         "record.deadline <= S.now then",
         "record.deadline < S.now then",
         "a bounded sweep leaves a reservation open past its deadline",
@@ -207,7 +207,7 @@ MUTATIONS = (
     ),
     Mutation(
         "sweep_one_late",
-        "expire.lua",
+        "credits/lua/expire.lua",
         "fetch('ZRANGEBYSCORE', K.due, '-inf', int(S.now),",
         "fetch('ZRANGEBYSCORE', K.due, '-inf', int(S.now - 1),",
         "reservations end a millisecond after their deadline",
@@ -215,7 +215,7 @@ MUTATIONS = (
     ),
     Mutation(
         "sweep_forgets_caps",
-        "expire.lua",
+        "credits/lua/expire.lua",
         "  count_out(record.note, record.amount, 0)\n",
         "",
         "an expired reservation stays in the windows of its caps",
@@ -223,7 +223,7 @@ MUTATIONS = (
     ),
     Mutation(
         "expired_at_writing",
-        "expire.lua",
+        "credits/lua/expire.lua",
         "end_slices(key, record.slices, 0, record.deadline, postings)",
         "end_slices(key, record.slices, 0, S.now, postings)",
         "where a reservation's credits go depends on when somebody looks",
@@ -231,7 +231,7 @@ MUTATIONS = (
     ),
     Mutation(
         "second_void_moves_the_moment",
-        "void.lua",
+        "credits/lua/void.lua",
         "if grant.voided_at == 0 then grant.voided_at = S.now end",
         "grant.voided_at = S.now",
         "what was voided before its expiry counts as expired",
@@ -239,7 +239,7 @@ MUTATIONS = (
     ),
     Mutation(
         "void_forgets_its_answer",
-        "void.lua",
+        "credits/lua/void.lua",
         "remember(reference, 'void', compared, int(amount))",
         "remember(reference, 'void', compared, '0')",
         "a void that is asked again says that it took nothing",
@@ -247,7 +247,7 @@ MUTATIONS = (
     ),
     Mutation(
         "void_leaves_the_mark_off",
-        "void.lua",
+        "credits/lua/void.lua",
         "if grant.voided_at == 0 then grant.voided_at = S.now end",
         "if grant.voided_at == 0 then grant.voided_at = 0 end",
         "a voided grant takes back what was reserved of it",
@@ -255,7 +255,7 @@ MUTATIONS = (
     ),
     Mutation(
         "closing_keeps_credits",
-        "void.lua",
+        "credits/lua/void.lua",
         "  for _, id in ipairs(S.order) do void_grant(S.grants[id], postings) end\n",
         "",
         "a closed account keeps its credits",
@@ -263,7 +263,7 @@ MUTATIONS = (
     ),
     Mutation(
         "lost_grant_unknown",
-        "void.lua",
+        "credits/lua/void.lua",
         "if fetch('HLEN', K.ended) ~= ended then",
         "if fetch('HLEN', K.ended) > ended then",
         "a grant whose record was lost counts as one that never was",

@@ -7,7 +7,7 @@ from tests.harness.mutation.mutation import Mutation
 MUTATIONS = (
     Mutation(
         "foreign_key_taken_for_none",
-        "records.lua",
+        "credits/lua/records.lua",
         "    stop('DAMAGED', key .. ': ' .. answer.err)",
         "    return false",
         "a key of a foreign type counts as missing",
@@ -15,7 +15,7 @@ MUTATIONS = (
     ),
     Mutation(
         "key_made_in_lua",
-        "state.lua",
+        "credits/lua/state.lua",
         "limits = KEYS[7]",
         "limits = string.gsub(KEYS[6], 'refs$', 'limits')",
         "a key is not declared: a cluster may find that out after a write",
@@ -23,7 +23,7 @@ MUTATIONS = (
     ),
     Mutation(
         "chain_of_one",
-        "journal.lua",
+        "credits/lua/journal.lua",
         "account.chain .. body",
         "body",
         "entries that were taken out are not missed",
@@ -31,7 +31,7 @@ MUTATIONS = (
     ),
     Mutation(
         "effective_is_now",
-        "journal.lua",
+        "credits/lua/journal.lua",
         "effective and effective ~= S.now and int(effective) or ''",
         "''",
         "past balances are of when somebody looked",
@@ -39,7 +39,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a_look_is_an_entry",
-        "journal.lua",
+        "credits/lua/journal.lua",
         "  if READ_ONLY then return end\n",
         "",
         "a balance counts entries that are not there",
@@ -47,7 +47,7 @@ MUTATIONS = (
     ),
     Mutation(
         "named_twice_in_a_batch",
-        "journal.lua",
+        "credits/lua/journal.lua",
         "  S.dims[text] = number\n",
         "",
         "dimensions that two calls of a batch bring lock the account",
@@ -55,7 +55,7 @@ MUTATIONS = (
     ),
     Mutation(
         "journal_skips_a_number",
-        "journal.lua",
+        "credits/lua/journal.lua",
         "  account.seq = account.seq + 1\n",
         "  account.seq = account.seq + (entry.kind == 'expired' and 2 or 1)\n",
         "the journal has gaps",
@@ -63,7 +63,7 @@ MUTATIONS = (
     ),
     Mutation(
         "time_goes_back",
-        "write.lua",
+        "credits/lua/write.lua",
         "  account.last_ms = S.now\n",
         "",
         "a clock that lags behind brings back what had expired",
@@ -71,7 +71,7 @@ MUTATIONS = (
     ),
     Mutation(
         "fork_found_too_late",
-        "write.lua",
+        "credits/lua/write.lua",
         "  write_journal()\n  write_limits()\n  write_account(order)\n",
         "  write_limits()\n  write_account(order)\n  write_journal()\n",
         "an account is written before its journal is found ahead of it",
@@ -79,7 +79,7 @@ MUTATIONS = (
     ),
     Mutation(
         "foreign_keys_found_too_late",
-        "write.lua",
+        "credits/lua/write.lua",
         "  for _, key in ipairs({ K.ended, K.refs, K.limits, K.dims }) do fetch('HLEN', key) end\n",
         "",
         "a key of a foreign type stops a script that has written",
@@ -87,7 +87,7 @@ MUTATIONS = (
     ),
     Mutation(
         "sweeper_not_told",
-        "write.lua",
+        "credits/lua/write.lua",
         "tonumber(registered) <= earliest",
         "tonumber(registered) >= earliest",
         "the sweeper comes by the latest deadline",
@@ -95,7 +95,7 @@ MUTATIONS = (
     ),
     Mutation(
         "outcome_for_ever",
-        "write.lua",
+        "credits/lua/write.lua",
         "outcome_text(outcome), 'KEEPTTL')",
         "outcome_text(outcome))",
         "an outcome that a loser was added to never ends",
@@ -103,7 +103,7 @@ MUTATIONS = (
     ),
     Mutation(
         "outcome_by_interval",
-        "write.lua",
+        "credits/lua/write.lua",
         "'PXAT', int(S.now + OUTCOME_TTL_MS)",
         "'PX', int(OUTCOME_TTL_MS)",
         "an outcome ends before the last settlement that could be charged again",
@@ -111,7 +111,7 @@ MUTATIONS = (
     ),
     Mutation(
         "archive_not_told",
-        "write.lua",
+        "credits/lua/write.lua",
         "if #S.entries > 0 and not in_news then",
         "if #S.entries > 1 and not in_news then",
         "what is journaled alone is not news",
@@ -119,7 +119,7 @@ MUTATIONS = (
     ),
     Mutation(
         "alert_not_stored",
-        "write.lua",
+        "credits/lua/write.lua",
         "  for _, alert in ipairs(S.alerts) do\n",
         "  for _, alert in ipairs({}) do\n",
         "an alert is lost with the process that raised it",
@@ -127,7 +127,7 @@ MUTATIONS = (
     ),
     Mutation(
         "write_before_the_check",
-        "write.lua",
+        "credits/lua/write.lua",
         "  local in_news, registered = check_writable()\n"
         "  local used, ended = sort_out_grants()\n"
         "  local order = order_text(ended)\n"
@@ -143,7 +143,7 @@ MUTATIONS = (
     ),
     Mutation(
         "ending_needs_memory",
-        "write.lua",
+        "credits/lua/write.lua",
         "  if has_endings then redis.call('ZREM', K.due, '') end\n",
         "",
         "at maxmemory settlements are refused",
@@ -151,7 +151,7 @@ MUTATIONS = (
     ),
     Mutation(
         "damage_taken_for_nothing",
-        "main.lua",
+        "credits/lua/main.lua",
         "if sound then return S.damaged[call.args[1]] end",
         "if sound then return nil end",
         "a damaged reservation counts as none",
@@ -159,7 +159,7 @@ MUTATIONS = (
     ),
     Mutation(
         "balance_of_a_hundred",
-        "main.lua",
+        "credits/lua/main.lua",
         "READ_ONLY and SWEEP_BEFORE_REFUSING or SWEEP_AT_MOST",
         "SWEEP_AT_MOST",
         "a balance shows what is long due as reserved",
@@ -167,7 +167,7 @@ MUTATIONS = (
     ),
     Mutation(
         "damaged_name_believed",
-        "journal.lua",
+        "credits/lua/journal.lua",
         "if not string.find(number, '^%d+$') then",
         "if number == '' then",
         "charges are journaled under dimensions that have no number",

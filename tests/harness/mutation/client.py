@@ -7,7 +7,7 @@ from tests.harness.mutation.mutation import Mutation
 MUTATIONS = (
     Mutation(
         "cancelled_alone_keeps_the_lane",
-        "batch.py",
+        "credits/batch.py",
         "            self._go_on(account_id, lane)\n            call.abandon(",
         "            call.abandon(",
         "after a caller that went away its account is served no more",
@@ -15,7 +15,7 @@ MUTATIONS = (
     ),
     Mutation(
         "answer_to_nobody",
-        "batch.py",
+        "credits/batch.py",
         "call.abandon(None if waiter.exception() else waiter.result())",
         "pass",
         "a caller that goes away when its answer is there leaves credits reserved",
@@ -23,7 +23,7 @@ MUTATIONS = (
     ),
     Mutation(
         "cancelled_in_the_queue_is_sent",
-        "batch.py",
+        "credits/batch.py",
         "            if call in queue:\n                queue.remove(call)\n            elif",
         "            if",
         "who went away before it was sent is asked for all the same",
@@ -31,7 +31,7 @@ MUTATIONS = (
     ),
     Mutation(
         "outcome_key_not_declared",
-        "batch.py",
+        "credits/batch.py",
         "                    *(call.packed_key for call in calls),\n",
         "                    *(call.packed_key for call in calls[:1] * len(calls)),\n",
         "calls of a batch write the first one's outcome",
@@ -39,7 +39,7 @@ MUTATIONS = (
     ),
     Mutation(
         "answers_to_others",
-        "batch.py",
+        "credits/batch.py",
         "            for call, answer in zip(batch, answers, strict=True):",
         "            for call, answer in zip(batch, reversed(answers), strict=True):",
         "callers get each other's answers",
@@ -47,7 +47,7 @@ MUTATIONS = (
     ),
     Mutation(
         "endings_come_last",
-        "batch.py",
+        "credits/batch.py",
         "        for queue in (self.endings, self.others):",
         "        for queue in (self.others, self.endings):",
         "reserves are refused for credits that come back in the same batch",
@@ -55,7 +55,7 @@ MUTATIONS = (
     ),
     Mutation(
         "cancelled_reserve_stays",
-        "batch.py",
+        "credits/batch.py",
         "        if self.waiter.done():\n            self.abandon(answer)\n",
         "        if self.waiter.done():\n            pass\n",
         "a caller that went away while its batch ran leaves its credits reserved",
@@ -63,7 +63,7 @@ MUTATIONS = (
     ),
     Mutation(
         "lane_never_freed",
-        "batch.py",
+        "credits/batch.py",
         "        del self._lanes[account_id]\n",
         "",
         "an account's next call waits behind nothing for ever",
@@ -71,7 +71,7 @@ MUTATIONS = (
     ),
     Mutation(
         "batch_without_bound",
-        "batch.py",
+        "credits/batch.py",
         "            while queue and len(taken) < MAX_CALLS:",
         "            while queue:",
         "one script call runs as long as there are callers",
@@ -79,7 +79,7 @@ MUTATIONS = (
     ),
     Mutation(
         "line_with_an_unread_answer",
-        "transport.py",
+        "redis/transport.py",
         "self._in_background(self._finish(visit.line, on_abandoned))",
         "visit.line.server.keep(visit.line), on_abandoned(None)",
         "the next caller hears what was answered to one that went away",
@@ -87,7 +87,7 @@ MUTATIONS = (
     ),
     Mutation(
         "late_answer_to_the_next",
-        "transport.py",
+        "redis/transport.py",
         "visit.line.server.drop(visit.line)",
         "visit.line.server.keep(visit.line)",
         "after a time-out the next caller hears the late answer",
@@ -95,7 +95,7 @@ MUTATIONS = (
     ),
     Mutation(
         "source_not_sent",
-        "transport.py",
+        "redis/transport.py",
         "except NoScriptError:",
         "except MasterDownError:",
         "a server that restarted knows no script any more",
@@ -103,7 +103,7 @@ MUTATIONS = (
     ),
     Mutation(
         "line_lost_by_a_refusal",
-        "transport.py",
+        "redis/transport.py",
         "        line.server.keep(line)\n        if isinstance(error, BusyLoadingError",
         "        if isinstance(error, BusyLoadingError",
         "each refusal costs a connection, until none is left",
@@ -111,7 +111,7 @@ MUTATIONS = (
     ),
     Mutation(
         "unknown_taken_for_not_reached",
-        "transport.py",
+        "redis/transport.py",
         "        return UnknownOutcome(text) if sent else NotReached(text)",
         "        return NotReached(text)",
         "a call that may have been booked is said not to be",
@@ -119,7 +119,7 @@ MUTATIONS = (
     ),
     Mutation(
         "idle_takes_the_pool",
-        "connections.py",
+        "redis/connections.py",
         "size // 2 if shared else size",
         "size",
         "whoever shares the pool is left with one connection",
@@ -127,7 +127,7 @@ MUTATIONS = (
     ),
     Mutation(
         "room_lost_by_a_failure",
-        "connections.py",
+        "redis/connections.py",
         "        except BaseException:\n            self._leave()\n            raise\n",
         "        except BaseException:\n            raise\n",
         "each connection that can't be made costs a place, until none is left",
@@ -135,7 +135,7 @@ MUTATIONS = (
     ),
     Mutation(
         "second_asking_by_another",
-        "asking.py",
+        "credits/script_client.py",
         "            return await self._batcher.submit(account_id, call)\n        except asyncio",
         '            args = [call.args[0], "another", *call.args[2:]]\n'
         "            again = Call(call.verb, args, call.outcome_key, call.ends)\n"
@@ -146,7 +146,7 @@ MUTATIONS = (
     ),
     Mutation(
         "first_asking_forgotten",
-        "asking.py",
+        "credits/script_client.py",
         "raise first from second",
         "raise",
         "a call that may have been booked is said not to be",
@@ -154,7 +154,7 @@ MUTATIONS = (
     ),
     Mutation(
         "cancelled_between_askings",
-        "asking.py",
+        "credits/script_client.py",
         "            call.abandon(None)\n",
         "",
         "who goes away between two askings leaves credits reserved",
@@ -162,7 +162,7 @@ MUTATIONS = (
     ),
     Mutation(
         "waits_twice_for_the_time_out",
-        "asking.py",
+        "credits/script_client.py",
         "if loop_time() > ask_again_until_s:",
         "if loop_time() > ask_again_until_s + 60:",
         "a server that hangs is waited for twice",
@@ -170,7 +170,7 @@ MUTATIONS = (
     ),
     Mutation(
         "unknown_not_given_back",
-        "ledger.py",
+        "credits/ledger.py",
         'if answer is None or answer[0] == b"reserved":',
         'if answer is not None and answer[0] == b"reserved":',
         "an unknown reservation of a caller that went away stays",
@@ -178,7 +178,7 @@ MUTATIONS = (
     ),
     Mutation(
         "bucket_without_tag",
-        "keys.py",
+        "redis/keys.py",
         'return f"{self.prefix}:{{b{number}}}:{part}"',
         'return f"{self.prefix}:b{number}:{part}"',
         "what a bucket shares is in another slot than its accounts",
@@ -186,7 +186,7 @@ MUTATIONS = (
     ),
     Mutation(
         "keys_in_another_order",
-        "keys.py",
+        "redis/keys.py",
         '            f"{base}:open",\n            f"{base}:due",\n',
         '            f"{base}:due",\n            f"{base}:open",\n',
         "keys have other names than releases before gave them",
@@ -194,7 +194,7 @@ MUTATIONS = (
     ),
     Mutation(
         "key_in_another_slot",
-        "keys.py",
+        "redis/keys.py",
         '        return f"{_base(self.prefix, account_id)}:o:{execution_key}"',
         '        return f"{self.prefix}:{account_id}:o:{execution_key}"',
         "an outcome is in another slot than its account",
@@ -202,7 +202,7 @@ MUTATIONS = (
     ),
     Mutation(
         "offers_end_at_the_first",
-        "accounts.py",
+        "credits/accounts.py",
         "                continue  # it was given once",
         "                return  # it was given once",
         "an offer that was had keeps back the next one",
@@ -210,7 +210,7 @@ MUTATIONS = (
     ),
     Mutation(
         "offers_every_time",
-        "accounts.py",
+        "credits/accounts.py",
         '                    reference=f"offer:{offered.offer_id}",',
         '                    reference=f"offer:{offered.offer_id}:{secrets.token_hex(2)}",',
         "an offer is given whenever the account is opened again",
@@ -218,7 +218,7 @@ MUTATIONS = (
     ),
     Mutation(
         "expiry_rounded_down",
-        "checks.py",
+        "credits/checks.py",
         "-((_EPOCH - expires_at) // timedelta(milliseconds=1))",
         "(expires_at - _EPOCH) // timedelta(milliseconds=1)",
         "a grant expires up to a millisecond early",
@@ -226,7 +226,7 @@ MUTATIONS = (
     ),
     Mutation(
         "sweeper_looks_once",
-        "upkeep.py",
+        "credits/installation.py",
         "    while more_due:\n",
         "    if more_due:\n",
         "the sweeper ends a hundred reservations and goes",
@@ -234,7 +234,7 @@ MUTATIONS = (
     ),
     Mutation(
         "replicas_not_waited_for",
-        "transport.py",
+        "redis/transport.py",
         "line.acknowledged < self._replicas:",
         "line.acknowledged < 0:",
         "what no replica has is called done",
@@ -242,7 +242,7 @@ MUTATIONS = (
     ),
     Mutation(
         "acknowledgement_left_unread",
-        "connections.py",
+        "redis/connections.py",
         "self._before, self._wait = before, wait",
         "self._before, self._wait = before, False",
         "the next caller hears how many replicas have what came before",
@@ -250,7 +250,7 @@ MUTATIONS = (
     ),
     Mutation(
         "clock_behind_unnoticed",
-        "watch.py",
+        "credits/watch.py",
         "if abs(ahead_ms) <= MOST_APART_MS:",
         "if ahead_ms <= MOST_APART_MS:",
         "deadlines go by a clock that is far behind",
@@ -258,7 +258,7 @@ MUTATIONS = (
     ),
     Mutation(
         "full_memory_unnoticed",
-        "watch.py",
+        "credits/watch.py",
         'return ""\n        return (\n            f"the memory',
         'return ""\n        return "" and (\n            f"the memory',
         "reservations take the memory that settlements need",

@@ -7,7 +7,7 @@ from tests.harness.mutation.mutation import Mutation
 MUTATIONS = (
     Mutation(
         "fingerprint_part_forgotten",
-        "executions.lua",
+        "credits/lua/executions.lua",
         "local FINGERPRINT_PARTS = 5",
         "local FINGERPRINT_PARTS = 4",
         "an id may be used again for another source",
@@ -15,7 +15,7 @@ MUTATIONS = (
     ),
     Mutation(
         "exposure_booked_twice",
-        "executions.lua",
+        "credits/lua/executions.lua",
         "  if listed(outcome.exposed, attempt) then return end\n",
         "",
         "a loser that asks again is exposure again",
@@ -23,7 +23,7 @@ MUTATIONS = (
     ),
     Mutation(
         "older_attempts_forgotten",
-        "executions.lua",
+        "credits/lua/executions.lua",
         " or listed(record.past, attempt)",
         "",
         "a late settlement is an orphan once another attempt began",
@@ -31,7 +31,7 @@ MUTATIONS = (
     ),
     Mutation(
         "second_attempt_runs_too",
-        "reserve.lua",
+        "credits/lua/reserve.lua",
         "    if record.attempt ~= attempt then return in_progress(record) end\n",
         "",
         "two attempts run on one reservation",
@@ -39,7 +39,7 @@ MUTATIONS = (
     ),
     Mutation(
         "plan_before_state",
-        "reserve.lua",
+        "credits/lua/reserve.lua",
         "  if account.state ~= 'open' then return 'account_closed', 0 end\n"
         "  if account.eligible ~= '1' then return 'plan_not_eligible', 0 end\n",
         "  if account.eligible ~= '1' then return 'plan_not_eligible', 0 end\n"
@@ -49,7 +49,7 @@ MUTATIONS = (
     ),
     Mutation(
         "cap_hides_a_switch",
-        "reserve.lua",
+        "credits/lua/reserve.lua",
         "if is_switched_off(dimensions) then",
         "if not capped(caps, amount) and is_switched_off(dimensions) then",
         "what is switched off is said to wait for a cap",
@@ -57,7 +57,7 @@ MUTATIONS = (
     ),
     Mutation(
         "refuses_at_once",
-        "reserve.lua",
+        "credits/lua/reserve.lua",
         "  sweep_before_refusing()\n  if amount <= account.available then return nil end\n",
         "",
         "credits that are due to come home are the reason for a refusal",
@@ -65,7 +65,7 @@ MUTATIONS = (
     ),
     Mutation(
         "plan_not_asked",
-        "reserve.lua",
+        "credits/lua/reserve.lua",
         "if account.eligible ~= '1' then return 'plan_not_eligible', 0 end",
         "",
         "a trial account reserves credits",
@@ -73,7 +73,7 @@ MUTATIONS = (
     ),
     Mutation(
         "truth_about_credits",
-        "reserve.lua",
+        "credits/lua/reserve.lua",
         "if amount <= account.available + home or S.more_due then",
         "if amount < account.available + home or S.more_due then",
         "a refusal that will pass is said to be final",
@@ -81,7 +81,7 @@ MUTATIONS = (
     ),
     Mutation(
         "outcome_forgets_overage",
-        "settle.lua",
+        "credits/lua/settle.lua",
         "charged = cost - overage, overage = overage, reason",
         "charged = cost, overage = overage, reason",
         "who asks again hears of more than was charged",
@@ -89,7 +89,7 @@ MUTATIONS = (
     ),
     Mutation(
         "rival_stays_in_caps",
-        "settle.lua",
+        "credits/lua/settle.lua",
         "  count_out(record.note, record.amount, 0)\n",
         "",
         "an attempt that lost stays in the windows of its caps",
@@ -97,7 +97,7 @@ MUTATIONS = (
     ),
     Mutation(
         "cap_counts_overage",
-        "settle.lua",
+        "credits/lua/settle.lua",
         "count_out(record.note, record.amount, cost - overage)",
         "count_out(record.note, record.amount, cost)",
         "a cap counts what nobody was charged",
@@ -105,7 +105,7 @@ MUTATIONS = (
     ),
     Mutation(
         "late_charge_counts_today",
-        "settle.lua",
+        "credits/lua/settle.lua",
         "charge_noted(record.note, cost - overage)",
         "charge_current(dimensions, cost - overage)",
         "a late settlement counts in the day in which it comes",
@@ -113,7 +113,7 @@ MUTATIONS = (
     ),
     Mutation(
         "another_attempt_settles",
-        "settle.lua",
+        "credits/lua/settle.lua",
         "if outcome.attempt == attempt and outcome.state == 'settled' then",
         "if outcome.state == 'settled' then",
         "the loser of two attempts is told that it was charged",
@@ -121,7 +121,7 @@ MUTATIONS = (
     ),
     Mutation(
         "horizon_not_kept",
-        "settle.lua",
+        "credits/lua/settle.lua",
         "if reserved_at + OUTCOME_TTL_MS <= S.now then return { 'dead' } end",
         "if reserved_at + OUTCOME_TTL_MS < S.now then return { 'dead' } end",
         "a settlement at the horizon may be the second one",
@@ -129,7 +129,7 @@ MUTATIONS = (
     ),
     Mutation(
         "rival_stays_open",
-        "settle.lua",
+        "credits/lua/settle.lua",
         "    if is_open(record) then close_other_attempt(execution_key, record) end\n",
         "",
         "an attempt that lost keeps its credits reserved",
@@ -137,7 +137,7 @@ MUTATIONS = (
     ),
     Mutation(
         "release_forgets_caps",
-        "release.lua",
+        "credits/lua/release.lua",
         "    count_out(record.note, record.amount, 0)\n",
         "",
         "a released reservation stays in the windows of its caps",
@@ -145,7 +145,7 @@ MUTATIONS = (
     ),
     Mutation(
         "late_release_ends_a_rival",
-        "release.lua",
+        "credits/lua/release.lua",
         "elseif not store or is_open(record) then",
         "elseif not store then",
         "a late release takes the outcome from an attempt that runs",
@@ -153,7 +153,7 @@ MUTATIONS = (
     ),
     Mutation(
         "release_of_another_is_own",
-        "release.lua",
+        "credits/lua/release.lua",
         "if outcome.attempt == attempt and outcome.state == 'released' then",
         "if outcome.state == 'released' then",
         "the exposure of a second attempt that was released is not booked",
@@ -161,7 +161,7 @@ MUTATIONS = (
     ),
     Mutation(
         "refused_while_it_runs",
-        "conclude.lua",
+        "credits/lua/conclude.lua",
         "  if is_open(record) then return in_progress(record) end\n",
         "",
         "a refusal becomes the outcome of an execution that runs",
@@ -169,7 +169,7 @@ MUTATIONS = (
     ),
     Mutation(
         "slices_unchecked",
-        "reservations.lua",
+        "credits/lua/reservations.lua",
         "  if is_open(record) then check_slices(record, where) end\n",
         "",
         "a reservation that holds more than its grant is believed",
@@ -177,7 +177,7 @@ MUTATIONS = (
     ),
     Mutation(
         "lost_deadlines_unnoticed",
-        "reservations.lua",
+        "credits/lua/reservations.lua",
         "records ~= deadlines or ",
         "",
         "credits whose deadline was lost never come home",
@@ -185,7 +185,7 @@ MUTATIONS = (
     ),
     Mutation(
         "late_reported_by_anothers",
-        "settle.lua",
+        "credits/lua/settle.lua",
         "dims = own and is_open(record) and record.dims",
         "dims = own and record.dims",
         "a late settlement is reported by the model of another attempt",
@@ -193,7 +193,7 @@ MUTATIONS = (
     ),
     Mutation(
         "outcome_unchecked",
-        "reservations.lua",
+        "credits/lua/reservations.lua",
         "charged = whole(fields[4], key)",
         "charged = tonumber(fields[4])",
         "an outcome of more than a number holds is told rounded",

@@ -7,7 +7,7 @@ from tests.harness.mutation.mutation import Mutation
 MUTATIONS = (
     Mutation(
         "cap_without_what_is_reserved",
-        "caps.lua",
+        "credits/lua/caps.lua",
         "use.charged + use.reserved + amount > cap.limit",
         "use.charged + amount > cap.limit",
         "reservations together pass a cap",
@@ -15,7 +15,7 @@ MUTATIONS = (
     ),
     Mutation(
         "cap_never_passing",
-        "caps.lua",
+        "credits/lua/caps.lua",
         "use.charged + amount <= cap.limit",
         "use.charged + amount < cap.limit",
         "what would just fit when others end is refused for good",
@@ -23,7 +23,7 @@ MUTATIONS = (
     ),
     Mutation(
         "source_caps_count_models",
-        "caps.lua",
+        "credits/lua/caps.lua",
         "{ 8, 6 }",
         "{ 8, 5 }",
         "a cap on a source looks at the model",
@@ -31,7 +31,7 @@ MUTATIONS = (
     ),
     Mutation(
         "orphan_not_capped",
-        "caps.lua",
+        "credits/lua/caps.lua",
         "    use.charged = plus(use.charged, charged)\n    keep_use(cap)\n",
         "    keep_use(cap)\n",
         "what no reservation is known of counts in no cap",
@@ -39,7 +39,7 @@ MUTATIONS = (
     ),
     Mutation(
         "first_cap_named",
-        "caps.lua",
+        "credits/lua/caps.lua",
         "      if not waits then return found end\n",
         "",
         "a refusal for good is said to pass",
@@ -47,7 +47,7 @@ MUTATIONS = (
     ),
     Mutation(
         "window_dropped_while_reserved",
-        "caps.lua",
+        "credits/lua/caps.lua",
         "use.reserved == 0 and (use.removed",
         "(use.removed",
         "a window that is over goes with the first of its reservations",
@@ -55,7 +55,7 @@ MUTATIONS = (
     ),
     Mutation(
         "free_ones_noted",
-        "caps.lua",
+        "credits/lua/caps.lua",
         "  if amount == 0 then return NOT_NOTED end\n",
         "",
         "a free execution is lost with a cap that was removed",
@@ -63,7 +63,7 @@ MUTATIONS = (
     ),
     Mutation(
         "cap_admits_one_more",
-        "caps.lua",
+        "credits/lua/caps.lua",
         "if use.charged + use.reserved + amount > cap.limit then",
         "if use.charged + use.reserved + amount > cap.limit + 1 then",
         "a window may hold a millicredit more than its limit",
@@ -71,7 +71,7 @@ MUTATIONS = (
     ),
     Mutation(
         "cap_forgets_charges",
-        "caps.lua",
+        "credits/lua/caps.lua",
         "use.reserved, use.charged = use.reserved - amount, plus(use.charged, charged)",
         "use.reserved, use.charged = use.reserved - amount, use.charged",
         "what was charged leaves the window with its reservation",
@@ -79,7 +79,7 @@ MUTATIONS = (
     ),
     Mutation(
         "cap_says_passing",
-        "caps.lua",
+        "credits/lua/caps.lua",
         "local waits = use.charged + amount <= cap.limit",
         "local waits = use.charged <= cap.limit",
         "a cap that is used up is said to pass",
@@ -87,7 +87,7 @@ MUTATIONS = (
     ),
     Mutation(
         "unused_window_stays",
-        "caps.lua",
+        "credits/lua/caps.lua",
         "if use.reserved == 0 and (use.removed ~= '' or is_over(name)) then drop_use(use) else",
         "if false then drop_use(use) else",
         "windows that are over are kept for ever",
@@ -95,7 +95,7 @@ MUTATIONS = (
     ),
     Mutation(
         "switch_for_nobody",
-        "caps.lua",
+        "credits/lua/caps.lua",
         "off = (raw[1] or raw[2] or raw[3]) and true or false",
         "off = (raw[1] or raw[2]) and true or false",
         "an action that is switched off runs on",
@@ -103,7 +103,7 @@ MUTATIONS = (
     ),
     Mutation(
         "lost_cap_unnoticed",
-        "limits.lua",
+        "credits/lua/limits.lua",
         "if found ~= S.account.limits_n then",
         "if found > S.account.limits_n then",
         "a cap that was lost counts as none",
@@ -111,7 +111,7 @@ MUTATIONS = (
     ),
     Mutation(
         "midnight_comes_late",
-        "limits.lua",
+        "credits/lua/limits.lua",
         "local day = math.floor(S.now / DAY_MS)\n  return letter",
         "local day = math.floor((S.now - 1) / DAY_MS)\n  return letter",
         "a window begins a millisecond after midnight",
@@ -119,7 +119,7 @@ MUTATIONS = (
     ),
     Mutation(
         "window_before_dropped",
-        "limits.lua",
+        "credits/lua/limits.lua",
         "if before and before.reserved == 0 then drop_use(before) end",
         "if before then drop_use(before) end",
         "what runs over midnight can't be settled",
@@ -127,7 +127,7 @@ MUTATIONS = (
     ),
     Mutation(
         "month_begins_late",
-        "limits.lua",
+        "credits/lua/limits.lua",
         "return (year + era * 400) * 12 + from_march + 2",
         "return (year + era * 400) * 12 + from_march + 3 - 1 * (from_march > 0 and 1 or 0)",
         "March counts as April",
@@ -135,7 +135,7 @@ MUTATIONS = (
     ),
     Mutation(
         "centuries_have_a_29_february",
-        "limits.lua",
+        "credits/lua/limits.lua",
         "math.floor(of_era / 36524)",
         "math.floor(of_era / 36525)",
         "in 2100 March begins a day late",
@@ -143,7 +143,7 @@ MUTATIONS = (
     ),
     Mutation(
         "caps_share_a_number",
-        "cap.lua",
+        "credits/lua/cap.lua",
         "S.account.caps_n = S.account.caps_n + 1",
         "S.account.caps_n = S.account.caps_n + 0",
         "two caps of a window count as one",
@@ -151,7 +151,7 @@ MUTATIONS = (
     ),
     Mutation(
         "seed_ignored",
-        "cap.lua",
+        "credits/lua/cap.lua",
         "charged = used, reserved = 0",
         "charged = 0, reserved = 0",
         "what a new cap's window holds already is forgotten",
@@ -159,7 +159,7 @@ MUTATIONS = (
     ),
     Mutation(
         "cap_removed_under_reservations",
-        "cap.lua",
+        "credits/lua/cap.lua",
         "if use and use.reserved > 0 then",
         "if use and use.reserved < 0 then",
         "what runs can't be settled when its cap is removed",
@@ -167,7 +167,7 @@ MUTATIONS = (
     ),
     Mutation(
         "nine_sorts",
-        "cap.lua",
+        "credits/lua/cap.lua",
         "#names >= MOST_SORTS then",
         "#names > MOST_SORTS then",
         "an execution may match nine caps",
@@ -175,7 +175,7 @@ MUTATIONS = (
     ),
     Mutation(
         "switched_on_twice",
-        "switch.lua",
+        "credits/lua/switch.lua",
         "if is_off and on == '1' then",
         "if on == '1' then",
         "who switches on what is on damages the account",
@@ -183,7 +183,7 @@ MUTATIONS = (
     ),
     Mutation(
         "plan_in_name_only",
-        "plan.lua",
+        "credits/lua/plan.lua",
         "account.plan, account.eligible, S.dirty_profile = plan, eligible, true",
         "account.plan, S.dirty_profile = plan, true",
         "a changed plan changes nothing",
@@ -191,7 +191,7 @@ MUTATIONS = (
     ),
     Mutation(
         "conflict_unnoticed",
-        "references.lua",
+        "credits/lua/references.lua",
         "    if fields[i] ~= pair[2] then return nil, { 'conflict', pair[1], fields[i] } end\n",
         "",
         "a reference may be used again with other terms",
@@ -199,7 +199,7 @@ MUTATIONS = (
     ),
     Mutation(
         "reference_forgotten",
-        "references.lua",
+        "credits/lua/references.lua",
         "  S.account.refs_n = S.account.refs_n + 1\n",
         "",
         "references are not counted, so that lost ones are not noticed",
@@ -207,7 +207,7 @@ MUTATIONS = (
     ),
     Mutation(
         "reference_of_any_kind",
-        "references.lua",
+        "credits/lua/references.lua",
         "if stored and stored ~= kind then",
         "if false then",
         "a reference may be used for a second kind of change",
@@ -215,7 +215,7 @@ MUTATIONS = (
     ),
     Mutation(
         "cool_down_one_long",
-        "marks.lua",
+        "credits/lua/marks.lua",
         "S.now < told_at + COOLDOWN_MS",
         "S.now <= told_at + COOLDOWN_MS",
         "an alert waits when its cool-down is over",
@@ -223,7 +223,7 @@ MUTATIONS = (
     ),
     Mutation(
         "waits_one_longer",
-        "marks.lua",
+        "credits/lua/marks.lua",
         "if waiting.due <= S.now then",
         "if waiting.due < S.now then",
         "what waited is told after its cool-down instead of at its end",
@@ -231,7 +231,7 @@ MUTATIONS = (
     ),
     Mutation(
         "share_of_round_sums",
-        "marks.lua",
+        "credits/lua/marks.lua",
         " + math.floor(top % 100 * mark.number / 100)",
         "",
         "a share of an odd sum is too small",
@@ -239,7 +239,7 @@ MUTATIONS = (
     ),
     Mutation(
         "exhausted_not_exactly_at",
-        "marks.lua",
+        "credits/lua/marks.lua",
         "if left() <= lowest_threshold() then reach",
         "if left() < lowest_threshold() then reach",
         "exhaustion at exactly the lowest mark is silent",
@@ -247,7 +247,7 @@ MUTATIONS = (
     ),
     Mutation(
         "arming_forgets_the_cool_down",
-        "marks.lua",
+        "credits/lua/marks.lua",
         "set_state(name, 'a', tonumber(told_at))",
         "set_state(name, 'a', 0)",
         "a top-up ends a cool-down",
@@ -255,7 +255,7 @@ MUTATIONS = (
     ),
     Mutation(
         "closed_account_is_told",
-        "marks.lua",
+        "credits/lua/marks.lua",
         "  if READ_ONLY or S.account.state ~= 'open' then return end\n  local state",
         "  if READ_ONLY then return end\n  local state",
         "closing an account raises alerts",
@@ -263,7 +263,7 @@ MUTATIONS = (
     ),
     Mutation(
         "threshold_of_the_first_grant",
-        "marks.lua",
+        "credits/lua/marks.lua",
         "if MARKS.top ~= S.account.top then",
         "if not MARKS.top then",
         "a grant and a charge in one script are measured by the mark before",
@@ -271,7 +271,7 @@ MUTATIONS = (
     ),
     Mutation(
         "mark_not_exactly_at",
-        "marks.lua",
+        "credits/lua/marks.lua",
         "if before > mark.threshold and now_left <= mark.threshold then",
         "if before > mark.threshold and now_left < mark.threshold then",
         "an alert is silent where its mark is reached exactly",
@@ -279,7 +279,7 @@ MUTATIONS = (
     ),
     Mutation(
         "mark_told_again",
-        "marks.lua",
+        "credits/lua/marks.lua",
         "if state ~= 'a' then return end",
         "if state == 'w' then return end",
         "a mark that was told is told again",
@@ -287,7 +287,7 @@ MUTATIONS = (
     ),
     Mutation(
         "cool_down_ignored",
-        "marks.lua",
+        "credits/lua/marks.lua",
         "if told_at > 0 and S.now < told_at + COOLDOWN_MS then",
         "if told_at > 0 and S.now < told_at then",
         "a balance that hovers around a mark sends a mail each time",
@@ -295,7 +295,7 @@ MUTATIONS = (
     ),
     Mutation(
         "waiting_alert_lost",
-        "marks.lua",
+        "credits/lua/marks.lua",
         "if waiting.due <= S.now then",
         "if waiting.due < 0 then",
         "what waited through its cool-down is never told",
@@ -303,7 +303,7 @@ MUTATIONS = (
     ),
     Mutation(
         "grant_arms_nothing",
-        "marks.lua",
+        "credits/lua/marks.lua",
         "if left() > (thresholds[name] or 0) then set_state",
         "if left() < (thresholds[name] or 0) then set_state",
         "after a top-up no mark is told any more",
@@ -311,7 +311,7 @@ MUTATIONS = (
     ),
     Mutation(
         "use_unchecked",
-        "limits.lua",
+        "credits/lua/limits.lua",
         "charged = whole(fields[1], where)",
         "charged = tonumber(fields[1])",
         "a window of more than a number holds is counted on",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-CREDITS = Path("runtime", "credits")
+RUNTIME = Path("runtime")
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """`before`, which stands once in `file`, becomes `after`.
+    """`before`, which stands once in `file` (below `runtime/`), becomes `after`.
 
     `breaks` says what is then wrong. `noticed_by` is how the name of the test ends that notices it:
     what stands before tells which promise it is about, and may change.
@@ -26,7 +26,7 @@ class Mutation:
     @property
     def path(self) -> Path:
         """The file's path in the project."""
-        return CREDITS / ("lua" if self.file.endswith(".lua") else "") / self.file
+        return RUNTIME / self.file
 
     def apply(self, root: Path) -> None:
         """Put the fault into the project at `root`."""
