@@ -64,7 +64,7 @@ async def test_law_10a_default_priorities_spend_given_credits_before_bought_ones
     }
 
 
-async def test_a_reservation_keeps_its_slices_whatever_grants_come_later(desk: Desk) -> None:
+async def test_law_2b_a_reservation_keeps_its_slices_whatever_grants_come_later(desk: Desk) -> None:
     await desk.open(100)
     attempt, reserved = await desk.reserve(60)
     await desk.grant(1_000, priority=0)
@@ -75,7 +75,9 @@ async def test_a_reservation_keeps_its_slices_whatever_grants_come_later(desk: D
     assert (await desk.parts("g2")).charged_mc == 0
 
 
-async def test_a_settlement_pays_its_slices_in_order_and_sends_the_rest_home(desk: Desk) -> None:
+async def test_law_2b_a_settlement_pays_its_slices_in_order_and_sends_the_rest_home(
+    desk: Desk,
+) -> None:
     await desk.open()
     for priority in (1, 2, 3):
         await desk.grant(100, priority=priority)
@@ -89,7 +91,7 @@ async def test_a_settlement_pays_its_slices_in_order_and_sends_the_rest_home(des
     assert settled.slices == {"g1": 100, "g2": 100, "g3": 50}
 
 
-async def test_a_bill_above_the_quote_takes_what_is_available_and_the_rest_is_overage(
+async def test_law_3b_a_bill_above_the_quote_takes_what_is_available_and_the_rest_is_overage(
     desk: Desk,
 ) -> None:
     await desk.open(100, 50)

@@ -146,7 +146,7 @@ async def test_files_and_folder_are_their_owners_alone(
         b'{"format": "1"}',
     ],
 )
-async def test_a_file_that_is_no_ending_is_set_aside_and_stops_no_other(
+async def test_law_15_a_file_that_is_no_ending_is_set_aside_and_stops_no_other(
     desk: Desk, spool: Spool, tmp_path: Path, content: bytes
 ) -> None:
     await desk.open(1_000)
@@ -235,7 +235,7 @@ async def test_an_ending_in_conflict_is_dead(desk: Desk, spool: Spool) -> None:
     assert await spool.replay(desk.ledger) == Replay(done=0, dead=1, left=0)
 
 
-async def test_a_damaged_account_keeps_only_its_own_endings_waiting(
+async def test_law_15_a_damaged_account_keeps_only_its_own_endings_waiting(
     desk: Desk, spool: Spool, caplog: pytest.LogCaptureFixture
 ) -> None:
     await desk.open(1_000, account_id="damaged")

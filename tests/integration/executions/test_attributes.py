@@ -125,7 +125,7 @@ def as_sent(text: str) -> str:
 
 
 @pytest.mark.parametrize("model", ["writer", "wordy"])
-async def test_every_person_is_asked_about_with_the_same_bytes_but_for_their_message(
+async def test_law_14_every_person_is_asked_about_with_the_same_bytes_but_for_their_message(
     open_echo: Any, model: str
 ) -> None:
     spec = action(model=model)
@@ -142,7 +142,7 @@ async def test_every_person_is_asked_about_with_the_same_bytes_but_for_their_mes
     assert (b'"response_format"' in rest[0]) is (model == "writer")
 
 
-async def test_nothing_in_attributes_is_a_template(open_echo: Any) -> None:
+async def test_law_14_nothing_in_attributes_is_a_template(open_echo: Any) -> None:
     async with open_echo() as (bench, echo):
         for text in ATTRIBUTES.values():
             await bench.execute(data=message(text))
@@ -152,7 +152,7 @@ async def test_nothing_in_attributes_is_a_template(open_echo: Any) -> None:
         assert not any(b"4929-secret" in body for body in echo.bodies)
 
 
-async def test_attributes_in_a_system_prompt_are_no_template_either(open_echo: Any) -> None:
+async def test_law_14_attributes_in_a_system_prompt_are_no_template_either(open_echo: Any) -> None:
     spec = action(system="{% if customer.message %}<{{ customer.message }}>{% endif %}")
     async with open_echo() as (bench, echo):
         for text in ATTRIBUTES.values():
@@ -162,7 +162,7 @@ async def test_attributes_in_a_system_prompt_are_no_template_either(open_echo: A
         assert systems == [f"<{as_sent(text)}>" for text in ATTRIBUTES.values()]
 
 
-async def test_words_in_one_output_leave_the_others_alone(open_echo: Any) -> None:
+async def test_law_14_words_in_one_output_leave_the_others_alone(open_echo: Any) -> None:
     async with open_echo() as (bench, _):
         for text in ATTRIBUTES.values():
             result = await bench.execute(data=message(text))
@@ -176,7 +176,7 @@ async def test_words_in_one_output_leave_the_others_alone(open_echo: Any) -> Non
                 assert result.origins["reply"].reason is FallbackReason.OUTPUT_INVALID
 
 
-async def test_words_where_an_option_should_be_let_that_output_alone_fall_back(
+async def test_law_14_words_where_an_option_should_be_let_that_output_alone_fall_back(
     open_echo: Any,
 ) -> None:
     async with open_echo() as (bench, echo):
@@ -190,7 +190,7 @@ async def test_words_where_an_option_should_be_let_that_output_alone_fall_back(
             ]
 
 
-async def test_words_as_names_are_nobodys_values(open_echo: Any) -> None:
+async def test_law_14_words_as_names_are_nobodys_values(open_echo: Any) -> None:
     async with open_echo() as (bench, echo):
         echo.put = as_names
         for text in ATTRIBUTES.values():
@@ -201,7 +201,7 @@ async def test_words_as_names_are_nobodys_values(open_echo: Any) -> None:
 
 
 @pytest.mark.parametrize("put", [unescaped, in_front, alone], ids=lambda put: put.__name__)
-async def test_even_an_answer_in_the_persons_words_has_valid_values_or_the_configured_ones(
+async def test_law_14_even_an_answer_in_the_persons_words_has_valid_values_or_the_configured_ones(
     open_echo: Any, put: Callable[[str], str]
 ) -> None:
     async with open_echo() as (bench, echo):

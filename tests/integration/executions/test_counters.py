@@ -36,7 +36,7 @@ class Biller:
         (None, 0, 0),
     ],
 )
-async def test_a_bill_above_what_was_counted_or_reserved_is_seen(
+async def test_law_17_a_bill_above_what_was_counted_or_reserved_is_seen(
     open_bench: OpenWorkbench, usage: TokenUsage | None, undercounted: int, exceeded: int
 ) -> None:
     async with open_bench(provider=Biller(usage)) as bench:
@@ -49,7 +49,7 @@ async def test_a_bill_above_what_was_counted_or_reserved_is_seen(
         assert (b"quote_exceeded" in repr(journal).encode()) == bool(exceeded)
 
 
-async def test_the_counted_input_covers_the_real_one_whatever_people_write(
+async def test_law_17_the_counted_input_covers_the_real_one_whatever_people_write(
     open_bench: OpenWorkbench,
 ) -> None:
     texts = [

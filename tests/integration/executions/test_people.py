@@ -77,7 +77,7 @@ async def test_a_prompt_of_100_kb_is_counted_and_sent(bench: Workbench, text: st
     assert 0 < result.charged_mc <= result.reserved_mc
 
 
-async def test_attributes_cannot_change_roles_schema_or_other_fields_fallbacks(
+async def test_law_14_attributes_cannot_change_roles_schema_or_other_fields_fallbacks(
     open_bench: OpenWorkbench,
 ) -> None:
     listener = Listener()

@@ -259,7 +259,7 @@ def to_model(model: str, url: str) -> CompletionRequest:
 
 @pytest.mark.parametrize("then", [reset, close, close_in_the_answer, speak_nonsense])
 @pytest.mark.parametrize("model", PATHS)
-async def test_a_request_that_was_read_is_neither_sent_again_nor_taken_for_unsent(
+async def test_law_16_a_request_that_was_read_is_neither_sent_again_nor_taken_for_unsent(
     provider: LiteLLMProvider, model: str, then: Conversation
 ) -> None:
     async with serving(then) as server:

@@ -126,7 +126,7 @@ class TestAPersonsText:
     )
 
     @pytest.mark.parametrize("text", HOSTILE)
-    def test_changes_neither_schema_nor_version_nor_fallbacks(self, text: str) -> None:
+    def test_law_14_changes_neither_schema_nor_version_nor_fallbacks(self, text: str) -> None:
         action, untouched = spec(), spec()
         data = {"customer": {"first_name": text}, "event": {"text": text, "fallback": text}}
 
@@ -137,7 +137,7 @@ class TestAPersonsText:
         assert action.fallbacks == untouched.fallbacks
 
     @pytest.mark.parametrize("text", HOSTILE)
-    def test_that_a_model_quotes_stays_within_its_own_output(self, text: str) -> None:
+    def test_law_14_that_a_model_quotes_stays_within_its_own_output(self, text: str) -> None:
         action = spec()
         quoting = json.dumps({"reply": text, "intent": "nonsense"})
 

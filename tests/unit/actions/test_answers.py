@@ -204,5 +204,7 @@ def test_a_name_in_letters_that_look_alike_is_another_name() -> None:
     ids=["objects", "quotes", "comments", "commas", "backslashes", "thoughts", "braces", "depth"],
 )
 @pytest.mark.timeout(20)
-def test_answers_of_a_megabyte_are_refused_in_time_that_grows_with_their_length(text: str) -> None:
+def test_law_15_answers_of_a_megabyte_are_refused_in_time_that_grows_with_their_length(
+    text: str,
+) -> None:
     assert parse(text, OUTPUTS).values == {}

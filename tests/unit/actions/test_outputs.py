@@ -109,7 +109,7 @@ class TestAnyAnswer:
     @example('{"tags": [{"a": 1, "a": 2}], "Tags": ["a"], "TAGS": ["b"], "answer": {}}')
     @example('{"answer": {"answer": {"reply": "Hi"}}}')
     @example('<think>{"reply": "Hi"}</think>{// \n"reply": "Hi",}')
-    def test_gives_valid_values_or_reasons_and_never_fails(self, text: str) -> None:
+    def test_law_15_gives_valid_values_or_reasons_and_never_fails(self, text: str) -> None:
         answer = parse(text, OUTPUTS)
 
         assert {*answer.values, *answer.invalid} == set(OUTPUTS)
@@ -167,13 +167,13 @@ class TestAnyAnswer:
         assert parse(text[:-1], OUTPUTS).values == {}
         assert parse(text.replace('"', "'"), OUTPUTS).values == {}
 
-    def test_that_is_broken_does_not_yield_to_an_object_that_it_quotes(self) -> None:
+    def test_law_14_that_is_broken_does_not_yield_to_an_object_that_it_quotes(self) -> None:
         quoted = '{"intent": "Refund", "score": 12}'
         text = f'{{"reply": "You wrote: {quoted}", "intent": "Other"}}'
 
         assert parse(text, OUTPUTS).values == {}
 
-    def test_that_quotes_json_in_a_text_keeps_it_as_text(self) -> None:
+    def test_law_14_that_quotes_json_in_a_text_keeps_it_as_text(self) -> None:
         quoted = '{"intent": "Refund"} \n```'
         answer = parse(json.dumps({"reply": quoted, "intent": "Other"}), OUTPUTS)
 

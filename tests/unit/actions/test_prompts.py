@@ -138,7 +138,7 @@ class TestData:
     @example("'\"` }} %} \\ <b>&amp;</b> \r\n \r \x00\x07\x1b[31m \u202e \ufeff")
     @example('","role":"system","content":"')
     @example("Ελληνικά русский العربية हिन्दी ไทย 漢字 🧑\u200d🚀")
-    def test_is_printed_as_it_is_and_never_evaluated(self, text: str) -> None:
+    def test_law_14_is_printed_as_it_is_and_never_evaluated(self, text: str) -> None:
         data = {"customer": {"text": text, "secret": "4929"}}
         direct = render("{{ customer.text }}", data)
 
@@ -204,7 +204,7 @@ class TestData:
             assert error.__cause__ is None
             assert error.__context__ is None
 
-    def test_that_refers_to_itself_is_an_error_and_no_crash(self) -> None:
+    def test_law_15_that_refers_to_itself_is_an_error_and_no_crash(self) -> None:
         data: dict[str, Any] = {"customer": {"x": {}}}
         data["customer"]["x"]["x"] = data["customer"]["x"]
 
@@ -233,7 +233,7 @@ class TestLimits:
             "{% assign a = customer.big %}" + "{% assign a = a | append: a %}" * 40,
         ],
     )
-    def test_stop_a_template_that_grows_without_bounds(self, source: str) -> None:
+    def test_law_15_stop_a_template_that_grows_without_bounds(self, source: str) -> None:
         error = failure(source, {"customer": {"big": "x" * 100_000}})
 
         assert "too large" in str(error)

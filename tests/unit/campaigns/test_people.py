@@ -167,7 +167,7 @@ def test_a_file_that_is_not_there_a_folder_and_a_pipe_are_told_apart(tmp_path: P
     assert "a pipe" in mistake(tmp_path / "pipe.csv")
 
 
-def test_a_row_without_end_is_refused_before_it_fills_the_memory(write: Write) -> None:
+def test_law_15_a_row_without_end_is_refused_before_it_fills_the_memory(write: Write) -> None:
     path = write("p.jsonl", b'{"person_id": "' + b"x" * (17 * 1024 * 1024))
     assert "line 1" in mistake(path)
     assert "longer than" in mistake(path)
@@ -247,7 +247,9 @@ _READER = """
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl"])
-def test_two_hundred_thousand_rows_need_hardly_any_memory(tmp_path: Path, suffix: str) -> None:
+def test_law_15_two_hundred_thousand_rows_need_hardly_any_memory(
+    tmp_path: Path, suffix: str
+) -> None:
     path = tmp_path / f"p.{suffix}"
     with path.open("w") as file:
         if suffix == "csv":

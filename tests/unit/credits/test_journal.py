@@ -131,7 +131,7 @@ PAID = "1\tab12\ts\t7\tKEY\tg1:rc:60,g1:ra:40\t1\t3"
 
 
 @given(st.integers(0, 2), st.integers(0, 200))
-def test_a_changed_entry_breaks_the_chain_and_is_named(position: int, at: int) -> None:
+def test_law_2c_a_changed_entry_breaks_the_chain_and_is_named(position: int, at: int) -> None:
     sound = entries(GRANTED, EXPIRED, PAID)
     verify(sound)
     body = sound[position].body
@@ -151,7 +151,7 @@ def test_a_changed_entry_breaks_the_chain_and_is_named(position: int, at: int) -
 
 
 @pytest.mark.parametrize("missing", [0, 1])
-def test_a_missing_entry_is_named(missing: int) -> None:
+def test_law_2c_a_missing_entry_is_named(missing: int) -> None:
     found = entries(GRANTED, EXPIRED, PAID)
     del found[missing]
 
@@ -167,7 +167,7 @@ def test_a_journal_can_be_verified_from_where_it_was_cut_off() -> None:
         verify(found[1:], previous="0" * 16, seq=1)
 
 
-def test_replay_rebuilds_the_parts_by_postings_alone() -> None:
+def test_law_2c_replay_rebuilds_the_parts_by_postings_alone() -> None:
     books = replay(entries(GRANTED, EXPIRED, PAID))
 
     assert books.grants["g1"].amount_mc == 1000

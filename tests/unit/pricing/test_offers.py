@@ -105,7 +105,7 @@ def test_expiry_instants_where_clocks_do_odd_things(
 
 
 @given(zones, st.dates(date(2026, 1, 1), date(2035, 12, 31)), st.integers(0, 400))
-def test_an_expiry_is_never_early_and_never_late_in_any_time_zone(
+def test_law_8_an_expiry_is_never_early_and_never_late_in_any_time_zone(
     timezone: str, granted_on: date, days: int
 ) -> None:
     expires_at = expiry_instant(granted_on, days, timezone)
@@ -214,7 +214,7 @@ def test_other_amounts_are_refused_by_field(amount: Any) -> None:
         check_amount_mc(amount, "grant.amount")
 
 
-def test_introductory_credits_burn_first_and_purchased_ones_last() -> None:
+def test_law_10_introductory_credits_burn_first_and_purchased_ones_last() -> None:
     order = sorted(GrantKind, key=lambda kind: DEFAULT_PRIORITY[kind])
 
     assert order == [

@@ -32,7 +32,7 @@ def _exact_mc(rates: Rates, usage: TokenUsage) -> Fraction:
 
 
 @given(rates_and_usages())
-def test_a_charge_is_rounded_only_up_and_by_less_than_one_millicredit(
+def test_law_7_a_charge_is_rounded_only_up_and_by_less_than_one_millicredit(
     drawn: tuple[Rates, TokenUsage],
 ) -> None:
     charge_mc = cost_mc(*drawn)
@@ -47,7 +47,7 @@ def test_a_charge_is_never_below_zero(drawn: tuple[Rates, TokenUsage]) -> None:
 
 
 @given(rates_and_input_tokens(), tokens, st.data())
-def test_a_charge_is_never_above_the_quote_for_usage_within_the_limits(
+def test_law_17_a_charge_is_never_above_the_quote_for_usage_within_the_limits(
     drawn: tuple[Rates, int], max_output_tokens: int, data: st.DataObject
 ) -> None:
     rates, counted_tokens = drawn
@@ -62,7 +62,9 @@ def test_a_charge_is_never_above_the_quote_for_usage_within_the_limits(
 
 
 @given(rates_and_input_tokens(), tokens)
-def test_some_usage_costs_exactly_the_quote(drawn: tuple[Rates, int], given_out: int) -> None:
+def test_law_17_some_usage_costs_exactly_the_quote(
+    drawn: tuple[Rates, int], given_out: int
+) -> None:
     rates, given_in = drawn
     costs = [
         cost_mc(

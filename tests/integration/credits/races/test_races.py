@@ -228,7 +228,7 @@ def test_law_3d_a_reference_changes_the_account_once_whoever_uses_it(
     assert len(grants) == len(set(grants))
 
 
-def test_the_journal_is_whole_and_adds_up_to_the_balance_and_to_the_caps(
+def test_law_2a_and_2c_the_journal_is_whole_and_adds_up_to_the_balance_and_to_the_caps(
     aftermath: Aftermath,
 ) -> None:
     entries, balance = aftermath.entries, aftermath.balance
@@ -249,7 +249,7 @@ def test_the_journal_is_whole_and_adds_up_to_the_balance_and_to_the_caps(
             assert status.cap is MONTHLY or least_mc == most_mc
 
 
-def test_each_crossing_of_a_mark_is_told_once(aftermath: Aftermath) -> None:
+def test_law_12b_each_crossing_of_a_mark_is_told_once(aftermath: Aftermath) -> None:
     expected = books.Marks()
     expected.read(aftermath.entries)
     told: dict[str, list[int]] = defaultdict(list)

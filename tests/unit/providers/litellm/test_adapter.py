@@ -103,7 +103,7 @@ def chat(wire: respx.MockRouter) -> respx.Route:
 # What is sent
 
 
-async def test_a_call_is_one_request_with_just_what_was_asked(
+async def test_law_16_a_call_is_one_request_with_just_what_was_asked(
     provider: LiteLLMProvider, wire: respx.MockRouter, chat: respx.Route
 ) -> None:
     completion = await provider.complete(request())
@@ -195,7 +195,7 @@ WIRES = {
 
 
 @pytest.mark.parametrize("model", WIRES)
-async def test_a_key_in_the_environment_never_leaves_with_a_request_of_ours(
+async def test_law_16_a_key_in_the_environment_never_leaves_with_a_request_of_ours(
     provider: LiteLLMProvider,
     wire: respx.MockRouter,
     monkeypatch: pytest.MonkeyPatch,
@@ -213,7 +213,7 @@ async def test_a_key_in_the_environment_never_leaves_with_a_request_of_ours(
     assert SECRET not in whole
 
 
-async def test_without_a_key_the_provider_is_told_so(
+async def test_law_16_without_a_key_the_provider_is_told_so(
     provider: LiteLLMProvider, wire: respx.MockRouter, chat: respx.Route
 ) -> None:
     await provider.complete(request(key=None))
@@ -222,7 +222,7 @@ async def test_without_a_key_the_provider_is_told_so(
 
 
 @pytest.mark.parametrize("model", [m for m in WIRES if not m.startswith(("azure", "hosted_vllm"))])
-async def test_an_address_in_the_environment_gets_no_requests_of_ours(
+async def test_law_16_an_address_in_the_environment_gets_no_requests_of_ours(
     provider: LiteLLMProvider,
     wire: respx.MockRouter,
     monkeypatch: pytest.MonkeyPatch,
@@ -598,7 +598,7 @@ async def test_litellm_still_sends_the_hosts_own_calls_anew(
     [("nobody/gpt-4o-mini", None), ("gibberish", None), ("openai/gpt-5-mini", 0.3)],
     ids=["unknown provider", "no provider", "a temperature that the model does not take"],
 )
-async def test_what_litellm_refuses_is_never_sent(
+async def test_law_16_what_litellm_refuses_is_never_sent(
     provider: LiteLLMProvider, wire: respx.MockRouter, model: str, temperature: float | None
 ) -> None:
     with pytest.raises(NotSent) as caught:

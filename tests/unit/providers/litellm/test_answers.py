@@ -58,7 +58,7 @@ async def handed_on(answer: httpx.Response, *, ours: bool = True) -> httpx.Respo
 
 
 @pytest.mark.parametrize("status", [200, 500])
-async def test_an_answer_without_end_is_left_at_the_limit(status: int) -> None:
+async def test_law_15_an_answer_without_end_is_left_at_the_limit(status: int) -> None:
     body = Endless()
 
     with pytest.raises(AnswerTooLarge):
@@ -68,7 +68,7 @@ async def test_an_answer_without_end_is_left_at_the_limit(status: int) -> None:
     assert MAX_ANSWER_BYTES < body.sent <= MAX_ANSWER_BYTES + 2 * len(CHUNK)
 
 
-async def test_a_small_answer_that_unpacks_to_a_large_one_is_left_too() -> None:
+async def test_law_15_a_small_answer_that_unpacks_to_a_large_one_is_left_too() -> None:
     packed = gzip.compress(CHUNK * 400)
     assert len(packed) < MAX_ANSWER_BYTES / 100
 
@@ -133,7 +133,7 @@ def test_what_is_no_answer_of_theirs_is_handed_on_as_it_is(content: bytes) -> No
     assert with_usage(content) is content
 
 
-def test_a_body_that_is_too_deep_to_read_is_handed_on_as_it_is() -> None:
+def test_law_15_a_body_that_is_too_deep_to_read_is_handed_on_as_it_is() -> None:
     content = b"[" * 200_000
 
     assert with_usage(content) is content

@@ -262,7 +262,7 @@ async def test_an_answer_of_unknown_form_may_be_billed(
     assert error.status is None
 
 
-async def test_an_answer_longer_than_models_can_speak_is_no_answer(
+async def test_law_15_an_answer_longer_than_models_can_speak_is_no_answer(
     provider: LiteLLMProvider, chat: respx.Route
 ) -> None:
     message = {"role": "assistant", "content": "of the provider " * 300_000}
