@@ -32,7 +32,6 @@ from runtime.executor import ActionRuntime
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "release_0_1"
 EXPECTED: dict[str, Any] = json.loads((FIXTURE / "expected.json").read_text("utf-8"))
-ACCOUNTS: list[str] = list(EXPECTED["balances"])
 DUMPED_AT_MS: int = EXPECTED["dumped_at_ms"]
 _MODELS = (
     "writer",
