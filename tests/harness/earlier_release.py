@@ -18,19 +18,20 @@ from typing import Any
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason, Provider
 from runtime import ActionSpec, Config, CreditLedger, ExecutionRequest, ExecutionResult
-from runtime.actions import Source
-from runtime.bootstrap import build_runtime, open_ledger
+from runtime.actions.requests import Source
+from runtime.bootstrap import open_ledger, open_runtime
 from runtime.config import parse_config
-from runtime.credits.answers import Alert
 from runtime.credits.endings import Settlement, from_json
 from runtime.credits.identity import Identity
 from runtime.credits.journal import Dimensions, JournalEntry, parse, verify
-from runtime.credits.keys import Keys
 from runtime.credits.ledger import Commerce, LedgerSettings
+from runtime.credits.results import Alert
 from runtime.credits.scripts import assemble
-from runtime.executor import ActionRuntime
+from runtime.executions.executor import ActionRuntime
+from runtime.redis.keys import Keys
+from tests.harness.paths import ROOT
 
-FIXTURE = Path(__file__).parents[1] / "fixtures" / "release_0_1"
+FIXTURE = ROOT / "tests" / "fixtures" / "release_0_1"
 EXPECTED: dict[str, Any] = json.loads((FIXTURE / "expected.json").read_text("utf-8"))
 DUMPED_AT_MS: int = EXPECTED["dumped_at_ms"]
 _MODELS = (
@@ -110,7 +111,7 @@ class LeftBehind:
         return open_ledger(self.config, redis=self.redis)
 
     def runtime(self, provider: Provider) -> AbstractAsyncContextManager[ActionRuntime]:
-        return build_runtime(self.config, redis=self.redis, provider=provider)
+        return open_runtime(self.config, redis=self.redis, provider=provider)
 
     def ledger_at(self, now_ms: int, alerts: list[Alert]) -> CreditLedger:
         """A ledger whose scripts believe that it is this late."""

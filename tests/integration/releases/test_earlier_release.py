@@ -15,9 +15,10 @@ import pytest_asyncio
 
 from fallback.reasons import FallbackReason
 from runtime import ExecutionRequest
-from runtime.actions import Source
+from runtime.actions.requests import Source
 from runtime.config import parse_config
-from runtime.credits.answers import (
+from runtime.credits.journal import Kind, Part, replay
+from runtime.credits.results import (
     Alert,
     ExecutionConflict,
     Existing,
@@ -26,10 +27,8 @@ from runtime.credits.answers import (
     ReferenceConflict,
     Settled,
 )
-from runtime.credits.journal import Kind, Part, replay
 from runtime.learning.sharing import Learning, Topic
-from tests.integration.ledger.desk import connect
-from tests.integration.left_behind import (
+from tests.harness.earlier_release import (
     DUMPED_AT_MS,
     EXPECTED,
     FIXTURE,
@@ -42,6 +41,7 @@ from tests.integration.left_behind import (
     restore_release,
     told,
 )
+from tests.harness.ledger.desk import connect
 
 ACCOUNTS: list[str] = list(EXPECTED["balances"])
 FIRST: dict[str, Any] = EXPECTED["executions"][0]["request"]
@@ -72,7 +72,7 @@ def test_data_is_looked_for_where_the_earlier_release_had_it() -> None:
 async def test_every_balance_and_grant_is_as_it_was_and_conserved(left_behind: LeftBehind) -> None:
     async with left_behind.ledger() as ledger:
         for account_id in ACCOUNTS:
-            balance = await ledger.balance(account_id)
+            balance = await ledger.accounts.balance(account_id)
 
             assert balance.conserved
             assert json.loads(json.dumps(asdict(balance))) == EXPECTED["balances"][account_id]
@@ -90,7 +90,7 @@ async def test_every_cap_holds_what_it_held(left_behind: LeftBehind) -> None:
                     "reserved_mc": status.reserved_mc,
                     "resets_in_ms": status.resets_in_ms,
                 }
-                for status in await ledger.caps(account_id)
+                for status in await ledger.accounts.caps(account_id)
             ]
             assert found == EXPECTED["caps"][account_id]
 
@@ -101,7 +101,7 @@ async def test_the_journal_is_read_to_its_head_and_adds_up_to_the_balance(
 ) -> None:
     entries = await left_behind.journal(account_id)
     async with left_behind.ledger() as ledger:
-        balance = await ledger.balance(account_id)
+        balance = await ledger.accounts.balance(account_id)
 
     last = entries[-1]
     assert {"epoch": last.epoch, "seq": last.seq, "chain": last.chain} == (
@@ -187,7 +187,7 @@ async def test_a_reservation_of_the_earlier_release_is_settled_once(
         again = await settlement.send(ledger)
         assert isinstance(again, Settled)
         assert again.charged_mc == settled.charged_mc
-        balance = await ledger.balance(account_id)
+        balance = await ledger.accounts.balance(account_id)
 
     assert balance.conserved
     before = EXPECTED["balances"][account_id]
@@ -208,7 +208,7 @@ async def test_of_two_attempts_of_the_earlier_release_one_is_charged(
     async with left_behind.ledger() as ledger:
         assert isinstance(await first.send(ledger), Settled)
         assert isinstance(await second.send(ledger), Existing)
-        balance = await ledger.balance("stark")
+        balance = await ledger.accounts.balance("stark")
 
     before = EXPECTED["balances"]["stark"]
     assert balance.charged_mc == before["charged_mc"] + first.cost_mc
@@ -219,7 +219,7 @@ async def test_what_was_counted_under_caps_is_settled_under_them(left_behind: Le
     settlement = ending("open_under_caps")
     async with left_behind.ledger() as ledger:
         await settlement.send(ledger)
-        day = {str(status.cap): status for status in await ledger.caps("acme")}["day"]
+        day = {str(status.cap): status for status in await ledger.accounts.caps("acme")}["day"]
 
     (before,) = (cap for cap in EXPECTED["caps"]["acme"] if cap["cap"] == "day")
     assert day.charged_mc == before["charged_mc"] + settlement.cost_mc
@@ -238,7 +238,7 @@ async def test_what_the_earlier_release_spooled_is_charged_once(left_behind: Lef
         async with left_behind.runtime(NoCall()) as runtime:
             await left_behind.until_replayed()
             result = await runtime.execute(request(spooled["request"]))
-            balance = await runtime.ledger.balance("stark")
+            balance = await runtime.accounts.balance("stark")
 
         assert not list(spool.glob("dead/*"))
         assert result.replayed
@@ -268,14 +268,18 @@ async def test_references_of_the_earlier_release_change_nothing_twice(
 ) -> None:
     before = await left_behind.contents()
     async with left_behind.ledger() as ledger:
-        again = await ledger.purchase("acme", credits=100_000, payment_reference="payment-1")
+        again = await ledger.accounts.purchase(
+            "acme", credits=100_000, payment_reference="payment-1"
+        )
         assert not again.new
         with pytest.raises(ReferenceConflict):
-            await ledger.purchase("acme", credits=200_000, payment_reference="payment-1")
-        assert not await ledger.open_account(
+            await ledger.accounts.purchase("acme", credits=200_000, payment_reference="payment-1")
+        assert not await ledger.accounts.open_account(
             "acme", plan="growth", timezone="Europe/Berlin", paying_since=date(2096, 9, 20)
         )
-        voided = await ledger.void("acme", "g6", reference="void-mistake", reason="typed twice")
+        voided = await ledger.accounts.void(
+            "acme", "g6", reference="void-mistake", reason="typed twice"
+        )
         assert (voided.new, voided.amount_mc) == (False, 9_000)
     assert await left_behind.contents() == before
 
@@ -291,7 +295,7 @@ async def test_new_executions_go_on_where_the_earlier_release_stopped(
         capped = await runtime.execute(new(1, "retail"))
         switched_off = await runtime.execute(new(2, "wholesale"))
         result = await runtime.execute(new(3, "outlet"))
-        balance = await runtime.ledger.balance("acme")
+        balance = await runtime.accounts.balance("acme")
 
     assert capped.origins["reply"].reason is FallbackReason.CAP_REACHED
     assert switched_off.origins["reply"].reason is FallbackReason.SWITCHED_OFF
@@ -309,7 +313,7 @@ async def test_new_executions_go_on_where_the_earlier_release_stopped(
 async def test_time_ends_what_the_earlier_release_left_open(left_behind: LeftBehind) -> None:
     before = EXPECTED["balances"]["stark"]
     later = left_behind.ledger_at(DUMPED_AT_MS + 3 * HOUR_MS, [])
-    stark = await later.balance("stark")
+    stark = await later.accounts.balance("stark")
 
     assert stark.conserved
     assert (stark.reserved_mc, stark.open_reservations) == (0, 0)
@@ -318,9 +322,11 @@ async def test_time_ends_what_the_earlier_release_left_open(left_behind: LeftBeh
 
     (promotional,) = (grant for grant in stark.grants if grant.grant_id == "g1")
     six_days_on = left_behind.ledger_at(DUMPED_AT_MS + 6 * DAY_MS, [])
-    stark = await six_days_on.balance("stark")
+    stark = await six_days_on.accounts.balance("stark")
     assert stark.expired_mc == promotional.available_mc > 0
-    caps = {str(status.cap): status.charged_mc for status in await six_days_on.caps("acme")}
+    caps = {
+        str(status.cap): status.charged_mc for status in await six_days_on.accounts.caps("acme")
+    }
     assert (caps["day"], caps["day;workspace_id=retail"]) == (0, 0)
     assert caps["month;campaign_id=welcome"] > 0
     assert caps["total;source=preview"] > 0
@@ -354,16 +360,16 @@ async def test_an_account_of_a_newer_schema_is_refused_by_its_number_and_left_as
 
     async with left_behind.runtime(NoCall()) as runtime:
         for verb in (
-            runtime.ledger.balance("acme"),
-            ending("open_under_caps").send(runtime.ledger),
-            runtime.ledger.purchase("acme", credits=100_000, payment_reference="payment-2"),
+            runtime.accounts.balance("acme"),
+            ending("open_under_caps").send(runtime._ledger),
+            runtime.accounts.purchase("acme", credits=100_000, payment_reference="payment-2"),
         ):
             with pytest.raises(LedgerUnavailable) as refused:
                 await verb
             assert str(refused.value) == NEWER_SCHEMA.format(key=key)
         result = await runtime.execute(request(FIRST))
         assert result.origins["reply"].reason is FallbackReason.LEDGER_UNAVAILABLE
-        assert (await runtime.ledger.balance("stark")).conserved
+        assert (await runtime.accounts.balance("stark")).conserved
 
     assert await left_behind.contents() == before
 
