@@ -13,7 +13,7 @@ class Mutation:
     """`before`, which stands once in `file` (below `runtime/`), becomes `after`.
 
     `breaks` says what is then wrong. `noticed_by` is how the name of the test ends that notices it:
-    what stands before tells which promise it is about, and may change.
+    what stands before tells which law it is about, and may change.
     """
 
     name: str

@@ -1,9 +1,10 @@
-"""All promises: random operations, answered by the ledger as by a plain model.
+"""Laws 1 to 13: random operations, answered by the ledger as by a plain model.
 
-The same steps check them all: conservation (1), nothing below zero (2), burn order (3), pinned
-slices (4), expiry (5, 8), one end (6, 7), identity (9), references (10), voids and closing (11),
-caps (12), refusals with their figures (13), alerts (14), plans and switches (15), the journal (16),
-large amounts (17), and that a refusal changes nothing (18).
+The same steps check every part that the ledger keeps: nothing below zero (1a), caps (1b),
+conservation (2a), pinned slices (2b), the journal (2c), one end (3a, 3b), identity (3c),
+references (3d), plans and switches (5a), large amounts (7a), expiry (8a, 9a), burn order (10a),
+that a refusal changes nothing (11a), refusals with their figures (12a), alerts (12b), voids and
+closing (13a).
 """
 
 from __future__ import annotations

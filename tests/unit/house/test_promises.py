@@ -1,4 +1,4 @@
-"""docs/promises.md: each promise has its tests, and nobody cites one that the page does not have."""
+"""docs/promises.md: each promise has its tests, and nobody cites one that is not on the page."""
 
 from __future__ import annotations
 
@@ -139,6 +139,18 @@ def test_nobody_cites_the_numbers_that_promises_had_once() -> None:
     cited = [where for where, text in sources() if OLD_NUMBER.search(text)]
 
     assert cited == []
+
+
+def test_every_link_to_a_promise_leads_to_one() -> None:
+    anchors = {anchor(heading) for heading in re.findall(r"(?m)^#+ .+$", PAGE.read_text())}
+    links = [
+        (where, found)
+        for where, text in sources()
+        for found in re.findall(r"promises\.md(#[^)\s]+)", text)
+    ]
+
+    assert len(links) > 18
+    assert [(where, found) for where, found in links if found not in anchors] == []
 
 
 def test_every_link_of_the_page_leads_somewhere() -> None:
