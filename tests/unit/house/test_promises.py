@@ -66,7 +66,8 @@ def read_name(where: str, name: str) -> LawTest:
         first, last = int(many[1]), int(many[2])
         return LawTest(where, name, frozenset(map(str, range(first, last + 1))), is_range=True)
     one = TEST_OF_ONE.match(name)
-    assert one, f"{where}: {name} is neither test_law_3b_... nor test_laws_1_to_3_..."
+    if one is None:  # neither test_law_3b_... nor test_laws_1_to_3_...: no number of the page
+        return LawTest(where, name, frozenset([name]), is_range=False)
     also = re.findall(r"\d+[a-z]?", one[2])
     return LawTest(where, name, frozenset([one[1], *also]), is_range=False)
 
