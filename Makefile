@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check format bench lock clean
+.PHONY: help setup demo test test-long check format bench capture lock clean
 PYTHON ?=
 export PYTHON
 # The name of one benchmark: make bench ONLY=name
@@ -34,6 +34,9 @@ format: setup ## Format the code and mend what lint can mend
 
 bench: setup ## Run the benchmarks, or one: make bench ONLY=name
 	@.venv/bin/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+capture: setup ## Record the demo and draw docs/demo.svg anew
+	@.venv/bin/python -m tests.capture
 
 lock: setup ## Write the locks anew; UPGRADE=1 raises the pins
 	.ci/lock

@@ -12,11 +12,14 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+from runtime.cli import cli
 from tests.harness.command_line import PROCESS_ENV, Ended, end, wait_until
 from tests.harness.paths import ROOT
 
+PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLE_PORT = "8377"
 RUN_ELSEWHERE = {
     "make demo": "tests/e2e/test_demo.py",
@@ -130,10 +133,37 @@ def test_the_two_commands_of_the_readme_are_targets(line: str) -> None:
     assert {"make demo": "creditgate demo", "make test": "pytest"}[line] in planned
 
 
+def anchors(page: Path) -> set[str]:
+    """Return the fragments by which GitHub lets a page's headings be linked."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), flags=re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return {heading.replace(" ", "-") for heading in plain}
+
+
 def test_every_link_to_a_file_leads_somewhere() -> None:
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^):]+)\)", page.read_text("utf-8")):
+            path, _, fragment = target.partition("#")
+            found = page.parent / path if path else page
+            assert found.exists(), f"{page.name}: {target}"
+            assert not fragment or fragment in anchors(found), f"{page.name}: {target}"
+
+
+def test_every_command_on_a_page_exists_with_its_options() -> None:
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        typed = re.findall(r"`creditgate (-?[a-z][^`]*)`", text)
+        typed += re.findall(r"^ *\$ creditgate (.+)$", text, flags=re.MULTILINE)
+        for line in typed:
+            command: click.Command = cli
+            for word in shlex.split(line):
+                if word.startswith("--"):
+                    known = [option for param in command.params for option in param.opts]
+                    assert word in [*known, "--help"], f"{page.name}: {line}"
+                elif isinstance(command, click.Group):
+                    found = command.get_command(click.Context(command), word)
+                    assert found, f"{page.name}: {line}"
+                    command = found
 
 
 def test_every_public_name_is_in_the_api_page() -> None:
