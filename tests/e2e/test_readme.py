@@ -137,9 +137,9 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
 
 
 def test_every_public_name_is_in_the_api_page() -> None:
-    import runtime
+    import creditgate
 
     page = (ROOT / "docs/api.md").read_text("utf-8")
-    for name in runtime.__all__:
+    for name in creditgate.__all__:
         assert name in page
-        assert getattr(runtime, name) is not None
+        assert getattr(creditgate, name) is not None
