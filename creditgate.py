@@ -262,11 +262,13 @@ _GROUPS = (_values, _provider, _requests, _config, _accounts, _models, _people, 
 _GROUP_OF = {name: group for group in _GROUPS for name in group.__code__.co_varnames}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _GROUP_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals().update(_GROUP_OF[name]())
-    return globals()[name]
+if not TYPE_CHECKING:  # a type checker would take any name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        if name not in _GROUP_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals().update(_GROUP_OF[name]())
+        return globals()[name]
 
 
 def __dir__() -> list[str]:

@@ -29,6 +29,7 @@ from runtime.credits.checks import (
     check_dimension,
     check_reference,
     check_whole,
+    choice,
     expires_ms,
 )
 from runtime.credits.identity import Identity
@@ -141,7 +142,7 @@ class Accounts:
         account_id: str,
         *,
         amount_mc: int,
-        kind: GrantKind,
+        kind: GrantKind | str,
         reference: str,
         priority: int | None = None,
         expires_at: datetime | None = None,
@@ -152,6 +153,7 @@ class Accounts:
 
         Args:
             amount_mc: 1 to 2^53 - 1 millicredits.
+            kind: a ``GrantKind`` or its text, as ``"promotional"``.
             priority: 0 to 1,000, lowest burns first; by kind if not given.
             expires_at: an instant with time zone; ``None`` = never.
             execution_id: what an adjustment corrects: charges themselves are never reversed.
@@ -160,6 +162,7 @@ class Accounts:
             GrantRefused, ReferenceConflict: see there.
         """
         check_amount_mc(amount_mc, "amount_mc")
+        kind = choice(kind, GrantKind, "kind")
         rank = DEFAULT_PRIORITY[kind] if priority is None else priority
         check_whole(rank, "priority", most=MAX_PRIORITY)
         corrected = ""
