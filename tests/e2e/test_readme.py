@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness.command_line import PROCESS_ENV, Ended, end, wait_until
+from tests.harness.pages import blocks
 from tests.harness.paths import ROOT
 
 EXAMPLE_PORT = "8377"
@@ -22,12 +23,6 @@ RUN_ELSEWHERE = {
     "make demo": "tests/e2e/test_demo.py",
     "make test": "this very suite",
 }
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """Return the fenced blocks of a language on a page."""
-    text = (ROOT / page).read_text("utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def commands(page: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What goes wrong outside creditgate is said with advice and exit status 2, never as its own bug."""
+"""What goes wrong outside creditgate ends with advice and exit status 2, not as its own bug."""
 
 from __future__ import annotations
 
