@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from pricing.offers import (
@@ -38,6 +39,7 @@ from runtime.credits.script_client import ScriptClient
 from runtime.credits.settings import Commerce
 
 _EPOCH_BYTES = 3
+_KindText = Literal["introductory", "promotional", "plan", "purchased", "adjustment"]
 
 
 class Accounts:
@@ -142,7 +144,7 @@ class Accounts:
         account_id: str,
         *,
         amount_mc: int,
-        kind: GrantKind | str,
+        kind: GrantKind | _KindText,
         reference: str,
         priority: int | None = None,
         expires_at: datetime | None = None,

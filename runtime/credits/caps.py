@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 from urllib.parse import quote
 
 from runtime.credits.checks import check_dimension, choice
@@ -34,7 +35,7 @@ class Cap:
         >>> Cap("day", workspace_id="retail", source="preview")
     """
 
-    window: CapWindow | str
+    window: CapWindow | Literal["day", "month", "total"]
     workspace_id: str | None = None
     campaign_id: str | None = None
     action: str | None = None

@@ -176,7 +176,9 @@ async def run(config: Config) -> ExecutionResult:
             data={"customer": {"message": "Where is my card?"}},
             source=Source.PREVIEW,
         )
-        return use(await runtime.execute(request))
+        result = await runtime.execute(request)
+        assert isinstance(result, ExecutionResult)
+        return use(result)
 
 
 def use(result: ExecutionResult) -> ExecutionResult:
