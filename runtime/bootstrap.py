@@ -50,7 +50,8 @@ async def open_runtime(
     event loop that opened it. Leaving the block waits for what is being settled, and closes what
     was opened here; ``redis``, ``provider`` and ``actions`` that you pass stay yours to close.
 
-    Example:
+    Example::
+
         async with open_runtime(load_config("config.yaml")) as runtime:
             result = await runtime.execute(request)
 
@@ -118,7 +119,8 @@ async def open_estimator(
 ) -> AsyncIterator[Estimator]:
     """Open an estimator, which forecasts what campaigns cost. It calls no model.
 
-    Example:
+    Example::
+
         async with open_estimator(config) as estimator:
             estimate = await estimator.estimate(
                 config.actions["route_message"], Sample.of(people), account_id="acme"
@@ -149,7 +151,8 @@ async def open_ledger(
 ) -> AsyncIterator[CreditLedger]:
     """Open the ledger alone, for a process that manages accounts and calls no model.
 
-    Example:
+    Example::
+
         async with open_ledger(config) as ledger:
             await ledger.accounts.purchase("acme", credits=100_000, payment_reference="invoice-1")
 
