@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
+import creditgate
 import pricing.price_map
 import pricing.tokens
 from pricing.price_map import load_price_map
 from pricing.tokens import load_encoding
+from runtime.cli.failures import report
 from tests.harness.command_line import Home, new_home
 
+ERRORS = [
+    error
+    for error in (getattr(creditgate, name) for name in creditgate.__all__)
+    if inspect.isclass(error) and issubclass(error, creditgate.CreditgateError)
+]
 NOBODY = "redis://127.0.0.1:1"
 
 
@@ -62,3 +71,21 @@ def test_a_missing_vocabulary_says_to_reinstall_litellm(home: Home) -> None:
     assert ended.status == 2
     assert "no vocabulary o200k_base in the installed litellm: reinstall litellm" in ended.stderr
     assert "itself failed" not in ended.stderr
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_no_error_of_ours_is_told_as_a_bug(
+    kind: type[creditgate.CreditgateError], capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = kind.__new__(kind, "the card is on the table")
+    # What some of them carry beside their message.
+    vars(error).update(
+        field="person_id", mistakes=[], reason=creditgate.FallbackReason.ACCOUNT_CLOSED
+    )
+
+    status = report(click.Context(click.Command("run")), error)
+
+    assert status == 2
+    told = capsys.readouterr().err
+    assert told.startswith("Error: ")
+    assert "itself failed" not in told

@@ -21,11 +21,14 @@ from pricing.errors import CreditgateError
 INTERNAL = {
     "AnswerTooLarge",  # an answer that becomes PossiblyExecuted
     "BadInput",  # click's own way to refuse an argument
+    "LearningUnavailable",  # counts that can't be read, for which limits stand in
     "JournalError",  # a damaged entry, for those who replay the journal
     "NewerFormat",  # a spooled settlement of a newer release, left to it
     "NoTurn",  # a deadline that ended in the endpoint's queue
     "NotReached",  # a script that was not sent
+    "RedisUnavailable",  # what becomes LedgerUnavailable
     "ScenarioError",  # a word that the mock provider answers with 400
+    "ScriptRefused",  # a script that Redis did not run
     "Unfit",  # a model's value that takes its fallback
     "UnknownOutcome",  # a script whose answer did not come
     "UnreadableRequest",  # a request that the mock provider answers with 400
