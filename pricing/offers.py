@@ -9,6 +9,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from pricing.errors import CreditgateError
+
 MC_PER_CREDIT = 1000
 MAX_MC = 2**53 - 1
 """The largest amount: the last integer that Redis' Lua numbers (doubles) hold exactly."""
@@ -38,7 +40,7 @@ DEFAULT_PRIORITY: Mapping[GrantKind, int] = MappingProxyType(
 """Burn order by kind: the lowest number is used first."""
 
 
-class PurchaseRefused(ValueError):
+class PurchaseRefused(CreditgateError, ValueError):
     """A purchase that is not sold; the message says what is."""
 
 

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pricing.errors import CreditgateError
+
 _FILE = "model_prices_and_context_window_backup.json"
 _CLASSES = {
     "input_usd": "input_cost_per_token",
@@ -30,7 +32,7 @@ _FAMILIES = ("vertex_ai", "bedrock", "fireworks_ai")
 """Whose models the map has under several providers, as ``vertex_ai-anthropic_models``."""
 
 
-class PriceMapMissing(RuntimeError):
+class PriceMapMissing(CreditgateError):
     """The installed litellm package does not hold the price map that it should."""
 
 

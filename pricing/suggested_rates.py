@@ -8,6 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from math import ceil
 
+from pricing.errors import CreditgateError
 from pricing.offers import MC_PER_CREDIT
 from pricing.price_map import Listing, Prices
 from pricing.rate_card import Rates, Tier, TokenRates
@@ -18,7 +19,7 @@ CREDITS_PER_USD = 10_000
 _TOKENS_PER_RATE = 1_000_000
 
 
-class NotSuggested(ValueError):
+class NotSuggested(CreditgateError, ValueError):
     """There are no rates for a model; the message says why, to stand after its name."""
 
 

@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pricing.errors import CreditgateError
+
 if TYPE_CHECKING:
     from tiktoken import Encoding
 
@@ -110,7 +112,7 @@ _PACKED = re.compile(r" ?(?:(.{1,4}?)\1+|[0-9]+|[^\w\x00-\x7f]+)", re.DOTALL)
 _CAPITALS = re.compile(r" ?[A-Z]{2,}")
 
 
-class VocabularyMissing(RuntimeError):
+class VocabularyMissing(CreditgateError):
     """The installed litellm package does not hold the vocabulary that it should."""
 
 

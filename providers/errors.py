@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from pricing.errors import CreditgateError
+
 
 class FailureKind(StrEnum):
     """What went wrong, in the words that the fallback reasons share (``provider_<kind>``)."""
@@ -20,7 +22,7 @@ class FailureKind(StrEnum):
     TIMEOUT = "timeout"
 
 
-class ProviderError(Exception):
+class ProviderError(CreditgateError):
     """A provider call without an answer.
 
     The message is safe to show: it never holds a key, a prompt or an answer.

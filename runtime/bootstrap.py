@@ -1,4 +1,4 @@
-"""The composition root: makes a runtime of a configuration and the host's own parts."""
+"""The composition root: a runtime from a configuration and the host's own parts."""
 
 from __future__ import annotations
 
@@ -44,17 +44,31 @@ async def open_runtime(
     actions: ActionSource | None = None,
     on_alert: Callable[[Alert], None] = lambda alert: None,
 ) -> AsyncIterator[ActionRuntime]:
-    """Make a runtime; parts that are given stay their owner's to close.
+    """Open a runtime that runs actions against prepaid credits.
+
+    A process opens one, when it starts, and shares it between all its tasks. It belongs to the
+    event loop that opened it. Leaving the block waits for what is being settled, and closes what
+    was opened here; ``redis``, ``provider`` and ``actions`` that you pass stay yours to close.
+
+    Example::
+
+        async with open_runtime(load_config("config.yaml")) as runtime:
+            result = await runtime.execute(request)
 
     Args:
-        redis: a client of one server or of a cluster; the configured one by default.
-        provider: calls models; LiteLLM by default.
-        actions: the config's by default.
-        on_alert: hears alerts that this process raised.
+        redis: a client of one server or of a cluster. Without one, the server of ``config.redis``.
+        provider: calls models. Without one, LiteLLM does, which takes some seconds to load.
+        actions: resolves the action ids of requests. Without one, ``config.actions`` does.
+        on_alert: called with each ``Alert`` that a call of this process raised, after it was
+            written to Redis, on the event loop: it must not block. What it raises is logged, and
+            changes nothing. Alerts that another process raised are not heard here.
 
     Raises:
-        LedgerError: the data belongs to another installation key.
         LedgerUnavailable: Redis can't be reached.
+        LedgerError: the data in Redis belongs to another installation key.
+        InstallationKeyTooShort: the key in the data folder was cut off.
+        EmbeddedRedisUnavailable: ``redis.url`` is ``embedded``, and there is no server program.
+        VocabularyMissing: the installed LiteLLM lacks a tokenizer's vocabulary.
     """
     models = build_models(config)
     models.warm_up()
@@ -103,11 +117,21 @@ async def open_runtime(
 async def open_estimator(
     config: Config, *, redis: Redis | RedisCluster | None = None
 ) -> AsyncIterator[Estimator]:
-    """Make what forecasts campaigns; it calls no model.
+    """Open an estimator, which forecasts what campaigns cost. It calls no model.
+
+    Example::
+
+        async with open_estimator(config) as estimator:
+            estimate = await estimator.estimate(
+                config.actions["route_message"], Sample.of(people), account_id="acme"
+            )
+            print(estimate.cost.expected_mc)
+
+    Args:
+        redis: as ``open_runtime`` has it.
 
     Raises:
-        LedgerError: the data belongs to another installation key.
-        LedgerUnavailable: Redis can't be reached.
+        LedgerError, InstallationKeyTooShort, EmbeddedRedisUnavailable: as ``open_runtime``.
     """
     models = build_models(config)
     async with _connected(config, redis) as client, open_ledger(config, redis=client) as ledger:
@@ -125,11 +149,19 @@ async def open_ledger(
     redis: Redis | RedisCluster | None = None,
     on_alert: Callable[[Alert], None] = lambda alert: None,
 ) -> AsyncIterator[CreditLedger]:
-    """Make the ledger alone, for what calls no model.
+    """Open the ledger alone, for a process that manages accounts and calls no model.
+
+    Example::
+
+        async with open_ledger(config) as ledger:
+            await ledger.accounts.purchase("acme", credits=100_000, payment_reference="invoice-1")
+
+    Args:
+        redis: as ``open_runtime`` has it.
+        on_alert: as ``open_runtime`` has it.
 
     Raises:
-        LedgerError: the data belongs to another installation key.
-        LedgerUnavailable: Redis can't be reached.
+        LedgerError, InstallationKeyTooShort, EmbeddedRedisUnavailable: as ``open_runtime``.
     """
     async with AsyncExitStack() as stack:
         ledger = CreditLedger(

@@ -27,6 +27,7 @@ from liquid.exceptions import (
 from liquid.static_analysis import TemplateAnalysis, Variable
 from liquid.undefined import UNDEFINED
 
+from pricing.errors import CreditgateError
 from runtime.actions.prompt_values import FILTERS, TEXT_LIMIT, as_text, without_nulls
 
 SCOPES = frozenset({"customer", "event", "journey", "campaign", "workspace"})
@@ -36,7 +37,7 @@ _REMOVED_TAGS = ("include", "render", "tablerow")
 """The first two would load other templates; the last writes HTML."""
 
 
-class PromptSyntaxError(ValueError):
+class PromptSyntaxError(CreditgateError, ValueError):
     """A template that can't be used. ``template`` is ``system`` or ``user``; lines start at 1."""
 
     def __init__(self, template: str, line: int, problem: str) -> None:
@@ -45,7 +46,7 @@ class PromptSyntaxError(ValueError):
         self.line = line
 
 
-class PromptError(Exception):
+class PromptError(CreditgateError):
     """A template that could not be rendered for one person's data.
 
     ``template`` is ``system`` or ``user``, ``path`` what the template reads and the data lacks, or

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from fallback.policy import Origin, Status
+from pricing.errors import CreditgateError
 from pricing.usage import TokenUsage
 from runtime.actions.prompts import SCOPES
 from runtime.actions.spec import ActionSpec
@@ -23,7 +24,7 @@ class Source(StrEnum):
     TEST = "test"
 
 
-class InvalidRequest(ValueError):
+class InvalidRequest(CreditgateError, ValueError):
     """A request that no execution can be made of. The message names the field."""
 
 

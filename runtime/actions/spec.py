@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from pricing.errors import CreditgateError
 from providers.base import Message
 from runtime.actions import outputs as typed
 from runtime.actions.outputs import OutputField
@@ -186,7 +187,7 @@ class ActionSpec(BaseModel):
         return stores
 
 
-class UnknownAction(LookupError):
+class UnknownAction(CreditgateError, LookupError):
     """No action has this id (and version) for this account."""
 
     def __init__(self, action_id: str, version: str | None = None) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+from pricing.errors import CreditgateError
 from runtime.actions.prompts import SCOPES
 from runtime.hints import did_you_mean
 
@@ -25,7 +26,7 @@ def _refuse_constant(word: str) -> NoReturn:
 _JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-class PeopleError(ValueError):
+class PeopleError(CreditgateError, ValueError):
     """People that can't be used. The message has the place, and no personal data."""
 
 

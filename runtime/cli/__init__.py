@@ -9,43 +9,26 @@ import click
 
 from runtime.cli.options import COMMAND_SETTINGS, DEBUG
 
-_SECTIONS: dict[str, dict[str, str]] = {
-    "Try": {
-        "demo": "runtime.cli.commands.demo:demo",
-        "preview": "runtime.cli.commands.preview:preview",
-        "mock-provider": "runtime.cli.commands.mock_provider:mock_provider",
-        "check-config": "runtime.cli.commands.check_config:check_config",
-    },
-    "Run": {
-        "run": "runtime.cli.commands.run:run",
-        "estimate": "runtime.cli.commands.estimate:estimate",
-    },
-    "Credits": {
-        "account": "runtime.cli.commands.account:account",
-        "grant": "runtime.cli.commands.grant:grant",
-        "purchase": "runtime.cli.commands.purchase:purchase",
-        "void": "runtime.cli.commands.void:void",
-        "cap": "runtime.cli.commands.cap:cap",
-        "balance": "runtime.cli.commands.balance:balance",
-        "models": "runtime.cli.commands.models:models",
-        "rates": "runtime.cli.commands.rates:rates",
-    },
+_SECTIONS = {
+    "Try": ("demo", "preview", "mock-provider", "check-config"),
+    "Run": ("run", "estimate"),
+    "Credits": ("account", "grant", "purchase", "void", "cap", "balance", "models", "rates"),
 }
-_COMMANDS = {name: where for section in _SECTIONS.values() for name, where in section.items()}
+_COMMANDS = [name for names in _SECTIONS.values() for name in names]
 
 
 class Creditgate(click.Group):
     """Loads its commands lazily, and tells people what went wrong instead of showing traces."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return _COMMANDS
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        where = _COMMANDS.get(cmd_name)
-        if where is None:
+        if cmd_name not in _COMMANDS:
             return None
-        module, _, attribute = where.partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
+        # Each command is the function in the module that bears its name.
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"{__package__}.commands.{name}"), name)
         return command
 
     def resolve_command(

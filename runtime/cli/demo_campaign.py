@@ -32,6 +32,7 @@ _OFFER = "welcome"
 _ANSWERS_SHOWN = 2
 _START_S = 30.0
 _END_S = 5.0
+_COMMAND_LINE = __package__
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,9 @@ async def _mock_provider(latency_ms: float) -> AsyncIterator[str]:
     """Run the mock provider as a process of its own; yield its URL."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "runtime.cli", "mock-provider", "--json", "--until-stdin-closes"),
+        *("-m", _COMMAND_LINE, "mock-provider", "--json", "--until-stdin-closes"),
         *("--port", "0", "--latency-median-ms", str(latency_ms), "--latency-sigma", "0.3"),
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[_COMMAND_LINE.count(".") + 1],
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         # A terminal's Ctrl-C is for us: executions that are running still need their model.

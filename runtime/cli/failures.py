@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from runtime.campaigns.people import PeopleError
+from pricing.errors import CreditgateError
 from runtime.cli.options import JSON, BadInput
 from runtime.config import ConfigError
+from runtime.credits.identity import InstallationKeyTooShort
 from runtime.credits.results import (
     AccountConflict,
     AccountUnknown,
@@ -23,7 +24,6 @@ from runtime.credits.results import (
     LedgerError,
     LedgerUnavailable,
 )
-from runtime.redis.embedded import EmbeddedRedisUnavailable
 from runtime.wording.sentences import REASONS
 
 WRONG = 2
@@ -80,7 +80,12 @@ def _message(error: BaseException) -> str | None:
         return f"the config has {count} mistake{'s' * (count != 1)}:\n{error}"
     if isinstance(error, LedgerError):
         return _ledger_message(error)
-    if isinstance(error, PeopleError | EmbeddedRedisUnavailable):
+    if isinstance(error, InstallationKeyTooShort):
+        return (
+            f"{error}. Restore installation.key in the data folder from a backup; where nothing "
+            "was run yet, delete it, and the next start makes a new one"
+        )
+    if isinstance(error, CreditgateError):
         return str(error)
     if isinstance(error, OSError):
         file = f"{error.filename}: " if error.filename else ""

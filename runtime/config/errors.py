@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pricing.errors import CreditgateError
+
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
@@ -26,7 +28,7 @@ class Mistake:
         return ": ".join(part for part in (place, self.path, self.message) if part)
 
 
-class ConfigError(Exception):
+class ConfigError(CreditgateError):
     """A configuration that cannot be used. ``mistakes`` has all that is wrong, in file order."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from pricing.offers import (
@@ -29,6 +30,7 @@ from runtime.credits.checks import (
     check_dimension,
     check_reference,
     check_whole,
+    choice,
     expires_ms,
 )
 from runtime.credits.identity import Identity
@@ -37,6 +39,7 @@ from runtime.credits.script_client import ScriptClient
 from runtime.credits.settings import Commerce
 
 _EPOCH_BYTES = 3
+_KindText = Literal["introductory", "promotional", "plan", "purchased", "adjustment"]
 
 
 class Accounts:
@@ -141,7 +144,7 @@ class Accounts:
         account_id: str,
         *,
         amount_mc: int,
-        kind: GrantKind,
+        kind: GrantKind | _KindText,
         reference: str,
         priority: int | None = None,
         expires_at: datetime | None = None,
@@ -152,6 +155,7 @@ class Accounts:
 
         Args:
             amount_mc: 1 to 2^53 - 1 millicredits.
+            kind: a ``GrantKind`` or its text, as ``"promotional"``.
             priority: 0 to 1,000, lowest burns first; by kind if not given.
             expires_at: an instant with time zone; ``None`` = never.
             execution_id: what an adjustment corrects: charges themselves are never reversed.
@@ -160,6 +164,7 @@ class Accounts:
             GrantRefused, ReferenceConflict: see there.
         """
         check_amount_mc(amount_mc, "amount_mc")
+        kind = choice(kind, GrantKind, "kind")
         rank = DEFAULT_PRIORITY[kind] if priority is None else priority
         check_whole(rank, "priority", most=MAX_PRIORITY)
         corrected = ""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 from urllib.parse import quote
 
-from runtime.credits.checks import check_dimension
+from runtime.credits.checks import check_dimension, choice
 
 # The bit of each dimension in a sort's shape, as limits.lua has them.
 _BITS = {"workspace_id": 1, "campaign_id": 2, "action": 4, "source": 8}
@@ -27,16 +28,21 @@ class Cap:
     A cap without dimensions is the account's.
 
     Raises:
-        ValueError: a dimension is empty or holds a control character.
+        ValueError: the window is none of ``day``, ``month``, ``total``; a dimension is empty or
+            holds a control character.
+
+    Example:
+        >>> Cap("day", workspace_id="retail", source="preview")
     """
 
-    window: CapWindow
+    window: CapWindow | Literal["day", "month", "total"]
     workspace_id: str | None = None
     campaign_id: str | None = None
     action: str | None = None
     source: str | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "window", choice(self.window, CapWindow, "window"))
         for name, value in self.named.items():
             if not value:
                 raise ValueError(f"{name}: a cap can't name an empty one")

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from functools import lru_cache
+from typing import TypeVar
 
 from pricing.offers import MAX_MC
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
 
 MAX_PRIORITY = 1_000
 _ACCOUNT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -78,3 +82,16 @@ def expires_ms(expires_at: datetime | None) -> int:
         raise ValueError(f"expires_at: {expires_at.isoformat()} has no time zone")
     # Law 8: never early, so a part of a millisecond counts as a whole one.
     return max(1, -((_EPOCH - expires_at) // timedelta(milliseconds=1)))
+
+
+def choice(value: str, allowed: type[_Choice], field: str) -> _Choice:
+    """Return the member of an enum that a text names; members name themselves.
+
+    Raises:
+        ValueError: none has this name; the message lists those that do.
+    """
+    try:
+        return allowed(value)
+    except ValueError:
+        names = ", ".join(allowed)
+        raise ValueError(f"{field}: found {value!r}, allowed are {names}") from None

@@ -8,6 +8,7 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from functools import lru_cache
 
+from pricing.errors import CreditgateError
 from runtime.credits.checks import check_account_id, check_dimension
 
 FINGERPRINT_FIELDS = ("workspace_id", "campaign_id", "action", "person_id", "source")
@@ -33,6 +34,13 @@ class ExecutionAttempt:
     dimensions: tuple[str, str, str, str, str, str]
 
 
+class InstallationKeyTooShort(CreditgateError, ValueError):
+    """The installation key is easy to guess: it must have at least 16 bytes."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__(f"the installation key has {length} bytes and needs at least {_KEY_BYTES}")
+
+
 class Identity:
     """Keyed hashes of one installation.
 
@@ -42,9 +50,7 @@ class Identity:
 
     def __init__(self, installation_key: bytes) -> None:
         if len(installation_key) < _KEY_BYTES:
-            raise ValueError(
-                f"the installation key has {len(installation_key)} bytes, needs {_KEY_BYTES}"
-            )
+            raise InstallationKeyTooShort(len(installation_key))
         self._keyed = hmac.new(installation_key, digestmod="sha256")
         self._shared_part = lru_cache(maxsize=4_096)(self._part)
 

@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fallback.reasons import FallbackReason
+from pricing.errors import CreditgateError
 from pricing.offers import GrantKind
 from runtime.credits.caps import Cap, CapStatus
 
 
-class LedgerError(Exception):
+class LedgerError(CreditgateError):
     """Anything that the ledger refuses to do."""
 
 

@@ -17,6 +17,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from pricing.errors import CreditgateError
+
 # The ledger's scripts keep to what 6.2 has, which managed services still offer.
 OLDEST_VERSION = (6, 2, 0)
 _ON_PATH = ("valkey-server", "redis-server")
@@ -39,7 +41,7 @@ Install one:
   brew:  brew install valkey"""
 
 
-class EmbeddedRedisUnavailable(Exception):
+class EmbeddedRedisUnavailable(CreditgateError):
     """No embedded server can be had; the message says why and what to do."""
 
 

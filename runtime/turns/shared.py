@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import NoScriptError
@@ -35,7 +36,7 @@ class TurnsScript:
 def assemble(clock: str | None = None) -> TurnsScript:
     """Return the script; ``clock`` is the source that defines ``server_ms`` in tests."""
     if clock is None:
-        clock = files("runtime.credits").joinpath("lua", CLOCK).read_text("utf-8")
+        clock = (Path(__file__).parents[1] / "credits" / "lua" / CLOCK).read_text("utf-8")
     source = f"{clock}\n{files(__package__).joinpath('turns.lua').read_text('utf-8')}"
     return TurnsScript(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 

@@ -119,7 +119,7 @@ def credits_text(amount_mc: int) -> str:
     return f"{'-' if amount_mc < 0 else ''}{whole:,}{decimals}"
 
 
-CAP_WINDOWS: Mapping[CapWindow, str] = MappingProxyType(
+CAP_WINDOWS: Mapping[str, str] = MappingProxyType(
     {CapWindow.DAY: "a day", CapWindow.MONTH: "a month", CapWindow.TOTAL: "in total"}
 )
 """What a cap counts, to stand after its limit."""

@@ -10,7 +10,7 @@ from itertools import islice
 from statistics import mean
 from typing import Any, Literal
 
-from runtime import ExecutionResult
+from creditgate import ExecutionResult
 from tests.bench.conditions import say
 from tests.bench.loads import CONCURRENCY, run_calls
 from tests.bench.registry import Measured

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from creditgate import ActionSpec
 from providers.base import Message
-from runtime import ActionSpec
 from runtime.campaigns.campaign import Campaign, CampaignRun
 from runtime.campaigns.people import PeopleFile
 from runtime.cli.views.results import ResultsFile

@@ -14,9 +14,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from creditgate import ActionRuntime, ActionSpec, Config, load_config, open_runtime
 from pricing.offers import GrantKind
 from providers.base import Endpoint, Message, Provider
-from runtime import ActionRuntime, ActionSpec, Config, load_config, open_runtime
 from runtime.redis.embedded import EmbeddedRedis
 from tests.harness.paths import ROOT
 

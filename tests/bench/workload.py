@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from runtime import ActionSpec, ExecutionRequest
+from creditgate import ActionSpec, ExecutionRequest
 from tests.bench.stage import ACCOUNT
 
 _MODEL = "writer"

@@ -17,6 +17,7 @@ import pytest
 
 from runtime.cli import cli
 from tests.harness.command_line import PROCESS_ENV, Ended, end, wait_until
+from tests.harness.pages import blocks
 from tests.harness.paths import ROOT
 
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
@@ -25,12 +26,6 @@ RUN_ELSEWHERE = {
     "make demo": "tests/e2e/test_demo.py",
     "make test": "this very suite",
 }
-
-
-def blocks(page: str, language: str) -> list[str]:
-    """Return the fenced blocks of a language on a page."""
-    text = (ROOT / page).read_text("utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def commands(page: str) -> list[str]:
@@ -167,9 +162,9 @@ def test_every_command_on_a_page_exists_with_its_options() -> None:
 
 
 def test_every_public_name_is_in_the_api_page() -> None:
-    import runtime
+    import creditgate
 
     page = (ROOT / "docs/api.md").read_text("utf-8")
-    for name in runtime.__all__:
-        assert name in page
-        assert getattr(runtime, name) is not None
+    for name in creditgate.__all__:
+        assert re.search(rf"\b{name}\b", page), name
+        assert getattr(creditgate, name) is not None

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from creditgate import ActionSpec, Config, CreditLedger, ExecutionRequest, ExecutionResult
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason, Provider
-from runtime import ActionSpec, Config, CreditLedger, ExecutionRequest, ExecutionResult
 from runtime.actions.requests import Source
 from runtime.bootstrap import open_ledger, open_runtime
 from runtime.config import parse_config

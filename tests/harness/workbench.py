@@ -12,8 +12,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from creditgate import ActionRuntime, ActionSpec, Config, ExecutionRequest, ExecutionResult
 from providers.mock.server import MockServer
-from runtime import ActionRuntime, ActionSpec, Config, ExecutionRequest, ExecutionResult
 from runtime.actions.requests import Source
 from runtime.config import parse_config
 from runtime.credits.ledger import CreditLedger

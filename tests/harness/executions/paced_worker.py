@@ -15,10 +15,10 @@ from typing import Any
 
 import aiohttp
 
+from creditgate import open_runtime
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
 from providers.errors import FailureKind, Rejected
-from runtime import open_runtime
 from tests.harness.executions.worker import run_share
 from tests.harness.workbench import action, make_config
 

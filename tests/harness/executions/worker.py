@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from runtime import ActionRuntime, ActionSpec, ExecutionRequest, open_runtime
+from creditgate import ActionRuntime, ActionSpec, ExecutionRequest, open_runtime
 from tests.harness.workbench import ACCOUNT, action, make_config
 
 

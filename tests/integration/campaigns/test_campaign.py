@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from creditgate import ActionRuntime, ActionSpec, ExecutionResult
 from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
 from providers.errors import FailureKind, Rejected
-from runtime import ActionRuntime, ActionSpec, ExecutionResult
 from runtime.actions.requests import Source
 from runtime.bootstrap import open_runtime
 from runtime.campaigns.campaign import Campaign, CampaignRun

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from creditgate import ActionSpec, ExecutionResult
 from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind
-from runtime import ActionSpec, ExecutionResult
 from runtime.bootstrap import open_estimator
 from runtime.campaigns.estimate import Covers, Estimate, Estimator, Sample
 from runtime.credits.results import AccountUnknown

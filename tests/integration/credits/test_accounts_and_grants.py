@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC, GrantKind, Offer, PurchaseRefused
+from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.checks import expires_ms
 from runtime.credits.journal import Kind, Part, replay, verify
 from runtime.credits.ledger import LedgerSettings
@@ -213,6 +214,39 @@ async def test_an_offer_that_ended_before_the_account_came_is_granted_and_expire
     balance = await desk.balance()
     assert (balance.granted_mc, balance.expired_mc) == (150, 50)
     assert [entry.kind for entry in (await desk.journal())[-2:]] == ["granted", "grant_expired"]
+
+
+async def test_a_kind_and_a_window_may_be_given_as_text(desk: Desk) -> None:
+    accounts = desk.ledger.accounts
+    await desk.open()
+
+    await accounts.grant("acme", amount_mc=7, kind="promotional", reference="spring")
+    await accounts.set_cap("acme", Cap("day"), limit_mc=5, reference="cap-1")
+
+    [grant] = (await accounts.balance("acme")).grants
+    assert (grant.kind, grant.priority) == (GrantKind.PROMOTIONAL, 20)
+    [status] = await accounts.caps("acme")
+    assert status.cap == Cap(CapWindow.DAY)
+
+
+async def test_a_kind_or_window_that_does_not_exist_is_refused_with_those_that_do(
+    desk: Desk,
+) -> None:
+    await desk.open()
+    before = await desk.dump()
+
+    kinds = "kind: found 'gift', allowed are introductory, promotional, plan, purchased, adjustment"
+    with pytest.raises(ValueError, match=kinds):
+        await desk.ledger.accounts.grant(
+            "acme",
+            amount_mc=7,
+            kind="gift",  # type: ignore[arg-type]  # that is the point
+            reference="spring",
+        )
+    with pytest.raises(ValueError, match="window: found 'week', allowed are day, month, total"):
+        Cap("week")  # type: ignore[arg-type]  # that is the point
+
+    assert await desk.dump() == before
 
 
 # Amounts

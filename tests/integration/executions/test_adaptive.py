@@ -10,11 +10,11 @@ from statistics import mean
 
 import pytest
 
+from creditgate import ActionSpec, ExecutionResult
 from fallback.reasons import FallbackReason
 from pricing.quote import quote_mc
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
-from runtime import ActionSpec, ExecutionResult
 from runtime.bootstrap import open_runtime
 from runtime.executions.quoting import topic
 from runtime.learning.history import ENOUGH_TO_RESERVE, History

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from creditgate import ActionRuntime, ExecutionRequest, ExecutionResult
 from pricing.offers import MC_PER_CREDIT, GrantKind
 from pricing.quote import cost_mc
 from pricing.rate_card import Rates
 from pricing.usage import TokenUsage
 from providers.mock.server import MockOptions, MockServer, start
-from runtime import ActionRuntime, ExecutionRequest, ExecutionResult
 from runtime.actions.requests import Source
 from runtime.bootstrap import open_runtime
 from runtime.config import parse_config

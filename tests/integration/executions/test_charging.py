@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from creditgate import CreditLedger, FallbackReason
 from pricing.offers import GrantKind
-from runtime import CreditLedger, FallbackReason
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.results import Reserved
 from tests.harness.workbench import ACCOUNT, Workbench

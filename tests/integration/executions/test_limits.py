@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from creditgate import CreditLedger, ExecutionResult
 from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
-from runtime import CreditLedger, ExecutionResult
 from runtime.actions.requests import Source
 from runtime.credits.caps import Cap, CapStatus, CapWindow
 from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from creditgate import ActionSpec, ExecutionResult
 from fallback.reasons import FallbackReason
 from pricing.quote import quote_mc
-from runtime import ActionSpec, ExecutionResult
 from runtime.executions.execution import Execution
 from tests.harness.workbench import OpenWorkbench, Workbench, action
 from tests.integration.executions.test_limits import held

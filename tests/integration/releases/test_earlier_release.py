@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from creditgate import ExecutionRequest
 from fallback.reasons import FallbackReason
-from runtime import ExecutionRequest
 from runtime.actions.requests import Source
 from runtime.config import parse_config
 from runtime.credits.journal import Kind, Part, replay

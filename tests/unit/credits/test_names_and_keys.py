@@ -95,7 +95,7 @@ def test_text_that_can_not_be_encoded_is_refused(field: str) -> None:
 
 
 def test_a_short_installation_key_is_refused_without_being_shown() -> None:
-    with pytest.raises(ValueError, match="has 5 bytes, needs 16") as refused:
+    with pytest.raises(ValueError, match="has 5 bytes and needs at least 16") as refused:
         Identity(b"short")
     assert "short" not in str(refused.value)
 

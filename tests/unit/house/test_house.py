@@ -1,4 +1,4 @@
-"""The locks, the Makefile, the set-up script and the wheel."""
+"""The locks, the Makefile and the set-up script."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from packaging.version import Version
 
 from tests.harness.paths import ROOT
 
-PACKAGES = ("runtime", "pricing", "fallback", "providers")
 LOCKS = ("requirements.lock", "requirements-dev.lock", ".ci/requirements-uv.lock")
 STOLEN_LITELLM = ("1.82.7", "1.82.8")
 
@@ -296,27 +294,3 @@ def test_what_uv_was_told_itself_comes_before_pips_settings() -> None:
     options = bootstrap.parse_pip_config(PIP_CONFIG)
     told = {"UV_DEFAULT_INDEX": "https://own.example/simple"}
     assert bootstrap.uv_environment(options, told)["UV_DEFAULT_INDEX"] == told["UV_DEFAULT_INDEX"]
-
-
-# --- the wheel
-
-
-def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    written = {
-        path.relative_to(ROOT).as_posix()
-        for package in PACKAGES
-        for path in (ROOT / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    assert held == written
-    assert {f"{package}/py.typed" for package in PACKAGES} <= held
-    assert any(name.endswith(".lua") for name in held)

@@ -1,0 +1,45 @@
+"""The root of creditgate's errors. It stands on the lowest floor, so that every room can use it.
+
+Each class is defined in the room that raises it, and all are imported from ``creditgate``.
+
+CreditgateError
+├── ConfigError                 the configuration has mistakes; ``mistakes`` lists them all
+├── InstallationKeyTooShort     the installation key is easy to guess (a ValueError)
+├── EmbeddedRedisUnavailable    no Redis or Valkey server was found, and none could be fetched
+├── InvalidRequest              a field of a request is not what it must be (a ValueError)
+├── UnknownAction               no action has this id for this account (a LookupError)
+├── PromptSyntaxError           a template can't be used (a ValueError)
+├── PromptError                 a template can't be rendered for one person's data
+├── PeopleError                 a people file, or a person in it, can't be read (a ValueError)
+├── PurchaseRefused             a purchase is not a whole number of packs (a ValueError)
+├── LedgerError                 the ledger refuses to do what it was asked
+│   ├── LedgerUnavailable       Redis can't be asked, or its answer can't be trusted
+│   │   └── AccountDamaged      a record of the account is damaged, or of a newer schema
+│   ├── ExecutionConflict       an execution_id was reused for something else
+│   ├── AccountUnknown          no account of this id was opened
+│   ├── AccountConflict         the account exists with other attributes
+│   ├── ReferenceConflict       a reference was reused for something else
+│   ├── GrantRefused            this account may not be given credits
+│   ├── GrantUnknown            the account has no such grant
+│   └── CapUnknown              the account has no such cap
+├── ProviderError               a provider call gave no answer
+│   ├── NotSent                 the provider never saw the request
+│   ├── Rejected                the provider answered that it did not run the model
+│   └── PossiblyExecuted        the model may have run, and the provider may bill it
+├── NotSuggested                no rates can be derived for a model (a ValueError)
+├── PriceMapMissing             the installed LiteLLM has no price map that can be read
+└── VocabularyMissing           the installed LiteLLM lacks a tokenizer's vocabulary
+"""
+
+from __future__ import annotations
+
+
+class CreditgateError(Exception):
+    """Anything that creditgate raises on purpose. The message is one that a person can act on.
+
+    Example:
+        >>> try:
+        ...     config = load_config("config.yaml")
+        ... except CreditgateError as error:
+        ...     raise SystemExit(f"creditgate: {error}")
+    """

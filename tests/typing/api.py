@@ -1,0 +1,237 @@
+"""A host that uses every public name, for type checkers: it is checked, and never run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from creditgate import (
+    AccountConflict,
+    AccountDamaged,
+    Accounts,
+    AccountUnknown,
+    ActionRuntime,
+    ActionSource,
+    ActionSpec,
+    Alert,
+    Attempt,
+    Balance,
+    Cap,
+    CapStatus,
+    CapUnknown,
+    CapWindow,
+    Completion,
+    CompletionRequest,
+    Config,
+    ConfigError,
+    Cost,
+    Counters,
+    Covers,
+    CreditgateError,
+    CreditLedger,
+    EmbeddedRedisUnavailable,
+    Endpoint,
+    Estimate,
+    Estimator,
+    ExecutionConflict,
+    ExecutionRequest,
+    ExecutionResult,
+    FailureKind,
+    FallbackReason,
+    FinishReason,
+    GrantBalance,
+    Granted,
+    GrantKind,
+    GrantRefused,
+    GrantUnknown,
+    InstallationKeyTooShort,
+    InvalidRequest,
+    LedgerError,
+    LedgerUnavailable,
+    Message,
+    Mistake,
+    ModelChoice,
+    ModelClass,
+    NotSent,
+    NotSuggested,
+    Origin,
+    PeopleError,
+    PossiblyExecuted,
+    PriceMapMissing,
+    PromptError,
+    PromptSyntaxError,
+    Provider,
+    ProviderError,
+    PurchaseRefused,
+    Reach,
+    ReferenceConflict,
+    Rejected,
+    Sample,
+    Source,
+    TokenUsage,
+    TypicalRun,
+    UnknownAction,
+    VocabularyMissing,
+    Voided,
+    load_config,
+    main,
+    model_choices,
+    open_estimator,
+    open_ledger,
+    open_runtime,
+    parse_config,
+)
+
+ERRORS: tuple[type[CreditgateError], ...] = (
+    AccountConflict,
+    AccountDamaged,
+    AccountUnknown,
+    CapUnknown,
+    ConfigError,
+    EmbeddedRedisUnavailable,
+    ExecutionConflict,
+    GrantRefused,
+    GrantUnknown,
+    InstallationKeyTooShort,
+    InvalidRequest,
+    LedgerError,
+    LedgerUnavailable,
+    NotSuggested,
+    PeopleError,
+    PossiblyExecuted,
+    PriceMapMissing,
+    PromptError,
+    PromptSyntaxError,
+    ProviderError,
+    PurchaseRefused,
+    ReferenceConflict,
+    Rejected,
+    UnknownAction,
+    VocabularyMissing,
+)
+
+
+class OwnProvider:
+    """A provider of the host's own."""
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        endpoint: Endpoint = request.endpoint
+        messages: list[Message] = request.messages
+        if endpoint.api_key is None:
+            raise NotSent(FailureKind.REJECTED, "no key", status=None, retryable=False)
+        text = messages[-1]["content"][: request.max_output_tokens]
+        usage = TokenUsage(input_tokens=12, output_tokens=3)
+        return Completion(text, FinishReason.STOP, usage)
+
+    async def aclose(self) -> None:
+        pass
+
+
+class OwnActions:
+    """Actions of the host's own."""
+
+    def __init__(self, specs: Mapping[str, ActionSpec]) -> None:
+        self._specs = specs
+
+    async def get(self, account_id: str, action_id: str, version: str | None = None) -> ActionSpec:
+        if action_id not in self._specs:
+            raise UnknownAction(action_id, version)
+        return self._specs[action_id]
+
+
+provider: Provider = OwnProvider()
+actions: ActionSource = OwnActions({})
+
+
+def read(path: Path) -> Config:
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        mistakes: list[Mistake] = error.mistakes
+        print(mistakes[0].file, mistakes[0].line, mistakes[0].message)
+    return parse_config("version: 1\nplans: {growth: {ai_credits: true}}")
+
+
+def hear(alert: Alert) -> None:
+    print(alert.account_id, alert.mark, alert.left_mc)
+
+
+async def run(config: Config) -> ExecutionResult:
+    runtime: ActionRuntime
+    async with open_runtime(config, provider=provider, actions=actions, on_alert=hear) as runtime:
+        await change(runtime.accounts)
+        counters: Counters = runtime.counters
+        healthy: bool | None = runtime.is_healthy("writer")
+        print(counters.answers, healthy)
+        request = ExecutionRequest(
+            execution_id="journey-17:route:1",
+            account_id="acme",
+            workspace_id="retail",
+            campaign_id="welcome",
+            person_id="p1",
+            action="route_message",
+            data={"customer": {"message": "Where is my card?"}},
+            source=Source.PREVIEW,
+        )
+        result = await runtime.execute(request)
+        assert isinstance(result, ExecutionResult)
+        return use(result)
+
+
+def use(result: ExecutionResult) -> ExecutionResult:
+    values: dict[str, Any] = result.values
+    origin: Origin = result.origins["intent"]
+    reason: FallbackReason | None = origin.reason
+    attempts: tuple[Attempt, ...] = result.attempts
+    usage: TokenUsage | None = result.usage
+    print(values, reason, attempts[0].latency_ms, usage, result.attributes["journey"])
+    return result
+
+
+async def change(accounts: Accounts) -> None:
+    new: bool = await accounts.open_account("acme", plan="growth", timezone="Europe/Berlin")
+    bought: Granted = await accounts.purchase("acme", credits=100_000, payment_reference="i-1")
+    await accounts.grant("acme", amount_mc=5, kind=GrantKind.PROMOTIONAL, reference="spring")
+    await accounts.grant("acme", amount_mc=5, kind="promotional", reference="autumn")
+    voided: Voided = await accounts.void(
+        "acme", bought.grant_id, reference="chargeback-1", reason="charged back"
+    )
+    for cap in (Cap(CapWindow.DAY), Cap("month", workspace_id="retail", source="preview")):
+        await accounts.set_cap("acme", cap, limit_mc=500_000, reference=f"cap {cap}")
+    caps: tuple[CapStatus, ...] = await accounts.caps("acme")
+    balance: Balance = await accounts.balance("acme")
+    grants: tuple[GrantBalance, ...] = balance.grants
+    print(new, voided.amount_mc, caps[0].cap_excess_mc, grants[0].expires_at, balance.conserved)
+
+
+async def change_alone(config: Config) -> None:
+    ledger: CreditLedger
+    async with open_ledger(config, on_alert=hear) as ledger:
+        await change(ledger.accounts)
+
+
+async def forecast(config: Config, people: list[dict[str, dict[str, str]]]) -> Cost:
+    estimator: Estimator
+    async with open_estimator(config) as estimator:
+        found: Estimate = await estimator.estimate(
+            config.actions["route_message"], Sample.of(people, size=200), account_id="acme"
+        )
+    reach: Reach | None = found.reach
+    if reach is not None and reach.covers is Covers.LESS:
+        print(reach.people_least, reach.people_most)
+    return found.cost
+
+
+def choose(config: Config) -> list[Fraction | None]:
+    choices: list[ModelChoice] = model_choices(config, TypicalRun(answer_tokens=80))
+    quick = [choice for choice in choices if choice.model_class is ModelClass.QUICK]
+    ends: list[date | None] = [choice.retires_on for choice in quick]
+    print(ends)
+    return [choice.relative_cost for choice in quick]
+
+
+if __name__ == "__main__":
+    main()

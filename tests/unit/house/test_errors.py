@@ -1,0 +1,101 @@
+"""One tree of errors: drawn in one place, and nothing that a host can meet stands outside it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+
+import pytest
+
+import creditgate
+import fallback
+import pricing
+import providers
+import runtime
+from pricing import errors
+from pricing.errors import CreditgateError
+
+# None of these leaves creditgate: each is answered, or turned into another, where it arises.
+INTERNAL = {
+    "AnswerTooLarge",  # an answer that becomes PossiblyExecuted
+    "BadInput",  # click's own way to refuse an argument
+    "LearningUnavailable",  # counts that can't be read, for which limits stand in
+    "JournalError",  # a damaged entry, for those who replay the journal
+    "NewerFormat",  # a spooled settlement of a newer release, left to it
+    "NoTurn",  # a deadline that ended in the endpoint's queue
+    "NotReached",  # a script that was not sent
+    "RedisUnavailable",  # what becomes LedgerUnavailable
+    "ScenarioError",  # a word that the mock provider answers with 400
+    "ScriptRefused",  # a script that Redis did not run
+    "Unfit",  # a model's value that takes its fallback
+    "UnknownOutcome",  # a script whose answer did not come
+    "UnreadableRequest",  # a request that the mock provider answers with 400
+}
+
+
+def drawn() -> dict[str, str | None]:
+    """Each class that the docstring draws, with the one above it."""
+    parents: dict[str, str | None] = {}
+    above: list[str] = []
+    for line in inspect.getdoc(errors).splitlines():  # type: ignore[union-attr]  # it has one
+        branch = line.lstrip("│├└─ ")
+        depth = (len(line) - len(branch)) // 4
+        if not branch or (depth == 0 and branch != "CreditgateError"):
+            continue
+        name = branch.split()[0]
+        parents[name] = above[depth - 1] if depth else None
+        above[depth:] = [name]
+    return parents
+
+
+def product_errors() -> Iterator[type[Exception]]:
+    for package in (runtime, providers, pricing, fallback):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if found.name.endswith("__main__"):
+                continue
+            module = importlib.import_module(found.name)
+            for name, value in vars(module).items():
+                own = inspect.isclass(value) and value.__module__ == module.__name__
+                if own and issubclass(value, Exception) and not name.startswith("_"):
+                    yield value
+
+
+def test_the_drawing_is_the_tree() -> None:
+    for name, parent in drawn().items():
+        error = getattr(creditgate, name)
+        bases = [base.__name__ for base in error.__bases__ if issubclass(base, CreditgateError)]
+        assert bases == ([parent] if parent else []), name
+
+
+def test_the_drawing_says_which_errors_are_python_errors_too() -> None:
+    text = inspect.getdoc(errors) or ""
+    for name in drawn():
+        [line] = [line for line in text.splitlines() if f"─ {name} " in f"─ {line.strip('│├└─ ')} "]
+        foreign = {
+            base.__name__
+            for base in getattr(creditgate, name).__bases__
+            if not issubclass(base, CreditgateError) and base is not Exception
+        }
+        assert foreign == {word for word in ("ValueError", "LookupError") if f"(a {word})" in line}
+
+
+def test_every_error_is_drawn_or_never_leaves_creditgate() -> None:
+    undrawn = {error.__name__ for error in product_errors()} - drawn().keys() - INTERNAL
+    assert undrawn == set()
+
+
+def test_every_error_is_public_and_none_other_is() -> None:
+    public = {
+        name
+        for name in creditgate.__all__
+        if inspect.isclass(getattr(creditgate, name))
+        and issubclass(getattr(creditgate, name), Exception)
+    }
+    assert public == drawn().keys()
+
+
+@pytest.mark.parametrize("name", drawn())
+def test_every_error_is_caught_by_the_root(name: str) -> None:
+    assert issubclass(getattr(creditgate, name), CreditgateError)
