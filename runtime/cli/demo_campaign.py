@@ -24,7 +24,7 @@ from runtime.cli.options import BadInput
 from runtime.cli.session import Order, Report, carry_out, find_action
 from runtime.cli.views.progress import Display
 from runtime.config import Config, load_config
-from runtime.wording.sentences import REASONS
+from runtime.wording.reasons import REASONS
 
 ACCOUNT = "demo"
 _ACTION = "route_message"

@@ -24,7 +24,7 @@ from runtime.credits.results import (
     LedgerUnavailable,
 )
 from runtime.redis.embedded import EmbeddedRedisUnavailable
-from runtime.wording.sentences import REASONS
+from runtime.wording.reasons import REASONS
 
 WRONG = 2
 INTERNAL = 70

@@ -22,7 +22,7 @@ from runtime.config import Config
 from runtime.credits.results import Alert, Balance
 from runtime.executions.counters import Counters
 from runtime.hints import did_you_mean
-from runtime.wording.sentences import stopping_text
+from runtime.wording.runs import stopping_text
 
 OnResult = Callable[[Person, ExecutionResult], None]
 

@@ -122,7 +122,7 @@ def change_plan(
     and they expire as before. With AI credits it is given the offers that it is entitled to.
     """
     from runtime.cli.ledger import with_ledger
-    from runtime.wording.sentences import repeated_text
+    from runtime.wording.accounts import repeated_text
 
     async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
         changed = await ledger.accounts.change_plan(
@@ -206,7 +206,8 @@ def switch(
     What is switched off by itself stays off when the account is switched on.
     """
     from runtime.cli.ledger import emit, with_ledger
-    from runtime.wording.sentences import repeated_text, switched_off_text
+    from runtime.wording.accounts import repeated_text
+    from runtime.wording.limits import switched_off_text
 
     async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
         change = ledger.accounts.switch_off if state == "off" else ledger.accounts.switch_on

@@ -111,7 +111,7 @@ def set_cap(
     on, a changed one keeps its count.
     """
     from runtime.cli.ledger import with_ledger
-    from runtime.wording.sentences import cap_text
+    from runtime.wording.limits import cap_text
 
     async def ask(ledger: CreditLedger) -> tuple[str, bool, tuple[CapStatus, ...]]:
         capped = _cap(window, named)
@@ -207,7 +207,7 @@ def _show(
 ) -> None:
     from runtime.cli.ledger import emit
     from runtime.cli.views.caps import caps_json, caps_lines
-    from runtime.wording.sentences import repeated_text
+    from runtime.wording.accounts import repeated_text
 
     if as_json:
         emit({"account_id": account_id, "new": new, "caps": caps_json(caps)})

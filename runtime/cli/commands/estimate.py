@@ -124,13 +124,9 @@ async def _ask(
 
 def _lines(found: Estimate) -> Iterator[str]:
     from runtime.cli.views.books import table
-    from runtime.wording.sentences import (
-        REASONS,
-        counted_text,
-        credits_text,
-        history_text,
-        reach_text,
-    )
+    from runtime.wording.amounts import credits_text
+    from runtime.wording.estimates import counted_text, history_text, reach_text
+    from runtime.wording.reasons import REASONS
 
     cost = found.cost
     model = f" on model {found.model_id}" if found.model_id else ""

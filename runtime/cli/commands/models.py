@@ -149,7 +149,7 @@ def _json(choice: ModelChoice) -> dict[str, Any]:
 
 def _lines(choices: list[ModelChoice], run: TypicalRun) -> Iterator[str]:
     from runtime.cli.views.books import table
-    from runtime.wording.sentences import model_choice_rule, model_state_text
+    from runtime.wording.models import model_choice_rule, model_state_text
 
     header = ("model", "class", "credits a run", "cost", "efficient", "schema", "context", "health")
     rows = [_row(choice) for choice in choices]
@@ -163,7 +163,7 @@ def _lines(choices: list[ModelChoice], run: TypicalRun) -> Iterator[str]:
 
 
 def _row(choice: ModelChoice) -> tuple[str, ...]:
-    from runtime.wording.sentences import credits_text
+    from runtime.wording.amounts import credits_text
 
     return (
         choice.id,

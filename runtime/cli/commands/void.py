@@ -54,7 +54,8 @@ def void(
     from dataclasses import asdict
 
     from runtime.cli.ledger import emit, with_ledger
-    from runtime.wording.sentences import credits_text, repeated_text
+    from runtime.wording.accounts import repeated_text
+    from runtime.wording.amounts import credits_text
 
     voided = with_ledger(
         load(config_path),

@@ -9,7 +9,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from runtime.credits.results import Balance, GrantBalance
-from runtime.wording.sentences import BOOKS, books_verdict, credits_text
+from runtime.wording.accounts import BALANCE_PARTS, conserved_text
+from runtime.wording.amounts import credits_text
 
 PARTS = ("available", "reserved", "charged", "expired", "voided")
 
@@ -32,8 +33,8 @@ def books_lines(balance: Balance) -> Iterator[str]:
     names = ("granted", *PARTS, "overage", "exposure")
     amounts = [(name, getattr(balance, f"{name}_mc")) for name in names]
     shown = [(n, a) for n, a in amounts if a or n not in ("overage", "exposure")]
-    yield from table([(n, credits_text(a), BOOKS[n]) for n, a in shown], right=(1,))
-    yield f"  {books_verdict(balance.conserved)}"
+    yield from table([(n, credits_text(a), BALANCE_PARTS[n]) for n, a in shown], right=(1,))
+    yield f"  {conserved_text(balance.conserved)}"
 
 
 def grants_lines(balance: Balance) -> Iterator[str]:

@@ -6,7 +6,7 @@ import click
 
 from runtime.cli.ledger import emit
 from runtime.credits.results import Granted
-from runtime.wording.sentences import credits_text
+from runtime.wording.amounts import credits_text
 
 
 def show_granted(account_id: str, amount_mc: int, granted: Granted, *, as_json: bool) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 from runtime.campaigns.campaign import Campaign, Tally
 from runtime.cli.session import Report
 from runtime.cli.views.books import balance_json, books_lines, table
-from runtime.wording.sentences import QUOTES, REASONS, SUMMARY, credits_text
+from runtime.wording.amounts import credits_text
+from runtime.wording.reasons import REASONS
+from runtime.wording.runs import ENDINGS, QUOTE_MISSES
 
 
 def summary_json(campaign: Campaign, report: Report) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def summary_json(campaign: Campaign, report: Report) -> dict[str, Any]:
         "seconds": round(report.seconds, 3),
         "people_per_second": round(_rate(report), 1),
         "interrupted": report.interrupted,
-        **{name: getattr(report.counters, name) for name in QUOTES},
+        **{name: getattr(report.counters, name) for name in QUOTE_MISSES},
         "balance": balance_json(report.balance),
     }
 
@@ -49,7 +51,7 @@ def summary_lines(campaign: Campaign, report: Report) -> Iterator[str]:
     yield from table(
         [
             (f"{getattr(tally, name):,}", text)
-            for name, text in SUMMARY.items()
+            for name, text in ENDINGS.items()
             if getattr(tally, name) or name == "model"
         ],
         right=(0,),
@@ -66,7 +68,7 @@ def summary_lines(campaign: Campaign, report: Report) -> Iterator[str]:
     if tally.replayed:
         earlier = credits_text(tally.charged_earlier_mc)
         yield f"Answers from earlier runs had cost {earlier}, which is not charged again."
-    for name, text in QUOTES.items():
+    for name, text in QUOTE_MISSES.items():
         if count := getattr(report.counters, name):
             yield f"{count:,} {text}"
     yield ""
