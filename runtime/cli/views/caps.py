@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from runtime.cli.views.books import table
+from runtime.cli.views.table import table
 from runtime.credits.caps import CapStatus
 from runtime.wording.amounts import credits_text, duration_text
 from runtime.wording.limits import CAP_WINDOWS, cap_target_text

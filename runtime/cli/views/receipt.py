@@ -9,7 +9,7 @@ from typing import Any
 
 from runtime.actions.requests import ExecutionResult
 from runtime.actions.spec import ActionSpec
-from runtime.cli.views.books import table
+from runtime.cli.views.table import table
 from runtime.executions.execution import Execution
 from runtime.wording.amounts import credits_text
 from runtime.wording.reasons import REASONS
