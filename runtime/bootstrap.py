@@ -103,7 +103,11 @@ async def open_runtime(
             ),
             actions=actions or ConfigActions(config.actions),
             quoter=Quoter(
-                ledger, models, config.build_rate_cards(), learning, config.compliance_prompt
+                ledger.attempt,
+                models,
+                config.build_rate_cards(),
+                learning,
+                config.compliance_prompt,
             ),
             settings=ExecutorSettings(
                 reservation_ttl_ms=config.executions.reservation_ttl_ms,
@@ -137,7 +141,7 @@ async def open_estimator(
     async with _connected(config, redis) as client, open_ledger(config, redis=client) as ledger:
         learning = _learning(config, client)
         quoter = Quoter(
-            ledger, models, config.build_rate_cards(), learning, config.compliance_prompt
+            ledger.attempt, models, config.build_rate_cards(), learning, config.compliance_prompt
         )
         yield Estimator(ledger, quoter, learning)
 

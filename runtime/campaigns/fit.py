@@ -1,4 +1,4 @@
-"""What an action's prompts read, against what is known about people."""
+"""The fit between what an action's prompts read and what is known about people."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Collection, Mapping
 
 from runtime.actions.prompts import PromptError
 from runtime.actions.spec import ActionSpec
-from runtime.campaigns.people import PeopleError, Survey
+from runtime.campaigns.people import PeopleError, PeopleSummary
 from runtime.hints import did_you_mean
 
-# customer.name, or customer['a name'] where it is no plain word; more of the path may follow.
+# customer.name, or customer['a name'] if it is not a plain word; more of the path may follow.
 _TOP = re.compile(r"""(\w+)(?:\.([^.\[]+)|\['([^']*)'\]|\["([^"]*)"\])""")
 
 
 def missing_attributes(action: ActionSpec, known: Collection[tuple[str, str]]) -> tuple[str, ...]:
-    """Return the paths that the prompts read and that are not known; they may have defaults.
+    """Return the paths that the prompts read and that are unknown; they may have defaults.
 
     Args:
         known: attributes by scope and name, as ``("customer", "message")``.
@@ -27,26 +27,26 @@ def missing_attributes(action: ActionSpec, known: Collection[tuple[str, str]]) -
     )
 
 
-def check_fit(action: ActionSpec, survey: Survey, file: object) -> tuple[str, ...]:
+def check_fit(action: ActionSpec, summary: PeopleSummary, file: object) -> tuple[str, ...]:
     """Return the paths that the prompts read and nobody in the file has; they may have defaults.
 
     Raises:
-        PeopleError: an attribute that nobody has is printed without a default, so that everybody
-            would get fallback values. ``file`` is what the message calls the file.
+        PeopleError: the prompt needs an attribute that nobody has, so that everybody would get
+            fallback values. ``file`` is its name in the message.
     """
-    missing = missing_attributes(action, survey.attributes)
-    needed = [_lacking(action, person.data) for person in survey.sample]
-    if all(path in missing for path in needed):
-        there = [f"{scope}.{name}" for scope, name in survey.attributes]
+    missing = missing_attributes(action, summary.attributes)
+    stopped_by = [_missing_path(action, person.data) for person in summary.sample]
+    if all(path in missing for path in stopped_by):
+        present = [f"{scope}.{name}" for scope, name in summary.attributes]
         raise PeopleError(
-            f"{file}: nobody has {needed[0]}, which the prompt of action {action.id!r} needs"
-            f"{did_you_mean(str(needed[0]), there)}"
+            f"{file}: nobody has {stopped_by[0]}, which the prompt of action {action.id!r} needs"
+            f"{did_you_mean(str(stopped_by[0]), present)}"
         )
     return missing
 
 
-def _lacking(action: ActionSpec, data: Mapping[str, Mapping[str, object]]) -> str | None:
-    """Return the path for lack of which the prompts can't be rendered, if that is so."""
+def _missing_path(action: ActionSpec, data: Mapping[str, Mapping[str, object]]) -> str | None:
+    """Return the path that is missing to render the prompts, or ``None``."""
     try:
         action.render(data)
     except PromptError as error:

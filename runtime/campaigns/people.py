@@ -1,7 +1,7 @@
-"""Reads the people that an action is to run for, from a CSV or JSON Lines file, as a stream.
+"""The people that an action runs for, read from a CSV or JSON Lines file as a stream.
 
-A file is read twice: once to find everything that is wrong with it, before anything is charged,
-and once to run. Neither pass keeps people in memory.
+A file is read twice: first to check all of it, before anything is charged, then to run. Neither
+pass keeps people in memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from runtime.campaigns.people_rows import (
     parse_person,
 )
 
-__all__ = ["FORMATS", "PeopleError", "PeopleFile", "Person", "Survey"]
+__all__ = ["FORMATS", "PeopleError", "PeopleFile", "PeopleSummary", "Person"]
 
 FORMATS = (".csv", ".jsonl")
 
@@ -38,11 +38,13 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """What the first pass found.
+class PeopleSummary:
+    """The result of checking a people file.
 
-    ``attributes`` are those that at least one row has, as ``("customer", "message")``;
-    ``sample`` are the first few people.
+    Args:
+        people: the number of people.
+        attributes: those that at least one row has, as ``("customer", "message")``.
+        sample: the first few people.
     """
 
     people: int
@@ -51,41 +53,46 @@ class Survey:
 
 
 class PeopleFile:
-    """A people file.
+    """A CSV or JSON Lines file of people, in UTF-8.
 
-    CSV: the first row names the columns; an empty cell counts as not known. JSON Lines: each line
+    CSV: the first row names the columns; an empty cell counts as unknown. JSON Lines: each line
     is an object, either of attributes or of scopes (``customer``, ``event``...) that hold
     attributes. ``person_id`` is required. Attributes belong to ``customer``, unless a column's
     name says otherwise: ``event.pages``. Points in a column's name nest.
 
     Raises:
-        PeopleError: neither ``.csv`` nor ``.jsonl``, not there, or no file that can be read twice.
+        PeopleError: the file is missing, is neither ``.csv`` nor ``.jsonl``, or can't be read
+            twice.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if path.suffix.lower() not in FORMATS:
             raise PeopleError(
-                f"{path}: people come from files named {' or '.join('*' + f for f in FORMATS)}, "
+                f"{path}: a people file must be named {' or '.join('*' + f for f in FORMATS)}, "
                 f"found {path.suffix or 'a name without a suffix'}"
             )
         self._identity = self._identify(self._stat())
 
-    def survey(
-        self, *, limit: int | None = None, check: Callable[[Person], object] = lambda person: None
-    ) -> Survey:
-        """Read all rows (or the first ``limit``) and find whatever is wrong with them.
+    def check(
+        self,
+        *,
+        limit: int | None = None,
+        check_person: Callable[[Person], object] = lambda person: None,
+    ) -> PeopleSummary:
+        """Read and check all rows, or the first ``limit``.
 
         Args:
-            check: more to ask of each person; its ``ValueError`` is reported with the line.
+            check_person: a further check of each person; its ``ValueError`` is reported with the
+                line.
 
         Raises:
-            PeopleError: naming the place and what is wrong there.
+            PeopleError: naming the line and the mistake.
         """
         ids, attributes, sample = _Ids(), _Attributes(), list[Person]()
         for person in self.read(limit=limit):
             try:
-                check(person)
+                check_person(person)
             except ValueError as error:
                 raise self._mistake(person.line, str(error)) from None
             ids.add(person.person_id)
@@ -93,17 +100,17 @@ class PeopleFile:
             if len(sample) < _SAMPLE:
                 sample.append(person)
         if not ids.count:
-            raise PeopleError(f"{self.path}: has no people in it")
+            raise PeopleError(f"{self.path}: the file has no people in it")
         if repeated := ids.repeated():
             self._report_duplicates(repeated, limit)
-        return Survey(ids.count, attributes.names(), tuple(sample))
+        return PeopleSummary(ids.count, attributes.names(), tuple(sample))
 
     def read(self, *, limit: int | None = None) -> Iterator[Person]:
         """Yield the people, row by row.
 
         Raises:
             PeopleError: while iterating, at a row that can't be read, or if the file has changed
-                since this object was made.
+                since this object was created.
         """
         return islice(self._read(), limit)
 
@@ -122,7 +129,7 @@ class PeopleFile:
                 yield parse_person(text, place, line=lines.number)
 
     def _report_duplicates(self, repeated: set[int], limit: int | None) -> NoReturn:
-        """Read once more, for the lines of ids that occur twice."""
+        """Read the file again to find the lines of ids that occur twice."""
         first: dict[str, int] = {}
         pairs: list[str] = []
         for person in self.read(limit=limit):
@@ -134,9 +141,9 @@ class PeopleFile:
         shown = ", ".join(pairs[:_DUPLICATES_SHOWN])
         more = len(pairs) - _DUPLICATES_SHOWN
         raise PeopleError(
-            f"{self.path}: the same {PERSON_ID} stands in {shown}"
+            f"{self.path}: the same {PERSON_ID} is on {shown}"
             + (f" and {more:,} more" if more > 0 else "")
-            + "; each person may be there once"
+            + "; each person may occur only once"
         )
 
     @contextmanager
@@ -153,7 +160,9 @@ class PeopleFile:
             raise PeopleError(f"{self.path}: there is no such file") from None
         if not stat.S_ISREG(found.st_mode):
             what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
-            raise PeopleError(f"{self.path}: must be a file, which is read twice; found {what}")
+            raise PeopleError(
+                f"{self.path}: must be a file, because it is read twice; found {what}"
+            )
         return found
 
     @staticmethod
@@ -165,7 +174,7 @@ class PeopleFile:
 
 
 class _Lines:
-    """The lines of a UTF-8 file; ``number`` is the last one's."""
+    """The lines of a UTF-8 file; ``number`` is that of the last line read."""
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
         self.path = path
@@ -192,13 +201,13 @@ class _Lines:
         if offset == 0 and raw.startswith(_UTF16_MARKS):
             hint = f"it looks like UTF-16; {hint}"
         return PeopleError(
-            f"{self.path}, line {self.number}: is no valid UTF-8 at byte {offset + start:,} of "
+            f"{self.path}, line {self.number}: is not valid UTF-8 at byte {offset + start:,} of "
             f"the file (0x{raw[start]:02x}); {hint}"
         )
 
 
 class _Ids:
-    """Counts ids and tells whether one occurs twice, at 8 bytes an id."""
+    """A count of ids that finds repeated ones, at 8 bytes an id."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -219,7 +228,7 @@ class _Ids:
 
 
 class _Attributes:
-    """Collects which attributes occur in any row."""
+    """The attributes that occur in any row."""
 
     def __init__(self) -> None:
         self._names: dict[str, set[str]] = {}

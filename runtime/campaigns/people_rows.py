@@ -1,4 +1,4 @@
-"""One person from one row: of a CSV file, or of JSON."""
+"""One person, read from a row of a CSV file or from a JSON object."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Data = dict[str, dict[str, Any]]
 
 
 def _refuse_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no JSON number")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 # NaN and infinities are Python's addition to JSON.
@@ -27,7 +27,7 @@ _JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 class PeopleError(CreditgateError, ValueError):
-    """People that can't be used. The message has the place, and no personal data."""
+    """A mistake in a people file. The message names the place and holds no personal data."""
 
 
 class Person(NamedTuple):
@@ -42,19 +42,19 @@ def parse_person(text: str, place: str, person_id: str | None = None, line: int 
     """Read a person from a JSON object: of attributes, or of scopes that hold attributes.
 
     Args:
-        place: what errors call it.
-        person_id: stands in where the object has none; ``None`` demands one.
+        place: the name of the source in errors.
+        person_id: the id to use if the object has none; with ``None`` the object must have one.
 
     Raises:
-        PeopleError: it can't be read.
+        PeopleError: the text is not valid JSON, or not a person.
     """
     try:
         row = _JSON.decode(text)
     except json.JSONDecodeError as error:
-        raise PeopleError(f"{place}: column {error.colno}: no valid JSON: {error.msg}") from None
+        raise PeopleError(f"{place}: column {error.colno}: not valid JSON: {error.msg}") from None
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise PeopleError(f"{place}: no JSON that can be used: {why}") from None
+        raise PeopleError(f"{place}: JSON that can't be used: {why}") from None
     if not isinstance(row, dict):
         raise PeopleError(f"{place}: must be a JSON object, found {_kind(row)}")
     if PERSON_ID not in row and person_id is None:
@@ -75,19 +75,18 @@ def _scopes(row: dict[str, Any], place: str) -> Data:
     for name, value in row.items():
         if name not in SCOPES or not isinstance(value, dict):
             raise PeopleError(
-                f"{place}: mixes scopes and attributes: beside {PERSON_ID} there may be either "
-                f"attributes, or the objects {', '.join(sorted(SCOPES))}"
+                f"{place}: mixes scopes and attributes: besides {PERSON_ID} there may be either "
+                f"attributes or the objects {', '.join(sorted(SCOPES))}"
             )
     return row
 
 
 class CsvRows:
-    """The people of a CSV file, line by line. ``place`` is what errors call it."""
+    """The people of a CSV file, row by row. ``place`` is the name of the file in errors."""
 
     def __init__(self, lines: Iterable[str], place: str) -> None:
         self._place = place
-        # For the whole process: csv knows no other way, and a prompt may well be longer than its
-        # 128 kB.
+        # For the whole process: csv has no other way, and a prompt may be longer than its 128 kB.
         csv.field_size_limit(LONGEST_ROW_BYTES)
         self._reader = csv.reader(lines, strict=True)
         self._line = 1
@@ -109,7 +108,7 @@ class CsvRows:
             yield Person(row[id_column], _data(columns, row), self._line)
 
     def _next_row(self) -> list[str] | None:
-        """Return the next row that is not blank; afterwards ``_line`` is where it begins."""
+        """Return the next row that is not blank, and set ``_line`` to the line where it begins."""
         row: list[str] = []
         while not row:
             self._line = self._reader.line_num + 1
@@ -118,7 +117,7 @@ class CsvRows:
             except StopIteration:
                 return None
             except csv.Error as error:
-                raise self._mistake(f"no valid CSV: {error}") from None
+                raise self._mistake(f"not valid CSV: {error}") from None
         return row
 
     def _check_header(self, names: Sequence[str]) -> tuple[int, list[tuple[int, list[str]]]]:
@@ -135,7 +134,9 @@ class CsvRows:
             for length in range(2, len(path)):
                 if (outer := ".".join(path[:length])) in paths:
                     inner = ".".join(path)
-                    raise self._mistake(f"column {inner!r} lies within {outer!r}, a column too")
+                    raise self._mistake(
+                        f"column {inner!r} lies within {outer!r}, which is also a column"
+                    )
         return names.index(PERSON_ID), columns
 
     def _mistake(self, what: str) -> PeopleError:
@@ -143,16 +144,16 @@ class CsvRows:
 
 
 def attribute_path(name: str) -> list[str]:
-    """Return the path of an attribute as templates read it; without a scope it is customer's."""
+    """Return the path of an attribute as templates read it; the default scope is ``customer``."""
     path = name.split(".")
     return path if path[0] in SCOPES and len(path) > 1 else ["customer", *path]
 
 
 def place(data: dict[str, Any], path: Sequence[str], value: object) -> None:
-    """Put a value into nested mappings, which are made where they are missing.
+    """Put a value into nested mappings, and create those that are missing.
 
     Raises:
-        ValueError: on the way there is another value.
+        ValueError: there is another value on the way.
     """
     for name in path[:-1]:
         data = data.setdefault(name, {})
@@ -173,7 +174,7 @@ def _header_hint(names: Sequence[str]) -> str:
     if len(names) == 1:
         for separator, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
             if separator in names[0]:
-                return f": the file seems to be separated by {word}; it must be by commas"
+                return f": the columns are separated by {word}; use commas instead"
     return did_you_mean(PERSON_ID, names)
 
 

@@ -1,4 +1,4 @@
-"""The models that actions may name, with what is needed to call and to price them."""
+"""The models that actions may name, with everything needed to call and price them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pricing.rate_card import ModelClass
 from pricing.tokens import TokenCounter
 from providers.base import Endpoint
+from runtime.config.succession import called_on
 
 if TYPE_CHECKING:
     from runtime.config import Config
@@ -17,11 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model under our own id.
+    """One model under the id that the config gives it.
 
-    ``json_schema`` tells whether it follows a response schema; without, the prompt carries an
-    instruction. ``reasoning_allowance_tokens`` is what it may think before a shortest answer,
-    ``context_tokens`` what prompt and answer may take together, ``None`` if nobody said.
+    Args:
+        json_schema: the model follows a response schema; if not, the prompt carries an
+            instruction.
+        reasoning_allowance_tokens: tokens it may spend on thinking before an answer.
+        context_tokens: the most tokens of prompt and answer together; ``None`` if unknown.
+        retires_on: the first day on which it is no longer called.
+        replaced_by: the id of its successor.
     """
 
     id: str
@@ -50,27 +55,21 @@ class Models:
         return self._models.get(model_id)
 
     def warm_up(self) -> None:
-        """Load what counts tokens, so that the first execution does not wait for it."""
+        """Load the tokenizers, so that the first execution does not wait for them."""
         for model in self:
             model.counter.warm_up()
 
     def usable(self, model_id: str, today: date, *, allow_replacement: bool) -> Model | None:
-        """Return the model to call for ``model_id``, or ``None`` if it is retired or unknown.
+        """Return the model to call for ``model_id`` today, or ``None`` if there is none.
 
-        A retired model stands for the one that replaces it, where the action allows that.
+        ``runtime.config.succession`` has the rule.
         """
-        seen: set[str] = set()
-        model = self._models.get(model_id)
-        while model is not None and model.retires_on is not None and model.retires_on <= today:
-            seen.add(model.id)
-            if not allow_replacement or model.replaced_by in seen:
-                return None
-            model = self._models.get(model.replaced_by or "")
-        return model
+        called = called_on(today, self._models, model_id, allow_replacement=allow_replacement)
+        return None if called is None else self._models[called]
 
 
 def build_models(config: Config) -> Models:
-    """Return the configured models; those that count in the same way share a counter."""
+    """Return the configured models; those that count tokens in the same way share a counter."""
     counters: dict[tuple[str, int, int], TokenCounter] = {}
     models = {}
     for model_id, section in config.models.items():

@@ -18,13 +18,13 @@ from runtime.actions.requests import ExecutionResult
 from runtime.bootstrap import open_ledger
 from runtime.campaigns.campaign import Campaign
 from runtime.campaigns.people import PeopleFile, Person
-from runtime.cli.example import EXAMPLE
+from runtime.cli.campaign_run import RunReport, RunSettings, run_campaign
+from runtime.cli.config_file import EXAMPLE, find_action
 from runtime.cli.interruption import Interruption
 from runtime.cli.options import BadInput
-from runtime.cli.session import Order, Report, carry_out, find_action
 from runtime.cli.views.progress import Display
 from runtime.config import Config, load_config
-from runtime.wording.sentences import REASONS
+from runtime.wording.reasons import REASONS
 
 ACCOUNT = "demo"
 _ACTION = "route_message"
@@ -58,7 +58,7 @@ class Sample:
         return [f'  "{self.message}" ({mark})', *values]
 
 
-def prepare(folder: Path, limit: int | None, concurrency: int) -> tuple[Config, Order]:
+def prepare(folder: Path, limit: int | None, concurrency: int) -> tuple[Config, RunSettings]:
     """Return the example config, at home in ``folder``, and what is to be run with it."""
     shutil.copy(EXAMPLE, folder / "config.yaml")
     config = load_config(folder / "config.yaml")
@@ -66,12 +66,14 @@ def prepare(folder: Path, limit: int | None, concurrency: int) -> tuple[Config, 
     config = config.model_copy(update={"offers": {_OFFER: config.offers[_OFFER]}})
     campaign = Campaign(ACCOUNT, "demo", "demo", find_action(config, _ACTION))
     people = PeopleFile(Path(__file__).parents[1] / "demo_data" / "banking77" / "people.csv")
-    survey = people.survey(limit=limit, check=campaign.check)
+    summary = people.check(limit=limit, check_person=campaign.check)
     out = folder / "results.jsonl"
-    return config, Order(campaign, people, survey, concurrency, limit, out)
+    return config, RunSettings(campaign, people, summary, concurrency, limit, out)
 
 
-async def run_demo(config: Config, order: Order, latency_ms: float) -> tuple[Report, list[Sample]]:
+async def run_demo(
+    config: Config, settings: RunSettings, latency_ms: float
+) -> tuple[RunReport, list[Sample]]:
     """Start what the demo needs, run the campaign, stop everything."""
     # The last of each kind: they are from when credits had become scarce, and were out.
     samples: dict[str, deque[Sample]] = {
@@ -83,14 +85,14 @@ async def run_demo(config: Config, order: Order, latency_ms: float) -> tuple[Rep
         if result.status in samples:
             samples[result.status].append(Sample(person.data["customer"]["message"], result))
 
-    endpoint = config.models[order.campaign.action.model].endpoint
+    endpoint = config.models[settings.campaign.action.model].endpoint
     plan = next(name for name, section in config.plans.items() if section.ai_credits)
     with Interruption() as interruption, Display() as display:
         display.say("Starting a Redis server, a mock model provider and LiteLLM ...", style="dim")
         async with open_ledger(config) as ledger, _mock_provider(latency_ms) as url:
             await ledger.accounts.open_account(ACCOUNT, plan=plan)
             config = config.with_api_base(endpoint, f"{url}/v1")
-            report = await carry_out(config, order, display, interruption, sample)
+            report = await run_campaign(config, settings, display, interruption, sample)
     return report, [*samples["model"], *samples["fallback"]]
 
 

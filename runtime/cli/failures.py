@@ -24,7 +24,7 @@ from runtime.credits.results import (
     LedgerError,
     LedgerUnavailable,
 )
-from runtime.wording.sentences import REASONS
+from runtime.wording.reasons import REASONS
 
 WRONG = 2
 INTERNAL = 70

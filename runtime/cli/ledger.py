@@ -45,6 +45,6 @@ def run_async(work: Coroutine[Any, Any, _T]) -> _T:
         raise KeyboardInterrupt from None
 
 
-def emit(found: dict[str, Any]) -> None:
+def print_json(found: dict[str, Any]) -> None:
     """Print one JSON object on stdout."""
     click.echo(json.dumps(found, ensure_ascii=False))

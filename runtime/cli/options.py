@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
-
-if TYPE_CHECKING:
-    from runtime.config import Config
 
 DEBUG = "creditgate.debug"
 JSON = "creditgate.json"
@@ -88,40 +85,6 @@ def reason_option(function: _F) -> _F:
     return click.option(
         "--reason", required=True, metavar="TEXT", help="Why this is done, for the journal."
     )(function)
-
-
-def load(path: Path) -> Config:
-    """Read the config file.
-
-    Raises:
-        BadInput: there is none.
-        ConfigError: with all its mistakes.
-    """
-    from runtime.config import load_config
-
-    require_config(path)
-    config = load_config(path)
-    for warning in config.warnings:
-        click.echo(f"warning: {warning}", err=True)
-    return config
-
-
-def require_config(path: Path) -> None:
-    """Say how to come to a config file where there is none.
-
-    Raises:
-        BadInput: there is none.
-    """
-    if path.exists():
-        return
-    from runtime.cli.example import EXAMPLE
-
-    here = Path(EXAMPLE.name)
-    example = here if here.is_file() else EXAMPLE
-    raise BadInput(
-        f"there is no config file {click.format_filename(path)}. Start with a copy of the "
-        f"example:\n  cp {example} {click.format_filename(path)}\nor name yours with --config."
-    )
 
 
 class Credits(click.ParamType[int]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
 from pricing.offers import MAX_MC
@@ -13,6 +13,7 @@ from pricing.tokens import ENCODINGS
 from runtime.actions.spec import ActionSpec
 from runtime.config.document import ValuePath
 from runtime.config.sections import Config, ModelSection, RateCardSection, RatesSection
+from runtime.config.succession import called_from, called_on, with_successors
 from runtime.hints import did_you_mean
 
 RETIRES_SOON_DAYS = 30
@@ -102,8 +103,9 @@ class Checker:
                 continue
             if found := self._unknown("models", successor):
                 yield Finding((*path, "replaced_by"), found)
-            elif model_id in (chain := self._successors(model_id)):
-                names = " -> ".join([model_id, *chain])
+            line = list(with_successors(self.config.models, model_id))
+            if self.config.models[line[-1]].replaced_by == model_id:
+                names = " -> ".join([*line, model_id])
                 yield Finding((*path, "replaced_by"), f"models replace each other: {names}")
 
     def _retires_unseen(self, model_id: str, model: ModelSection) -> Iterator[Finding]:
@@ -113,19 +115,10 @@ class Checker:
             return
         if any(action.model == model_id for action in self.config.actions.values()):
             return
-        successor = self._stand_in(model_id, day)
+        successor = called_on(day, self.config.models, model_id)
         then = f"{successor!r} where they allow it" if successor else "fallback values"
         found = f"retires on {day}; from then on actions that name it get {then}"
         yield Finding(("models", model_id, "retires_on"), found, warning=True)
-
-    def _successors(self, model_id: str) -> list[str]:
-        """Return the models that replace a model, one after the other, up to a repetition."""
-        chain: list[str] = []
-        current = self.config.models.get(model_id)
-        while current and current.replaced_by and current.replaced_by not in chain:
-            chain.append(current.replaced_by)
-            current = self.config.models.get(current.replaced_by)
-        return chain
 
     def _rate_cards(self) -> Iterator[Finding]:
         seen: dict[object, str] = {}
@@ -188,7 +181,7 @@ class Checker:
         """Check that each model that the action may call has room for the answer."""
         most = action.limits.max_output_tokens
         path = (*path, "max_output_tokens")
-        for model_id in self._called_from(self.now.date(), action):
+        for model_id in self._called_from(self.now, action):
             if self._is_wrong("models", model_id):
                 continue
             model = self.config.models[model_id]
@@ -223,7 +216,7 @@ class Checker:
             yield Finding((*path, "model"), found)
         for card in cards:
             since = f"rate card {card.version!r} (from {card.effective_from:%Y-%m-%d})"
-            for model_id in self._called_under(card, action):
+            for model_id in self._called_from(max(card.effective_from, self.now), action):
                 rates = card.rates.get(model_id)
                 if rates is None:
                     yield Finding((*path, "model"), f"{since} has no rate for {model_id!r}")
@@ -231,25 +224,14 @@ class Checker:
                     found = f"at the rates of {since} one answer may cost more than a balance holds"
                     yield Finding((*path, "limits", "max_output_tokens"), found)
 
-    def _called_under(self, card: RateCardSection, action: ActionSpec) -> list[str]:
-        """Return the models that the action may call while a card is in force."""
-        return self._called_from(max(card.effective_from, self.now).date(), action)
-
-    def _called_from(self, first_day: date, action: ActionSpec) -> list[str]:
-        """Return the models that the action may call on a day and after it."""
-        names = [action.model]
-        if action.allow_replacement_model:
-            names += self._successors(action.model)
-        called = []
-        for name in names:
-            model = self.config.models.get(name)
-            if model is None:
-                break
-            if model.retires_on is None or model.retires_on > first_day:
-                called.append(name)
-            if model.retires_on is None:
-                break
-        return called
+    def _called_from(self, instant: datetime, action: ActionSpec) -> Iterator[str]:
+        """Yield the models that the action calls from an instant on, one after the other."""
+        return called_from(
+            instant.date(),
+            self.config.models,
+            action.model,
+            allow_replacement=action.allow_replacement_model,
+        )
 
     def _cards_from_now_on(self) -> list[RateCardSection]:
         """Return the card in force now and those to come; none if there is none in force."""
@@ -267,7 +249,8 @@ class Checker:
             days = (model.retires_on - self.now.date()).days
             if days > RETIRES_SOON_DAYS:
                 return
-            successor = self._stand_in(called, max(model.retires_on, self.now.date()))
+            day = max(model.retires_on, self.now.date())
+            successor = called_on(day, self.config.models, called)
             then = "fallback values are used instead (model_unavailable)"
             if model.replaced_by and not action.allow_replacement_model:
                 then += ", as allow_replacement_model is false"
@@ -280,14 +263,6 @@ class Checker:
             found = f"model {called!r} {retires} on {model.retires_on}; {since} {then}"
             yield Finding((*path, "model"), found, warning=True)
             called = successor
-
-    def _stand_in(self, model_id: str, day: date) -> str | None:
-        """Return the first successor of a model that has not retired itself on a day."""
-        for name in self._successors(model_id):
-            model = self.config.models.get(name)
-            if model is not None and (model.retires_on is None or model.retires_on > day):
-                return name
-        return None
 
     def _unknown(self, section: str, name: str) -> str | None:
         """Say that a section has no such entry, or return ``None`` if it has."""

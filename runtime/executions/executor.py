@@ -40,7 +40,8 @@ from runtime.executions.model_calls import CallSession, ModelCalls
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
 from runtime.redis.transport import UnknownOutcome
-from runtime.wording.sentences import cap_reached_text, no_turn_text, provider_down_text
+from runtime.wording.limits import cap_reached_text
+from runtime.wording.reasons import no_turn_text, provider_down_text
 
 _log = logging.getLogger("creditgate.executor")
 

@@ -1,4 +1,4 @@
-"""What is decided before the ledger is asked: model, prompt, price."""
+"""Quotes: the model, the prompt and the price, decided before the ledger is asked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from fallback.reasons import FallbackReason
 from pricing.quote import quote_mc
@@ -17,8 +17,9 @@ from runtime.actions import outputs
 from runtime.actions.prompts import PromptError
 from runtime.actions.requests import ExecutionRequest, ExecutionResult
 from runtime.actions.spec import ActionSpec
+from runtime.catalog.counting import count_prompt
 from runtime.catalog.models import Model, Models
-from runtime.credits.ledger import CreditLedger
+from runtime.credits.identity import ExecutionAttempt
 from runtime.executions.execution import Execution, Quote, Timings, unprepared
 from runtime.learning.history import observed
 from runtime.learning.sharing import Learning, Topic
@@ -26,26 +27,45 @@ from runtime.learning.sharing import Learning, Topic
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """The model that an action is run on now, and what it costs."""
+    """The model that an action runs on now, with its rates."""
 
     model: Model
     card: RateCard
     rates: Rates
 
 
+class Identify(Protocol):
+    """Makes a new attempt on an execution, with a random id of its own."""
+
+    def __call__(  # noqa: PLR0913 - what names an execution, each by keyword
+        self,
+        *,
+        account_id: str,
+        execution_id: str,
+        workspace_id: str,
+        campaign_id: str,
+        person_id: str,
+        action: str,
+        source: str,
+        action_version: str = "",
+        model: str = "",
+    ) -> ExecutionAttempt: ...
+
+
 class Quoter:
     """Turns requests into executions that can be paid for, and learns from how they end.
 
     Args:
-        learning: how long answers have been, for actions that reserve by it.
+        identify: names the attempt as the ledger knows it (``CreditLedger.attempt``).
+        learning: the lengths of past answers, for actions with adaptive reservations.
         compliance_prompt: opens every system message.
-        clock: tells the time (UTC) by which models retire and rate cards come into force. An
-            execution asks once: what it was quoted by settles it, whatever comes meanwhile.
+        clock: returns the time (UTC) by which models retire and rate cards come into force. An
+            execution reads it once, so that it is settled by the rates of its quote.
     """
 
     def __init__(
         self,
-        ledger: CreditLedger,
+        identify: Identify,
         models: Models,
         rate_cards: RateCards,
         learning: Learning,
@@ -53,7 +73,7 @@ class Quoter:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._ledger = ledger
+        self._identify = identify
         self._models = models
         self._rate_cards = rate_cards
         self._learning = learning
@@ -64,7 +84,7 @@ class Quoter:
     def prepare(
         self, request: ExecutionRequest, spec: ActionSpec, deadline_s: float, timings: Timings
     ) -> Execution | ExecutionResult:
-        """Choose the model, render, quote; a result is why the execution can't be run."""
+        """Choose the model, render, quote; return a result if the execution can't be run."""
         since_s = time.perf_counter()
         priced = self.price(spec)
         if isinstance(priced, FallbackReason):
@@ -75,7 +95,7 @@ class Quoter:
         except PromptError as error:
             return unprepared(request, spec, FallbackReason.PROMPT_ERROR, timings, str(error))
         most = spec.limits.max_output_tokens
-        attempt = self._ledger.attempt(
+        attempt = self._identify(
             account_id=request.account_id,
             execution_id=request.execution_id,
             workspace_id=request.workspace_id,
@@ -100,7 +120,7 @@ class Quoter:
         return self._models.get(model_id)
 
     def price(self, spec: ActionSpec) -> Priced | FallbackReason:
-        """Return the model that an action is run on now, or why it can't be run."""
+        """Return the model that an action runs on now, or the reason that it can't run."""
         now = self._clock()
         model = self._models.usable(
             spec.model, now.date(), allow_replacement=spec.allow_replacement_model
@@ -119,25 +139,21 @@ class Quoter:
         """Return the messages for one person and an upper bound of their input tokens.
 
         Raises:
-            PromptError: the prompt needs what is not known of the person, or does not fit into the
-                model's context with the longest answer.
+            PromptError: the prompt needs something that is not known about the person, or does not
+                fit into the model's context with the longest answer.
         """
-        messages = spec.render(
-            data, with_instruction=not model.json_schema, prepend=self._compliance_prompt
-        )
-        schema = spec.json_schema if model.json_schema else None
-        input_tokens = model.counter.count_messages(messages, schema)
+        messages, input_tokens = count_prompt(model, spec, data, self._compliance_prompt)
         _check_context(model, input_tokens, spec.limits.max_output_tokens)
         return messages, input_tokens
 
     def least_output_tokens(self, spec: ActionSpec, model: Model) -> int:
-        """Return what an answer needs at least to be worth paying for."""
+        """Return the fewest output tokens with which an answer is worth paying for."""
         if spec.limits.min_output_tokens is not None:
             return spec.limits.min_output_tokens
         return self.longest_answer_tokens(spec, model)
 
     def longest_answer_tokens(self, spec: ActionSpec, model: Model) -> int:
-        """Return what the longest valid answer takes, thinking included, within the limits."""
+        """Return the tokens of the longest valid answer, thinking included, within the limits."""
         known = self._longest_answers.get((spec.version, model.id))
         if known is None:
             known = model.counter.count_text(outputs.longest_answer(spec.outputs))
@@ -145,7 +161,7 @@ class Quoter:
         return min(known + model.reasoning_allowance_tokens, spec.limits.max_output_tokens)
 
     def learn(self, execution: Execution, usage: TokenUsage, *, cut: bool, charged: bool) -> None:
-        """Learn from an answer; ``cut`` tells that a limit which we had lowered ended it."""
+        """Learn from an answer; ``cut`` means that it ended at a limit that we had lowered."""
         spec, counted_tokens = execution.spec, execution.quote.input_tokens
         added = observed(
             usage, counted_tokens, spec.limits.max_output_tokens, cut=cut, charged=charged
@@ -160,7 +176,7 @@ class Quoter:
 
 
 def topic(spec: ActionSpec, model: Model) -> Topic:
-    """Return under which name the answers of an action are learned."""
+    """Return the name under which the answers of an action are learned."""
     return Topic(spec.id, spec.version, model.id)
 
 

@@ -16,8 +16,8 @@ def test_it_says_what_a_campaign_will_cost_and_how_far_the_credits_go(home: Home
     before = home.run(*ARGS, people, "--account", "acme")
     assert before.status == 0
     assert "for 60 people" in before.stdout
-    assert "Everybody's prompt was rendered and counted." in before.stdout
-    assert "too few answers to go by" in before.stdout
+    assert "The prompts of all people were rendered and counted." in before.stdout
+    assert "too few answers to learn from" in before.stdout
     assert "Account acme has 2,000 credits, which is not enough" in before.stdout
     assert home.calls() == calls, "no model was called"
     assert home.balance("acme").available_mc == 2_000_000, "nothing was charged"
@@ -58,4 +58,4 @@ def test_a_long_file_is_sampled_by_a_seed_and_people_without_a_prompt_stand_apar
 
     told = home.invoke(*ARGS, "people.jsonl", "--sample", "60").stdout
     assert "60 of 299 people, picked at random, were rendered and counted" in told
-    assert "needs something that is not known of the person" in told
+    assert "needs something that is not known about the person" in told

@@ -30,7 +30,7 @@ def test_a_grant_is_taken_back_by_the_id_that_the_balance_shows(home: Home) -> N
     assert f"Taken back of grant {spring}: 300.5 credits." in taken.stdout
     assert "Available: 5,000" in taken.stdout
     again = done(home.invoke(*void))
-    assert "v-1 had done this before; nothing was changed" in again.stdout
+    assert "v-1 was used for this before; nothing was changed" in again.stdout
     assert done(home.invoke(*void, "--json")).json == {
         "account_id": "acme",
         "grant_id": spring,
@@ -123,7 +123,7 @@ def test_a_switch_stops_what_it_names_until_it_is_on_again(home: Home) -> None:
     assert done(home.invoke(*RUN, home.people(2), *again)).json["model"] == 2
     # The reference of the first switch does nothing any more, and that is said.
     repeated = done(home.invoke(*off)).stdout
-    assert "s-1 had done this before; nothing was changed" in repeated
+    assert "s-1 was used for this before; nothing was changed" in repeated
     assert "workspace retail" not in repeated
 
 

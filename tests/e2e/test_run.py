@@ -59,7 +59,7 @@ def test_when_credits_run_out_the_campaign_goes_on_and_a_retry_answers_the_rest(
     assert first.status == 0
     assert "running low" in first.stderr
     assert "used up" in first.stderr
-    assert "does not cover what one answer may cost" in first.stdout
+    assert "do not cover what one answer may cost" in first.stdout
     results = home.results()
     fell_back = {person for person, result in results.items() if result["status"] == "fallback"}
     assert 0 < len(fell_back) < 60

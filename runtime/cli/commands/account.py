@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runtime.cli.config_file import load
 from runtime.cli.options import (
     COMMAND_SETTINGS,
     actor_option,
     config_option,
     examples,
     json_option,
-    load,
     reason_option,
     reference_option,
 )
@@ -122,7 +122,7 @@ def change_plan(
     and they expire as before. With AI credits it is given the offers that it is entitled to.
     """
     from runtime.cli.ledger import with_ledger
-    from runtime.wording.sentences import repeated_text
+    from runtime.wording.accounts import repeated_text
 
     async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
         changed = await ledger.accounts.change_plan(
@@ -205,8 +205,9 @@ def switch(
     While something is off, new executions of it get fallback values; those that run are answered.
     What is switched off by itself stays off when the account is switched on.
     """
-    from runtime.cli.ledger import emit, with_ledger
-    from runtime.wording.sentences import repeated_text, switched_off_text
+    from runtime.cli.ledger import print_json, with_ledger
+    from runtime.wording.accounts import repeated_text
+    from runtime.wording.limits import switched_off_text
 
     async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
         change = ledger.accounts.switch_off if state == "off" else ledger.accounts.switch_on
@@ -218,7 +219,7 @@ def switch(
     switched, balance = with_ledger(load(config_path), ask)
     if as_json:
         found = {"new": switched, "switched_off": balance.switched_off}
-        emit({"account_id": account_id, **found})
+        print_json({"account_id": account_id, **found})
         return
     if not switched:
         click.echo(repeated_text(reference))
@@ -232,11 +233,11 @@ def _day(instant: object) -> date | None:
 
 
 def _show(done: str, new: bool, balance: Balance, *, as_json: bool) -> None:
-    from runtime.cli.ledger import emit
-    from runtime.cli.views.books import balance_json, books_lines, grants_lines
+    from runtime.cli.ledger import print_json
+    from runtime.cli.views.balance import balance_json, balance_lines, grants_lines
 
     if as_json:
-        emit({"new": new, "balance": balance_json(balance)})
+        print_json({"new": new, "balance": balance_json(balance)})
         return
     click.echo(done)
-    click.echo("\n".join([*books_lines(balance), "", *grants_lines(balance)]))
+    click.echo("\n".join([*balance_lines(balance), "", *grants_lines(balance)]))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runtime.cli.options import account_option, config_option, examples, json_option, load
+from runtime.cli.config_file import load
+from runtime.cli.options import account_option, config_option, examples, json_option
 
 if TYPE_CHECKING:
     from runtime.credits.caps import CapStatus
@@ -31,20 +32,20 @@ def balance(config_path: Path, account_id: str, as_json: bool) -> None:
     expire, by the account's time zone. Limits are what is switched off, and the caps with what
     their windows hold. Amounts are credits; with --json, millicredits.
     """
-    from runtime.cli.ledger import emit, with_ledger
-    from runtime.cli.views.books import balance_json, books_lines, grants_lines
+    from runtime.cli.ledger import print_json, with_ledger
+    from runtime.cli.views.balance import balance_json, balance_lines, grants_lines
     from runtime.cli.views.caps import caps_json, caps_lines
-    from runtime.wording.sentences import switched_off_text
+    from runtime.wording.limits import switched_off_text
 
     async def ask(ledger: CreditLedger) -> tuple[Balance, tuple[CapStatus, ...]]:
         return await ledger.accounts.balance(account_id), await ledger.accounts.caps(account_id)
 
     found, caps = with_ledger(load(config_path), ask)
     if as_json:
-        emit({**balance_json(found), "caps": caps_json(caps)})
+        print_json({**balance_json(found), "caps": caps_json(caps)})
         return
     running = found.open_reservations
-    click.echo("\n".join(books_lines(found)))
+    click.echo("\n".join(balance_lines(found)))
     if running:
         click.echo(f"  {running:,} {'execution is' if running == 1 else 'executions are'} running")
     if found.switched_off:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from runtime.cli.config_file import load
 from runtime.cli.options import (
     COMMAND_SETTINGS,
     Credits,
@@ -16,7 +17,6 @@ from runtime.cli.options import (
     config_option,
     examples,
     json_option,
-    load,
     reference_option,
 )
 
@@ -111,7 +111,7 @@ def set_cap(
     on, a changed one keeps its count.
     """
     from runtime.cli.ledger import with_ledger
-    from runtime.wording.sentences import cap_text
+    from runtime.wording.limits import cap_text
 
     async def ask(ledger: CreditLedger) -> tuple[str, bool, tuple[CapStatus, ...]]:
         capped = _cap(window, named)
@@ -175,12 +175,12 @@ def list_caps(config_path: Path, account_id: str, as_json: bool) -> None:
     Excess is what stands above the limit: a bill above its quote, one that came late, or a limit
     that was lowered.
     """
-    from runtime.cli.ledger import emit, with_ledger
+    from runtime.cli.ledger import print_json, with_ledger
     from runtime.cli.views.caps import caps_json, caps_lines
 
     caps = with_ledger(load(config_path), lambda ledger: ledger.accounts.caps(account_id))
     if as_json:
-        emit({"account_id": account_id, "caps": caps_json(caps)})
+        print_json({"account_id": account_id, "caps": caps_json(caps)})
         return
     click.echo("\n".join(caps_lines(caps)))
 
@@ -205,12 +205,12 @@ def _show(
     *,
     as_json: bool,
 ) -> None:
-    from runtime.cli.ledger import emit
+    from runtime.cli.ledger import print_json
     from runtime.cli.views.caps import caps_json, caps_lines
-    from runtime.wording.sentences import repeated_text
+    from runtime.wording.accounts import repeated_text
 
     if as_json:
-        emit({"account_id": account_id, "new": new, "caps": caps_json(caps)})
+        print_json({"account_id": account_id, "new": new, "caps": caps_json(caps)})
         return
     click.echo(done if new else repeated_text(reference))
     click.echo("\n".join(caps_lines(caps)))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runtime.cli.options import config_option, examples, json_option, require_config
+from runtime.cli.config_file import require_config
+from runtime.cli.options import config_option, examples, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ import click
 from runtime.cli.options import examples, json_option
 
 if TYPE_CHECKING:
+    from runtime.cli.campaign_run import RunReport, RunSettings
     from runtime.cli.demo_campaign import Sample
-    from runtime.cli.session import Order, Report
 
 
 @click.command(
@@ -63,32 +63,34 @@ def demo(
 
     folder = Path(tempfile.mkdtemp(prefix="creditgate-demo-"))
     try:
-        config, order = prepare(folder, limit, concurrency)
-        report, samples = run_async(run_demo(config, order, latency_ms))
+        config, settings = prepare(folder, limit, concurrency)
+        report, samples = run_async(run_demo(config, settings, latency_ms))
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-    _show(order, report, samples, as_json=as_json)
+    _show(settings, report, samples, as_json=as_json)
     if report.failure is not None:
         raise report.failure
     if keep:
         click.echo(f"\nThe data is kept in {folder}. Look at it:", err=True)
         config_path = folder / "config.yaml"
-        account_id = order.campaign.account_id
+        account_id = settings.campaign.account_id
         click.echo(f"  creditgate balance --config {config_path} --account {account_id}", err=True)
-        click.echo(f"  head -3 {order.out}", err=True)
+        click.echo(f"  head -3 {settings.out}", err=True)
     ctx.exit(exit_status(report))
 
 
-def _show(order: Order, report: Report, samples: list[Sample], *, as_json: bool) -> None:
-    from runtime.cli.ledger import emit
+def _show(
+    settings: RunSettings, report: RunReport, samples: list[Sample], *, as_json: bool
+) -> None:
+    from runtime.cli.ledger import print_json
     from runtime.cli.views.summary import summary_json, summary_lines
 
     if as_json:
-        found = summary_json(order.campaign, report)
-        emit({**found, "samples": [sample.to_json() for sample in samples]})
+        found = summary_json(settings.campaign, report)
+        print_json({**found, "samples": [sample.to_json() for sample in samples]})
         return
-    click.echo("\n".join(["", *summary_lines(order.campaign, report)]))
+    click.echo("\n".join(["", *summary_lines(settings.campaign, report)]))
     if samples:
         click.echo("\nFor example (the mock model makes its answers up)")
     for sample in samples:

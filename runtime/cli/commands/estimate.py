@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runtime.cli.options import PATH, config_option, examples, json_option, load
+from runtime.cli.config_file import load
+from runtime.cli.options import PATH, config_option, examples, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,19 +80,19 @@ def estimate(
     from runtime.campaigns.campaign import Campaign
     from runtime.campaigns.estimate import Sample
     from runtime.campaigns.people import PeopleFile
-    from runtime.cli.commands.run import survey_people
-    from runtime.cli.ledger import emit, run_async
-    from runtime.cli.session import find_action
+    from runtime.cli.commands.run import check_people
+    from runtime.cli.config_file import find_action
+    from runtime.cli.ledger import print_json, run_async
 
     config = load(config_path)
     people = PeopleFile(people_path)
     action = find_action(config, action_id)
     campaign = Campaign(account_id or "nobody", "default", "estimate", action)
     sample = Sample(sample_size, seed)
-    survey_people(campaign, people, limit, _hearing(sample))
+    check_people(campaign, people, limit, _hearing(sample))
     found = run_async(_ask(config, action, sample, account_id))
     if as_json:
-        emit(found.to_json())
+        print_json(found.to_json())
     else:
         click.echo("\n".join(_lines(found)))
 
@@ -123,14 +124,10 @@ async def _ask(
 
 
 def _lines(found: Estimate) -> Iterator[str]:
-    from runtime.cli.views.books import table
-    from runtime.wording.sentences import (
-        REASONS,
-        counted_text,
-        credits_text,
-        history_text,
-        reach_text,
-    )
+    from runtime.cli.views.table import table
+    from runtime.wording.amounts import credits_text
+    from runtime.wording.estimates import counted_text, history_text, reach_text
+    from runtime.wording.reasons import REASONS
 
     cost = found.cost
     model = f" on model {found.model_id}" if found.model_id else ""

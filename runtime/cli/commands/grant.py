@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from runtime.cli.config_file import load
 from runtime.cli.options import (
     Credits,
     account_option,
@@ -15,7 +16,6 @@ from runtime.cli.options import (
     config_option,
     examples,
     json_option,
-    load,
 )
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def grant(  # noqa: PLR0913 - one parameter an option
     """Give credits to an account, once for each reference."""
     from pricing.offers import GrantKind
     from runtime.cli.ledger import with_ledger
-    from runtime.cli.views.grants import show_granted
+    from runtime.cli.views.granted import show_granted
 
     async def ask(ledger: CreditLedger) -> Granted:
         expiry = None

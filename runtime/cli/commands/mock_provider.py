@@ -111,11 +111,11 @@ def mock_provider(until_stdin_closes: bool, as_json: bool, **options: Any) -> No
     """
     from providers.mock.server import MockOptions, main_loop
     from runtime.cli.failures import refusals
-    from runtime.cli.ledger import emit
+    from runtime.cli.ledger import print_json
 
     def announce(url: str) -> None:
         if as_json:
-            emit({"url": url})
+            print_json({"url": url})
             return
         click.echo(url)
         click.echo(

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime.cli.options import PATH, BadInput, config_option, examples, json_option, load
+from runtime.cli.config_file import load
+from runtime.cli.options import PATH, BadInput, config_option, examples, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,7 +66,7 @@ def models(
     from LiteLLM's own list. No model is called.
     """
     from runtime.catalog.choice import model_choices
-    from runtime.cli.ledger import emit
+    from runtime.cli.ledger import print_json
 
     config = load(config_path)
     _check_known(model_ids, config)
@@ -74,7 +75,7 @@ def models(
         choice for choice in model_choices(config, run) if not model_ids or choice.id in model_ids
     ]
     if as_json:
-        emit({"action": action_id, "models": [_json(choice) for choice in choices]})
+        print_json({"action": action_id, "models": [_json(choice) for choice in choices]})
     elif choices:
         click.echo("\n".join(_lines(choices, run)))
     else:
@@ -103,7 +104,7 @@ def _typical_run(
 ) -> TypicalRun:
     from runtime.campaigns.people import PeopleFile
     from runtime.catalog.choice import TypicalRun
-    from runtime.cli.session import find_action
+    from runtime.cli.config_file import find_action
 
     if action_id is None:
         if people_path is not None:
@@ -148,8 +149,8 @@ def _json(choice: ModelChoice) -> dict[str, Any]:
 
 
 def _lines(choices: list[ModelChoice], run: TypicalRun) -> Iterator[str]:
-    from runtime.cli.views.books import table
-    from runtime.wording.sentences import model_choice_rule, model_state_text
+    from runtime.cli.views.table import table
+    from runtime.wording.models import model_choice_rule, model_state_text
 
     header = ("model", "class", "credits a run", "cost", "efficient", "schema", "context", "health")
     rows = [_row(choice) for choice in choices]
@@ -163,7 +164,7 @@ def _lines(choices: list[ModelChoice], run: TypicalRun) -> Iterator[str]:
 
 
 def _row(choice: ModelChoice) -> tuple[str, ...]:
-    from runtime.wording.sentences import credits_text
+    from runtime.wording.amounts import credits_text
 
     return (
         choice.id,

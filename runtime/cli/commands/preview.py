@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from runtime.cli.options import (
-    PATH,
-    BadInput,
-    account_option,
-    config_option,
-    examples,
-    json_option,
-    load,
-)
+from runtime.cli.config_file import load
+from runtime.cli.options import PATH, BadInput, account_option, config_option, examples, json_option
 
 if TYPE_CHECKING:
     from runtime.actions.requests import ExecutionRequest, ExecutionResult
@@ -80,9 +73,9 @@ def preview(  # noqa: PLR0913 - one parameter an option
 
     from runtime.actions.requests import ExecutionRequest, Source
     from runtime.campaigns.fit import missing_attributes
+    from runtime.cli.config_file import find_action
     from runtime.cli.failures import refusals
-    from runtime.cli.ledger import emit, run_async
-    from runtime.cli.session import find_action
+    from runtime.cli.ledger import print_json, run_async
     from runtime.cli.views.receipt import receipt_json, receipt_lines
 
     config = load(config_path)
@@ -104,7 +97,7 @@ def preview(  # noqa: PLR0913 - one parameter an option
         )
     result, execution = run_async(_run(config, request))
     if as_json:
-        emit(receipt_json(action, result, execution))
+        print_json(receipt_json(action, result, execution))
     else:
         click.echo("\n".join(receipt_lines(action, result, execution)))
 

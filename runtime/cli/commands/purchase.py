@@ -6,14 +6,8 @@ from pathlib import Path
 
 import click
 
-from runtime.cli.options import (
-    account_option,
-    actor_option,
-    config_option,
-    examples,
-    json_option,
-    load,
-)
+from runtime.cli.config_file import load
+from runtime.cli.options import account_option, actor_option, config_option, examples, json_option
 
 
 @click.command(
@@ -44,7 +38,7 @@ def purchase(
     """Credit an account with bought credits, once for each payment. They never expire."""
     from pricing.offers import MC_PER_CREDIT
     from runtime.cli.ledger import with_ledger
-    from runtime.cli.views.grants import show_granted
+    from runtime.cli.views.granted import show_granted
 
     granted = with_ledger(
         load(config_path),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from runtime.cli.config_file import load
 from runtime.cli.options import (
     COMMAND_SETTINGS,
     PATH,
@@ -14,7 +15,6 @@ from runtime.cli.options import (
     config_option,
     examples,
     json_option,
-    load,
 )
 
 if TYPE_CHECKING:
@@ -76,13 +76,13 @@ def show_rates(config_path: Path, as_json: bool) -> None:
     """
     from datetime import UTC, datetime
 
-    from runtime.cli.ledger import emit
+    from runtime.cli.ledger import print_json
     from runtime.cli.views.rate_card import card_json
 
     cards, now = load(config_path).build_rate_cards(), datetime.now(UTC)
     in_force, to_come = cards.at(now), cards.after(now)
     if as_json:
-        emit(
+        print_json(
             {
                 "at": now.isoformat(),
                 "in_force": in_force and card_json(in_force),
@@ -153,7 +153,7 @@ def suggest(
 
     from runtime.catalog.suggested_rates import chosen_models, is_configured, suggest_card
     from runtime.cli.failures import refusals
-    from runtime.cli.ledger import emit
+    from runtime.cli.ledger import print_json
     from runtime.cli.views.rate_card import card_json
 
     needs_config = not models or any(map(is_configured, models))
@@ -171,7 +171,9 @@ def suggest(
         _write_new(out, text)
         click.echo(f"The card is written to {click.format_filename(out)}.", err=True)
     if as_json:
-        emit({**card_json(found.card), "litellm": chosen, "notes": list(found.notes.values())})
+        print_json(
+            {**card_json(found.card), "litellm": chosen, "notes": list(found.notes.values())}
+        )
     elif out is None:
         click.echo(text, nl=False)
 

@@ -7,22 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from runtime.cli.options import (
-    PATH,
-    BadInput,
-    account_option,
-    config_option,
-    examples,
-    json_option,
-    load,
-)
+from runtime.cli.config_file import load
+from runtime.cli.options import PATH, BadInput, account_option, config_option, examples, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from runtime.campaigns.campaign import Campaign
-    from runtime.campaigns.people import PeopleFile, Person, Survey
-    from runtime.cli.session import Order, Report
+    from runtime.campaigns.people import PeopleFile, PeopleSummary, Person
+    from runtime.cli.campaign_run import RunReport, RunSettings
     from runtime.config import Config
 
 
@@ -114,8 +107,9 @@ def run(  # noqa: PLR0913 - one parameter an option
     from runtime.actions.requests import Source
     from runtime.campaigns.campaign import Campaign
     from runtime.campaigns.people import PeopleFile
-    from runtime.cli.ledger import emit, run_async
-    from runtime.cli.session import Order, find_action
+    from runtime.cli.campaign_run import RunSettings
+    from runtime.cli.config_file import find_action
+    from runtime.cli.ledger import print_json, run_async
     from runtime.cli.views.summary import summary_json, summary_lines
 
     config = load(config_path)
@@ -129,20 +123,20 @@ def run(  # noqa: PLR0913 - one parameter an option
     )
     if out is not None:
         _check_out(out, people_path)
-    survey = survey_people(campaign, people, limit)
-    order = Order(campaign, people, survey, concurrency, limit, out, retry_fallbacks)
-    report = run_async(_carry_out(config, order))
+    summary = check_people(campaign, people, limit)
+    settings = RunSettings(campaign, people, summary, concurrency, limit, out, retry_fallbacks)
+    report = run_async(_run(config, settings))
     if report.failure is not None:
         click.echo("\n".join(summary_lines(campaign, report)), err=True)
         raise report.failure
     if as_json:
-        emit(summary_json(campaign, report))
+        print_json(summary_json(campaign, report))
     else:
         click.echo("\n".join(summary_lines(campaign, report)))
     ctx.exit(exit_status(report))
 
 
-def exit_status(report: Report) -> int:
+def exit_status(report: RunReport) -> int:
     """Return the exit status of a run that came to its end."""
     from runtime.cli.failures import INTERRUPTED
 
@@ -171,12 +165,12 @@ def _check_out(out: Path, people_path: Path) -> None:
         raise BadInput("--out: is the people file itself; results need a file of their own")
 
 
-def survey_people(
+def check_people(
     campaign: Campaign,
     people: PeopleFile,
     limit: int | None,
     hear: Callable[[Person], object] = lambda person: None,
-) -> Survey:
+) -> PeopleSummary:
     """Find what is wrong with the file, before anything is charged.
 
     Args:
@@ -198,17 +192,17 @@ def survey_people(
         campaign.check(person)
         hear(person)
 
-    survey = people.survey(limit=limit, check=check)
-    for path in check_fit(campaign.action, survey, people.path):
+    summary = people.check(limit=limit, check_person=check)
+    for path in check_fit(campaign.action, summary, people.path):
         click.echo(f"note: the prompt reads {path}, which nobody in {people.path} has", err=True)
-    return survey
+    return summary
 
 
-async def _carry_out(config: Config, order: Order) -> Report:
+async def _run(config: Config, settings: RunSettings) -> RunReport:
+    from runtime.cli.campaign_run import run_campaign
     from runtime.cli.interruption import Interruption
-    from runtime.cli.session import carry_out
     from runtime.cli.views.progress import Display
 
     with Interruption() as interruption, Display() as display:
-        display.say(f"Starting, for {order.survey.people:,} people ...")
-        return await carry_out(config, order, display, interruption)
+        display.say(f"Starting, for {settings.summary.people:,} people ...")
+        return await run_campaign(config, settings, display, interruption)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
+from runtime.cli.config_file import load
 from runtime.cli.options import (
     account_option,
     actor_option,
     config_option,
     examples,
     json_option,
-    load,
     reason_option,
     reference_option,
 )
@@ -53,8 +53,9 @@ def void(
     """
     from dataclasses import asdict
 
-    from runtime.cli.ledger import emit, with_ledger
-    from runtime.wording.sentences import credits_text, repeated_text
+    from runtime.cli.ledger import print_json, with_ledger
+    from runtime.wording.accounts import repeated_text
+    from runtime.wording.amounts import credits_text
 
     voided = with_ledger(
         load(config_path),
@@ -63,7 +64,7 @@ def void(
         ),
     )
     if as_json:
-        emit({"account_id": account_id, **asdict(voided)})
+        print_json({"account_id": account_id, **asdict(voided)})
         return
     taken = credits_text(voided.amount_mc)
     if voided.new:

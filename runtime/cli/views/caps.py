@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from runtime.cli.views.books import table
+from runtime.cli.views.table import table
 from runtime.credits.caps import CapStatus
-from runtime.wording.sentences import CAP_WINDOWS, capped_text, credits_text, duration_text
+from runtime.wording.amounts import credits_text, duration_text
+from runtime.wording.limits import CAP_WINDOWS, cap_target_text
 
 
 def caps_json(caps: Sequence[CapStatus]) -> list[dict[str, Any]]:
@@ -29,7 +30,7 @@ def caps_lines(caps: Sequence[CapStatus]) -> Iterator[str]:
     header = ("for", "limit", "", "charged", "reserved", "excess", "begins anew")
     rows = [
         (
-            capped_text(status.cap),
+            cap_target_text(status.cap),
             credits_text(status.limit_mc),
             CAP_WINDOWS[status.cap.window],
             credits_text(status.charged_mc),

@@ -20,7 +20,8 @@ from rich.progress import (
 
 from runtime.campaigns.campaign import Tally
 from runtime.credits.results import Alert
-from runtime.wording.sentences import alert_text, credits_text
+from runtime.wording.accounts import alert_text
+from runtime.wording.amounts import credits_text
 
 UPDATE_EVERY_S = 0.2
 _LINE_EVERY_S = 5.0

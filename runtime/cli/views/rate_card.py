@@ -9,8 +9,8 @@ from typing import Any
 
 from pricing.offers import MC_PER_CREDIT
 from pricing.rate_card import RateCard, Rates, Tier, TokenRates
-from runtime.cli.views.books import table
-from runtime.wording.sentences import credits_text
+from runtime.cli.views.table import table
+from runtime.wording.amounts import credits_text
 
 _CLASSES = ("input", "cached_input", "cache_write", "output", "reasoning")
 _USUAL = {"cached_input": "input", "cache_write": "input", "reasoning": "output"}

@@ -9,9 +9,11 @@ from typing import Any
 
 from runtime.actions.requests import ExecutionResult
 from runtime.actions.spec import ActionSpec
-from runtime.cli.views.books import table
+from runtime.cli.views.table import table
 from runtime.executions.execution import Execution
-from runtime.wording.sentences import REASONS, TOKEN_CLASSES, USAGE_ESTIMATED, credits_text
+from runtime.wording.amounts import credits_text
+from runtime.wording.reasons import REASONS
+from runtime.wording.runs import TOKEN_CLASSES, USAGE_ESTIMATED
 
 
 def receipt_json(

@@ -7,12 +7,15 @@ from dataclasses import asdict
 from typing import Any
 
 from runtime.campaigns.campaign import Campaign, Tally
-from runtime.cli.session import Report
-from runtime.cli.views.books import balance_json, books_lines, table
-from runtime.wording.sentences import QUOTES, REASONS, SUMMARY, credits_text
+from runtime.cli.campaign_run import RunReport
+from runtime.cli.views.balance import balance_json, balance_lines
+from runtime.cli.views.table import table
+from runtime.wording.amounts import credits_text
+from runtime.wording.reasons import REASONS
+from runtime.wording.runs import ENDINGS, QUOTE_MISSES
 
 
-def summary_json(campaign: Campaign, report: Report) -> dict[str, Any]:
+def summary_json(campaign: Campaign, report: RunReport) -> dict[str, Any]:
     """Return the summary in JSON types; amounts are millicredits."""
     tally = report.tally
     return {
@@ -34,12 +37,12 @@ def summary_json(campaign: Campaign, report: Report) -> dict[str, Any]:
         "seconds": round(report.seconds, 3),
         "people_per_second": round(_rate(report), 1),
         "interrupted": report.interrupted,
-        **{name: getattr(report.counters, name) for name in QUOTES},
+        **{name: getattr(report.counters, name) for name in QUOTE_MISSES},
         "balance": balance_json(report.balance),
     }
 
 
-def summary_lines(campaign: Campaign, report: Report) -> Iterator[str]:
+def summary_lines(campaign: Campaign, report: RunReport) -> Iterator[str]:
     """Yield what a marketer wants to know."""
     tally = report.tally
     yield (
@@ -49,7 +52,7 @@ def summary_lines(campaign: Campaign, report: Report) -> Iterator[str]:
     yield from table(
         [
             (f"{getattr(tally, name):,}", text)
-            for name, text in SUMMARY.items()
+            for name, text in ENDINGS.items()
             if getattr(tally, name) or name == "model"
         ],
         right=(0,),
@@ -66,11 +69,11 @@ def summary_lines(campaign: Campaign, report: Report) -> Iterator[str]:
     if tally.replayed:
         earlier = credits_text(tally.charged_earlier_mc)
         yield f"Answers from earlier runs had cost {earlier}, which is not charged again."
-    for name, text in QUOTES.items():
+    for name, text in QUOTE_MISSES.items():
         if count := getattr(report.counters, name):
             yield f"{count:,} {text}"
     yield ""
-    yield from books_lines(report.balance)
+    yield from balance_lines(report.balance)
 
 
 def _each(tally: Tally) -> str:
@@ -80,5 +83,5 @@ def _each(tally: Tally) -> str:
     return f", {credits_text(round(tally.charged_mc / answered))} for each answer"
 
 
-def _rate(report: Report) -> float:
+def _rate(report: RunReport) -> float:
     return report.tally.people / max(report.seconds, 0.001)

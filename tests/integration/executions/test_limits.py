@@ -92,7 +92,7 @@ async def test_a_cap_that_was_reached_gives_fallback_values_at_once_and_says_whi
         assert result.detail is not None
         assert result.detail.startswith(
             "the cap of 1.25 credits a day for workspace retail, source live: "
-            "0 charged, 0 reserved; it begins anew in "
+            "0 charged, 0 reserved; it resets in "
         )
         assert "ada" not in result.detail
         assert result.to_json()["detail"] == result.detail

@@ -35,7 +35,7 @@ def read(path: Path) -> list[Person]:
 
 def mistake(path: Path) -> str:
     with pytest.raises(PeopleError) as caught:
-        PeopleFile(path).survey()
+        PeopleFile(path).check()
     return str(caught.value)
 
 
@@ -79,15 +79,15 @@ def test_rows_know_the_line_on_which_they_begin(write: Write) -> None:
 
 def test_a_limit_reads_no_further_than_it_says(write: Write) -> None:
     path = write("p.csv", "person_id\np1\np2\np2\n")
-    assert PeopleFile(path).survey(limit=2).people == 2
+    assert PeopleFile(path).check(limit=2).people == 2
     assert [p.person_id for p in PeopleFile(path).read(limit=2)] == ["p1", "p2"]
 
 
-def test_a_survey_knows_which_attributes_occur(write: Write) -> None:
+def test_the_check_of_a_file_knows_which_attributes_occur(write: Write) -> None:
     path = write("p.jsonl", '{"person_id":"1","a":1}\n{"person_id":"2","event":{"b":1}}\n')
-    survey = PeopleFile(path).survey()
-    assert survey.attributes == {("customer", "a"), ("event", "b")}
-    assert [person.person_id for person in survey.sample] == ["1", "2"]
+    summary = PeopleFile(path).check()
+    assert summary.attributes == {("customer", "a"), ("event", "b")}
+    assert [person.person_id for person in summary.sample] == ["1", "2"]
 
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
@@ -109,7 +109,7 @@ def test_whatever_text_is_in_a_cell_comes_out_as_it_went_in(
     ):
         path = tmp_path / name
         path.write_bytes(content.encode())
-        PeopleFile(path).survey()
+        PeopleFile(path).check()
         assert [p.data["customer"]["text"] for p in read(path)] == rows
 
 
@@ -130,11 +130,11 @@ def test_whatever_text_is_in_a_cell_comes_out_as_it_went_in(
         ("p.csv", "person_id,name\np1,Ann,x\n", ["line 2", "3 cells", "2 columns"]),
         ("p.csv", "person_id,name\np1\n", ["line 2", "1 cell,", "2 columns"]),
         ("p.csv", "person_id,name\n,Ann\n", ["line 2", "person_id is empty"]),
-        ("p.csv", 'person_id,name\np1,"Ann\np2,Bo\n', ["line 2", "no valid CSV"]),
-        ("p.csv", 'person_id,name\np1,"A"nn\n', ["line 2", "no valid CSV"]),
+        ("p.csv", 'person_id,name\np1,"Ann\np2,Bo\n', ["line 2", "not valid CSV"]),
+        ("p.csv", 'person_id,name\np1,"A"nn\n', ["line 2", "not valid CSV"]),
         ("p.csv", b"person_id,name\np1,Ann\np2,J\xf6rg\n", ["line 3", "byte 26", "0xf6", "UTF-8"]),
         ("p.csv", "person_id,name\np1,Ann\n".encode("utf-16"), ["line 1", "byte 0", "UTF-16"]),
-        ("p.jsonl", '{"person_id": "p1"\n', ["line 1", "column", "no valid JSON"]),
+        ("p.jsonl", '{"person_id": "p1"\n', ["line 1", "column", "not valid JSON"]),
         ("p.jsonl", '{"person_id": "p1", "n": NaN}\n', ["line 1", "NaN"]),
         ("p.jsonl", '{"person_id": "p1"}\n["p2"]\n', ["line 2", "object", "a list"]),
         ("p.jsonl", '{"id": "p1"}\n', ["line 1", "no 'person_id'"]),
@@ -197,7 +197,7 @@ def test_a_file_passes_exactly_if_no_id_is_there_twice(ids: list[str], tmp_path:
     path = tmp_path / "p.jsonl"
     path.write_text("".join(json.dumps({"person_id": person_id}) + "\n" for person_id in ids))
     if len(set(ids)) == len(ids):
-        assert PeopleFile(path).survey().people == len(ids)
+        assert PeopleFile(path).check().people == len(ids)
     else:
         assert "the same person_id" in mistake(path)
 
@@ -209,13 +209,13 @@ def test_further_checks_of_the_caller_are_reported_with_the_line(write: Write) -
 
     path = write("p.csv", "person_id\np1\np2\n")
     with pytest.raises(PeopleError, match="line 3: person_id is not welcome"):
-        PeopleFile(path).survey(check=check)
+        PeopleFile(path).check(check_person=check)
 
 
-def test_a_file_that_changed_after_the_survey_is_not_run(write: Write) -> None:
+def test_a_file_that_changed_after_its_check_is_not_run(write: Write) -> None:
     path = write("p.csv", "person_id\np1\n")
     people = PeopleFile(path)
-    people.survey()
+    people.check()
     write("p.csv", "person_id\np1\np2\n")
     with pytest.raises(PeopleError, match="has changed"):
         list(people.read())
@@ -238,9 +238,9 @@ _READER = """
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     people = PeopleFile(Path(sys.argv[1]))
-    people.survey(limit=1000)
+    people.check(limit=1000)
     before_kb = most_kb()
-    found = people.survey().people
+    found = people.check().people
     assert found == sum(1 for _ in people.read())
     print(found, most_kb() - before_kb)
 """

@@ -21,7 +21,7 @@ from runtime.catalog.models import build_models
 from runtime.cli import cli
 from runtime.config import Config
 from runtime.learning.forecast import Typical
-from runtime.wording.sentences import model_state_text
+from runtime.wording.models import model_state_text
 from tests.harness.configs import NOW, load, right
 from tests.harness.paths import ROOT
 
@@ -159,7 +159,7 @@ def test_what_models_support_is_the_configs_word_or_that_of_litellms_list() -> N
     assert [found[name].json_schema for name in ("writer", "spare")] == [True, False]
     assert [found[name].listed_json_schema for name in ("writer", "spare")] == [True, None]
     unlisted = replace(found["writer"], listed_json_schema=False)
-    assert "no JSON Schema" in model_state_text(unlisted)
+    assert "no support for JSON Schema" in model_state_text(unlisted)
     assert model_state_text(replace(unlisted, json_schema=False)) == ""
 
 
@@ -189,7 +189,7 @@ def test_a_retired_model_is_compared_no_more_and_its_successor_is_named() -> Non
     assert not found["writer"].cost_efficient
     assert found["near"].relative_cost == 1
     assert "retired on 2026-11-23: near is called instead" in model_state_text(found["writer"])
-    assert "it is not called" in model_state_text(insisting["writer"])
+    assert "not called" in model_state_text(insisting["writer"])
 
 
 def test_what_retires_soon_and_what_its_provider_gives_up_is_said() -> None:

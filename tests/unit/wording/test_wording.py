@@ -1,4 +1,4 @@
-"""The sentences about limits: which cap, what stands in the way, until when."""
+"""Sentences that people read: about limits, reasons, amounts."""
 
 from __future__ import annotations
 
@@ -7,16 +7,9 @@ import pytest
 from fallback.reasons import FallbackReason
 from providers.pacing.queue import Wait
 from runtime.credits.caps import Cap, CapStatus, CapWindow
-from runtime.wording.sentences import (
-    CAP_WINDOWS,
-    REASONS,
-    cap_reached_text,
-    cap_text,
-    duration_text,
-    no_turn_text,
-    provider_down_text,
-    switched_off_text,
-)
+from runtime.wording.amounts import duration_text
+from runtime.wording.limits import CAP_WINDOWS, cap_reached_text, cap_text, switched_off_text
+from runtime.wording.reasons import REASONS, no_turn_text, provider_down_text
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -29,9 +22,16 @@ def test_every_reason_and_every_window_has_its_words() -> None:
     assert len({no_turn_text(wait) for wait in Wait}) == len(Wait)
 
 
-@pytest.mark.parametrize("probe_in_ms, soon", [(0, "just now"), (1, "in 1 s"), (1_001, "in 2 s")])
-def test_a_provider_that_is_down_is_said_to_be_tried_again(probe_in_ms: int, soon: str) -> None:
-    assert provider_down_text("writer", probe_in_ms).endswith(f"it is tried again {soon}")
+@pytest.mark.parametrize(
+    "probe_in_ms, retry",
+    [
+        (0, "a new attempt is under way"),
+        (1, "the next attempt is in 1 s"),
+        (1_001, "the next attempt is in 2 s"),
+    ],
+)
+def test_a_provider_that_is_down_is_said_to_be_tried_again(probe_in_ms: int, retry: str) -> None:
+    assert provider_down_text("writer", probe_in_ms).endswith(f"; {retry}")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_cap_that_was_reached_is_told_with_its_figures() -> None:
     daily = CapStatus(Cap(CapWindow.DAY), 10_000, 8_500, 1_250, 90 * MINUTE_MS)
     assert cap_reached_text(daily) == (
         "the cap of 10 credits a day for the account: 8.5 charged, 1.25 reserved; "
-        "it begins anew in 1 h 30 min"
+        "it resets in 1 h 30 min"
     )
     for_ever = CapStatus(Cap(CapWindow.TOTAL), 10_000, 10_000, 0, None)
     assert cap_reached_text(for_ever).endswith("10 charged, 0 reserved")

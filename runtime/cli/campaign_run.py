@@ -10,30 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.actions.requests import ExecutionResult
-from runtime.actions.spec import ActionSpec
 from runtime.bootstrap import open_ledger, open_runtime
 from runtime.campaigns.campaign import Campaign, CampaignRun, Tally
-from runtime.campaigns.people import PeopleFile, Person, Survey
+from runtime.campaigns.people import PeopleFile, PeopleSummary, Person
 from runtime.cli.interruption import Interruption
-from runtime.cli.options import BadInput
 from runtime.cli.views.progress import UPDATE_EVERY_S, Display
 from runtime.cli.views.results import ResultsFile
 from runtime.config import Config
 from runtime.credits.results import Alert, Balance
 from runtime.executions.counters import Counters
-from runtime.hints import did_you_mean
-from runtime.wording.sentences import stopping_text
+from runtime.wording.runs import stopping_text
 
 OnResult = Callable[[Person, ExecutionResult], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RunSettings:
     """What is to be run. ``people`` has been surveyed; ``limit`` cuts it short."""
 
     campaign: Campaign
     people: PeopleFile
-    survey: Survey
+    summary: PeopleSummary
     concurrency: int
     limit: int | None = None
     out: Path | None = None
@@ -41,7 +38,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RunReport:
     """What a run ended with. ``failure`` is what cut it short, if something did.
 
     ``counters`` are the run's own: each has a runtime of its own.
@@ -57,26 +54,13 @@ class Report:
     counters: Counters
 
 
-def find_action(config: Config, action_id: str) -> ActionSpec:
-    """Return the action of the config.
-
-    Raises:
-        BadInput: there is none of this id.
-    """
-    action = config.actions.get(action_id)
-    if action is None:
-        hint = did_you_mean(action_id, config.actions)
-        raise BadInput(f"--action: the config has no action {action_id!r}{hint}")
-    return action
-
-
-async def carry_out(
+async def run_campaign(
     config: Config,
-    order: Order,
+    settings: RunSettings,
     display: Display,
     interruption: Interruption,
     on_result: OnResult = lambda person, result: None,
-) -> Report:
+) -> RunReport:
     """Run the campaign, and return how it went with the account's books at its end.
 
     Raises:
@@ -85,25 +69,25 @@ async def carry_out(
     """
     # This ledger outlives the runtime's: it asks for the books when all else is closed.
     async with open_ledger(config) as ledger:
-        await ledger.accounts.balance(order.campaign.account_id)
+        await ledger.accounts.balance(settings.campaign.account_id)
         async with open_runtime(config, on_alert=display.tell) as runtime:
             with ExitStack() as stack:
                 # Not opened before all else is ready: it replaces an earlier run's results.
-                results = stack.enter_context(ResultsFile(order.out)) if order.out else None
+                results = stack.enter_context(ResultsFile(settings.out)) if settings.out else None
                 run = CampaignRun(
                     runtime,
-                    order.campaign,
-                    concurrency=order.concurrency,
+                    settings.campaign,
+                    concurrency=settings.concurrency,
                     on_result=on_result if results is None else _both(results.write, on_result),
-                    retry_fallbacks=order.retry_fallbacks,
+                    retry_fallbacks=settings.retry_fallbacks,
                 )
                 since_s = time.monotonic()
-                failure = await _run(run, order, display, interruption)
+                failure = await _run(run, settings, display, interruption)
                 seconds = time.monotonic() - since_s
         if results is not None and results.failure is not None:
             failure = results.failure
-        balance = await ledger.accounts.balance(order.campaign.account_id)
-    return Report(
+        balance = await ledger.accounts.balance(settings.campaign.account_id)
+    return RunReport(
         alerts=tuple(display.alerts),
         tally=run.tally,
         seconds=seconds,
@@ -115,7 +99,7 @@ async def carry_out(
 
 
 async def _run(
-    run: CampaignRun, order: Order, display: Display, interruption: Interruption
+    run: CampaignRun, settings: RunSettings, display: Display, interruption: Interruption
 ) -> Exception | None:
     def stop() -> None:
         run.stop()
@@ -127,10 +111,10 @@ async def _run(
             await asyncio.sleep(UPDATE_EVERY_S)
 
     interruption.steps = [stop, run.cancel]
-    display.begin(order.survey.people)
+    display.begin(settings.summary.people)
     showing = asyncio.create_task(show())
     try:
-        await run.run(order.people.read(limit=order.limit))
+        await run.run(settings.people.read(limit=settings.limit))
     except Exception as error:  # noqa: BLE001 - reported after the books, which it may have changed
         return error
     finally:

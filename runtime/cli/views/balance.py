@@ -1,15 +1,17 @@
-"""An account's books, as text and as JSON."""
+"""An account's balance and grants, as text and as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from runtime.cli.views.table import table
 from runtime.credits.results import Balance, GrantBalance
-from runtime.wording.sentences import BOOKS, books_verdict, credits_text
+from runtime.wording.accounts import BALANCE_PARTS, conserved_text
+from runtime.wording.amounts import credits_text
 
 PARTS = ("available", "reserved", "charged", "expired", "voided")
 
@@ -24,7 +26,7 @@ def balance_json(balance: Balance) -> dict[str, Any]:
     return plain
 
 
-def books_lines(balance: Balance) -> Iterator[str]:
+def balance_lines(balance: Balance) -> Iterator[str]:
     """Yield the parts of the balance and whether they add up."""
     ai_credits = "" if balance.ai_credits else ", without AI credits"
     state = "" if balance.state == "open" else f", {balance.state}"
@@ -32,8 +34,8 @@ def books_lines(balance: Balance) -> Iterator[str]:
     names = ("granted", *PARTS, "overage", "exposure")
     amounts = [(name, getattr(balance, f"{name}_mc")) for name in names]
     shown = [(n, a) for n, a in amounts if a or n not in ("overage", "exposure")]
-    yield from table([(n, credits_text(a), BOOKS[n]) for n, a in shown], right=(1,))
-    yield f"  {books_verdict(balance.conserved)}"
+    yield from table([(n, credits_text(a), BALANCE_PARTS[n]) for n, a in shown], right=(1,))
+    yield f"  {conserved_text(balance.conserved)}"
 
 
 def grants_lines(balance: Balance) -> Iterator[str]:
@@ -71,15 +73,3 @@ def _end(grant: GrantBalance, at_ms: int, zone: ZoneInfo) -> str:
 
 def _when(at_ms: int, zone: ZoneInfo) -> str:
     return f"{datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(zone):%Y-%m-%d %H:%M}"
-
-
-def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> Iterator[str]:
-    """Yield the rows, indented and with aligned columns; those in ``right`` end together."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    flush_right = set(right)
-    for row in rows:
-        cells = [
-            cell.rjust(width) if i in flush_right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield f"  {'  '.join(cells)}".rstrip()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import click
 
-from runtime.cli.ledger import emit
+from runtime.cli.ledger import print_json
 from runtime.credits.results import Granted
-from runtime.wording.sentences import credits_text
+from runtime.wording.amounts import credits_text
 
 
 def show_granted(account_id: str, amount_mc: int, granted: Granted, *, as_json: bool) -> None:
     """Print what was granted, or that the reference had been used before."""
     if as_json:
-        emit(
+        print_json(
             {
                 "account_id": account_id,
                 "grant_id": granted.grant_id,

@@ -1,0 +1,64 @@
+"""The config file that a command is given, and what it looks up there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from runtime.cli.options import BadInput
+
+if TYPE_CHECKING:
+    from runtime.actions.spec import ActionSpec
+    from runtime.config import Config
+
+EXAMPLE = Path(__file__).parents[1] / "demo_data" / "config.example.yaml"
+"""It comes with the package; in the sources this is a link to the one at their top."""
+
+
+def load(path: Path) -> Config:
+    """Read the config file, and show its warnings.
+
+    Raises:
+        BadInput: there is no such file.
+        ConfigError: with all its mistakes.
+    """
+    from runtime.config import load_config
+
+    require_config(path)
+    config = load_config(path)
+    for warning in config.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return config
+
+
+def require_config(path: Path) -> None:
+    """Check that there is a config file.
+
+    Raises:
+        BadInput: there is none; the message says how to get one.
+    """
+    if path.exists():
+        return
+    here = Path(EXAMPLE.name)
+    example = here if here.is_file() else EXAMPLE
+    raise BadInput(
+        f"there is no config file {click.format_filename(path)}. Start with a copy of the "
+        f"example:\n  cp {example} {click.format_filename(path)}\nor name yours with --config."
+    )
+
+
+def find_action(config: Config, action_id: str) -> ActionSpec:
+    """Return an action of the config.
+
+    Raises:
+        BadInput: the config has no action of this id.
+    """
+    from runtime.hints import did_you_mean
+
+    action = config.actions.get(action_id)
+    if action is None:
+        hint = did_you_mean(action_id, config.actions)
+        raise BadInput(f"--action: the config has no action {action_id!r}{hint}")
+    return action

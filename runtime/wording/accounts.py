@@ -1,0 +1,49 @@
+"""Sentences about an account: its balance, its alerts, changes made to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from runtime.wording.amounts import credits_text
+
+BALANCE_PARTS: Mapping[str, str] = MappingProxyType(
+    {
+        "granted": "",
+        "available": "ready to use",
+        "reserved": "set aside for running executions",
+        "charged": "used",
+        "expired": "expired before they were used",
+        "voided": "taken back",
+        "overage": "used beyond what was left; not charged to anybody",
+        "exposure": "may be owed to providers for calls without an answer; not charged to anybody",
+    }
+)
+"""The meaning of each part of a balance."""
+
+
+def conserved_text(conserved: bool) -> str:
+    """Return whether the parts of a balance add up."""
+    if conserved:
+        return "The books balance: the parts add up to the credits granted, in total and per grant."
+    return "THE BOOKS DO NOT BALANCE. Please report this and keep the data."
+
+
+def repeated_text(reference: str) -> str:
+    """Return the sentence for a change whose reference was used before."""
+    return f"Reference {reference} was used for this before; nothing was changed."
+
+
+def alert_text(account_id: str, mark: str, left_mc: int, threshold_mc: int) -> str:
+    """Return what an alert of the ledger means for the account."""
+    left = credits_text(left_mc)
+    if mark != "exhausted":
+        return (
+            f"Credits of account {account_id} are running low: {left} left, at or below the "
+            f"threshold of {credits_text(threshold_mc)}. Buy more now to avoid fallback values."
+        )
+    rest = "" if left_mc == 0 else f" (the last {left} do not cover another answer)"
+    return (
+        f"Credits of account {account_id} are used up{rest}. "
+        "Campaigns continue with fallback values."
+    )

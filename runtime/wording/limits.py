@@ -1,0 +1,54 @@
+"""Sentences about limits: caps, and what is switched off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from runtime.credits.caps import Cap, CapStatus, CapWindow
+from runtime.wording.amounts import credits_text, duration_text
+
+CAP_WINDOWS: Mapping[str, str] = MappingProxyType(
+    {CapWindow.DAY: "a day", CapWindow.MONTH: "a month", CapWindow.TOTAL: "in total"}
+)
+"""The window of a cap, to stand after its limit."""
+
+_DIMENSIONS = {
+    "workspace_id": "workspace",
+    "campaign_id": "campaign",
+    "action": "action",
+    "source": "source",
+}
+
+
+def cap_target_text(cap: Cap) -> str:
+    """Return whose charges a cap counts."""
+    named = [f"{_DIMENSIONS[name]} {value}" for name, value in cap.named.items()]
+    return ", ".join(named) or "the account"
+
+
+def cap_text(cap: Cap, limit_mc: int) -> str:
+    """Name a cap by its limit, its window and whose charges it counts."""
+    return f"{credits_text(limit_mc)} credits {CAP_WINDOWS[cap.window]} for {cap_target_text(cap)}"
+
+
+def cap_reached_text(status: CapStatus) -> str:
+    """Return which cap was reached, and what its window holds."""
+    reset = ""
+    if status.resets_in_ms is not None:
+        reset = f"; it resets in {duration_text(status.resets_in_ms)}"
+    return (
+        f"the cap of {cap_text(status.cap, status.limit_mc)}: "
+        f"{credits_text(status.charged_mc)} charged, {credits_text(status.reserved_mc)} reserved"
+        f"{reset}"
+    )
+
+
+def switched_off_text(targets: Sequence[str]) -> str:
+    """Return what is switched off now."""
+    if not targets:
+        return "Nothing is switched off."
+    return (
+        f"Switched off: {', '.join(targets)}. New executions there get fallback values; running "
+        "ones finish."
+    )

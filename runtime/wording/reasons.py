@@ -1,0 +1,67 @@
+"""Reasons for fallback values, and why a call was not made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from fallback.reasons import FallbackReason
+from providers.pacing.queue import Wait
+
+REASONS: Mapping[FallbackReason, str] = MappingProxyType(
+    {
+        FallbackReason.INSUFFICIENT_CREDITS: "the account has no usable credits left",
+        FallbackReason.CREDITS_RESERVED_ELSEWHERE: (
+            "the remaining credits were reserved for other executions at that moment"
+        ),
+        FallbackReason.EXECUTION_TOO_LARGE: (
+            "the remaining credits do not cover what one answer may cost"
+        ),
+        FallbackReason.PLAN_NOT_ELIGIBLE: "the account's plan has no AI credits",
+        FallbackReason.ACCOUNT_UNKNOWN: "there is no such account",
+        FallbackReason.ACCOUNT_CLOSED: "the account is closed",
+        FallbackReason.CAP_REACHED: "a spending cap was reached",
+        FallbackReason.SWITCHED_OFF: ("the account, the workspace or the action is switched off"),
+        FallbackReason.DEADLINE_EXCEEDED: "the action's time limit was reached",
+        FallbackReason.EXECUTION_IN_PROGRESS: "the same execution was still running elsewhere",
+        FallbackReason.PROMPT_ERROR: (
+            "the prompt is too long, or needs something that is not known about the person"
+        ),
+        FallbackReason.MODEL_NOT_PRICED: "the model has no price and was not called",
+        FallbackReason.MODEL_UNAVAILABLE: "the model is unavailable or has retired",
+        FallbackReason.PROVIDER_REJECTED: "the model's provider rejected the request",
+        FallbackReason.PROVIDER_RATE_LIMITED: "the model's provider received too many requests",
+        FallbackReason.PROVIDER_ERROR: "the model's provider had an error",
+        FallbackReason.PROVIDER_TIMEOUT: "the model did not answer in time",
+        FallbackReason.CONTENT_REFUSED: "the model declined to answer",
+        FallbackReason.OUTPUT_TRUNCATED: "the answer was cut off before it was complete",
+        FallbackReason.OUTPUT_INVALID: "the answer did not have the required form",
+        FallbackReason.LEDGER_UNAVAILABLE: "the credit ledger could not be reached",
+        FallbackReason.OUTCOME_LOST: "an earlier answer existed but has been lost",
+    }
+)
+"""The reason that a value is a fallback, to stand after "because"."""
+
+_WAITED_FOR: Mapping[Wait, str] = MappingProxyType(
+    {
+        Wait.PROCESS: "this process was already making as many calls as it may",
+        Wait.REST: "the model's provider asked for a pause",
+        Wait.SLOT: "as many calls as allowed were already running at this provider",
+        Wait.REQUESTS: "the provider's requests for this minute were used up",
+        Wait.TOKENS: "the provider's tokens for this minute were used up",
+    }
+)
+
+
+def no_turn_text(wait: Wait) -> str:
+    """Return what an execution was waiting for when its time was over."""
+    return f"it waited for its turn: {_WAITED_FOR[wait]}"
+
+
+def provider_down_text(model_id: str, probe_in_ms: int) -> str:
+    """Return why a model was not called: its provider keeps failing."""
+    if probe_in_ms:
+        retry = f"the next attempt is in {-(-probe_in_ms // 1000)} s"
+    else:
+        retry = "a new attempt is under way"
+    return f"the provider of model {model_id} keeps failing; {retry}"
