@@ -1,7 +1,8 @@
-"""What the ledger answers: values for what may happen, exceptions for what may not.
+"""The ledger's answers: values for what may happen, exceptions for what may not.
 
 LedgerError
 ├── LedgerUnavailable       Redis can't be asked, or its answer can't be trusted
+│   ├── BookingUnknown      the call may or may not be booked
 │   └── AccountDamaged      a record of the account is damaged, or of a newer schema
 ├── ExecutionConflict       an execution_id was reused for something else
 ├── AccountUnknown          no such account
@@ -30,6 +31,10 @@ class LedgerUnavailable(LedgerError):
     """Redis is away, too slow, or can't be trusted."""
 
 
+class BookingUnknown(LedgerUnavailable):
+    """The call may or may not be booked: asking again with the same ids tells."""
+
+
 class AccountDamaged(LedgerUnavailable):
     """A record is damaged, missing, or of a newer schema; the message names it.
 
@@ -56,7 +61,7 @@ class AccountUnknown(LedgerError):
 
 
 class AccountConflict(LedgerError):
-    """The account is not as the call has it: ``field`` holds another value."""
+    """The account exists with another value of ``field``."""
 
     def __init__(self, account_id: str, field: str, stored: str) -> None:
         super().__init__(f"account {account_id!r} exists already, with {field} {stored!r}")
@@ -149,7 +154,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """``found`` is false where this attempt had nothing to release (any more)."""
+    """The reservation is given back. ``found`` is false where this attempt had none to release."""
 
     available_mc: int
     found: bool
@@ -157,7 +162,7 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """``new`` is false where the reference had been given before."""
+    """Credits were given. ``new`` is false where the reference gave them before."""
 
     grant_id: str
     available_mc: int
@@ -166,7 +171,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Voided:
-    """What was taken back of a grant. ``new`` is false where the reference had done it before."""
+    """The amount taken back of a grant. ``new`` is false where the reference did it before."""
 
     grant_id: str
     amount_mc: int

@@ -12,7 +12,8 @@ from unittest import mock
 from runtime.credits import batch
 from runtime.credits import script_client as asking
 from runtime.credits.ledger import CreditLedger
-from runtime.redis.transport import Abandoned, NotReached, Reply, Request, UnknownOutcome
+from runtime.redis.errors import NotReached, UnknownOutcome
+from runtime.redis.transport import Abandoned, Reply, Request
 
 
 class Loss(StrEnum):

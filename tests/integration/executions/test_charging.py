@@ -5,6 +5,7 @@ from __future__ import annotations
 from pricing.offers import GrantKind
 from runtime import CreditLedger, FallbackReason
 from runtime.credits.caps import Cap, CapWindow
+from runtime.credits.endings import Release
 from runtime.credits.results import Reserved
 from tests.harness.workbench import ACCOUNT, Workbench
 
@@ -63,7 +64,7 @@ async def test_law_13_no_verb_but_settle_takes_credits(bench: Workbench) -> None
             await ledger.conclude(attempt, FallbackReason.INSUFFICIENT_CREDITS)
             continue
         assert isinstance(await ledger.reserve(attempt, 1_000, 60_000), Reserved)
-        await ledger.release(attempt, exposure_mc=number * 700)
+        await ledger.release(Release(attempt, exposure_mc=number * 700))
     cap = Cap(CapWindow.TOTAL)
     await ledger.accounts.set_cap(ACCOUNT, cap, limit_mc=1_000, used_mc=700, reference="cap")
     await ledger.accounts.remove_cap(ACCOUNT, cap, reference="no cap")

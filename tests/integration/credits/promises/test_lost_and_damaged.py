@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pricing.offers import MAX_MC, GrantKind
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.checks import check_whole
+from runtime.credits.endings import Release
 from runtime.credits.results import AccountDamaged
 from tests.harness.ledger.desk import ACCOUNT, Desk
 
@@ -191,7 +192,7 @@ async def test_law_7a_nothing_but_a_whole_number_reaches_redis(desk: Desk, amoun
         lambda: settle(attempt, reserved, 1, exposure_mc=amount),
         lambda: settle(attempt, reserved, 1, reserved_mc=amount),
         lambda: settle(attempt, reserved, 1, reserved_at_ms=amount),
-        lambda: desk.ledger.release(attempt, exposure_mc=amount),
+        lambda: desk.ledger.release(Release(attempt, exposure_mc=amount)),
         lambda: desk.grant(amount),
         lambda: desk.ledger.accounts.set_cap(ACCOUNT, DAY, limit_mc=amount, reference="1"),
         lambda: desk.ledger.accounts.set_cap(
