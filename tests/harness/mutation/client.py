@@ -147,8 +147,8 @@ MUTATIONS = (
     Mutation(
         "first_asking_forgotten",
         "credits/script_client.py",
-        "        except NotReached as second:\n            raise ledger_error(first) from second\n",
-        "        except NotReached as second:\n            raise ledger_error(second) from second\n",
+        "as second:\n            raise ledger_error(first) from second\n",
+        "as second:\n            raise ledger_error(second) from second\n",
         "a call that may have been booked is said not to be",
         "what_may_have_been_booked_stays_unknown_when_the_next_asking_is_not_reached",
     ),
