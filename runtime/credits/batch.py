@@ -36,7 +36,7 @@ _HEADER_VALUES = 5
 
 
 class Mode(Enum):
-    """How a call is sent."""
+    """The ways in which a call is sent."""
 
     EXECUTION = "batched with others of its account"
     ACCOUNT = "alone, by the script that changes accounts"

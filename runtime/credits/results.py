@@ -38,12 +38,12 @@ class BookingUnknown(LedgerUnavailable):
 class AccountDamaged(LedgerUnavailable):
     """A record is damaged, missing, or of a newer schema; the message names it.
 
-    Other accounts, and other executions where the record is an execution's, are not affected.
+    Other accounts are not affected, nor are other executions where the record is an execution's.
     """
 
 
 class ExecutionConflict(LedgerError):
-    """The execution_id was used before with another value of ``field``."""
+    """The ``execution_id`` was used before with another value of ``field``."""
 
     def __init__(self, execution_id: str, field: str) -> None:
         super().__init__(
@@ -112,9 +112,9 @@ class Reserved:
 class Refused:
     """No reservation.
 
-    ``returning_mc`` is what running executions hold of usable grants; it is counted only where
-    credits were short, else 0. ``cap`` is the one that was reached. ``may_clear`` is true where
-    waiting for running executions to end can help.
+    ``returning_mc`` is the part of usable grants that running executions have reserved; it is
+    counted only where credits were short, else 0. ``cap`` is the one that was reached.
+    ``may_clear`` is true where waiting for running executions to end can help.
     """
 
     reason: FallbackReason
@@ -144,7 +144,7 @@ class Existing:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The charge is booked. ``overage_mc`` is what nothing was left to pay for."""
+    """The charge is booked. ``overage_mc`` is the part that no credits were left for."""
 
     charged_mc: int
     overage_mc: int

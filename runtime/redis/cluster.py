@@ -1,4 +1,4 @@
-"""A Redis Cluster: which server owns an account's slot, and how to follow when slots move.
+"""A Redis Cluster: the server that owns an account's slot, and following it when slots move.
 
 The map of the slots is redis-py's, which is read again whenever a server contradicts it or can't be
 reached. The connections are the ledger's own, in a pool for each server: redis-py closes its own

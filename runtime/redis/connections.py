@@ -19,7 +19,7 @@ _MOST_IDLE = 64
 
 
 class PooledConnection:
-    """A connection of redis-py's, and what is still to be read from it around the answer.
+    """A connection of redis-py's, and the replies that are still to be read from it.
 
     The caller may be cancelled at any point; ``answer`` then goes on where reading stopped.
     ``acknowledged`` is what the WAIT behind the last request came to.

@@ -1,4 +1,4 @@
-"""What can go wrong between this process and Redis.
+"""Errors between this process and Redis.
 
 RedisUnavailable            Redis can't be asked, or did not answer
 ├── NotReached              no server took the request: the script did not run

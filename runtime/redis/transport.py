@@ -1,4 +1,4 @@
-"""One script call over one connection, with nothing left unknown when its caller goes away."""
+"""Script calls over connections of our own, whose answers are read though the caller has gone."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FAILED = "_FAILED"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A script, its keys and arguments, packed for the wire, and how many they are.
+    """A script with its keys and arguments, packed for the wire, and their numbers.
 
     ``slot`` is Redis Cluster's for all of its keys. One that ``writes`` is waited for until enough
     replicas have it, if that is asked for.

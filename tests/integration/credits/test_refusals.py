@@ -94,6 +94,7 @@ async def run(made_up: MadeUp, times: int = 1) -> list[Any]:
         (b"-MASTERDOWN Link with MASTER is down\r\n", NotReached),
         (b"-NOAUTH Authentication required.\r\n", NotReached),
         (b"-CREDITGATE_FAILED READONLY You can't write against a replica\r\n", NotReached),
+        (b"-CREDITGATE_DAMAGED acme:refs READONLY payment: not a record\r\n", ScriptRefused),
         (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", ScriptRefused),
         (b"-BUSY Redis is busy running a script.\r\n", ScriptRefused),
         (b"-CLUSTERDOWN Hash slot not served\r\n", ScriptRefused),
