@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
+from redis.asyncio import Redis, RedisCluster
 
 from providers.base import Provider
 from providers.litellm.adapter import LiteLLMProvider
@@ -27,8 +27,9 @@ from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
 from runtime.executions.spool import Spool
 from runtime.learning.sharing import Learning
-from runtime.redis.embedded import EmbeddedRedis
+from runtime.redis.client import open_client
 from runtime.redis.keys import Keys
+from runtime.redis.primaries import Client
 from runtime.turns.shared import RedisTurns
 
 _MINUTE_MS = 60_000
@@ -195,48 +196,13 @@ async def open_ledger(
 
 
 @asynccontextmanager
-async def _connected(
-    config: Config, redis: Redis | RedisCluster | None
-) -> AsyncIterator[Redis | RedisCluster]:
+async def _connected(config: Config, redis: Client | None) -> AsyncIterator[Client]:
     """Yield the host's own client, or one of the configured server."""
     if redis is not None:
         yield redis
         return
-    async with AsyncExitStack() as stack:
-        url = config.redis.url
-        if url == "embedded":
-            url = (await stack.enter_async_context(EmbeddedRedis(config.data_dir / "redis"))).url
-        client = _client(config, url)
-        stack.push_async_callback(client.aclose)
+    async with open_client(config.redis, config.data_dir) as client:
         yield client
-
-
-def _client(config: Config, url: str) -> Redis | RedisCluster:
-    section = config.redis
-    timeout_s = section.timeout_ms / 1000
-    options = {"password": section.password.get_secret_value()} if section.password else {}
-    if section.cluster:
-        # These time-outs are for plain commands; with half of the whole, one server that hangs
-        # leaves time to ask another one for the map.
-        return RedisCluster.from_url(
-            url,
-            max_connections=section.max_connections,
-            socket_connect_timeout=timeout_s / 2,
-            socket_timeout=timeout_s / 2,
-            # An account whose server is away must not keep others from theirs.
-            require_full_coverage=False,
-            **options,
-        )
-    # The ledger bounds each call as a whole; redis-py's own time-outs would cost a task a call.
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=section.max_connections,
-        timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        socket_timeout=None,
-        **options,
-    )
-    return Redis.from_pool(pool)
 
 
 def _learning(config: Config, client: Redis | RedisCluster) -> Learning:

@@ -17,6 +17,7 @@ from runtime.actions.prompts import PromptError
 from runtime.actions.spec import ActionSpec
 from runtime.catalog.models import Model
 from runtime.credits.ledger import CreditLedger
+from runtime.credits.results import LedgerUnavailable
 from runtime.executions.quoting import Priced, Quoter, topic
 from runtime.learning.forecast import (
     ENOUGH_TO_FORECAST,
@@ -26,7 +27,8 @@ from runtime.learning.forecast import (
     by_limits,
     worst_case_mc,
 )
-from runtime.learning.sharing import Learning, Topic
+from runtime.learning.history import History
+from runtime.learning.sharing import Learning, LearningUnavailable, Topic
 
 SAMPLE_SIZE = 2_000
 
@@ -209,10 +211,16 @@ class Estimator:
         """
         found = {}
         for model_id in model_ids:
-            history = await self._learning.history(Topic(spec.id, spec.version, model_id))
+            history = await self._history(Topic(spec.id, spec.version, model_id))
             if history.charged >= ENOUGH_TO_FORECAST:
                 found[model_id] = Typical.of(history)
         return found
+
+    async def _history(self, found: Topic) -> History:
+        try:
+            return await self._learning.history(found)
+        except LearningUnavailable as exc:
+            raise LedgerUnavailable(str(exc)) from exc
 
     async def _count(self, spec: ActionSpec, model: Model, sample: Sample) -> People:
         tokens: list[int] = []
@@ -227,7 +235,7 @@ class Estimator:
         """Return the cost, and how many answers it goes by."""
         rates, counter = priced.rates, priced.model.counter
         worst_mc = worst_case_mc(people, rates, spec.limits.max_output_tokens)
-        history = await self._learning.history(topic(spec, priced.model))
+        history = await self._history(topic(spec, priced.model))
         known = history.charged
         if known >= ENOUGH_TO_FORECAST:
             found = by_history(people, rates, history)

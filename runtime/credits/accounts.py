@@ -1,4 +1,4 @@
-"""What changes accounts: opening, grants, voids, plans, caps, switches, closing; and balances.
+"""The verbs of accounts: opening, grants, voids, plans, caps, switches, closing, balances.
 
 Each change is made once per reference. References are an account's own and are kept for ever: a
 repeat changes nothing and gives the first answer, and the same reference for something else is a
@@ -21,7 +21,7 @@ from pricing.offers import (
     offer_grants,
     purchase_amount_mc,
 )
-from runtime.credits import decoding as replies
+from runtime.credits import decoding
 from runtime.credits.batch import Answer, Call, Mode
 from runtime.credits.caps import Cap, CapStatus
 from runtime.credits.checks import (
@@ -46,8 +46,8 @@ class Accounts:
     """Verbs that change and read accounts.
 
     Every method may raise ``LedgerUnavailable``, ``AccountUnknown``, and ``ValueError`` for an
-    argument that is not allowed, which its message names. ``actor`` is who does it, and is
-    journaled.
+    argument that is not allowed, which its message names. ``actor`` names the person
+    or program behind the change, for the journal.
     """
 
     def __init__(self, script_client: ScriptClient, identity: Identity, commerce: Commerce) -> None:
@@ -72,7 +72,7 @@ class Accounts:
             paying_since: first paid day in that time zone; today by default.
 
         Returns:
-            Whether the account is new.
+            True if the account is new.
 
         Raises:
             AccountConflict: it is open already with another plan or time zone.
@@ -81,7 +81,7 @@ class Accounts:
         ai_credits = self._ai_credits_of(plan)
         args = (plan, _flag(ai_credits), timezone, secrets.token_urlsafe(_EPOCH_BYTES), actor)
         answer = await self._change(account_id, "open_account", args, actor)
-        opened = replies.opened(account_id, answer)
+        opened = decoding.opened(account_id, answer)
         if ai_credits:
             await self._give_offers(account_id, timezone, paying_since, actor)
         return opened
@@ -102,10 +102,10 @@ class Accounts:
         entitled to and has not had.
 
         Args:
-            paying_since: as ``open_account`` has it; a repeat gives offers too, by this day.
+            paying_since: as in ``open_account``; a repeat gives offers too, by this day.
 
         Returns:
-            Whether it was changed now.
+            True if it was changed now.
 
         Raises:
             AccountConflict: it is closed.
@@ -114,7 +114,7 @@ class Accounts:
         ai_credits = self._ai_credits_of(plan)
         args = (plan, _flag(ai_credits), reference, actor)
         answer = await self._change(account_id, "change_plan", args, actor, reference)
-        changed = replies.plan_changed(account_id, reference, answer)
+        changed = decoding.plan_changed(account_id, reference, answer)
         if ai_credits:
             balance = await self.balance(account_id)
             if balance.plan == plan:
@@ -129,7 +129,7 @@ class Accounts:
         Reservations that are open may still be settled from their slices.
 
         Returns:
-            Whether it was closed now.
+            True if it was closed now.
 
         Raises:
             ReferenceConflict: see the module.
@@ -137,7 +137,7 @@ class Accounts:
         check_reference(reason, "reason")
         args = (reference, actor, reason)
         answer = await self._change(account_id, "close", args, actor, reference)
-        return replies.changed(reference, answer)
+        return decoding.changed(reference, answer)
 
     async def grant(
         self,
@@ -158,7 +158,7 @@ class Accounts:
             kind: a ``GrantKind`` or its text, as ``"promotional"``.
             priority: 0 to 1,000, lowest burns first; by kind if not given.
             expires_at: an instant with time zone; ``None`` = never.
-            execution_id: what an adjustment corrects: charges themselves are never reversed.
+            execution_id: the execution that an adjustment corrects; charges are never reversed.
 
         Raises:
             GrantRefused, ReferenceConflict: see there.
@@ -174,7 +174,7 @@ class Accounts:
             corrected = self._identity.execution_key(account_id, execution_id)
         args = (kind, rank, amount_mc, expires_ms(expires_at), reference, actor, corrected)
         answer = await self._change(account_id, "grant", args, actor, reference)
-        return replies.granted(account_id, reference, answer)
+        return decoding.granted(account_id, reference, answer)
 
     async def purchase(
         self,
@@ -216,7 +216,7 @@ class Accounts:
         check_reference(reason, "reason")
         args = (grant_id, reference, actor, reason)
         answer = await self._change(account_id, "void", args, actor, reference)
-        return replies.voided(account_id, grant_id, reference, answer)
+        return decoding.voided(account_id, grant_id, reference, answer)
 
     async def set_cap(
         self,
@@ -231,10 +231,10 @@ class Accounts:
         """Make a cap, which counts from now on, or change the limit of one, which keeps its counts.
 
         Args:
-            used_mc: what a new cap's window holds already, by a report for instance.
+            used_mc: what a new cap's window already holds, taken from a report for instance.
 
         Returns:
-            Whether it was changed now.
+            True if it was changed now.
 
         Raises:
             LedgerError: the account has caps of eight other sorts already.
@@ -244,19 +244,19 @@ class Accounts:
         check_whole(used_mc, "used_mc")
         args = (cap.sort, cap.field, str(cap), limit_mc, used_mc, reference, actor)
         answer = await self._change(account_id, "set_cap", args, actor, reference)
-        return replies.capped(account_id, cap, reference, answer)
+        return decoding.capped(account_id, cap, reference, answer)
 
     async def remove_cap(
         self, account_id: str, cap: Cap, *, reference: str, actor: str = "operator"
     ) -> bool:
-        """Remove a cap; set again it begins at zero. Returns whether it was removed now.
+        """Remove a cap; set again it begins at zero. Returns true if it was removed now.
 
         Raises:
             CapUnknown, ReferenceConflict: see there.
         """
         args = (cap.sort, cap.field, str(cap), reference, actor)
         answer = await self._change(account_id, "remove_cap", args, actor, reference)
-        return replies.capped(account_id, cap, reference, answer)
+        return decoding.capped(account_id, cap, reference, answer)
 
     async def switch_off(
         self,
@@ -270,7 +270,7 @@ class Accounts:
         """Refuse new executions of the account, or of one workspace or action, at once.
 
         Returns:
-            Whether it was done now.
+            True if it was done now.
 
         Raises:
             ReferenceConflict: see the module.
@@ -297,12 +297,12 @@ class Accounts:
         """
         check_account_id(account_id)
         answer = await self._script_client.ask(account_id, Call("balance", (), mode=Mode.READ))
-        return replies.balance(account_id, answer)
+        return decoding.balance(account_id, answer)
 
     async def caps(self, account_id: str) -> tuple[CapStatus, ...]:
         """Return the account's caps and what their current windows hold; nothing is written."""
         check_account_id(account_id)
-        return replies.caps(
+        return decoding.caps(
             await self._script_client.ask(account_id, Call("caps", (), mode=Mode.READ))
         )
 
@@ -341,7 +341,7 @@ class Accounts:
                 target = f"{name}\t{check_dimension(value)}"
         args = (f"off {target}", target.replace("\t", " "), on, reference, actor)
         answer = await self._change(account_id, "switch", args, actor, reference)
-        return replies.changed(reference, answer)
+        return decoding.changed(reference, answer)
 
     async def _give_offers(
         self, account_id: str, timezone: str, paying_since: date | None, actor: str

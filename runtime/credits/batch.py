@@ -17,10 +17,12 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any
 
-from runtime.credits.results import Alert, LedgerUnavailable
+from runtime.background import TaskSet
+from runtime.credits.results import Alert
 from runtime.credits.scripts import Scripts
+from runtime.redis.errors import RedisUnavailable, UnknownOutcome
 from runtime.redis.keys import Keys, bucket_of, slot_of_bucket
-from runtime.redis.transport import Reply, Request, ScriptTransport, UnknownOutcome, bulk
+from runtime.redis.transport import Reply, Request, ScriptTransport, bulk
 
 Answer = list[Any]
 # The longer a script, the likelier the server's process is interrupted in it, and others wait for
@@ -34,7 +36,7 @@ _HEADER_VALUES = 5
 
 
 class Mode(Enum):
-    """How a call is sent."""
+    """The ways in which a call is sent."""
 
     EXECUTION = "batched with others of its account"
     ACCOUNT = "alone, by the script that changes accounts"
@@ -45,8 +47,8 @@ class Mode(Enum):
 class Call:
     """One verb for one account.
 
-    ``outcome_key`` is declared to Redis. ``on_abandoned`` hears the answer (``None`` = unknown)
-    if the caller has gone by then.
+    ``outcome_key`` is declared to Redis. ``on_abandoned`` is called with the answer (``None`` =
+    unknown) if the caller was cancelled by then.
 
     Raises:
         ValueError: an argument can't be encoded.
@@ -78,7 +80,7 @@ class Call:
         else:
             self.waiter.set_result(answer)
 
-    def fail(self, error: LedgerUnavailable) -> None:
+    def fail(self, error: RedisUnavailable) -> None:
         if self.waiter.done():
             self.abandon(None)
         else:
@@ -86,8 +88,8 @@ class Call:
 
 
 @dataclass(slots=True)
-class _Lane:
-    """One account's calls: how many script calls are under way, and what waits behind them."""
+class _AccountQueue:
+    """One account's calls: the number of script calls under way, and what waits behind them."""
 
     under_way: int = 1
     endings: deque[Call] = field(default_factory=deque)
@@ -98,9 +100,9 @@ class _Lane:
 
     def take(self) -> list[Call]:
         taken: list[Call] = []
-        for queue in (self.endings, self.others):
-            while queue and len(taken) < MAX_CALLS:
-                taken.append(queue.popleft())
+        for calls in (self.endings, self.others):
+            while calls and len(taken) < MAX_CALLS:
+                taken.append(calls.popleft())
         return taken
 
 
@@ -108,8 +110,8 @@ class Batcher:
     """Sends calls to the ledger's scripts.
 
     Args:
-        header: the arguments that every script call begins with, after account and mode.
-        on_alert: hears each alert that a script call of this process raised.
+        header: the arguments that each script call begins with, after account and mode.
+        on_alert: is called with each alert that a script call of this process raised.
     """
 
     def __init__(
@@ -123,8 +125,8 @@ class Batcher:
         self._transport = transport
         self._scripts = scripts
         self._on_alert = on_alert
-        self._lanes: dict[str, _Lane] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._queues: dict[str, _AccountQueue] = {}
+        self._tasks = TaskSet()
 
         @lru_cache(maxsize=4_096)
         def packed_account(account_id: str, mode: Mode) -> tuple[bytes, bytes, int]:
@@ -138,7 +140,7 @@ class Batcher:
         """Run one call, alone or with others, and return its answer.
 
         Raises:
-            LedgerUnavailable: as ``ScriptTransport.run`` does, for every call of the batch.
+            RedisUnavailable: as ``ScriptTransport.run`` does, for every call of the batch.
         """
         if call.mode is not Mode.EXECUTION:
             reply = await self._transport.run(
@@ -146,22 +148,21 @@ class Batcher:
                 lambda reply: call.abandon(None if reply is None else reply[0][0]),
             )
             return self._answers(account_id, reply)[0]
-        lane = self._lanes.get(account_id)
-        if lane is None:
+        queue = self._queues.get(account_id)
+        if queue is None:
             return await self._submit_alone(account_id, call)
-        return await self._submit_queued(account_id, lane, call)
+        return await self._submit_queued(account_id, queue, call)
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.drain()
         await self._transport.drain()
 
     async def _submit_alone(self, account_id: str, call: Call) -> Answer:
-        lane = self._lanes[account_id] = _Lane()
+        queue = self._queues[account_id] = _AccountQueue()
 
         def abandoned(reply: Reply | None) -> None:
-            self._go_on(account_id, lane)
+            self._go_on(account_id, queue)
             call.abandon(None if reply is None else self._answers(account_id, reply)[0])
 
         try:
@@ -170,62 +171,58 @@ class Batcher:
         except asyncio.CancelledError:
             raise  # the transport has told abandoned(), or will
         except BaseException:
-            self._go_on(account_id, lane)
+            self._go_on(account_id, queue)
             raise
-        self._go_on(account_id, lane)
+        self._go_on(account_id, queue)
         return answer
 
-    async def _submit_queued(self, account_id: str, lane: _Lane, call: Call) -> Answer:
+    async def _submit_queued(self, account_id: str, queue: _AccountQueue, call: Call) -> Answer:
         waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         call.waiter = waiter
-        queue = lane.endings if call.ends else lane.others
-        queue.append(call)
-        if lane.under_way < _MOST_UNDER_WAY and len(lane) >= MAX_CALLS:
-            lane.under_way += 1
-            self._start(account_id, lane)
+        calls = queue.endings if call.ends else queue.others
+        calls.append(call)
+        if queue.under_way < _MOST_UNDER_WAY and len(queue) >= MAX_CALLS:
+            queue.under_way += 1
+            self._start(account_id, queue)
         try:
             return await waiter
         except asyncio.CancelledError:
-            if call in queue:
-                queue.remove(call)
+            if call in calls:
+                calls.remove(call)
             elif waiter.done() and not waiter.cancelled():
                 # The answer came, but the cancellation before the caller could take it.
                 call.abandon(None if waiter.exception() else waiter.result())
             raise
 
-    def _go_on(self, account_id: str, lane: _Lane) -> None:
-        if len(lane):
-            self._start(account_id, lane)
+    def _go_on(self, account_id: str, queue: _AccountQueue) -> None:
+        if len(queue):
+            self._start(account_id, queue)
         else:
-            self._leave(account_id, lane)
+            self._leave(account_id, queue)
 
-    def _leave(self, account_id: str, lane: _Lane) -> None:
-        lane.under_way -= 1
-        if lane.under_way:
+    def _leave(self, account_id: str, queue: _AccountQueue) -> None:
+        queue.under_way -= 1
+        if queue.under_way:
             return
-        del self._lanes[account_id]
-        # None wait behind a script call that is over, unless the loop is being closed over
-        # everybody's head: nobody may wait for ever.
-        while left := lane.take():
+        del self._queues[account_id]
+        # No call waits behind a script call that is over, unless all tasks of the loop are being
+        # cancelled. No caller may wait for ever.
+        while left := queue.take():
             for call in left:
                 call.fail(UnknownOutcome("cancelled"))
 
-    def _start(self, account_id: str, lane: _Lane) -> None:
-        task = asyncio.create_task(self._work_off(account_id, lane))
-        self._tasks.add(task)
-
+    def _start(self, account_id: str, queue: _AccountQueue) -> None:
         # Not in the coroutine, which never begins if it is cancelled before its first turn.
         def done(task: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
             if task.cancelled():
-                self._leave(account_id, lane)
+                self._leave(account_id, queue)
             else:
-                self._go_on(account_id, lane)
+                self._go_on(account_id, queue)
 
-        task.add_done_callback(done)
+        self._tasks.start(self._work_off(account_id, queue), done)
 
-    async def _work_off(self, account_id: str, lane: _Lane) -> None:
-        while batch := lane.take():
+    async def _work_off(self, account_id: str, queue: _AccountQueue) -> None:
+        while batch := queue.take():
             try:
                 await self._send(account_id, batch)
             except asyncio.CancelledError:
@@ -237,10 +234,10 @@ class Batcher:
         try:
             request = self._request(account_id, batch)
             answers = self._answers(account_id, await self._transport.run(request, lambda _: None))
-        except LedgerUnavailable as exc:
+        except RedisUnavailable as exc:
             for call in batch:
                 call.fail(exc)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+        except Exception as exc:  # noqa: BLE001 - whatever it is, no caller may wait for ever
             for call in batch:
                 call.fail(UnknownOutcome(type(exc).__name__))
         else:

@@ -1,4 +1,4 @@
-"""Caps: what a workspace, campaign, action or source may charge in a window."""
+"""Caps: limits on what a workspace, campaign, action or source may charge in a window."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BITS = {"workspace_id": 1, "campaign_id": 2, "action": 4, "source": 8}
 
 
 class CapWindow(StrEnum):
-    """How long a cap counts before it begins anew: a UTC day, a UTC month, or for ever."""
+    """The time after which a cap begins anew: a UTC day, a UTC month, or never."""
 
     DAY = "day"
     MONTH = "month"
@@ -23,7 +23,7 @@ class CapWindow(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """What is capped: charges within a window, of the dimensions that are named.
+    """A limit on the charges of the named dimensions within a window.
 
     A cap without dimensions is the account's.
 
@@ -50,7 +50,7 @@ class Cap:
 
     @property
     def named(self) -> dict[str, str]:
-        """The dimensions that must match."""
+        """The dimensions that must match, by name."""
         found = {name: getattr(self, name) for name in _BITS}
         return {name: value for name, value in found.items() if value is not None}
 
@@ -72,7 +72,7 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class CapStatus:
-    """A cap, and what its current window holds. ``resets_in_ms`` is ``None`` for a total."""
+    """A cap and its current window. ``resets_in_ms`` is ``None`` for a total."""
 
     cap: Cap
     limit_mc: int
@@ -82,7 +82,7 @@ class CapStatus:
 
     @property
     def cap_excess_mc(self) -> int:
-        """What stands above the limit: bills above their quote, late ones, a lowered limit."""
+        """The amount above the limit: by bills above their quote, late ones, or a lowered limit."""
         return max(0, self.charged_mc + self.reserved_mc - self.limit_mc)
 
 

@@ -1,4 +1,4 @@
-"""What the ledger's callers may pass; refused here, before Redis is asked."""
+"""Checks of what the ledger's callers pass, made before Redis is asked."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def opened(account_id: str, answer: Answer) -> bool:
 
 
 def granted(account_id: str, reference: str, answer: Answer) -> Granted:
-    """Return what ``grant`` did."""
+    """Return the grant that ``grant`` answered."""
     _check_reference(reference, answer)
     kind = answer[0]
     if kind == b"refused":
@@ -59,7 +59,7 @@ def voided(account_id: str, grant_id: str, reference: str, answer: Answer) -> Vo
 
 
 def plan_changed(account_id: str, reference: str, answer: Answer) -> bool:
-    """Return whether ``change_plan`` changed it now."""
+    """Return whether ``change_plan`` changed the plan now."""
     if answer[0] == b"conflict" and answer[1] == b"state":
         raise AccountConflict(account_id, "state", answer[2].decode())
     return changed(reference, answer)
@@ -71,8 +71,8 @@ def capped(account_id: str, cap: Cap, reference: str, answer: Answer) -> bool:
         raise CapUnknown(account_id, cap)
     if answer[0] == b"too_many":
         raise LedgerError(
-            f"account {account_id!r} has caps of {answer[1]} sorts (window and dimensions), "
-            "which is the most that one execution may be counted in; remove one first"
+            f"account {account_id!r} has caps of {answer[1]} sorts (window and dimensions), the "
+            "most that are allowed: remove one first"
         )
     return changed(reference, answer)
 
@@ -89,7 +89,7 @@ def _check_reference(reference: str, answer: Answer) -> None:
 
 
 def caps(answer: Answer) -> tuple[CapStatus, ...]:
-    """Return the caps and what their windows hold."""
+    """Return the caps and their current windows."""
     return tuple(map(_cap_status, answer[1:]))
 
 
@@ -137,6 +137,16 @@ def settlement(attempt: ExecutionAttempt, answer: Answer) -> Settled | Existing 
         return Settled(answer[1], answer[2], answer[3], flags)
     if kind in (b"dead", b"account_unknown"):
         return None
+    return _existing(attempt, answer)
+
+
+def knowledge(attempt: ExecutionAttempt, answer: Answer) -> Existing | InProgress | None:
+    """Return what ``look_up`` answered; ``None`` where nothing is known of the id."""
+    kind = answer[0]
+    if kind in (b"unknown", b"account_unknown"):
+        return None
+    if kind == b"in_progress":
+        return InProgress(answer[1])
     return _existing(attempt, answer)
 
 

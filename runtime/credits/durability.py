@@ -1,4 +1,4 @@
-"""How far a write has to have come before the ledger calls it done."""
+"""The durability of a write before the ledger calls it done."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _log = logging.getLogger("creditgate.ledger")
 
 
 class Durability(StrEnum):
-    """What an answer of the ledger outlives."""
+    """The kinds of failure that an answer of the ledger outlives."""
 
     RELAXED = "relaxed"
     FSYNC = "fsync"
@@ -23,7 +23,7 @@ class Durability(StrEnum):
 
 
 async def check(primary: Primary, durability: Durability, wait_replicas: int) -> None:
-    """Check that a server is set up for what is promised of it; what it hides is believed.
+    """Check that a server is set up for the promised durability; what it hides is believed.
 
     Raises:
         LedgerError: it is not.

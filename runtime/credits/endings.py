@@ -1,4 +1,4 @@
-"""How a reservation ends, in a form that survives on disk while Redis is away."""
+"""The two endings of a reservation, in a form that survives on disk while Redis is away."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fallback.reasons import FallbackReason
-from runtime.credits.identity import ExecutionAttempt
-from runtime.credits.ledger import CreditLedger
-from runtime.credits.results import Existing, Released, Settled
+from runtime.credits.checks import check_column, check_whole
+from runtime.credits.identity import Dimensions, ExecutionAttempt
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
     """An answer to charge for.
 
-    ``cost_mc`` is the real cost, ``tokens`` the journal's column, ``exposure_mc`` what earlier
-    calls of the same execution may have cost the operator.
+    Args:
+        cost_mc: the real cost, in millicredits.
+        reserved_mc: what was set aside, and ``reserved_at_ms`` when, by the server's clock.
+        tokens: the journal's column, as ``journal.tokens_column`` writes it.
+        exposure_mc: what earlier calls of the same execution, which gave no answer, may have cost
+            the operator.
+        outcome: stored as the execution's outcome.
     """
 
     attempt: ExecutionAttempt
@@ -26,39 +30,59 @@ class Settlement:
     reserved_at_ms: int
     tokens: str
     rate_card_version: str
-    flags: tuple[str, ...]
-    exposure_mc: int
-    outcome: bytes
+    flags: tuple[str, ...] = ()
+    exposure_mc: int = 0
+    outcome: bytes = b""
 
-    async def send(self, ledger: CreditLedger) -> Settled | Existing | None:
-        """Settle; ``None`` if it is older than the horizon."""
-        return await ledger.settle(
-            self.attempt,
-            cost_mc=self.cost_mc,
-            reserved_mc=self.reserved_mc,
-            reserved_at_ms=self.reserved_at_ms,
-            tokens=self.tokens,
-            rate_card_version=self.rate_card_version,
-            flags=self.flags,
-            exposure_mc=self.exposure_mc,
-            outcome=self.outcome,
+    def arguments(self) -> tuple[bytes | str | int, ...]:
+        """Return the arguments of ``settle.lua`` that are its own.
+
+        Raises:
+            ValueError: a field is not allowed; the message names it.
+        """
+        check_whole(self.cost_mc, "cost_mc")
+        check_whole(self.reserved_mc, "reserved_mc")
+        check_whole(self.reserved_at_ms, "reserved_at_ms")
+        check_whole(self.exposure_mc, "exposure_mc")
+        flags = ",".join(self.flags)
+        check_column(self.tokens, "tokens")
+        check_column(self.rate_card_version, "rate_card_version")
+        check_column(flags, "flags")
+        return (
+            self.cost_mc,
+            self.reserved_mc,
+            self.reserved_at_ms,
+            self.tokens,
+            self.rate_card_version,
+            flags,
+            self.exposure_mc,
+            self.outcome,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """No answer to charge for. Without ``outcome`` the id may be asked again."""
+    """No answer to charge for: all of the attempt's reservation goes back.
+
+    Args:
+        exposure_mc: what the operator may owe the provider, in millicredits.
+        outcome: stored as the execution's outcome; ``None`` leaves the id to be asked again.
+    """
 
     attempt: ExecutionAttempt
-    reason: FallbackReason | None
-    exposure_mc: int
-    outcome: bytes | None
+    reason: FallbackReason | None = None
+    exposure_mc: int = 0
+    outcome: bytes | None = None
 
-    async def send(self, ledger: CreditLedger) -> Released | Existing:
-        """Release."""
-        return await ledger.release(
-            self.attempt, self.reason, exposure_mc=self.exposure_mc, outcome=self.outcome
-        )
+    def arguments(self) -> tuple[bytes | str | int, ...]:
+        """Return the arguments of ``release.lua`` that are its own.
+
+        Raises:
+            ValueError: the exposure is not allowed.
+        """
+        check_whole(self.exposure_mc, "exposure_mc")
+        is_kept = b"0" if self.outcome is None else b"1"
+        return self.exposure_mc, self.reason or b"", is_kept, self.outcome or b""
 
 
 Ending = Settlement | Release
@@ -67,7 +91,7 @@ _FORMAT = 1
 
 
 class NewerFormat(Exception):
-    """A newer release wrote this ending, and will read it."""
+    """A newer release wrote this ending: that release can read it."""
 
 
 def to_json(ending: Ending) -> dict[str, Any]:
@@ -87,7 +111,10 @@ def from_json(plain: dict[str, Any]) -> Ending:
         KeyError, TypeError, ValueError: it is not an ending.
     """
     if plain["format"] > _FORMAT:
-        raise NewerFormat
+        raise NewerFormat(
+            f"format {plain['format']} was written by a newer release, this one reads up to "
+            f"{_FORMAT}: run the newer release"
+        )
     attempt = _attempt(plain["attempt"])
     outcome = None if plain["outcome"] is None else b64decode(plain["outcome"], validate=True)
     if plain["kind"] == Release.__name__:
@@ -109,14 +136,13 @@ def from_json(plain: dict[str, Any]) -> Ending:
 
 
 def _attempt(plain: dict[str, Any]) -> ExecutionAttempt:
-    workspace, campaign, action, version, model, source = map(_text, plain["dimensions"])
     return ExecutionAttempt(
         account_id=_text(plain["account_id"]),
         execution_id=_text(plain["execution_id"]),
         execution_key=_text(plain["execution_key"]),
         attempt_id=_text(plain["attempt_id"]),
         fingerprint=_text(plain["fingerprint"]),
-        dimensions=(workspace, campaign, action, version, model, source),
+        dimensions=Dimensions(*map(_text, plain["dimensions"])),
     )
 
 

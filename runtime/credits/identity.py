@@ -1,4 +1,4 @@
-"""How executions are recognised without keeping who or what they were about."""
+"""Names of executions that tell nothing about the person or the content."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import secrets
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from pricing.errors import CreditgateError
 from runtime.credits.checks import check_account_id, check_dimension
@@ -17,13 +18,23 @@ _PART_BYTES = 3  # four characters; executions.lua compares them part by part
 _ATTEMPT_BYTES = 6
 
 
+class Dimensions(NamedTuple):
+    """The six columns that an execution's charge is reported by, in the order of the records."""
+
+    workspace: str
+    campaign: str
+    action: str
+    action_version: str
+    model: str
+    source: str
+
+
 @dataclass(frozen=True, slots=True)
 class ExecutionAttempt:
     """One attempt on one execution, as the ledger knows it.
 
-    ``fingerprint`` tells whether an id is used again for the same thing;
-    ``dimensions`` are the six columns that a charge is reported by: workspace,
-    campaign, action, action version, model, source.
+    ``fingerprint`` tells an id that is used again for the same thing from one that is used for
+    something else.
     """
 
     account_id: str
@@ -31,7 +42,7 @@ class ExecutionAttempt:
     execution_key: str
     attempt_id: str
     fingerprint: str
-    dimensions: tuple[str, str, str, str, str, str]
+    dimensions: Dimensions
 
 
 class InstallationKeyTooShort(CreditgateError, ValueError):
@@ -55,11 +66,11 @@ class Identity:
         self._shared_part = lru_cache(maxsize=4_096)(self._part)
 
     def check_value(self) -> str:
-        """What is stored beside the data so that another key is noticed at start."""
+        """Return the value that is stored beside the data, by which another key is noticed."""
         return self._digest("creditgate installation check").hex()[:32]
 
     def execution_key(self, account_id: str, execution_id: str) -> str:
-        """The first 16 bytes of HMAC-SHA-256 over account and id, as 22 URL-safe characters."""
+        """Return 16 bytes of HMAC-SHA-256 over account and id, as 22 URL-safe characters."""
         digest = self._digest(f"{account_id}\0{execution_id}")
         return urlsafe_b64encode(digest[:_KEY_BYTES])[:-2].decode()
 
@@ -76,7 +87,7 @@ class Identity:
         action_version: str = "",
         model: str = "",
     ) -> ExecutionAttempt:
-        """A new attempt, with a random id of its own.
+        """Return a new attempt, with a random id of its own.
 
         Raises:
             ValueError: the account id is not allowed, or a dimension holds a control character.
@@ -93,7 +104,7 @@ class Identity:
             + shared(action)
             + self._part(person_id)
             + shared(source),
-            dimensions=(
+            dimensions=Dimensions(
                 check_dimension(workspace_id),
                 check_dimension(campaign_id),
                 check_dimension(action),

@@ -1,22 +1,21 @@
-"""What the ledger asks Redis beside its script: whose data this is, and who is due."""
+"""Checks at start: the servers, their clocks, and whose data this is."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
 
 from runtime.credits import durability
-from runtime.credits.batch import Call
-from runtime.credits.results import AccountDamaged, AccountUnknown, LedgerError, LedgerUnavailable
-from runtime.credits.script_client import ScriptClient
+from runtime.credits.results import LedgerError, LedgerUnavailable
+from runtime.credits.script_client import plain_commands
 from runtime.credits.settings import LedgerSettings
 from runtime.credits.watch import Watch
 from runtime.redis.keys import BUCKETS, Keys
-from runtime.redis.primaries import Client, Primary, asking, primaries, shares
+from runtime.redis.primaries import Client, Primary, primaries
 
 _log = logging.getLogger("creditgate.ledger")
 _OLDEST = (6, 2)
@@ -24,7 +23,7 @@ _OLDEST_WORDS = "Redis or Valkey 6.2 or newer"
 
 
 class Installation:
-    """Plain commands, each bounded by the ledger's time-out."""
+    """The servers and the data that this process finds under its prefix."""
 
     def __init__(self, client: Client, keys: Keys, settings: LedgerSettings, watch: Watch) -> None:
         self._watch = watch
@@ -33,7 +32,7 @@ class Installation:
         self._settings = settings
         self._timeout_s = settings.timeout_ms / 1000
 
-    async def check_installation(self, key_check: str) -> None:
+    async def check(self, key_check: str) -> None:
         """Check the servers and their clocks, and store or compare bucket count and key check.
 
         Raises:
@@ -49,25 +48,28 @@ class Installation:
         except LedgerUnavailable:
             if not isinstance(self._client, RedisCluster):
                 raise
-        async with asking(self._timeout_s):
+        async with plain_commands(self._timeout_s):
             for item, value in expected.items():
                 await self._client.hsetnx(name, item, value)
             stored = [await self._client.hget(name, item) for item in expected]
         buckets, stored_check = (_text(value or "") for value in stored)
         if buckets != str(BUCKETS):
-            raise LedgerError(f"{name}: {buckets} buckets, this release uses {BUCKETS}")
+            raise LedgerError(
+                f"{name}: the data has {buckets} buckets, this release reads {BUCKETS}: run the "
+                "release that wrote it, or point redis.key_prefix elsewhere"
+            )
         if stored_check != key_check:
             raise LedgerError(
-                f"{name}: the data was written with another installation key; "
-                "configure the key it was written with, or another redis.key_prefix"
+                f"{name}: the data was written with another installation key: "
+                "configure that key, or point redis.key_prefix elsewhere"
             )
 
     async def _check_servers(self) -> None:
-        async with asking(self._timeout_s):
+        async with plain_commands(self._timeout_s):
             found = await primaries(self._client)
         for primary in found:
             try:
-                async with asking(self._timeout_s):
+                async with plain_commands(self._timeout_s):
                     self._check_server(primary, await _told_by(primary))
                     await durability.check(
                         primary, self._settings.durability, self._settings.wait_replicas
@@ -75,11 +77,11 @@ class Installation:
             except LedgerUnavailable as exc:
                 if not isinstance(self._client, RedisCluster):
                     raise
-                # Its accounts are not available now, which is no reason to keep others waiting.
+                # Its accounts are not available now; the others are.
                 _log.warning("%s can't be asked: %s", primary, exc)
 
     def _check_server(self, primary: Primary, told: Mapping[str, Any]) -> None:
-        """The script would stop half-way on a server that does not know all of its commands."""
+        """Check that the server knows every command of the scripts, which would stop half-way."""
         if "redis_version" not in told:
             _log.warning("%s does not tell its version; %s is needed", primary, _OLDEST_WORDS)
             return
@@ -89,59 +91,12 @@ class Installation:
         if told.get("redis_mode") == "cluster" and not isinstance(self._client, RedisCluster):
             raise LedgerError(f"{primary} is a node of a cluster: set redis.cluster to true")
 
-    async def sweep(self, script_client: ScriptClient) -> int:
-        """End what is due in every bucket; return how many accounts were visited.
-
-        A damaged account is logged, and does not keep the sweep from the others; no more does a
-        server of a cluster that can't be asked.
-
-        Raises:
-            LedgerUnavailable: Redis, or one server of a cluster, can't be asked, or its clock can't
-                be trusted.
-        """
-        async with asking(self._timeout_s):
-            parts = await shares(self._client, range(BUCKETS))
-        visited, away = 0, None
-        for primary, buckets in parts:
-            try:
-                self._watch.check_sweep(primary)
-                for account_id in await self._due_accounts(primary, buckets):
-                    await _sweep_account(script_client, account_id)
-                    visited += 1
-            except LedgerUnavailable as exc:
-                away = exc
-        if away is not None:
-            raise away
-        return visited
-
-    async def _due_accounts(self, primary: Primary, buckets: Sequence[int]) -> list[str]:
-        async with asking(self._timeout_s):
-            now_ms = await primary.time_ms()
-            pipeline = self._client.pipeline(transaction=False)
-            for number in buckets:
-                pipeline.execute_command(
-                    "ZRANGEBYSCORE", self._keys.bucket(number, "due"), "-inf", now_ms
-                )
-            found = await pipeline.execute()
-        return [_text(account) for bucket in found for account in bucket]
-
 
 async def _told_by(primary: Primary) -> Mapping[str, Any]:
     try:
         return await primary.info("server")
     except ResponseError:  # managed services may forbid it
         return {}
-
-
-async def _sweep_account(script_client: ScriptClient, account_id: str) -> None:
-    more_due = 1
-    try:
-        while more_due:
-            _, more_due, damage = await script_client.ask(account_id, Call("expire", (), ends=True))
-            if damage:
-                _log.error("account %s holds what can't expire: %s", account_id, damage.decode())
-    except (AccountDamaged, AccountUnknown) as exc:
-        _log.error("account %s can't be swept: %s", account_id, exc)
 
 
 def _text(value: bytes | str) -> str:

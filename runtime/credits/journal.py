@@ -42,6 +42,7 @@ from enum import StrEnum
 
 from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
+from runtime.credits.identity import Dimensions
 
 VERSION = 1
 _COLUMNS = 18
@@ -53,7 +54,7 @@ class JournalError(ValueError):
 
 
 class Kind(StrEnum):
-    """What an entry records."""
+    """The kinds of entries."""
 
     OPENED = "opened"
     NAMED = "named"
@@ -92,7 +93,7 @@ _KIND_OF_LETTER = {
 
 
 class Part(StrEnum):
-    """Where credits are; ``NOTHING`` is where granted ones come from."""
+    """The parts of a balance; ``NOTHING`` is where granted credits come from."""
 
     NOTHING = "n"
     AVAILABLE = "a"
@@ -110,18 +111,6 @@ class Posting:
     source: Part
     target: Part
     amount_mc: int
-
-
-@dataclass(frozen=True, slots=True)
-class Dimensions:
-    """What an execution's charge is reported by."""
-
-    workspace: str
-    campaign: str
-    action: str
-    action_version: str
-    model: str
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +140,7 @@ class JournalEntry:
 
     @property
     def slices(self) -> dict[str, int]:
-        """What the reservation that ended here had set aside, by grant."""
+        """The amounts that the reservation that ended here had set aside, by grant."""
         slices: dict[str, int] = {}
         for posting in self.postings:
             if posting.source is Part.RESERVED:
@@ -213,7 +202,7 @@ class GrantParts:
 
 @dataclass(slots=True)
 class Books:
-    """What a journal adds up to, by grant. Open reservations still count as available."""
+    """The balance that a journal adds up to, by grant. Open reservations count as available."""
 
     grants: dict[str, GrantParts] = field(default_factory=dict)
     overage_mc: int = 0
@@ -252,7 +241,10 @@ def _move(books: Books, entry: JournalEntry, posting: Posting) -> None:
 def _entry(seq: int, chain: str, body: str, names: dict[int, Dimensions]) -> JournalEntry:
     columns = body.split("\t", _COLUMNS - 1)
     if int(columns[0]) > VERSION:
-        raise ValueError(f"version {columns[0]}, this release knows {VERSION}")
+        raise ValueError(
+            f"version {columns[0]} was written by a newer release, this one reads up to {VERSION}: "
+            "run the newer release"
+        )
     columns += [""] * (_COLUMNS - len(columns))
     _, epoch, letter, at, execution_key, postings, reserved_for, dims = columns[:8]
     tokens, rate_card, flags, reason, overage, exposure, effective = columns[8:15]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable, Sequence
-from typing import Any
-
-from redis.asyncio import Redis, RedisCluster
 
 from fallback.reasons import FallbackReason
-from runtime.credits import decoding as replies
+from runtime.background import TaskSet
+from runtime.credits import decoding
 from runtime.credits.accounts import Accounts
-from runtime.credits.batch import Answer, Batcher, Call
-from runtime.credits.checks import check_column, check_whole
+from runtime.credits.batch import Answer, Batcher, Call, Mode
+from runtime.credits.checks import check_whole
+from runtime.credits.endings import Ending, Release, Settlement
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.installation import Installation
 from runtime.credits.results import (
@@ -29,13 +26,13 @@ from runtime.credits.results import (
 from runtime.credits.script_client import ScriptClient
 from runtime.credits.scripts import Scripts, batch_scripts
 from runtime.credits.settings import Commerce, LedgerSettings
+from runtime.credits.sweeping import Sweeper
 from runtime.credits.watch import Watch, own_clock_ms
 from runtime.redis.cluster import transport_to
 from runtime.redis.keys import Keys
+from runtime.redis.primaries import Client
 
 __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
-
-_log = logging.getLogger("creditgate.ledger")
 
 
 class CreditLedger:
@@ -48,19 +45,20 @@ class CreditLedger:
         client: redis-py's, of one server or of a cluster; owned by the caller.
         identity: keyed hashes with the installation key.
         scripts: the assembled Lua; tests pass one with a clock of their own.
-        on_alert: hears alerts that this process's calls raised, after they were written.
-        clock_ms: this process's clock, which is held against the servers'.
+        on_alert: is called with each alert that this process's calls raised, after it was written.
+        clock_ms: this process's clock, which is compared with the servers'.
 
     ``accounts`` has the verbs that change and read accounts.
     ``watch`` looks at the servers' clocks and memory, once it is started.
     ``attempt`` names a new attempt on an execution, as ``Identity.attempt`` does.
-    ``give_back`` is called with the attempt of a ``reserve`` whose caller went away, if credits
-    may be set aside for it; by default the ledger releases them itself, once.
+
+    A ``reserve`` whose caller was cancelled may have set credits aside. The ledger releases them
+    itself, once, or leaves that to the function given to ``hand_abandoned_to``.
     """
 
     def __init__(
         self,
-        client: Redis | RedisCluster,
+        client: Client,
         identity: Identity,
         settings: LedgerSettings | None = None,
         commerce: Commerce | None = None,
@@ -85,8 +83,19 @@ class CreditLedger:
         self._script_client = script_client
         self._identity = identity
         self.accounts = Accounts(script_client, identity, commerce or Commerce())
-        self._clean_ups: set[asyncio.Task[Any]] = set()
-        self.give_back: Callable[[ExecutionAttempt], None] = self._release_in_background
+        self._sweeper = Sweeper(
+            client, self._keys, script_client, self.watch, self.settings.timeout_ms
+        )
+        self._releases = TaskSet()
+        self._on_abandoned: Callable[[ExecutionAttempt], None] = self._release_in_background
+
+    def hand_abandoned_to(self, on_abandoned: Callable[[ExecutionAttempt], None]) -> None:
+        """Leave it to this function to release what cancelled callers may have reserved.
+
+        It is called in the event loop and must not block. An outbox passes its own one, which
+        spools the release while Redis is away.
+        """
+        self._on_abandoned = on_abandoned
 
     async def check_installation(self) -> None:
         """Check the server's version, and store this installation's key check, or compare it.
@@ -96,7 +105,7 @@ class CreditLedger:
                 this prefix belongs to another installation key.
             LedgerUnavailable: Redis can't be asked.
         """
-        await self._installation.check_installation(self._identity.check_value())
+        await self._installation.check(self._identity.check_value())
 
     # Executions
 
@@ -124,129 +133,76 @@ class CreditLedger:
         check_whole(ttl_ms, "ttl_ms", least=1, most=self.settings.outcome_ttl_ms)
         if self.watch.faults:
             self.watch.check_reserve(attempt.account_id)
-        args = (
-            attempt.execution_key,
-            attempt.attempt_id,
-            amount_mc,
-            ttl_ms,
-            attempt.fingerprint,
-            "\t".join(attempt.dimensions),
-            b"1" if final else b"0",
-            outcome,
-        )
+        own = (amount_mc, ttl_ms, b"1" if final else b"0", outcome)
         answer = await self._ask(
-            "reserve", attempt, args, on_abandoned=lambda answer: self._abandoned(attempt, answer)
+            "reserve", attempt, own, on_abandoned=lambda answer: self._abandoned(attempt, answer)
         )
-        return replies.reservation(attempt, answer)
+        return decoding.reservation(attempt, answer)
 
-    async def settle(  # noqa: PLR0913 - a settlement's columns, each by keyword
-        self,
-        attempt: ExecutionAttempt,
-        *,
-        cost_mc: int,
-        reserved_mc: int,
-        reserved_at_ms: int,
-        tokens: str,
-        rate_card_version: str,
-        flags: Sequence[str] = (),
-        exposure_mc: int = 0,
-        outcome: bytes = b"",
-    ) -> Settled | Existing | None:
-        """Charge ``cost_mc``, give back the rest, store ``outcome``.
+    async def look_up(self, attempt: ExecutionAttempt) -> Existing | InProgress | None:
+        """Return what is known of the id, and write nothing.
 
-        Args:
-            exposure_mc: what earlier calls for the same execution, which gave no answer, may
-                have cost the operator.
+        Returns:
+            ``InProgress`` while any attempt on the id holds a reservation, ``None`` where nothing
+            is known.
+
+        Raises:
+            ExecutionConflict: the id was used for something else.
+        """
+        answer = await self._ask("look_up", attempt, (), mode=Mode.READ)
+        return decoding.knowledge(attempt, answer)
+
+    async def settle(self, settlement: Settlement) -> Settled | Existing | None:
+        """Charge the real cost, give back the rest, store the outcome.
 
         Returns:
             ``None`` where the settlement is older than the horizon: it is not charged.
 
         Raises:
-            ValueError: an argument is not allowed; the message names it.
+            ValueError: a field is not allowed; the message names it.
             ExecutionConflict: the id was used for something else.
         """
-        check_whole(cost_mc, "cost_mc")
-        check_whole(reserved_mc, "reserved_mc")
-        check_whole(reserved_at_ms, "reserved_at_ms")
-        check_whole(exposure_mc, "exposure_mc")
-        joined_flags = ",".join(flags)
-        check_column(tokens, "tokens")
-        check_column(rate_card_version, "rate_card_version")
-        check_column(joined_flags, "flags")
-        args = (
-            attempt.execution_key,
-            attempt.attempt_id,
-            cost_mc,
-            reserved_mc,
-            reserved_at_ms,
-            attempt.fingerprint,
-            "\t".join(attempt.dimensions),
-            tokens,
-            rate_card_version,
-            joined_flags,
-            exposure_mc,
-            outcome,
-        )
-        answer = await self._ask("settle", attempt, args, ends=True)
-        return replies.settlement(attempt, answer)
+        own = settlement.arguments()
+        answer = await self._ask("settle", settlement.attempt, own, ends=True)
+        return decoding.settlement(settlement.attempt, answer)
 
-    async def release(
-        self,
-        attempt: ExecutionAttempt,
-        reason: FallbackReason | None = None,
-        *,
-        exposure_mc: int = 0,
-        outcome: bytes | None = None,
-    ) -> Released | Existing:
-        """Give all of this attempt's reservation back.
+    async def release(self, release: Release) -> Released | Existing:
+        """Give all of the attempt's reservation back.
 
-        Args:
-            exposure_mc: what the operator may owe the provider for it.
-            outcome: stored as the execution's outcome; ``None`` leaves the id to be asked again.
+        Raises:
+            ValueError: a field is not allowed; the message names it.
+            ExecutionConflict: the id was used for something else.
         """
-        check_whole(exposure_mc, "exposure_mc")
-        args = (
-            attempt.execution_key,
-            attempt.attempt_id,
-            attempt.fingerprint,
-            "\t".join(attempt.dimensions),
-            exposure_mc,
-            reason or b"",
-            b"0" if outcome is None else b"1",
-            outcome or b"",
-        )
-        answer = await self._ask("release", attempt, args, ends=True)
-        return replies.release(attempt, answer)
+        answer = await self._ask("release", release.attempt, release.arguments(), ends=True)
+        return decoding.release(release.attempt, answer)
+
+    async def end(self, ending: Ending) -> Settled | Released | Existing | None:
+        """Settle or release, as the ending says."""
+        if isinstance(ending, Settlement):
+            return await self.settle(ending)
+        return await self.release(ending)
 
     async def conclude(
         self, attempt: ExecutionAttempt, reason: FallbackReason, outcome: bytes = b""
     ) -> Existing | InProgress | None:
         """Make a refusal the outcome. ``None`` means that it now is."""
-        args = (
-            attempt.execution_key,
-            attempt.attempt_id,
-            attempt.fingerprint,
-            "\t".join(attempt.dimensions),
-            reason,
-            outcome,
-        )
-        answer = await self._ask("conclude", attempt, args)
-        return replies.conclusion(attempt, answer)
+        answer = await self._ask("conclude", attempt, (reason, outcome))
+        return decoding.conclusion(attempt, answer)
 
     # Installation
 
     async def sweep(self) -> int:
-        """End what is due in every bucket; return how many accounts were visited.
+        """End what is due in every bucket; return the number of accounts visited.
 
-        No promise about expiry needs this: it tells alerts sooner and keeps the books tidy.
+        No promise about expiry needs this: it raises alerts sooner and keeps the books tidy.
         """
-        return await self._installation.sweep(self._script_client)
+        return await self._sweeper.sweep()
 
     async def drain(self) -> None:
-        """Wait for what is under way: batches, and releases for callers that went away."""
+        """Wait for what is under way: batches, and releases for cancelled callers."""
         await self._script_client.drain()
-        while self._clean_ups:
-            await asyncio.wait(self._clean_ups)
+        while self._releases:
+            await self._releases.drain()
             await self._script_client.drain()
 
     # Inside
@@ -255,27 +211,34 @@ class CreditLedger:
         self,
         verb: str,
         attempt: ExecutionAttempt,
-        args: Sequence[bytes | str | int],
+        own: Sequence[bytes | str | int],
         *,
         ends: bool = False,
         on_abandoned: Callable[[Answer | None], None] | None = None,
+        mode: Mode = Mode.EXECUTION,
     ) -> Answer:
+        """Ask by the arguments that all verbs of executions begin with, then the verb's own."""
+        args = (
+            attempt.execution_key,
+            attempt.attempt_id,
+            attempt.fingerprint,
+            "\t".join(attempt.dimensions),
+            *own,
+        )
         outcome_key = self._keys.outcome(attempt.account_id, attempt.execution_key)
-        call = Call(verb, args, outcome_key, ends, on_abandoned)
+        call = Call(verb, args, outcome_key, ends, on_abandoned, mode)
         return await self._script_client.ask(attempt.account_id, call)
 
     def _abandoned(self, attempt: ExecutionAttempt, answer: Answer | None) -> None:
         if answer is None or answer[0] == b"reserved":
-            self.give_back(attempt)
+            self._on_abandoned(attempt)
 
     def _release_in_background(self, attempt: ExecutionAttempt) -> None:
-        task = asyncio.create_task(self._release_abandoned(attempt))
-        self._clean_ups.add(task)
-        task.add_done_callback(self._clean_ups.discard)
+        self._releases.start(self._release_abandoned(attempt))
 
     async def _release_abandoned(self, attempt: ExecutionAttempt) -> None:
         try:
-            await self.release(attempt)
+            await self.release(Release(attempt))
         except LedgerError:
             # Unreachable: the reservation's own deadline gives the credits back.
             return

@@ -1,7 +1,8 @@
-"""What the ledger answers: values for what may happen, exceptions for what may not.
+"""The ledger's answers: values for what may happen, exceptions for what may not.
 
 LedgerError
 ├── LedgerUnavailable       Redis can't be asked, or its answer can't be trusted
+│   ├── BookingUnknown      the call may or may not be booked
 │   └── AccountDamaged      a record of the account is damaged, or of a newer schema
 ├── ExecutionConflict       an execution_id was reused for something else
 ├── AccountUnknown          no such account
@@ -31,15 +32,19 @@ class LedgerUnavailable(LedgerError):
     """Redis is away, too slow, or can't be trusted."""
 
 
+class BookingUnknown(LedgerUnavailable):
+    """The call may or may not be booked: asking again with the same ids tells."""
+
+
 class AccountDamaged(LedgerUnavailable):
     """A record is damaged, missing, or of a newer schema; the message names it.
 
-    Other accounts, and other executions where the record is an execution's, are not affected.
+    Other accounts are not affected, nor are other executions where the record is an execution's.
     """
 
 
 class ExecutionConflict(LedgerError):
-    """The execution_id was used before with another value of ``field``."""
+    """The ``execution_id`` was used before with another value of ``field``."""
 
     def __init__(self, execution_id: str, field: str) -> None:
         super().__init__(
@@ -57,7 +62,7 @@ class AccountUnknown(LedgerError):
 
 
 class AccountConflict(LedgerError):
-    """The account is not as the call has it: ``field`` holds another value."""
+    """The account exists with another value of ``field``."""
 
     def __init__(self, account_id: str, field: str, stored: str) -> None:
         super().__init__(f"account {account_id!r} exists already, with {field} {stored!r}")
@@ -108,9 +113,9 @@ class Reserved:
 class Refused:
     """No reservation.
 
-    ``returning_mc`` is what running executions hold of usable grants; it is counted only where
-    credits were short, else 0. ``cap`` is the one that was reached. ``may_clear`` is true where
-    waiting for running executions to end can help.
+    ``returning_mc`` is the part of usable grants that running executions have reserved; it is
+    counted only where credits were short, else 0. ``cap`` is the one that was reached.
+    ``may_clear`` is true where waiting for running executions to end can help.
     """
 
     reason: FallbackReason
@@ -140,7 +145,7 @@ class Existing:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The charge is booked. ``overage_mc`` is what nothing was left to pay for."""
+    """The charge is booked. ``overage_mc`` is the part that no credits were left for."""
 
     charged_mc: int
     overage_mc: int
@@ -150,7 +155,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """``found`` is false where this attempt had nothing to release (any more)."""
+    """The reservation is given back. ``found`` is false where this attempt had none to release."""
 
     available_mc: int
     found: bool
@@ -158,7 +163,7 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """``new`` is false where the reference had been given before."""
+    """Credits were given. ``new`` is false where the reference gave them before."""
 
     grant_id: str
     available_mc: int
@@ -167,7 +172,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Voided:
-    """What was taken back of a grant. ``new`` is false where the reference had done it before."""
+    """The amount taken back of a grant. ``new`` is false where the reference did it before."""
 
     grant_id: str
     amount_mc: int

@@ -1,15 +1,26 @@
-"""Asks the ledger script, again where that helps, and tells refusals that are the account's."""
+"""Asks the ledger's scripts, and turns what goes wrong with Redis into the ledger's errors."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from runtime.credits.batch import Answer, Batcher, Call
-from runtime.credits.results import AccountDamaged, AccountUnknown, LedgerUnavailable
-from runtime.redis.transport import NotReached, UnknownOutcome
+from runtime.credits.results import (
+    AccountDamaged,
+    AccountUnknown,
+    BookingUnknown,
+    LedgerUnavailable,
+)
+from runtime.redis.errors import NotReached, RedisUnavailable, UnknownOutcome
+from runtime.redis.primaries import bounded
 
 _ASK_AGAIN_AFTER_S = (0.02, 0.08)
+# What main.lua puts before the words that records.lua stops with.
+_OURS = "CREDITGATE_"
+_DAMAGED, _NEWER = "DAMAGED", "SCHEMA"
 
 
 class ScriptClient:
@@ -27,7 +38,7 @@ class ScriptClient:
         """Return the script's answer to one call.
 
         Raises:
-            LedgerUnavailable: Redis can't be asked; ``UnknownOutcome`` if the call may be booked.
+            LedgerUnavailable: Redis can't be asked; ``BookingUnknown`` if the call may be booked.
             AccountDamaged: a record that the call needs can't be trusted.
             AccountUnknown: only for calls that are about no execution.
         """
@@ -35,30 +46,65 @@ class ScriptClient:
         ask_again_until_s = loop_time() + self._ask_again_within_s
         try:
             answer = await self._batcher.submit(account_id, call)
-        except (NotReached, UnknownOutcome) as first:
-            # Every verb may be asked again; but who waited for the time-out has waited enough.
-            if loop_time() > ask_again_until_s:
-                raise
+        except RedisUnavailable as first:
+            # Every verb may be asked again, but not by a caller that waited for the time-out.
+            may_help = isinstance(first, NotReached | UnknownOutcome)
+            if not may_help or loop_time() > ask_again_until_s:
+                raise ledger_error(first) from first
             answer = await self._again(account_id, call, first)
         if answer[0] == b"damaged":
-            word, _, record = answer[1].decode().partition(" ")
-            raise AccountDamaged(f"{word.lower()}: {record}")
+            raise damage(answer[1].decode())
         if answer[0] == b"account_unknown" and call.outcome_key is None:
             raise AccountUnknown(account_id)
         return answer
 
-    async def _again(self, account_id: str, call: Call, first: LedgerUnavailable) -> Answer:
+    async def _again(self, account_id: str, call: Call, first: RedisUnavailable) -> Answer:
         try:
             # A server that restarts is back within moments.
             await asyncio.sleep(random.uniform(*_ASK_AGAIN_AFTER_S))  # noqa: S311 - jitter
             return await self._batcher.submit(account_id, call)
         except asyncio.CancelledError:
-            # The first asking may have done it, whatever became of this one.
+            # The first call may have done it, whatever became of this one.
             call.abandon(None)
             raise
         except NotReached as second:
-            raise first from second
+            raise ledger_error(first) from second
+        except RedisUnavailable as second:
+            raise ledger_error(second) from second
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""
         await self._batcher.drain()
+
+
+@asynccontextmanager
+async def plain_commands(timeout_s: float) -> AsyncIterator[None]:
+    """Bound commands beside the scripts, and raise the ledger's error in place of Redis' own.
+
+    Raises:
+        LedgerUnavailable: Redis can't be asked.
+    """
+    try:
+        async with bounded(timeout_s):
+            yield
+    except RedisUnavailable as error:
+        raise ledger_error(error) from error
+
+
+def ledger_error(error: RedisUnavailable) -> LedgerUnavailable:
+    """Return what an error of the Redis room means for the ledger."""
+    text = str(error)
+    if isinstance(error, UnknownOutcome):
+        return BookingUnknown(text)
+    if text.startswith(_OURS):
+        return damage(text.removeprefix(_OURS))
+    return LedgerUnavailable(text)
+
+
+def damage(stopped: str) -> LedgerUnavailable:
+    """Return the error for what a script stopped with: a word of records.lua, then the record."""
+    word, _, detail = stopped.partition(" ")
+    if word == _NEWER:
+        return AccountDamaged(detail)
+    kind = AccountDamaged if word == _DAMAGED else LedgerUnavailable
+    return kind(f"{word.lower()}: {detail}")

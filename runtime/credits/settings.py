@@ -1,4 +1,4 @@
-"""How a ledger keeps its books, and what is for sale."""
+"""The settings of a ledger, and the plans, offers and packs that are for sale."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runtime.credits.durability import Durability
 
 @dataclass(frozen=True, slots=True)
 class LedgerSettings:
-    """How the ledger keeps its books in Redis.
+    """The ledger's settings.
 
     ``outcome_ttl_ms`` is the horizon of idempotency. ``low_marks`` are alert marks: ``p20`` for
     20% of what the last grant left, ``a5000`` for 5,000 mc. One that was told is not told again
@@ -35,18 +35,18 @@ class LedgerSettings:
 
     @property
     def replicas(self) -> int:
-        """How many replicas must have a write before it is called done."""
+        """The number of replicas that must have a write before it is called done."""
         return self.wait_replicas if self.durability is Durability.REPLICATED else 0
 
     @property
     def header(self) -> tuple[str, str, str]:
-        """What every script call is told of it: see ``main.lua``."""
+        """The settings that each script call carries, in the order of ``main.lua``."""
         return str(self.outcome_ttl_ms), ",".join(self.low_marks), str(self.alert_cooldown_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Commerce:
-    """What accounts may have: for each plan whether it may use AI credits; offers; the pack."""
+    """The plans, each with true if it may use AI credits; the offers; the pack that is sold."""
 
     plans: Mapping[str, bool] = field(default_factory=dict)
     offers: Sequence[Offer] = ()

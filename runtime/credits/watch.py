@@ -1,22 +1,22 @@
 """Watches the servers' clocks and memory, and says which accounts may not reserve or be swept.
 
-Deadlines go by the servers' clocks. A process whose own clock is far from theirs can't tell who of
-them is wrong, so it ends nothing and begins nothing. And a full server must still take
-settlements, so that what is left of its memory is theirs.
+Deadlines go by the servers' clocks. A process whose own clock is far from a server's can't tell
+which of the two is wrong, so it ends nothing and begins nothing. A server that is nearly full must
+still take settlements, so what is left of its memory is kept for them.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from redis.exceptions import ResponseError
 
+from runtime.background import Periodic
 from runtime.credits.results import LedgerUnavailable
-from runtime.redis.primaries import Client, Primary, asking, primaries, primary_of
+from runtime.credits.script_client import plain_commands
+from runtime.redis.primaries import Client, Primary, primaries, primary_of
 
 _log = logging.getLogger("creditgate.ledger")
 
@@ -27,12 +27,12 @@ CLOCK_EVERY_S = 30.0
 
 
 def own_clock_ms() -> int:
-    """This process's clock, in milliseconds since 1970."""
+    """Return this process's clock in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
 class Watch:
-    """What is wrong with which server. ``faults`` is empty while all is well.
+    """A watch over the servers. ``faults`` names what is wrong with which, and is empty otherwise.
 
     Args:
         clock_ms: this process's clock.
@@ -49,7 +49,7 @@ class Watch:
         self._memory: dict[str, str] = {}
         self._clocks_at_s: dict[str, float] = {}
         self._hides_memory: set[str] = set()
-        self._task: asyncio.Task[None] | None = None
+        self._rounds: Periodic | None = None
 
     def check_reserve(self, account_id: str) -> None:
         """Raise ``LedgerUnavailable`` if the account's server may be given no reservation."""
@@ -62,17 +62,17 @@ class Watch:
             raise LedgerUnavailable(fault)
 
     async def look(self) -> None:
-        """Look at every server's memory, and at its clock if that was not done lately.
+        """Read every server's memory, and its clock if that was not done lately.
 
         Raises:
             LedgerUnavailable: a server can't be asked; what was known of it stands.
         """
-        async with asking(self._timeout_s):
+        async with plain_commands(self._timeout_s):
             found = await primaries(self._client)
         away = None
         for primary in found:
             try:
-                async with asking(self._timeout_s):
+                async with plain_commands(self._timeout_s):
                     await self._look_at(primary)
             except LedgerUnavailable as exc:
                 away = exc
@@ -81,25 +81,20 @@ class Watch:
             raise away
 
     def start(self) -> None:
-        """Go on looking, until ``aclose``."""
-        self._task = asyncio.create_task(self._look_for_ever())
+        """Look every few seconds, until ``aclose``."""
+        self._rounds = Periodic("the watch", self._look_quietly, MEMORY_EVERY_S)
+        self._rounds.start(after_s=MEMORY_EVERY_S)
 
     async def aclose(self) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        if self._rounds is not None:
+            await self._rounds.aclose()
 
-    async def _look_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(MEMORY_EVERY_S)
-            try:
-                await self.look()
-            except LedgerUnavailable as exc:
-                _log.debug("the watch: %s", exc)  # whoever needs the server will say so
-            except Exception:  # noqa: BLE001 - redis-py lets more than its own errors through
-                _log.exception("the watch did not look this time")
+    async def _look_quietly(self) -> None:
+        try:
+            await self.look()
+        except LedgerUnavailable as exc:
+            _log.debug("the watch: %s", exc)  # a call that needs the server will say so
 
     async def _look_at(self, primary: Primary) -> None:
         name, now_s = str(primary), time.monotonic()

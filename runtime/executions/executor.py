@@ -12,7 +12,6 @@ from typing import Any
 
 from fallback.policy import Resolved
 from fallback.reasons import FallbackReason
-from pricing.offers import MAX_MC
 from pricing.quote import cost_mc, covered_output_tokens
 from pricing.usage import TokenUsage
 from providers.base import Completion, FinishReason
@@ -25,6 +24,7 @@ from runtime.credits.endings import Release, Settlement
 from runtime.credits.journal import tokens_column
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import (
+    BookingUnknown,
     Existing,
     InProgress,
     LedgerUnavailable,
@@ -39,7 +39,6 @@ from runtime.executions.execution import Execution, Timings
 from runtime.executions.model_calls import CallSession, ModelCalls
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
-from runtime.redis.transport import UnknownOutcome
 from runtime.wording.limits import cap_reached_text
 from runtime.wording.reasons import no_turn_text, provider_down_text
 
@@ -193,7 +192,7 @@ class ActionRuntime:
                     self._settings.reservation_ttl_ms,
                 )
         except (LedgerUnavailable, TimeoutError) as error:
-            if isinstance(error, UnknownOutcome):
+            if isinstance(error, BookingUnknown):
                 self._outbox.give_back(execution.attempt)
             return execution.result(execution.resolve(FallbackReason.LEDGER_UNAVAILABLE))
         finally:
@@ -251,14 +250,13 @@ class ActionRuntime:
             detail=provider_down_text(execution.model.id, visit.breaker.probe_in_ms),
         )
 
-    async def _look_up(self, execution: Execution) -> Refused | InProgress | Existing | None:
-        """Ask what is known of the id, with an amount that no account has."""
+    async def _look_up(self, execution: Execution) -> InProgress | Existing | None:
+        """Return what the ledger knows of the id, ``None`` where that is nothing."""
         try:
             async with asyncio.timeout_at(execution.deadline_s):
-                answer = await self._ledger.reserve(execution.attempt, MAX_MC, ttl_ms=1)
+                return await self._ledger.look_up(execution.attempt)
         except (LedgerUnavailable, TimeoutError):
             return None
-        return None if isinstance(answer, Reserved) else answer
 
     async def _conclude(
         self,

@@ -1,14 +1,13 @@
-"""Ends reservations for certain: now, in the background, or from disk when Redis is back."""
+"""Ends reservations: at once, in the background, or from disk when Redis is back."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
 
+from runtime.background import Periodic, TaskSet
 from runtime.credits.endings import Ending, Release
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.ledger import CreditLedger
@@ -19,24 +18,23 @@ _log = logging.getLogger("creditgate.closing")
 
 
 class Outbox:
-    """Sends endings to the ledger, and wakes in turn those who wait for credits.
+    """Sends endings to the ledger, and wakes callers that wait for credits, in order.
 
     Args:
-        replay_every_ms: how often spooled endings are tried again.
+        replay_every_ms: the pause between two attempts to send what is spooled.
     """
 
     def __init__(self, ledger: CreditLedger, spool: Spool, replay_every_ms: int = 1_000) -> None:
         self._ledger = ledger
         self._spool = spool
-        self._replay_every_s = replay_every_ms / 1000
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._replaying: asyncio.Task[None] | None = None
+        self._tasks = TaskSet()
+        self._replays = Periodic("replaying the spool", self._replay, replay_every_ms / 1000)
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     def start(self) -> None:
-        """Begin to replay what earlier processes left on disk, and go on replaying."""
-        self._ledger.give_back = self.give_back
-        self._replaying = asyncio.create_task(self._replay_for_ever())
+        """Begin to replay what is on disk, and take the ledger's abandoned reservations."""
+        self._ledger.hand_abandoned_to(self.give_back)
+        self._replays.start()
 
     async def close(
         self, ending: Ending, deadline_s: float
@@ -45,7 +43,7 @@ class Outbox:
 
         Nothing is lost when the caller is cancelled, ``deadline_s`` passes or Redis is away: the
         ending is then sent in the background, or spooled. Endings may be sent twice: the
-        ledger knows their attempt.
+        ledger recognizes their attempt.
 
         Returns:
             ``None`` where the ledger has not answered (yet).
@@ -54,19 +52,19 @@ class Outbox:
             async with asyncio.timeout_at(deadline_s):
                 return await self._send(ending)
         except TimeoutError:
-            self._in_background(self._send(ending))
+            self.close_soon(ending)
             return None
         except asyncio.CancelledError:
-            self._in_background(self._send(ending))
+            self.close_soon(ending)
             raise
 
     def close_soon(self, ending: Ending) -> None:
         """End a reservation in the background."""
-        self._in_background(self._send(ending))
+        self._tasks.start(self._send_quietly(ending))
 
     def give_back(self, attempt: ExecutionAttempt) -> None:
-        """Release, in the background, what may be set aside for an attempt that went away."""
-        self.close_soon(Release(attempt, None, 0, None))
+        """Release, in the background, what may be set aside for an attempt that was cancelled."""
+        self.close_soon(Release(attempt))
 
     async def wait_for_ending(self, account_id: str, at_most_s: float) -> None:
         """Wait until a reservation of this account ends in this process, or the time is over."""
@@ -86,10 +84,7 @@ class Outbox:
 
     async def aclose(self) -> None:
         """Finish what is in the background, and try once more to empty the spool."""
-        if self._replaying is not None:
-            self._replaying.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._replaying
+        await self._replays.aclose()
         await self.drain()
         with suppress(LedgerError, OSError):
             await self._spool.replay(self._ledger)
@@ -98,12 +93,12 @@ class Outbox:
         """Wait until nothing is under way: answers still to be read, and endings of their own."""
         await self._ledger.drain()
         while self._tasks:
-            await asyncio.wait(self._tasks)
+            await self._tasks.drain()
             await self._ledger.drain()
 
     async def _send(self, ending: Ending) -> Settled | Released | Existing | None:
         try:
-            answer = await ending.send(self._ledger)
+            answer = await self._ledger.end(ending)
         except LedgerUnavailable as error:
             _log.warning("Redis is away (%s); the ending waits in the spool", error)
             await self._spool.put(ending)
@@ -120,23 +115,17 @@ class Outbox:
                 waiter.set_result(None)
                 return
 
-    def _in_background(self, work: Coroutine[Any, Any, Any]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+    async def _send_quietly(self, ending: Ending) -> None:
+        try:
+            await self._send(ending)
+        except Exception as error:  # noqa: BLE001 - nobody awaits it, so the log is told
             _log.error("an ending was lost in the background: %s", type(error).__name__)
 
-    async def _replay_for_ever(self) -> None:
-        while True:
-            try:
-                replay = await self._spool.replay(self._ledger)
-            except (LedgerError, OSError) as error:
-                _log.warning("the spool can't be replayed: %s", error)
-            else:
-                if replay.done or replay.dead:
-                    _log.info("replayed %d endings, %d dead", replay.done, replay.dead)
-            await asyncio.sleep(self._replay_every_s)
+    async def _replay(self) -> None:
+        try:
+            replay = await self._spool.replay(self._ledger)
+        except (LedgerError, OSError) as error:
+            _log.warning("the spool can't be replayed: %s", error)
+            return
+        if replay.done or replay.dead:
+            _log.info("replayed %d endings, %d dead", replay.done, replay.dead)

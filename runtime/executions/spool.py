@@ -27,7 +27,7 @@ _UNFINISHED_AFTER_S = 600
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a replay did: endings now in the ledger, endings set aside as dead, endings left."""
+    """The result of a replay: endings now in the ledger, set aside as dead, and left."""
 
     done: int
     dead: int
@@ -58,9 +58,9 @@ class Spool:
     async def replay(self, ledger: CreditLedger) -> Replay:
         """Send what is spooled, oldest first, until Redis is away again.
 
-        An ending that the ledger will never take (too old, in conflict, or no ending at all)
+        An ending that the ledger will never take (too old, in conflict, or not an ending at all)
         moves to ``dead/``. One that can't be taken now (its account is damaged, a newer release
-        wrote it, the file can't be read) stays, and keeps none of the others from going.
+        wrote it, the file can't be read) stays and does not hold up the others.
         """
         done = dead = 0
         waiting: list[str] = []
@@ -69,11 +69,11 @@ class Spool:
             path = self._folder / name
             try:
                 ending = await asyncio.to_thread(_read, path)
-                accepted = not self._too_old(name) and await ending.send(ledger) is not None
+                accepted = not self._too_old(name) and await ledger.end(ending) is not None
             except FileNotFoundError:
                 continue  # another process sharing the folder was faster
             except (AccountDamaged, NewerFormat, OSError) as exc:
-                waiting.append(f"{name}: {type(exc).__name__} {exc}")
+                waiting.append(f"{name}: {type(exc).__name__}: {exc}")
                 continue
             except LedgerUnavailable:
                 return Replay(done, dead, len(waiting) + len(names) - position)
@@ -97,7 +97,7 @@ class Spool:
         )
 
     def waiting(self) -> int:
-        """Return how many endings wait."""
+        """Return the number of endings that wait."""
         return len(self._names())
 
     def _names(self) -> list[str]:
@@ -105,7 +105,7 @@ class Spool:
         return sorted(path.name for path in self._folder.glob("*.json"))
 
     def _remove_unfinished(self) -> None:
-        """Remove what a process that died was writing: it is no ending, but personal data."""
+        """Remove files that a process was writing when it died: no endings, but personal data."""
         for path in self._folder.glob("*.part"):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < time.time() - _UNFINISHED_AFTER_S:

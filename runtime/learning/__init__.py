@@ -1,1 +1,1 @@
-"""What the answers of an action have been like, learned from its executions."""
+"""Learning from executions: the lengths of an action's answers, and forecasts made of them."""

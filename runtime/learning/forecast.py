@@ -1,4 +1,4 @@
-"""What answers will cost: from a history, or from the action's limits as long as there is none."""
+"""Forecasts of what answers cost, by a history or, as long as there is none, by limits."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Typical:
-    """What a typical answer uses.
+    """The usage of a typical answer.
 
     Args:
-        input_share: real input tokens for each one that we count.
-        cached_share: of the real input, what is read from a cache.
-        written_share: of the real input, what is written to a cache.
+        input_share: real input tokens for each token that we count.
+        cached_share: the share of the real input that is read from a cache.
+        written_share: the share of the real input that is written to a cache.
         output_tokens: the mean; a fraction, as means are.
-        reasoning_share: of the output, what is spent on thinking.
+        reasoning_share: the share of the output that is spent on thinking.
     """
 
     input_share: float
@@ -50,7 +50,7 @@ class Typical:
 
     @classmethod
     def of(cls, history: History) -> Self:
-        """Return the mean of the answers that are known; there must be some."""
+        """Return the mean of the answers of a history, which must have some."""
         sums, n = history.counts, history.charged
         real = max(1, sums.get("y", 0))
         return cls(
@@ -63,11 +63,11 @@ class Typical:
 
     @property
     def visible_output_tokens(self) -> float:
-        """The mean of what is answered, thinking aside."""
+        """The mean of the visible output, without thinking."""
         return self.output_tokens * (1 - self.reasoning_share)
 
     def cost_mc(self, rates: Rates, counted_tokens: int) -> float:
-        """Return what an answer costs on average whose input counts so many tokens."""
+        """Return the mean cost of an answer to an input of so many counted tokens."""
         less = math.floor(self.output_tokens)
         part = self.output_tokens - less
         # Means of whole tokens would be off by up to half a token for each person.
@@ -89,12 +89,12 @@ class Typical:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Those who were counted, of all.
+    """The people of a campaign, and the sample of them that was counted.
 
     Args:
-        total: how many there are.
-        counted: how many of them were counted, picked at random; all, or at least two.
-        input_tokens: what was counted for each of those who would get a call.
+        total: the number of people.
+        counted: the number of people in the sample, picked at random; all, or at least two.
+        input_tokens: the count for each person in the sample who would get a call.
     """
 
     total: int
@@ -103,7 +103,7 @@ class People:
 
     @property
     def called(self) -> float:
-        """How many of all would get a call."""
+        """The number of people who would get a call."""
         return self.total * len(self.input_tokens) / self.counted
 
     def sum_of(self, each: Sequence[float]) -> float:
@@ -112,7 +112,7 @@ class People:
 
 
 def worst_case_mc(people: People, rates: Rates, max_output_tokens: int) -> int:
-    """Return what all calls cost if each one costs its quote."""
+    """Return the cost of all calls if each one costs its quote."""
     quotes = [quote_mc(rates, tokens, max_output_tokens) for tokens in people.input_tokens]
     return math.ceil(people.sum_of(quotes))
 

@@ -1,7 +1,7 @@
-"""What is known of an action's answers: how long they were, and how the input was really counted.
+"""Histories of an action's answers: their lengths, and the tokens that their input really had.
 
-Lengths are counted in logarithmic buckets, so that any quantile is known with a relative accuracy
-of 2%, in little memory, and what several processes saw is put together by adding it up. The scheme
+Lengths are counted in logarithmic buckets: any quantile is known with a relative accuracy of 2%, in
+little memory, and the counts of several processes are put together by adding them up. The scheme
 is DDSketch's: Masson, Rim and Lee, "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with
 Relative-Error Guarantees", PVLDB 12(12), 2019, https://arxiv.org/abs/1908.10693. Beside them stand
 sums, whose means are exact.
@@ -51,11 +51,11 @@ def observed(
     """Return what one answer adds to its history.
 
     Args:
-        counted_input_tokens: what we had counted, margin included.
+        counted_input_tokens: our own count, margin included.
         max_output_tokens: the action's own limit.
-        cut: a limit that we lowered ended it. Its length would have been longer: nobody knows by
-            how much, so that it counts as the longest possible.
-        charged: somebody pays for it; only such answers count in the sums.
+        cut: a limit that we lowered ended the answer. Its full length is not known, so it counts
+            as the longest possible.
+        charged: the account pays for the answer; only such answers count in the sums.
     """
     length = max_output_tokens if cut else usage.output_tokens
     added = {str(bucket_of(length)): 1}
@@ -82,23 +82,23 @@ def observed(
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What is known of one version of an action on one model."""
+    """The answers of one version of an action on one model, as counts and sums."""
 
     counts: Counts = field(default_factory=dict)
 
     @property
     def answers(self) -> int:
-        """How many answers it knows, cut ones included; old ones fade."""
+        """The number of answers, cut ones included; old ones fade."""
         return sum(count for name, count in self.counts.items() if name.isdigit())
 
     @property
     def cut(self) -> int:
-        """How many of them a lowered limit cut off."""
+        """The number of answers that a lowered limit cut off."""
         return self.counts.get("cut", 0)
 
     @property
     def charged(self) -> int:
-        """How many of them are in the sums."""
+        """The number of answers in the sums."""
         return self.counts.get("n", 0)
 
     def quantile(self, share: float) -> int | None:
@@ -115,12 +115,12 @@ class History:
         return None
 
     def output_tokens_to_reserve(self) -> int | None:
-        """Return how much output an execution should be paid for in advance.
+        """Return the output tokens that an execution should be paid for in advance.
 
-        That is the 99.5% quantile and a fifth on top, ``None`` for the worst case, as long as too
-        few answers are known. Where more than 0.5% of the answers were cut off, the quantile is
-        their length, the longest possible: so the worst case is reserved until longer answers have
-        come in to learn from.
+        They are the 99.5% quantile and a fifth on top. ``None`` stands for the worst case, as long
+        as too few answers are known. Where more than 0.5% of the answers were cut off, the quantile
+        is the longest possible length, so the worst case is reserved until longer answers are
+        known.
         """
         if self.answers < ENOUGH_TO_RESERVE:
             return None
@@ -128,7 +128,7 @@ class History:
         return None if length is None else math.ceil(length * _HEADROOM)
 
     def plus(self, added: Counts) -> History:
-        """Return this history and what has been seen besides."""
+        """Return this history with what was added to it."""
         if not added:
             return self
         counts = dict(self.counts)

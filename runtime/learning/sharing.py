@@ -6,15 +6,16 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.resources import files
-from typing import Any, NamedTuple
+from functools import cache
+from typing import NamedTuple
 
-from runtime.credits.results import LedgerUnavailable
+from runtime.background import Periodic
 from runtime.learning.history import ENOUGH_TO_RESERVE, History
+from runtime.redis.errors import RedisUnavailable
 from runtime.redis.keys import Keys
-from runtime.redis.primaries import Client, asking
+from runtime.redis.primaries import Client, bounded
+from runtime.redis.script import Script, read_lua
 
 _log = logging.getLogger("creditgate.learning")
 
@@ -27,11 +28,18 @@ _LIFE_S = 30 * _DAY_S
 _THIN_LIFE_S = _DAY_S
 _MOST_TOPICS = 1_000
 
-_SCRIPT = files(__package__).joinpath("learn.lua").read_text("utf-8")
+
+class LearningUnavailable(Exception):
+    """Redis can't be asked for what was learned, or what it holds is damaged."""
+
+
+@cache
+def _script() -> Script:
+    return Script.of(read_lua(__package__, "learn.lua"))
 
 
 class Topic(NamedTuple):
-    """Whose answers: a version of an action, which its content names, on a model."""
+    """A version of an action, named by its content, on a model: what answers are learned by."""
 
     action_id: str
     version: str
@@ -40,7 +48,7 @@ class Topic(NamedTuple):
 
 @dataclass(slots=True)
 class _Known:
-    """One topic here: what Redis said last, and what it was not told yet."""
+    """One topic in this process: what Redis answered last, and what was not sent to it yet."""
 
     shared: History = field(default_factory=History)
     unshared: Counter[str] = field(default_factory=Counter)
@@ -56,9 +64,9 @@ class _Known:
 
 
 class Learning:
-    """What the answers of actions have been like, here and in all processes that share the Redis.
+    """Histories of the answers of actions, from all processes that share the Redis.
 
-    Executions read and write this process's memory alone. Once a second what was seen is added to
+    Executions read and write this process's memory alone. Once a second, what was seen is added to
     Redis, and what the others saw is read. While Redis is away, what is known stays known.
 
     Args:
@@ -66,17 +74,17 @@ class Learning:
     """
 
     def __init__(self, client: Client, keys: Keys, timeout_ms: int) -> None:
-        self._client: Any = client  # redis-py types answers by what its settings could make of them
+        self._client = client
         self._keys = keys
         self._timeout_s = timeout_ms / 1000
         self._known: dict[Topic, _Known] = {}
         self._wanted = asyncio.Event()
         self._turn = asyncio.Lock()
-        self._sharing: asyncio.Task[None] | None = None
+        self._rounds = Periodic("sharing what was learned", self._share_when_wanted, SHARE_EVERY_S)
         self._away = False
 
     def output_tokens_to_reserve(self, topic: Topic) -> int | None:
-        """Return how much output to pay for in advance, ``None`` for the worst case."""
+        """Return the output tokens to pay for in advance, ``None`` for the worst case."""
         return self._use(topic).to_reserve
 
     def note(self, topic: Topic, added: Mapping[str, int]) -> None:
@@ -93,7 +101,7 @@ class Learning:
         """Return what all processes know, and what this one has not shared yet.
 
         Raises:
-            LedgerUnavailable: Redis can't be asked.
+            LearningUnavailable: Redis can't be asked, or what it holds is damaged.
         """
         known = self._use(topic)
         async with self._turn:
@@ -102,14 +110,11 @@ class Learning:
 
     def start(self) -> None:
         """Begin to share, until ``aclose``."""
-        self._sharing = asyncio.create_task(self._share_for_ever())
+        self._rounds.start()
 
     async def aclose(self) -> None:
         """Share what is left, and no more."""
-        if self._sharing is not None:
-            self._sharing.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._sharing
+        await self._rounds.aclose()
         await self._share_all()
 
     def _use(self, topic: Topic) -> _Known:
@@ -123,12 +128,10 @@ class Learning:
         self._wanted.set()
         return known
 
-    async def _share_for_ever(self) -> None:
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            await self._share_all()
-            await asyncio.sleep(SHARE_EVERY_S)
+    async def _share_when_wanted(self) -> None:
+        await self._wanted.wait()
+        self._wanted.clear()
+        await self._share_all()
 
     async def _share_all(self) -> None:
         """Share what is there, after what is on its way."""
@@ -141,7 +144,7 @@ class Learning:
                 continue
             try:
                 await self._share(topic, known)
-            except LedgerUnavailable as error:
+            except LearningUnavailable as error:
                 self._wanted.set()
                 if not self._away:
                     self._away = True
@@ -151,22 +154,24 @@ class Learning:
 
     async def _share(self, topic: Topic, known: _Known) -> None:
         sent, known.unshared, known.used = known.unshared, Counter(), False
+        key = self._keys.learned(*topic)
         added = [part for item in sent.items() for part in item]
         limits = (MOST_ANSWERS, ENOUGH_TO_RESERVE, _THIN_LIFE_S, _LIFE_S)
         try:
-            async with asking(self._timeout_s):
-                told = await self._client.eval(
-                    _SCRIPT, 1, self._keys.learned(*topic), *limits, *added
-                )
-        except BaseException:
+            async with bounded(self._timeout_s):
+                told = await _script().run(self._client, [key], [*limits, *added])
+        except BaseException as exc:
             # It may have arrived all the same: an answer that counts twice does no harm.
             known.unshared.update(sent)
             known.used = True
+            if isinstance(exc, RedisUnavailable):
+                raise LearningUnavailable(str(exc)) from exc
             raise
         words = [part.decode() if isinstance(part, bytes) else str(part) for part in told]
         try:
             known.shared = History(dict(zip(words[::2], map(int, words[1::2]), strict=True)))
         except ValueError as exc:
-            key = self._keys.learned(*topic)
-            raise LedgerUnavailable(f"{key} holds what is no count ({exc}): delete it") from exc
+            raise LearningUnavailable(
+                f"{key} holds a field that is not a count ({exc}): delete it"
+            ) from exc
         known.look_again()

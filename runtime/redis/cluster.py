@@ -1,4 +1,4 @@
-"""A Redis Cluster: which server owns an account's slot, and how to follow when slots move.
+"""A Redis Cluster: the server that owns an account's slot, and following it when slots move.
 
 The map of the slots is redis-py's, which is read again whenever a server contradicts it or can't be
 reached. The connections are the ledger's own, in a pool for each server: redis-py closes its own
@@ -29,8 +29,9 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from runtime.redis.connections import InBackground, Line, Reply, Server
-from runtime.redis.transport import NotReached, ScriptTransport, ServerTransport, Visit, words
+from runtime.redis.connections import InBackground, PooledConnection, Reply, Server
+from runtime.redis.errors import NotReached, described
+from runtime.redis.transport import Delivery, ScriptTransport, ServerTransport
 
 _log = logging.getLogger("creditgate.ledger")
 
@@ -47,7 +48,7 @@ _READ_MAP_EVERY_S = 0.1
 
 
 class ClusterMap:
-    """The servers of a cluster by slot, each with its lines.
+    """The servers of a cluster by slot, each with its connections.
 
     Args:
         client: its slot map is used; what it connects with is copied for connections of our own.
@@ -65,7 +66,7 @@ class ClusterMap:
         self._can_read = True
 
     def owner(self, slot: int) -> Server | None:
-        """The slot's server, or ``None`` where the map, if there is one, knows of none."""
+        """Return the slot's server, ``None`` where the map knows none or was never read."""
         try:
             node = self._nodes.get_node_from_slot(slot)
         except (SlotNotCoveredError, KeyError):
@@ -73,7 +74,7 @@ class ClusterMap:
         return self._servers.get(node.name) or self._server(node)
 
     def named_by(self, error: AskError, by: Server) -> Server:
-        """The server that another one named as the place to ask."""
+        """Return the server that another one named as the place to ask."""
         host = by.host if error.host in _SAME_HOST else error.host
         host, port = self._nodes.remap_host_port(host, error.port)
         if (server := self._servers.get(get_node_name(host, port))) is not None:
@@ -81,12 +82,12 @@ class ClusterMap:
         return self._server(ClusterNode(host, port, **self._nodes.connection_kwargs))
 
     async def read(self) -> None:
-        """Wait until the map was read, again if there is one.
+        """Read the map, or wait for the reading that is under way.
 
         Raises:
             RedisClusterException: no server can be reached.
         """
-        # In a task of its own: redis-py may swallow a cancellation, and whoever waits must not.
+        # In a task of its own: redis-py may swallow a cancellation, which the caller must not.
         if (fault := await asyncio.shield(self._reading_now())) is not None:
             raise RedisClusterException(fault)
 
@@ -96,7 +97,7 @@ class ClusterMap:
             _ = self._reading_now()
 
     async def drain(self) -> None:
-        """Close what is idle."""
+        """Close the idle connections."""
         if self._reading is not None:
             await asyncio.wait([self._reading])
         for server in self._servers.values():
@@ -118,9 +119,9 @@ class ClusterMap:
                     await self._nodes.initialize()
         except Exception as exc:  # noqa: BLE001 - redis-py lets more than its own errors through
             if self._can_read:
-                _log.warning("the map of the cluster can't be read: %s", words(exc))
+                _log.warning("the map of the cluster can't be read: %s", described(exc))
             self._can_read = False
-            return words(exc)
+            return described(exc)
         self._can_read = True
         for name in self._servers.keys() - self._nodes.nodes_cache.keys():
             self._servers.pop(name).retire()
@@ -147,33 +148,35 @@ class ClusterTransport(ScriptTransport):
         super().__init__(timeout_ms, replicas)
         self._map = ClusterMap(client, self._timeout_s, self._in_background)
 
-    async def _deliver(self, visit: Visit) -> tuple[Line, Reply]:
-        slot = visit.request.slot
+    async def _deliver(self, delivery: Delivery) -> tuple[PooledConnection, Reply]:
+        slot = delivery.request.slot
         server, asking, refusals = self._map.owner(slot), False, 0
         time_s = asyncio.get_running_loop().time
         # The rest of the time is for the last answer: cut off, it would be an unknown outcome.
         until_s = time_s() + self._timeout_s * _SHARE_FOR_TRYING
         while True:
             if server is None:
-                server = await self._find(visit)
-            visit.server = server
-            line = visit.line = server.idle.pop() if server.idle else await server.take()
+                server = await self._find(delivery)
+            delivery.server = server
+            connection = delivery.connection = (
+                server.idle.pop() if server.idle else await server.take()
+            )
             try:
-                return line, await self._exchange(line, visit.request, asking=asking)
+                return connection, await self._exchange(connection, delivery.request, asking=asking)
             except _PASSING as error:
-                server.keep(line)
-                visit.line = None
-                if not (isinstance(error, AskError) and visit.refusal):
-                    visit.refusal = words(error)
+                server.keep(connection)
+                delivery.connection = None
+                if not (isinstance(error, AskError) and delivery.refusal):
+                    delivery.refusal = described(error)
                 if time_s() > until_s:
-                    raise NotReached(visit.refusal) from error
+                    raise NotReached(delivery.refusal) from error
                 server, asking = await self._next(error, server, slot, refusals)
                 refusals += 1
 
     async def _next(
         self, error: RedisError, asked: Server, slot: int, refusals: int
     ) -> tuple[Server | None, bool]:
-        """Whom to ask after a refusal, and whether with ASKING."""
+        """Return the server to ask after a refusal, and whether to send ASKING first."""
         if isinstance(error, AskError):
             has_moved = isinstance(error, MovedError)
             if has_moved:
@@ -186,20 +189,20 @@ class ClusterTransport(ScriptTransport):
         await _back_off(refusals)
         return self._map.owner(slot), False
 
-    async def _find(self, visit: Visit) -> Server:
+    async def _find(self, delivery: Delivery) -> Server:
         """Read the map until it knows the slot's server."""
         tries = 0
         await self._map.read()
-        while (server := self._map.owner(visit.request.slot)) is None:
-            visit.refusal = f"no server has slot {visit.request.slot}"
+        while (server := self._map.owner(delivery.request.slot)) is None:
+            delivery.refusal = f"no server has slot {delivery.request.slot}"
             await _back_off(tries)
             tries += 1
             await self._map.read()
         return server
 
-    def _leave(self, visit: Visit) -> None:
+    def _leave(self, delivery: Delivery) -> None:
         self._map.read_soon()
-        super()._leave(visit)
+        super()._leave(delivery)
 
     async def _give_back(self) -> None:
         await self._map.drain()
@@ -208,7 +211,7 @@ class ClusterTransport(ScriptTransport):
 def transport_to(
     client: Redis | RedisCluster, timeout_ms: int, replicas: int = 0
 ) -> ScriptTransport:
-    """The transport for this kind of client."""
+    """Return the transport for this kind of client."""
     if isinstance(client, RedisCluster):
         return ClusterTransport(client, timeout_ms, replicas)
     return ServerTransport(client, timeout_ms, replicas)

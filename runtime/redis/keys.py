@@ -12,12 +12,12 @@ BUCKETS = 1_024
 
 
 def bucket_of(account_id: str) -> int:
-    """The account's bucket, fixed for the life of an installation."""
+    """Return the account's bucket, which is fixed for the life of an installation."""
     return crc32(account_id.encode()) % BUCKETS
 
 
 def slot_of_bucket(number: int) -> int:
-    """Redis Cluster's slot of a bucket, and of all that its accounts own."""
+    """Return Redis Cluster's slot of a bucket and of everything that its accounts own."""
     return key_slot(b"b%d" % number)
 
 
@@ -32,23 +32,23 @@ class Keys:
 
     ``<prefix>:{b<n>}:<account_id>:<part>`` for what an account owns and
     ``<prefix>:{b<n>}:<part>`` for what its bucket shares; the braces are Redis
-    Cluster's hash tag, so that one script may touch them all. What is nobody's
-    own stands by itself: ``<prefix>:installation``, ``<prefix>:learned:...``.
+    Cluster's hash tag, so that one script may touch them all. What belongs
+    to no account has no tag: ``<prefix>:installation``, ``<prefix>:learned:...``.
     """
 
     prefix: str
 
     @property
     def installation(self) -> str:
-        """Bucket count, and the installation key's check value."""
+        """The hash with the bucket count and the installation key's check value."""
         return f"{self.prefix}:installation"
 
     def bucket(self, number: int, part: str) -> str:
-        """A bucket's ``due``, ``news``, ``accounts`` or ``alerts``."""
+        """Return a bucket's ``due``, ``news``, ``accounts`` or ``alerts``."""
         return f"{self.prefix}:{{b{number}}}:{part}"
 
     def of_account(self, account_id: str) -> tuple[str, ...]:
-        """The thirteen keys that every script declares, in the order of ``state.lua``."""
+        """Return the thirteen keys that each script declares, in the order of ``state.lua``."""
         number = bucket_of(account_id)
         base = _base(self.prefix, account_id)
         return (
@@ -68,14 +68,14 @@ class Keys:
         )
 
     def of_endpoint(self, endpoint: str) -> tuple[str, ...]:
-        """What endpoints' shared limits are counted in, in the order of ``turns.lua``."""
+        """Return the keys that count an endpoint's limits, in the order of ``turns.lua``."""
         base = f"{self.prefix}:{{endpoint:{endpoint}}}"
         return (f"{base}:slots", f"{base}:waiting", f"{base}:seen", f"{base}:taken")
 
     def learned(self, action_id: str, version: str, model_id: str) -> str:
-        """What is known of the answers of an action's version on a model; no account's own."""
+        """Return the hash of what the answers of an action's version on a model were like."""
         return f"{self.prefix}:learned:{action_id}:{version}:{model_id}"
 
     def outcome(self, account_id: str, execution_key: str) -> str:
-        """Where an execution's outcome is kept until its TTL ends."""
+        """Return the key under which an execution's outcome is kept until its TTL ends."""
         return f"{_base(self.prefix, account_id)}:o:{execution_key}"

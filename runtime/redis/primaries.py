@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisClusterException, RedisError, ResponseError, SlotNotCoveredError
 
-from runtime.credits.results import LedgerUnavailable
+from runtime.redis.errors import RedisUnavailable, described
 from runtime.redis.keys import bucket_of, slot_of_bucket
 
 Client = Redis | RedisCluster
@@ -19,7 +19,7 @@ _ONE = "the server"
 
 
 class Primary:
-    """One server that holds data. As text it is what messages call it."""
+    """A server that holds data. As text, it is the server's name in messages."""
 
     def __init__(self, node: Any, name: str = _ONE) -> None:
         self._node = node
@@ -29,12 +29,12 @@ class Primary:
         return self._name
 
     async def info(self, section: str) -> dict[str, Any]:
-        """What the server tells of itself."""
+        """Return a section of what the server tells about itself."""
         found: dict[str, Any] = await self._node.execute_command("INFO", section)
         return found
 
     async def setting(self, name: str) -> str | None:
-        """One of the server's settings; ``None`` where it does not tell."""
+        """Return one of the server's settings, ``None`` where the server does not tell."""
         try:
             found = await self._node.execute_command("CONFIG GET", name)
         except ResponseError:  # managed services may forbid it
@@ -46,13 +46,13 @@ class Primary:
         return values[0].decode() if isinstance(values[0], bytes) else str(values[0])
 
     async def time_ms(self) -> int:
-        """The server's clock, in whole milliseconds since 1970."""
+        """Return the server's clock in whole milliseconds since 1970."""
         seconds, microseconds = await self._node.execute_command("TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 async def primaries(client: Client) -> list[Primary]:
-    """The servers that hold data, by the map that redis-py has or now reads."""
+    """Return the servers that hold data, by the map that redis-py has or now reads."""
     if not isinstance(client, RedisCluster):
         return [Primary(client)]
     _ = await client.initialize()
@@ -60,7 +60,7 @@ async def primaries(client: Client) -> list[Primary]:
 
 
 async def shares(client: Client, buckets: Iterable[int]) -> list[tuple[Primary, list[int]]]:
-    """The servers that hold these buckets, each with its own ones.
+    """Return the servers that hold these buckets, each with its share of them.
 
     Raises:
         RedisClusterException: no server has one of them.
@@ -81,7 +81,7 @@ async def shares(client: Client, buckets: Iterable[int]) -> list[tuple[Primary, 
 
 
 def primary_of(client: Client, account_id: str) -> str:
-    """What messages call the server that holds an account; empty where the map does not know."""
+    """Return the name of the server that holds an account, empty where the map knows none."""
     if not isinstance(client, RedisCluster):
         return _ONE
     nodes: Any = client.nodes_manager
@@ -92,14 +92,14 @@ def primary_of(client: Client, account_id: str) -> str:
 
 
 @asynccontextmanager
-async def asking(timeout_s: float) -> AsyncIterator[None]:
-    """Bound what is asked within, and turn redis-py's errors into the ledger's.
+async def bounded(timeout_s: float) -> AsyncIterator[None]:
+    """Bound plain commands, and raise one error in place of redis-py's.
 
     Raises:
-        LedgerUnavailable: Redis can't be asked.
+        RedisUnavailable: Redis can't be asked.
     """
     try:
         async with asyncio.timeout(timeout_s):
             yield
     except (RedisError, RedisClusterException, OSError, TimeoutError) as exc:
-        raise LedgerUnavailable(f"{type(exc).__name__}: {exc}") from exc
+        raise RedisUnavailable(described(exc)) from exc

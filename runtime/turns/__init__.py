@@ -1,1 +1,1 @@
-"""What endpoints take from all processes together, kept in Redis."""
+"""Turns at endpoints, shared by all processes through Redis."""

@@ -3,42 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
-
-from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import NoScriptError
 
 from providers.pacing.rule import Given, Lack, OneProcess, Pace, Request, Return, SharedLimit
-from runtime.credits.scripts import CLOCK
 from runtime.redis.keys import Keys
+from runtime.redis.primaries import Client
+from runtime.redis.script import Script, read_lua, shipped_clock
 
 _log = logging.getLogger("creditgate.turns")
 
 _ASK_AGAIN_AFTER_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class TurnsScript:
-    """The Lua and its SHA-1."""
-
-    source: str
-    sha: str
-
-
-def assemble(clock: str | None = None) -> TurnsScript:
+def assemble(clock: str | None = None) -> Script:
     """Return the script; ``clock`` is the source that defines ``server_ms`` in tests."""
-    if clock is None:
-        clock = (Path(__file__).parents[1] / "credits" / "lua" / CLOCK).read_text("utf-8")
-    source = f"{clock}\n{files(__package__).joinpath('turns.lua').read_text('utf-8')}"
-    return TurnsScript(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+    first = shipped_clock() if clock is None else clock
+    return Script.of(f"{first}\n{read_lua(__package__, 'turns.lua')}")
 
 
 _shipped = cache(assemble)
@@ -46,30 +31,30 @@ _shipped = cache(assemble)
 
 @dataclass(slots=True)
 class _Alone:
-    """What one endpoint gives out here while Redis is away: this process's share."""
+    """The turns that one endpoint gives out while Redis is away: this process's share."""
 
     turns: OneProcess
     until_s: float
 
 
 class RedisTurns:
-    """Gives out turns by the Redis server's clock; ``Turns`` of ``providers.pacing.rule``.
+    """Gives out turns by the Redis server's clock: the ``Turns`` of ``providers.pacing.rule``.
 
-    While Redis can't be asked, it gives out the part of the limits that falls to this process, by
-    the number of processes that were seen last, what it holds already included. Slots that Redis
-    still counts then end by themselves.
+    While Redis can't be asked, this process gives out its share of the limits, by the number of
+    processes seen last; what it holds already counts. Slots that Redis still counts end by
+    themselves.
 
     Args:
         client: redis-py's, of one server or of a cluster; owned by the caller.
-        timeout_ms: for one question.
+        timeout_ms: of one exchange with Redis.
     """
 
     def __init__(
         self,
-        client: Redis | RedisCluster,
+        client: Client,
         key_prefix: str,
         timeout_ms: int,
-        script: TurnsScript | None = None,
+        script: Script | None = None,
     ) -> None:
         self._client = client
         self._keys = Keys(key_prefix)
@@ -111,12 +96,7 @@ class RedisTurns:
 
     async def _run(self, endpoint: str, arguments: list[str | int]) -> tuple[int, int, int, int]:
         keys = self._keys.of_endpoint(endpoint)
-        script, count = self._script, len(keys)
-        try:
-            answer = await self._client.evalsha(script.sha, count, *keys, *arguments)
-        except NoScriptError:
-            answer = await self._client.eval(script.source, count, *keys, *arguments)
-        served, lack, wait_ms, processes = answer
+        served, lack, wait_ms, processes = await self._script.run(self._client, keys, arguments)
         return served, lack, wait_ms, processes
 
     def _go_alone(self, endpoint: str, limit: SharedLimit, error: Exception) -> _Alone:
@@ -144,7 +124,7 @@ def _own_clock_us() -> int:
 def _arguments(
     process: str, limit: SharedLimit, back: Sequence[Return], wanted: Sequence[Request]
 ) -> list[str | int]:
-    """Return what turns.lua takes."""
+    """Return the arguments of ``turns.lua``."""
     requests = Pace.per_minute(limit.requests_per_minute)
     tokens = Pace.per_minute(limit.tokens_per_minute)
     arguments: list[str | int] = [process, limit.concurrency or 0]

@@ -1,6 +1,6 @@
--- Gives out turns at one endpoint: takes back what is returned, then serves requests in order until
--- one lacks something. The rule is that of providers/pacing/rule.py. What is added: of free slots each
--- process that waits gets its part, and who waited before is owed one first.
+-- turns: takes back what is returned at one endpoint, then serves requests in order until one lacks
+-- something. The rule is that of providers/pacing/rule.py. What is added: each process that waits gets
+-- its share of the free slots, and one that waited before gets a slot first.
 -- KEYS: slots (sorted set, until when in ms), waiting (sorted set of processes, in turn),
 --       seen (sorted set of processes, when they last asked in ms), taken (hash: for each rate
 --       until when it is taken in us; the last place in the queue)
@@ -69,7 +69,7 @@ end
 local function lack(slot, costs)
   if most > 0 and slot ~= '' and slots_left <= 0 then return SLOT, 0 end
   for rate = 1, #RATES do
-    -- More than may be had at once goes out when all of it is there, and is owed then.
+    -- A request for more than the whole window is served when the window is free, and is owed then.
     local needed_us = math.min(costs[rate], windows[rate]) - windows[rate]
     local wait_us = taken[rate] and taken[rate] - now_us + needed_us or 0
     if wait_us > 0 then return SLOT + rate, wait_us end
@@ -100,7 +100,7 @@ if most > 0 then
   if lacking ~= SLOT then
     redis.call('ZREM', WAITING, process)
   elseif slots_taken > 0 or is_new then
-    -- Who was served goes to the end, who is new comes there.
+    -- A process that was served goes to the end of the queue, a new one joins there.
     redis.call('ZADD', WAITING, redis.call('HINCRBY', TAKEN, 'place', 1), process)
   end
 end

@@ -14,6 +14,7 @@ from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
 from runtime.actions import outputs
+from runtime.credits.endings import Settlement
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import Reserved
 from runtime.executions.execution import Execution
@@ -165,13 +166,15 @@ class _Parts:
             raise RuntimeError(f"nothing was reserved: {reserved}")
         await asyncio.sleep(_LATENCY_S)
         await ledger.settle(
-            attempt,
-            cost_mc=reserved.amount_mc // 2,
-            reserved_mc=reserved.amount_mc,
-            reserved_at_ms=reserved.reserved_at_ms,
-            tokens="470,0,0,30,0",
-            rate_card_version=trace.card.version,
-            outcome=_COMPLETION.text.encode(),
+            Settlement(
+                attempt,
+                cost_mc=reserved.amount_mc // 2,
+                reserved_mc=reserved.amount_mc,
+                reserved_at_ms=reserved.reserved_at_ms,
+                tokens="470,0,0,30,0",
+                rate_card_version=trace.card.version,
+                outcome=_COMPLETION.text.encode(),
+            )
         )
 
 

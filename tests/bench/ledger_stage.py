@@ -17,6 +17,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from pricing.offers import GrantKind
 from pricing.usage import TokenUsage
 from runtime.credits.caps import Cap, CapWindow
+from runtime.credits.endings import Settlement
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.journal import tokens_column
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
@@ -106,13 +107,15 @@ class LedgerStage:
     async def settle(self, attempt: ExecutionAttempt, reserved: Reserved) -> None:
         """Charge a part of what was reserved, and insist on it."""
         settled = await self.ledger.settle(
-            attempt,
-            cost_mc=COST_MC,
-            reserved_mc=RESERVED_MC,
-            reserved_at_ms=reserved.reserved_at_ms,
-            tokens=TOKENS,
-            rate_card_version=RATE_CARD,
-            outcome=OUTCOME,
+            Settlement(
+                attempt,
+                cost_mc=COST_MC,
+                reserved_mc=RESERVED_MC,
+                reserved_at_ms=reserved.reserved_at_ms,
+                tokens=TOKENS,
+                rate_card_version=RATE_CARD,
+                outcome=OUTCOME,
+            )
         )
         if not isinstance(settled, Settled) or settled.charged_mc != COST_MC:
             raise RuntimeError(f"not settled: {settled}")

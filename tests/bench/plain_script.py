@@ -79,10 +79,10 @@ def _reserving(attempt: ExecutionAttempt) -> tuple[_Value, ...]:
     return (
         attempt.execution_key,
         attempt.attempt_id,
-        RESERVED_MC,
-        TTL_MS,
         attempt.fingerprint,
         "\t".join(attempt.dimensions),
+        RESERVED_MC,
+        TTL_MS,
         b"0",
         b"",
     )
@@ -92,11 +92,11 @@ def _settling(attempt: ExecutionAttempt, reserved_at_ms: int) -> tuple[_Value, .
     return (
         attempt.execution_key,
         attempt.attempt_id,
+        attempt.fingerprint,
+        "\t".join(attempt.dimensions),
         COST_MC,
         RESERVED_MC,
         reserved_at_ms,
-        attempt.fingerprint,
-        "\t".join(attempt.dimensions),
         TOKENS,
         RATE_CARD,
         b"",

@@ -22,8 +22,8 @@ from runtime.actions.requests import Source
 from runtime.bootstrap import open_ledger, open_runtime
 from runtime.config import parse_config
 from runtime.credits.endings import Settlement, from_json
-from runtime.credits.identity import Identity
-from runtime.credits.journal import Dimensions, JournalEntry, parse, verify
+from runtime.credits.identity import Dimensions, Identity
+from runtime.credits.journal import JournalEntry, parse, verify
 from runtime.credits.ledger import Commerce, LedgerSettings
 from runtime.credits.results import Alert
 from runtime.credits.scripts import assemble

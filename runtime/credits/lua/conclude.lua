@@ -2,18 +2,18 @@
 -- args: execution key, attempt, fingerprint, dimensions, reason, outcome bytes
 -- answer: {'concluded'} | what executions.lua answers
 
-V.conclude = function(args, outcome_key)
-  local execution_key, attempt = args[1], args[2]
-  local fingerprint, dimensions, reason = args[3], args[4], args[5]
-  local outcome = outcome_of(outcome_key)
+V.conclude = function(args, execution)
+  local reason, bytes = args[5], args[6]
+  local outcome = outcome_of(execution.outcome_key)
   if outcome then
-    if outcome.attempt == attempt and outcome.state == 'refused' then return { 'concluded' } end
-    return existing(outcome, fingerprint)
+    if outcome.attempt == execution.attempt and outcome.state == 'refused' then
+      return { 'concluded' }
+    end
+    return existing(outcome, execution.fingerprint)
   end
-  local record = reservation_now(execution_key)
-  local conflict = record and differs_at(record.fingerprint, fingerprint)
+  local record, conflict = record_of(execution)
   if conflict then return conflict end
   if is_open(record) then return in_progress(record) end
-  conclude_refusal(outcome_key, execution_key, attempt, fingerprint, dimensions, reason, args[6])
+  conclude_refusal(execution, reason, bytes)
   return { 'concluded' }
 end

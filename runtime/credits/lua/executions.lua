@@ -1,5 +1,6 @@
--- What the ledger knows of an execution id, for the four verbs that take one: reserve, settle,
--- release, conclude. Each is answered by the id's outcome where there is one.
+-- What the ledger knows of an execution id, for the verbs that take one: reserve, settle, release,
+-- conclude, look_up. Their first arguments are the execution, as main.lua reads it: key, attempt,
+-- fingerprint, dimensions. Each is answered by the id's outcome where there is one:
 --
 -- {'existing', state, charged, overage, reason, bytes} | {'conflict', part of the fingerprint}
 -- | {'in_progress', remaining_ms}
@@ -19,6 +20,12 @@ end
 local function existing(outcome, fingerprint)
   return differs_at(outcome.fingerprint, fingerprint)
     or { 'existing', outcome.state, outcome.charged, outcome.overage, outcome.reason, outcome.bytes }
+end
+
+-- The execution's reservation, open or expired, or nothing; then a conflict where there is one.
+local function record_of(execution)
+  local record = reservation_now(execution.key)
+  return record, record and differs_at(record.fingerprint, execution.fingerprint)
 end
 
 local function in_progress(record)
@@ -55,19 +62,20 @@ local function expose(entry)
   journal(entry)
 end
 
--- Somebody else's outcome made this attempt's call superfluous.
-local function expose_loser(outcome_key, outcome, attempt, entry)
-  if listed(outcome.exposed, attempt) then return end
-  outcome.exposed = list_with(outcome.exposed, attempt)
-  save_outcome(outcome_key, outcome)
+-- Another attempt's outcome made this attempt's call superfluous.
+local function expose_loser(execution, outcome, entry)
+  if listed(outcome.exposed, execution.attempt) then return end
+  outcome.exposed = list_with(outcome.exposed, execution.attempt)
+  save_outcome(execution.outcome_key, outcome)
   expose(entry)
 end
 
-local function conclude_refusal(key, execution_key, attempt, fingerprint, dimensions, reason, bytes)
+local function conclude_refusal(execution, reason, bytes)
   load_all_grants()
-  save_outcome(key, { state = 'refused', attempt = attempt, fingerprint = fingerprint,
-    charged = 0, overage = 0, reason = reason, exposed = '', bytes = bytes })
-  journal({ kind = 'refused', execution_key = execution_key, dimensions = dimensions,
+  save_outcome(execution.outcome_key, { state = 'refused', attempt = execution.attempt,
+    fingerprint = execution.fingerprint, charged = 0, overage = 0, reason = reason, exposed = '',
+    bytes = bytes })
+  journal({ kind = 'refused', execution_key = execution.key, dimensions = execution.dimensions,
     reason = reason })
   check_exhausted(reason)
 end

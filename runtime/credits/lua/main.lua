@@ -2,12 +2,13 @@
 -- left, all written together.
 -- KEYS: the keys of state.lua, then an outcome key for each call that takes an execution.
 -- ARGV: account id, 'w' | 'r', outcome TTL in ms, marks, cool-down of a mark in ms, then for each
---       call: verb, number of arguments, arguments.
+--       call: verb, number of arguments, arguments. Those of executions begin as executions.lua
+--       says.
 -- answer: {answers in the order of the calls, alerts as {name, threshold, left}}
 
 local FIRST_CALL, ACCOUNT_KEYS = 6, 13
 local ENDS = { settle = true, release = true, expire = true }
-local TAKES_EXECUTION = { reserve = true, settle = true, release = true, conclude = true }
+local TAKES_EXECUTION = { reserve = true, settle = true, release = true, conclude = true, look_up = true }
 
 local function read_calls()
   local calls, at, keys, has_endings = {}, FIRST_CALL, {}, false
@@ -19,7 +20,8 @@ local function read_calls()
     calls[#calls + 1] = call
     if TAKES_EXECUTION[verb] then
       keys[#keys + 1] = args[1]
-      call.outcome_key = KEYS[ACCOUNT_KEYS + #keys]
+      call.execution = { key = args[1], attempt = args[2], fingerprint = args[3],
+        dimensions = args[4], outcome_key = KEYS[ACCOUNT_KEYS + #keys] }
     end
     has_endings = has_endings or ENDS[verb]
     at = at + 2 + count
@@ -29,9 +31,9 @@ end
 
 -- A call whose own keys are damaged fails alone; the others of its batch go on.
 local function damage_of(call)
-  if not call.outcome_key then return nil end
-  local sound, fault = pcall(outcome_of, call.outcome_key)
-  if sound then return S.damaged[call.args[1]] end
+  if not call.execution then return nil end
+  local sound, fault = pcall(outcome_of, call.execution.outcome_key)
+  if sound then return S.damaged[call.execution.key] end
   return type(fault) == 'table' and fault.creditgate or error(fault)
 end
 
@@ -40,7 +42,7 @@ local function decide(call)
   local damage = damage_of(call)
   if damage then return { 'damaged', damage } end
   local before = left()
-  local answer = V[call.verb](call.args, call.outcome_key)
+  local answer = V[call.verb](call.args, call.execution)
   check_marks(before)
   return answer
 end

@@ -3,6 +3,8 @@
 
 local RECORD_VERSION = 1
 local MAX_MC = 9007199254740991
+local NEWER = ' was written by a newer release, this one reads up to 1: run the newer release, or '
+  .. 'point redis.key_prefix elsewhere'
 
 -- Lua's own conversion writes 1e+14; these are exact. %d is twice as fast as %.0f, and right
 -- where the server's long has 64 bits.
@@ -40,9 +42,9 @@ local function fields_of(text, pattern, where)
   if fields[1] then return fields end
   local version = tonumber(string.match(text, '^(%d+)\t'))
   if version and version > RECORD_VERSION then
-    stop('SCHEMA', where .. ': record version ' .. version .. ', this release knows ' .. RECORD_VERSION)
+    stop('SCHEMA', where .. ': record version ' .. version .. NEWER)
   end
-  stop('DAMAGED', where .. ': not a record of its kind')
+  stop('DAMAGED', where .. ': is not a record of its kind')
 end
 
 -- Reads with a type check: a key of a foreign type stops the script by its name.

@@ -18,7 +18,7 @@ local function done_before(reference, kind, compared)
   if stored and stored ~= kind then return nil, { 'conflict', 'kind', stored } end
   local pattern = '^[%a_]+' .. string.rep('\t([^\t]*)', #compared + 1) .. '$'
   local fields = { string.match(text, pattern) }
-  if not fields[1] then stop('DAMAGED', where .. ': not a record of its kind') end
+  if not fields[1] then stop('DAMAGED', where .. ': is not a record of its kind') end
   for i, pair in ipairs(compared) do
     if fields[i] ~= pair[2] then return nil, { 'conflict', pair[1], fields[i] } end
   end

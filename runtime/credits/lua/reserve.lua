@@ -1,9 +1,9 @@
 -- reserve: sets credits aside for one execution, or says truthfully why not.
--- args: execution key, attempt, amount_mc, ttl_ms, fingerprint,
---       dimensions (six tab-separated columns), final ('1' stores a refusal), outcome bytes
+-- args: execution key, attempt, fingerprint, dimensions (six tab-separated columns), amount_mc,
+--       ttl_ms, final ('1' stores a refusal), outcome bytes
 -- answer: {'reserved', amount, available, reserved_at, remaining_ms}
 --       | {'refused', reason, available, home, cap or nothing} | what executions.lua answers
--- cap: field, limit, charged, reserved, resets_in_ms (-1 for never), 1 if it is may_clear else 0
+-- cap: field, limit, charged, reserved, resets_in_ms (-1 for never), 1 if it may clear else 0
 
 local function lacks_credits(amount)
   local account = S.account
@@ -35,14 +35,12 @@ local function past_attempts(record, attempt)
   return record and list_without(list_with(record.past, record.attempt), attempt) or ''
 end
 
-V.reserve = function(args, outcome_key)
-  local execution_key, attempt = args[1], args[2]
-  local amount, ttl = tonumber(args[3]), tonumber(args[4])
-  local fingerprint, dimensions = args[5], args[6]
-  local outcome = outcome_of(outcome_key)
-  if outcome then return existing(outcome, fingerprint) end
-  local record = reservation_now(execution_key)
-  local conflict = record and differs_at(record.fingerprint, fingerprint)
+V.reserve = function(args, execution)
+  local attempt, dimensions = execution.attempt, execution.dimensions
+  local amount, ttl, final, bytes = tonumber(args[5]), tonumber(args[6]), args[7] == '1', args[8]
+  local outcome = outcome_of(execution.outcome_key)
+  if outcome then return existing(outcome, execution.fingerprint) end
+  local record, conflict = record_of(execution)
   if conflict then return conflict end
   if is_open(record) then
     if record.attempt ~= attempt then return in_progress(record) end
@@ -53,14 +51,13 @@ V.reserve = function(args, outcome_key)
   local caps = matching_caps(dimensions)
   local reason, home, cap = refusal(amount, dimensions, caps)
   if reason then
-    if args[7] == '1' then
-      conclude_refusal(outcome_key, execution_key, attempt, fingerprint, dimensions, reason, args[8])
-    end
+    if final then conclude_refusal(execution, reason, bytes) end
     return { 'refused', reason, S.account.available, home, cap }
   end
   local slices = take(amount, 'reserved')
-  save_reservation(execution_key, { state = 'o', attempt = attempt, amount = amount,
-    reserved_at = S.now, deadline = S.now + ttl, slices = slices, fingerprint = fingerprint,
-    dims = dims_of(dimensions), note = count_in(caps, amount), past = past_attempts(record, attempt) })
+  save_reservation(execution.key, { state = 'o', attempt = attempt, amount = amount,
+    reserved_at = S.now, deadline = S.now + ttl, slices = slices,
+    fingerprint = execution.fingerprint, dims = dims_of(dimensions), note = count_in(caps, amount),
+    past = past_attempts(record, attempt) })
   return { 'reserved', amount, S.account.available, S.now, ttl }
 end

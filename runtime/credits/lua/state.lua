@@ -66,7 +66,7 @@ local function load_account()
   local schema, profile, books, order = raw[1], raw[2], raw[3], raw[4]
   if not schema then return unknown_account(profile or books or order) end
   if schema ~= '1' and whole(schema, K.account .. ' schema') > SCHEMA then
-    stop('SCHEMA', K.account .. ': schema ' .. schema .. ', this release knows ' .. SCHEMA)
+    stop('SCHEMA', K.account .. ': schema ' .. schema .. NEWER)
   end
   if not (profile and books and order) then return unknown_account(true) end
   local account = { order = order }

@@ -13,6 +13,7 @@ import json
 import random
 import sys
 
+from runtime.credits.endings import Release
 from runtime.credits.results import Existing, InProgress, Refused, Reserved, Settled
 from tests.harness.ledger.desk import Desk, connect, make_ledger
 
@@ -42,7 +43,7 @@ async def run(url: str, prefix: str, worker: int, count: int, ttl_ms: int) -> No
             case Reserved():
                 await asyncio.sleep(chance.random() * 0.005)
                 if number % 7 == 0:
-                    await ledger.release(attempt)
+                    await ledger.release(Release(attempt))
                     return
                 settled = await desk.settle(attempt, answer, chance.randrange(1, AMOUNT_MC))
                 assert isinstance(settled, Settled), settled

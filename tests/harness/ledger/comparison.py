@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pricing.offers import MAX_MC
-from runtime.credits.journal import Dimensions, JournalEntry, Part, parse, replay, verify
+from runtime.credits.identity import Dimensions
+from runtime.credits.journal import JournalEntry, Part, parse, replay, verify
 from runtime.credits.results import Balance
 from tests.harness.ledger.desk import Desk
 from tests.harness.ledger.plain import plain_cap

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 
 from pricing.offers import GrantKind, Offer
 from runtime.credits import scripts
 from runtime.credits.batch import Call
-from runtime.credits.identity import ExecutionAttempt, Identity
-from runtime.credits.journal import Dimensions, JournalEntry, parse
+from runtime.credits.endings import Settlement
+from runtime.credits.identity import Dimensions, ExecutionAttempt, Identity
+from runtime.credits.journal import JournalEntry, parse
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
-from runtime.credits.results import Alert, Balance, GrantBalance, Granted, Reserved, Settled
+from runtime.credits.results import (
+    Alert,
+    Balance,
+    BookingUnknown,
+    GrantBalance,
+    Granted,
+    LedgerUnavailable,
+    Reserved,
+    Settled,
+)
 from runtime.credits.scripts import Scripts
 from runtime.credits.watch import own_clock_ms
 from runtime.redis.keys import Keys, bucket_of
@@ -81,6 +92,14 @@ def make_ledger(
         on_alert=(lambda alert: None) if alerts is None else alerts.append,
         clock_ms=clock_ms,
     )
+
+
+@contextmanager
+def raises_not_booked(match: str | None = None) -> Iterator[None]:
+    """Expect that the ledger is unavailable and says that nothing can have been booked."""
+    with pytest.raises(LedgerUnavailable, match=match) as raised:
+        yield
+    assert not isinstance(raised.value, BookingUnknown)
 
 
 @dataclass
@@ -181,7 +200,7 @@ class Desk:
             "rate_card_version": "2026-01",
             "outcome": b"the first outcome",
         }
-        return await self.ledger.settle(attempt, **(fields | changes))
+        return await self.ledger.settle(Settlement(attempt, **(fields | changes)))
 
     async def spend(self, amount_mc: int) -> None:
         """Reserve and settle so much."""

@@ -9,10 +9,10 @@ from enum import StrEnum
 from typing import Any
 from unittest import mock
 
-from runtime.credits import batch
-from runtime.credits import script_client as asking
+from runtime.credits import batch, script_client
 from runtime.credits.ledger import CreditLedger
-from runtime.redis.transport import Abandoned, NotReached, Reply, Request, UnknownOutcome
+from runtime.redis.errors import NotReached, UnknownOutcome
+from runtime.redis.transport import Abandoned, Reply, Request
 
 
 class Loss(StrEnum):
@@ -48,7 +48,7 @@ class LossyTransport:
 @contextmanager
 def asking_again_at_once() -> Iterator[None]:
     """Callers whose answer was lost ask again in the order in which they hear of it."""
-    with mock.patch.object(asking, "_ASK_AGAIN_AFTER_S", (0, 0)):
+    with mock.patch.object(script_client, "_ASK_AGAIN_AFTER_S", (0, 0)):
         yield
 
 

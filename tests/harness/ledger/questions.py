@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC, GrantKind
+from runtime.credits.endings import Release, Settlement
 from tests.harness.ledger.desk import instant
 from tests.harness.ledger.duel import Ask, Duel, Made
 from tests.harness.ledger.plain import cap_of
@@ -150,14 +151,16 @@ def settle(duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int) -> Ask
 
     async def ask() -> object:
         answer = await duel.desk.ledger.settle(
-            attempt,
-            cost_mc=cost_mc,
-            reserved_mc=amount_mc,
-            reserved_at_ms=at_ms,
-            tokens="",
-            rate_card_version="",
-            exposure_mc=exposure_mc,
-            outcome=body,
+            Settlement(
+                attempt,
+                cost_mc=cost_mc,
+                reserved_mc=amount_mc,
+                reserved_at_ms=at_ms,
+                tokens="",
+                rate_card_version="",
+                exposure_mc=exposure_mc,
+                outcome=body,
+            )
         )
         return ("dead",) if answer is None else answer
 
@@ -181,7 +184,9 @@ def release(duel: Duel, made: Made, exposure_mc: int, store: bool) -> Ask:
     attempt, reason = made.attempt, FallbackReason.PROVIDER_ERROR
     body = b"fallback" if store else None
     return Ask(
-        lambda: duel.desk.ledger.release(attempt, reason, exposure_mc=exposure_mc, outcome=body),
+        lambda: duel.desk.ledger.release(
+            Release(attempt, reason, exposure_mc=exposure_mc, outcome=body)
+        ),
         lambda: duel.model.release(
             attempt.execution_id, attempt.attempt_id, made.identity, reason, exposure_mc, body
         ),

@@ -8,6 +8,7 @@ from typing import Any
 from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind
 from runtime.credits.caps import Cap, CapWindow
+from runtime.credits.endings import Release
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import Reserved
 from tests.harness.ledger.desk import ACCOUNT, Desk
@@ -56,7 +57,9 @@ Ask = Callable[[Desk, ExecutionAttempt, Reserved], Awaitable[Any]]
 ASKS: dict[str, Ask] = {
     "reserve": lambda desk, attempt, reserved: desk.ledger.reserve(desk.attempt(), 10, 60_000),
     "settle": lambda desk, attempt, reserved: desk.settle(attempt, reserved, 10),
-    "release": lambda desk, attempt, reserved: desk.ledger.release(attempt, outcome=b"fallback"),
+    "release": lambda desk, attempt, reserved: desk.ledger.release(
+        Release(attempt, outcome=b"fallback")
+    ),
     "conclude": lambda desk, attempt, reserved: desk.ledger.conclude(
         desk.attempt(), FallbackReason.INSUFFICIENT_CREDITS
     ),

@@ -152,7 +152,7 @@ MUTATIONS = (
     Mutation(
         "damage_taken_for_nothing",
         "credits/lua/main.lua",
-        "if sound then return S.damaged[call.args[1]] end",
+        "if sound then return S.damaged[call.execution.key] end",
         "if sound then return nil end",
         "a damaged reservation counts as none",
         "a_damaged_reservation_fails_its_own_execution_alone",

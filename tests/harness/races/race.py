@@ -12,7 +12,9 @@ from typing import Any
 
 from pricing.offers import GrantKind
 from runtime.credits.caps import CapStatus
-from runtime.credits.journal import Dimensions, JournalEntry, parse
+from runtime.credits.endings import Release
+from runtime.credits.identity import Dimensions
+from runtime.credits.journal import JournalEntry, parse
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Balance, Existing, InProgress, Refused, Reserved
 from runtime.executions.spool import Replay
@@ -342,7 +344,7 @@ async def _ask_again(
     async def ask(number: int) -> Reserved | Refused | InProgress | Existing:
         attempt = course.attempt(number)
         answer = await ledger.reserve(attempt, 1, course.ttl_ms)
-        await ledger.release(attempt)
+        await ledger.release(Release(attempt))
         return answer
 
     return dict(zip(numbers, await asyncio.gather(*map(ask, numbers)), strict=True))

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from runtime.credits.batch import MAX_CALLS, Answer, Call
+from runtime.credits.endings import Release
 from runtime.credits.identity import ExecutionAttempt
-from runtime.credits.results import LedgerError, Refused, Reserved, Settled
+from runtime.credits.results import BookingUnknown, LedgerError, Refused, Reserved, Settled
+from runtime.redis.errors import NotReached, UnknownOutcome
 from runtime.redis.primaries import primaries
-from runtime.redis.transport import NotReached, Request, ServerTransport, UnknownOutcome
+from runtime.redis.transport import Request, ServerTransport
 from tests.harness.ledger.desk import Desk, OpenDesk, connect, make_ledger
 
 
@@ -66,7 +68,7 @@ async def test_no_script_call_has_more_calls_than_others_may_be_made_to_wait_for
     batcher._request = count  # type: ignore[method-assign]  # a spy
     attempts = [desk.attempt() for _ in range(300)]
     await asyncio.gather(*(desk.reserve(1, attempt) for attempt in attempts))
-    await asyncio.gather(*(desk.ledger.release(attempt) for attempt in attempts))
+    await asyncio.gather(*(desk.ledger.release(Release(attempt)) for attempt in attempts))
 
     assert sum(sizes) == 600
     assert max(sizes) == MAX_CALLS
@@ -106,7 +108,7 @@ async def test_what_may_have_been_booked_stays_unknown_when_the_next_asking_is_n
     batcher = desk.ledger._script_client._batcher
     submit = batcher.submit
     batcher.submit = fail  # type: ignore[method-assign]  # the server goes away
-    with pytest.raises(UnknownOutcome, match="the connection was lost"):
+    with pytest.raises(BookingUnknown, match="the connection was lost"):
         await desk.reserve(500)
     batcher.submit = submit  # type: ignore[method-assign]  # and is back
 
@@ -171,7 +173,7 @@ async def test_a_cancelled_caller_leaves_nothing_reserved(desk: Desk, turns: int
         task.cancel()
         results = await asyncio.gather(task, return_exceptions=True)
         if not isinstance(results[0], BaseException):
-            await desk.ledger.release(results[0][0])
+            await desk.ledger.release(Release(results[0][0]))
         await desk.ledger.drain()
 
         assert (await desk.balance()).reserved_mc == 0
@@ -194,7 +196,7 @@ async def test_cancelled_callers_leave_the_rest_of_their_batch_intact(desk: Desk
         await desk.ledger.drain()
 
         assert (await desk.balance()).reserved_mc == 10 * len(stayed)
-        await asyncio.gather(*(desk.ledger.release(attempt) for attempt, _ in stayed))
+        await asyncio.gather(*(desk.ledger.release(Release(attempt)) for attempt, _ in stayed))
     assert (await desk.balance()).open_reservations == 0
 
 
@@ -203,7 +205,7 @@ async def test_a_caller_cancelled_when_its_answer_is_there_already_leaves_nothin
 ) -> None:
     await desk.open(1_000)
     given_back: list[ExecutionAttempt] = []
-    desk.ledger.give_back = given_back.append
+    desk.ledger.hand_abandoned_to(given_back.append)
     batcher = desk.ledger._script_client._batcher
     tasks: list[asyncio.Task[object]] = []
     answers_of = batcher._answers
@@ -228,7 +230,7 @@ async def test_a_caller_cancelled_when_its_answer_is_there_already_leaves_nothin
 async def test_a_caller_cancelled_before_its_call_was_sent_asks_for_nothing(desk: Desk) -> None:
     await desk.open(1_000)
     given_back: list[ExecutionAttempt] = []
-    desk.ledger.give_back = given_back.append
+    desk.ledger.hand_abandoned_to(given_back.append)
     alone = asyncio.create_task(desk.reserve(10))
     await asyncio.sleep(0)
     queued = asyncio.create_task(desk.reserve(500))
@@ -282,7 +284,7 @@ async def test_a_timed_out_caller_is_a_cancelled_one(desk: Desk) -> None:
 
 async def test_after_a_cancelled_caller_the_account_is_served_on(desk: Desk) -> None:
     await desk.open(1_000)
-    desk.ledger.give_back = lambda attempt: None
+    desk.ledger.hand_abandoned_to(lambda attempt: None)
     first = asyncio.create_task(desk.reserve(10))
     await asyncio.sleep(0)
     behind = asyncio.create_task(desk.reserve(10))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pricing.offers import GrantKind
+from runtime.credits.endings import Release
 from runtime.credits.journal import Kind, Part, Posting
 from runtime.credits.results import Refused, Settled
 from tests.harness.ledger.desk import Desk, OpenDesk
@@ -33,7 +34,7 @@ async def test_law_10a_burn_order_is_priority_then_expiry_then_creation_then_id(
     expected = [grant_ids[name] for name, _ in order]
 
     attempt, _ = await desk.reserve(60)
-    await desk.ledger.release(attempt)
+    await desk.ledger.release(Release(attempt))
 
     assert [grant.grant_id for grant in (await desk.balance()).grants] == expected
     assert [posting.grant_id for posting in (await desk.journal())[-1].postings] == expected
@@ -198,7 +199,7 @@ async def test_law_9a_what_comes_home_to_an_expired_grant_expires_at_once_and_is
     attempt, _ = await desk.reserve(80)
     await desk.pass_time(6_000)
 
-    await desk.ledger.release(attempt)
+    await desk.ledger.release(Release(attempt))
 
     assert (await desk.parts()).expired_mc == 100
     grant_expired, released = (await desk.journal())[-2:]

@@ -11,6 +11,7 @@ import pytest
 
 from fallback.reasons import FallbackReason
 from runtime.credits.batch import Call
+from runtime.credits.endings import Release
 from runtime.credits.results import AccountDamaged, Existing, LedgerUnavailable, Reserved, Settled
 from runtime.redis.keys import bucket_of
 from tests.harness.ledger.desk import ACCOUNT, Desk
@@ -29,7 +30,7 @@ def every_verb(desk: Desk, attempt: Any, reserved: Reserved) -> list[Callable[[]
     return [
         lambda: desk.ledger.reserve(desk.attempt(), 10, 1_000),
         lambda: desk.settle(attempt, reserved, 10),
-        lambda: desk.ledger.release(attempt, outcome=b""),
+        lambda: desk.ledger.release(Release(attempt, outcome=b"")),
         lambda: desk.ledger.conclude(desk.attempt(), FallbackReason.INSUFFICIENT_CREDITS),
         lambda: desk.grant(10),
     ]
@@ -130,7 +131,7 @@ async def test_law_11a_books_that_do_not_add_up_are_refused(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "part, field, value, word",
     [
-        ("account", "schema", "2", "schema 2, this release knows 1"),
+        ("account", "schema", "2", "schema 2"),
         ("account", "books", "2\tin another way", "record version 2"),
         ("grants", "g2", "2\tin another way", "record version 2"),
     ],
@@ -143,7 +144,7 @@ async def test_law_11a_what_a_newer_release_wrote_is_refused_by_name(
     before = await desk.dump()
 
     for verb in every_verb(desk, attempt, reserved):
-        with pytest.raises(AccountDamaged, match=f"schema.*{word}"):
+        with pytest.raises(AccountDamaged, match=f"{word}.*newer release.*key_prefix"):
             await verb()
 
     assert await desk.dump() == before
@@ -176,7 +177,11 @@ async def test_law_11a_a_journal_ahead_of_its_account_is_a_fork_and_nothing_is_w
 
 @pytest.mark.parametrize(
     "value, word",
-    [("garbage", "damaged"), ("2\tin another way\nx", "schema"), ("1\ts\tonly three", "damaged")],
+    [
+        ("garbage", "damaged"),
+        ("2\tin another way\nx", "newer release"),
+        ("1\ts\tonly three", "damaged"),
+    ],
 )
 async def test_law_11a_a_damaged_outcome_fails_its_own_call_alone_in_a_batch(
     desk: Desk, value: str, word: str
@@ -193,7 +198,7 @@ async def test_law_11a_a_damaged_outcome_fails_its_own_call_alone_in_a_batch(
     failed = [answer for answer in answers if isinstance(answer, BaseException)]
     assert [type(failure) for failure in failed] == [AccountDamaged]
     assert desk.keys.outcome(ACCOUNT, bad.execution_key) in str(failed[0])
-    assert str(failed[0]).startswith(word)
+    assert word in str(failed[0])
     assert (await desk.balance()).reserved_mc == 190
 
 

@@ -16,10 +16,15 @@ from runtime.bootstrap import open_ledger
 from runtime.config import Config
 from runtime.credits.durability import Durability
 from runtime.credits.endings import Settlement
-from runtime.credits.results import Existing, LedgerError, LedgerUnavailable, Settled
+from runtime.credits.results import (
+    BookingUnknown,
+    Existing,
+    LedgerError,
+    LedgerUnavailable,
+    Settled,
+)
 from runtime.executions.outbox import Outbox
 from runtime.executions.spool import Spool
-from runtime.redis.transport import UnknownOutcome
 from tests.harness.ledger.desk import Desk, connect, make_ledger
 from tests.harness.private_redis import PrivateRedis
 from tests.harness.servers import (
@@ -105,14 +110,14 @@ async def test_law_3c_what_too_few_acknowledged_is_unknown_and_settled_by_asking
     )
     servers[1].pause()
 
-    with pytest.raises(UnknownOutcome, match="0 of 1 replicas have it"):
+    with pytest.raises(BookingUnknown, match="0 of 1 replicas have it"):
         await desk.ledger.reserve(desk.attempt(), 10, 1_000)
     deadline_s = asyncio.get_running_loop().time() + 10
     assert await outbox.close(settlement, deadline_s) is None
     assert outbox._spool.waiting() == 1
     # Asked again while the replica is still away, a call that writes nothing is no more certain.
-    with pytest.raises(UnknownOutcome):
-        await settlement.send(desk.ledger)
+    with pytest.raises(BookingUnknown):
+        await desk.ledger.end(settlement)
     # What is only read is nobody's to acknowledge.
     assert (await desk.balance()).charged_mc == 60
 
@@ -253,6 +258,6 @@ async def test_the_configured_durability_is_the_ledgers(
     async with open_ledger(config) as ledger:
         assert await ledger.accounts.open_account("acme", plan="growth")
         servers[1].pause()
-        with pytest.raises(UnknownOutcome):
+        with pytest.raises(BookingUnknown):
             await ledger.accounts.open_account("other", plan="growth")
         servers[1].resume()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fallback.reasons import FallbackReason
+from runtime.credits.endings import Release
 from runtime.credits.results import (
     ExecutionConflict,
     Existing,
@@ -75,10 +76,10 @@ async def test_law_3c_a_release_sent_twice_gives_back_once(desk: Desk) -> None:
     await desk.open(10_000)
     attempt, _ = await desk.reserve(1_000)
     reason = FallbackReason.PROVIDER_TIMEOUT
-    await desk.ledger.release(attempt, reason, exposure_mc=40, outcome=b"fallback")
+    await desk.ledger.release(Release(attempt, reason, exposure_mc=40, outcome=b"fallback"))
     before = await desk.dump()
 
-    again = await desk.ledger.release(attempt, reason, exposure_mc=40, outcome=b"fallback")
+    again = await desk.ledger.release(Release(attempt, reason, exposure_mc=40, outcome=b"fallback"))
 
     assert again == Released(10_000, found=True)
     assert await desk.dump() == before
@@ -87,7 +88,7 @@ async def test_law_3c_a_release_sent_twice_gives_back_once(desk: Desk) -> None:
 async def test_law_3c_a_released_id_with_its_outcome_is_not_asked_again(desk: Desk) -> None:
     await desk.open(10_000)
     attempt, _ = await desk.reserve(1_000, desk.attempt(ID))
-    await desk.ledger.release(attempt, FallbackReason.PROVIDER_ERROR, outcome=b"fallback")
+    await desk.ledger.release(Release(attempt, FallbackReason.PROVIDER_ERROR, outcome=b"fallback"))
 
     again = await desk.ledger.reserve(desk.attempt(ID), 1_000, 60_000)
 
@@ -99,7 +100,7 @@ async def test_law_3c_a_cancelled_attempt_leaves_no_outcome_so_the_id_may_be_ask
 ) -> None:
     await desk.open(10_000)
     attempt, _ = await desk.reserve(1_000, desk.attempt(ID))
-    await desk.ledger.release(attempt)
+    await desk.ledger.release(Release(attempt))
 
     again = await desk.ledger.reserve(desk.attempt(ID), 1_000, 60_000)
 
@@ -133,7 +134,7 @@ async def test_law_3c_an_id_reused_for_something_else_is_refused_naming_the_fiel
     elif stage == "settled":
         await desk.settle(attempt, reserved, 700)
     elif stage == "released":
-        await desk.ledger.release(attempt, outcome=b"")
+        await desk.ledger.release(Release(attempt, outcome=b""))
     before = await desk.dump()
     other = desk.attempt(ID, **change)
 
@@ -144,7 +145,7 @@ async def test_law_3c_an_id_reused_for_something_else_is_refused_naming_the_fiel
     with pytest.raises(ExecutionConflict) as concluding:
         await desk.ledger.conclude(other, FallbackReason.INSUFFICIENT_CREDITS)
     with pytest.raises(ExecutionConflict) as releasing:
-        await desk.ledger.release(other, outcome=b"")
+        await desk.ledger.release(Release(other, outcome=b""))
 
     assert {e.value.field for e in (reserving, settling, concluding, releasing)} == {field}
     assert ID in str(reserving.value)
@@ -295,5 +296,5 @@ async def test_endings_of_an_unknown_account_are_answered_not_raised(desk: Desk)
     attempt = desk.attempt()
 
     assert await desk.settle(attempt, Reserved(1, 0, desk.now_ms, 0), 1) is None
-    assert await desk.ledger.release(attempt) == Released(0, found=False)
+    assert await desk.ledger.release(Release(attempt)) == Released(0, found=False)
     assert await desk.ledger.conclude(attempt, FallbackReason.ACCOUNT_UNKNOWN) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fallback.reasons import FallbackReason
+from runtime.credits.endings import Release
 from runtime.credits.results import Existing, Released, Reserved, Settled
 from tests.harness.ledger.desk import Desk, OpenDesk
 
@@ -52,7 +53,7 @@ async def test_a_late_settlement_stays_late_when_a_newer_attempt_was_cancelled(d
     late, reserved = await desk.reserve(1_000, desk.attempt(ID), ttl_ms=1_000)
     await desk.pass_time(1_000)
     newer, _ = await desk.reserve(1_000, desk.attempt(ID))
-    await desk.ledger.release(newer)
+    await desk.ledger.release(Release(newer))
 
     settled = await desk.settle(late, reserved, 500)
 
@@ -65,7 +66,7 @@ async def test_an_attempt_may_reserve_again_after_its_own_reservation_expired(de
     await desk.pass_time(1_000)
     _, reserved = await desk.reserve(1_000, attempt, ttl_ms=1_000)
 
-    released = await desk.ledger.release(attempt)
+    released = await desk.ledger.release(Release(attempt))
 
     assert released == Released(10_000, found=True)
     assert (await desk.balance()).open_reservations == 0
@@ -126,7 +127,7 @@ async def test_law_3c_a_late_release_with_its_fallback_values_becomes_the_outcom
     await desk.pass_time(1_000)
     reason = FallbackReason.PROVIDER_TIMEOUT
     for _ in range(2):
-        await desk.ledger.release(attempt, reason, exposure_mc=30, outcome=b"fallback")
+        await desk.ledger.release(Release(attempt, reason, exposure_mc=30, outcome=b"fallback"))
 
     again = await desk.ledger.reserve(desk.attempt(ID), 1_000, 60_000)
 
@@ -143,7 +144,7 @@ async def test_a_late_release_does_not_disturb_an_attempt_that_runs(desk: Desk) 
 
     for _ in range(2):
         answer = await desk.ledger.release(
-            late, FallbackReason.PROVIDER_TIMEOUT, exposure_mc=30, outcome=b"fallback"
+            Release(late, FallbackReason.PROVIDER_TIMEOUT, exposure_mc=30, outcome=b"fallback")
         )
         assert answer == Released(9_000, found=False)
 
@@ -157,7 +158,7 @@ async def test_the_exposure_of_an_expired_attempt_is_booked_once(desk: Desk) -> 
     await desk.pass_time(1_000)
 
     for _ in range(3):
-        await desk.ledger.release(attempt, exposure_mc=30)
+        await desk.ledger.release(Release(attempt, exposure_mc=30))
 
     assert (await desk.balance()).exposure_mc == 30
 
@@ -166,7 +167,7 @@ async def test_a_release_of_nothing_changes_nothing(desk: Desk) -> None:
     await desk.open(10_000)
     before = await desk.dump()
 
-    answer = await desk.ledger.release(desk.attempt(), exposure_mc=30)
+    answer = await desk.ledger.release(Release(desk.attempt(), exposure_mc=30))
 
     assert answer == Released(10_000, found=False)
     assert await desk.dump() == before

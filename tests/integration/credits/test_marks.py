@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pricing.offers import GrantKind
+from runtime.credits.endings import Release
 from runtime.credits.results import Alert
 from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
@@ -33,7 +34,7 @@ async def test_law_12b_reserving_and_releasing_around_a_mark_raises_nothing(desk
     await desk.open(1_000)
     for _ in range(5):
         attempt, _ = await desk.reserve(1_000)
-        await desk.ledger.release(attempt)
+        await desk.ledger.release(Release(attempt))
 
     assert desk.alerts == []
 

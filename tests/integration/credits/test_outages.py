@@ -11,7 +11,9 @@ import pytest
 import pytest_asyncio
 
 from runtime.credits.batch import Answer, Call
+from runtime.credits.endings import Release
 from runtime.credits.results import (
+    BookingUnknown,
     Existing,
     InProgress,
     LedgerUnavailable,
@@ -19,8 +21,7 @@ from runtime.credits.results import (
     Reserved,
     Settled,
 )
-from runtime.redis.transport import NotReached, UnknownOutcome
-from tests.harness.ledger.desk import Desk, connect, make_ledger
+from tests.harness.ledger.desk import Desk, connect, make_ledger, raises_not_booked
 from tests.harness.private_redis import PrivateRedis
 
 
@@ -44,7 +45,7 @@ async def test_a_server_that_is_away_is_said_to_be_and_found_again(
 
     with pytest.raises(LedgerUnavailable):
         await desk.settle(attempt, reserved, 200)
-    with pytest.raises(NotReached):
+    with raises_not_booked():
         await desk.ledger.reserve(desk.attempt(), 10, 1_000)
 
     await private_redis.start()
@@ -83,7 +84,7 @@ async def test_a_server_that_hangs_is_not_asked_again_by_who_waited_for_the_time
 
     batcher.submit = count  # type: ignore[method-assign]  # a spy
     private_redis.pause()
-    with pytest.raises(UnknownOutcome, match=r"no answer within 0\.4 s"):
+    with pytest.raises(BookingUnknown, match=r"no answer within 0\.4 s"):
         await desk.reserve(100)
     results = await asyncio.gather(*(desk.reserve(1) for _ in range(20)), return_exceptions=True)
     private_redis.resume()
@@ -99,7 +100,7 @@ async def test_what_a_hanging_server_did_after_all_is_found_by_asking_again(
     attempt, reserved = await desk.reserve(300)
     other = desk.attempt()
     private_redis.pause()
-    with pytest.raises(UnknownOutcome):
+    with pytest.raises(BookingUnknown):
         await desk.settle(attempt, reserved, 200)
     with pytest.raises(LedgerUnavailable):
         await desk.ledger.reserve(other, 50, 60_000)
@@ -192,7 +193,7 @@ async def test_at_maxmemory_settlements_go_in_and_reservations_do_not(desk: Desk
         assert await desk.dump() == before
 
         assert isinstance(await desk.settle(attempt, reserved, 200), Settled)
-        await desk.ledger.release(other)
+        await desk.ledger.release(Release(other))
     finally:
         await desk.client.config_set("maxmemory", 0)
     balance = await desk.balance()
@@ -209,7 +210,7 @@ async def test_a_pool_without_a_free_connection_is_unavailable_not_an_error(
     pool = client.connection_pool
     taken = await pool.get_connection()
 
-    with pytest.raises(NotReached):
+    with raises_not_booked():
         await desk.reserve(10)
 
     await pool.release(taken)

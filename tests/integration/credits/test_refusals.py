@@ -13,12 +13,12 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import BusyLoadingError
 
-from runtime.credits.results import LedgerUnavailable
-from runtime.credits.scripts import Script
 from runtime.redis.cluster import transport_to
-from runtime.redis.connections import Line, Server
-from runtime.redis.transport import NotReached, Request, UnknownOutcome, bulk
-from tests.harness.ledger.desk import Desk, connect, make_ledger
+from runtime.redis.connections import PooledConnection, Server
+from runtime.redis.errors import NotReached, RedisUnavailable, ScriptRefused, UnknownOutcome
+from runtime.redis.script import Script
+from runtime.redis.transport import Request, bulk
+from tests.harness.ledger.desk import Desk, connect, make_ledger, raises_not_booked
 from tests.harness.private_redis import PrivateRedis
 
 REQUEST = Request(Script("return 1", "sha"), 1, 1, bulk("{b1}:key", "argument"))
@@ -94,14 +94,15 @@ async def run(made_up: MadeUp, times: int = 1) -> list[Any]:
         (b"-MASTERDOWN Link with MASTER is down\r\n", NotReached),
         (b"-NOAUTH Authentication required.\r\n", NotReached),
         (b"-CREDITGATE_FAILED READONLY You can't write against a replica\r\n", NotReached),
-        (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", LedgerUnavailable),
-        (b"-BUSY Redis is busy running a script.\r\n", LedgerUnavailable),
-        (b"-CLUSTERDOWN Hash slot not served\r\n", LedgerUnavailable),
+        (b"-CREDITGATE_DAMAGED acme:refs READONLY payment: not a record\r\n", ScriptRefused),
+        (b"-OOM command not allowed when used memory > 'maxmemory'.\r\n", ScriptRefused),
+        (b"-BUSY Redis is busy running a script.\r\n", ScriptRefused),
+        (b"-CLUSTERDOWN Hash slot not served\r\n", ScriptRefused),
         (b"", UnknownOutcome),
     ],
 )
 async def test_law_5_a_refusal_is_told_from_a_call_whose_outcome_is_unknown(
-    answer: bytes, kind: type[LedgerUnavailable], open_made_up: OpenMadeUp
+    answer: bytes, kind: type[RedisUnavailable], open_made_up: OpenMadeUp
 ) -> None:
     async with open_made_up(answer, DONE) as made_up:
         refused, done = await run(made_up, times=2)
@@ -147,7 +148,7 @@ async def test_a_replica_refuses_and_a_primary_that_it_becomes_does_not(
     await client.execute_command("REPLICAOF", "127.0.0.1", "1")
     before = await desk.dump()
 
-    with pytest.raises(NotReached, match=r"READONLY|read only"):
+    with raises_not_booked(match=r"READONLY|read only"):
         await desk.ledger.reserve(desk.attempt(), 10, 1_000)
     assert await desk.dump() == before
     await client.execute_command("REPLICAOF", "NO", "ONE")
@@ -188,21 +189,21 @@ REFUSED = BusyLoadingError("Redis is loading the dataset in memory")
 async def test_an_answer_is_read_to_the_end_though_its_caller_has_gone(
     read_before: int, asking: object, answer: object, waited: object
 ) -> None:
-    connection = SlowConnection(asking, answer, waited)
+    slow = SlowConnection(asking, answer, waited)
     async with Redis() as client:
         server = Server(client.connection_pool, lambda work: None, shared=True)
-        line = Line(server, connection)
-        caller = asyncio.create_task(line.ask(b"ASKING, a script, WAIT", before=1, wait=True))
+        connection = PooledConnection(server, slow)
+        caller = asyncio.create_task(connection.ask(b"ASKING, a script, WAIT", before=1, wait=True))
         for _ in range(read_before):
-            connection.may_answer.release()
+            slow.may_answer.release()
         for _ in range(5):
             await asyncio.sleep(0)
         caller.cancel()
         await asyncio.gather(caller, return_exceptions=True)
 
         for _ in range(3 - read_before):
-            connection.may_answer.release()
-        (found,) = await asyncio.gather(line.answer(), return_exceptions=True)
+            slow.may_answer.release()
+        (found,) = await asyncio.gather(connection.answer(), return_exceptions=True)
         assert found == answer
-        assert line.acknowledged == (waited if waited == 2 else 0)
-        assert connection.answers == []
+        assert connection.acknowledged == (waited if waited == 2 else 0)
+        assert slow.answers == []

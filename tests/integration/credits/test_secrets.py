@@ -6,6 +6,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from fallback.reasons import FallbackReason
+from runtime.credits.endings import Release
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import CreditLedger, LedgerSettings
 from runtime.credits.results import LedgerError, LedgerUnavailable
@@ -27,7 +28,9 @@ async def run_everything(desk: Desk) -> None:
     attempt, reserved = await desk.reserve(10, desk.attempt(**about(1)))
     await desk.settle(attempt, reserved, 5, outcome=VALUE)
     attempt, _ = await desk.reserve(10, desk.attempt(**about(2)))
-    await desk.ledger.release(attempt, FallbackReason.PROVIDER_ERROR, exposure_mc=1, outcome=VALUE)
+    await desk.ledger.release(
+        Release(attempt, FallbackReason.PROVIDER_ERROR, exposure_mc=1, outcome=VALUE)
+    )
     await desk.ledger.conclude(desk.attempt(**about(3)), FallbackReason.INSUFFICIENT_CREDITS, VALUE)
     late, late_reserved = await desk.reserve(10, desk.attempt(**about(4)), ttl_ms=1_000)
     await desk.pass_time(1_000)
@@ -105,7 +108,7 @@ async def test_a_process_with_another_installation_key_is_refused_at_start(desk:
 async def test_data_with_another_number_of_buckets_is_refused_at_start(desk: Desk) -> None:
     await desk.client.hset(desk.keys.installation, "buckets", "16")
 
-    with pytest.raises(LedgerError, match="16 buckets, this release uses 1024"):
+    with pytest.raises(LedgerError, match="16 buckets, this release reads 1024"):
         await desk.ledger.check_installation()
 
 

@@ -69,7 +69,7 @@ async def test_what_is_put_while_redis_is_away_is_charged_when_it_is_back(
     await private_redis.stop(signal.SIGKILL)
     ending = settlement(attempt, reserved)
     with pytest.raises(LedgerUnavailable):
-        await ending.send(ledger)
+        await ledger.end(ending)
     await spool.put(ending)
     await spool.put(Release(cancelled, None, 5, None))
 
@@ -93,7 +93,7 @@ async def test_an_ending_that_was_sent_before_is_charged_no_more_when_replayed(
     await desk.open(1_000)
     attempt, reserved = await desk.reserve(100)
     ending = settlement(attempt, reserved)
-    await ending.send(desk.ledger)
+    await desk.ledger.end(ending)
     before = await desk.dump()
     await spool.put(ending)
 

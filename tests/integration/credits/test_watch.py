@@ -214,8 +214,6 @@ async def test_an_open_ledger_watches_until_it_is_closed(
         while ledger.watch.faults:  # noqa: ASYNC110 - the new one has no limit
             await asyncio.sleep(0.01)
         await desk.reserve(10)
-        task = ledger.watch._task
-    assert task is not None
-    assert task.done()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
     await client.aclose()
     await asyncio.sleep(0)

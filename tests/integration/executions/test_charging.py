@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
-from creditgate import CreditLedger, FallbackReason
+from creditgate import FallbackReason
 from pricing.offers import GrantKind
 from runtime.credits.caps import Cap, CapWindow
+from runtime.credits.endings import Release
 from runtime.credits.results import Reserved
 from tests.harness.workbench import ACCOUNT, Workbench
 
-VERBS = {
+LEDGER = {
+    "accounts",
     "attempt",
-    "balance",
-    "caps",
-    "change_plan",
     "check_installation",
-    "close_account",
     "conclude",
     "drain",
-    "give_back",
-    "grant",
-    "open_account",
-    "purchase",
+    "end",
+    "hand_abandoned_to",
+    "look_up",
     "release",
-    "remove_cap",
     "reserve",
-    "set_cap",
     "settings",
     "settle",
     "sweep",
+    "watch",
+}
+ACCOUNTS = {
+    "balance",
+    "caps",
+    "change_plan",
+    "close_account",
+    "grant",
+    "open_account",
+    "purchase",
+    "remove_cap",
+    "set_cap",
     "switch_off",
     "switch_on",
     "void",
-    "watch",
 }
 
 
-def public_names(ledger: CreditLedger) -> set[str]:
-    return {name for name in dir(ledger) if not name.startswith("_")}
+def public_names(of: object) -> set[str]:
+    return {name for name in dir(of) if not name.startswith("_")}
 
 
 async def test_law_13_no_verb_but_settle_takes_credits(bench: Workbench) -> None:
     ledger = bench.ledger
-    assert public_names(ledger) == VERBS, "does the new verb charge? then this test must say so"
+    new = "does the new verb charge? then this test must say so"
+    assert public_names(ledger) == LEDGER, new
+    assert public_names(ledger.accounts) == ACCOUNTS, new
 
     await ledger.accounts.open_account(ACCOUNT, plan="growth")
     await ledger.accounts.grant(
@@ -63,7 +71,8 @@ async def test_law_13_no_verb_but_settle_takes_credits(bench: Workbench) -> None
             await ledger.conclude(attempt, FallbackReason.INSUFFICIENT_CREDITS)
             continue
         assert isinstance(await ledger.reserve(attempt, 1_000, 60_000), Reserved)
-        await ledger.release(attempt, exposure_mc=number * 700)
+        await ledger.look_up(attempt)
+        await ledger.end(Release(attempt, exposure_mc=number * 700))
     cap = Cap(CapWindow.TOTAL)
     await ledger.accounts.set_cap(ACCOUNT, cap, limit_mc=1_000, used_mc=700, reference="cap")
     await ledger.accounts.remove_cap(ACCOUNT, cap, reference="no cap")

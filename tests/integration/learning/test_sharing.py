@@ -11,9 +11,8 @@ import pytest
 from redis.asyncio import Redis, RedisCluster
 
 from pricing.usage import TokenUsage
-from runtime.credits.results import LedgerUnavailable
 from runtime.learning.history import observed
-from runtime.learning.sharing import MOST_ANSWERS, Learning, Topic
+from runtime.learning.sharing import MOST_ANSWERS, Learning, LearningUnavailable, Topic
 from runtime.redis.keys import Keys
 from tests.harness.private_redis import PrivateRedis
 from tests.harness.servers import CLUSTER, LedgerServers
@@ -93,7 +92,7 @@ async def test_a_damaged_history_is_named_and_stops_nobody(
             while key not in caplog.text:  # noqa: ASYNC110 - a log has no event
                 await asyncio.sleep(0.01)
 
-        with pytest.raises(LedgerUnavailable, match="no count"):
+        with pytest.raises(LearningUnavailable, match="not a count"):
             await known.history(ROUTE)
         await known.aclose()
 

@@ -49,8 +49,14 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
 # The whole sentence, so that nobody changes what a user is told without deciding to.
-NEWER_SCHEMA = "schema: {key}: schema 2, this release knows 1"
-OTHER_BUCKETS = "{key}: 2048 buckets, this release uses 1024"
+NEWER_SCHEMA = (
+    "{key}: schema 2 was written by a newer release, this one reads up to 1: run the newer "
+    "release, or point redis.key_prefix elsewhere"
+)
+OTHER_BUCKETS = (
+    "{key}: the data has 2048 buckets, this release reads 1024: run the release that wrote it, or "
+    "point redis.key_prefix elsewhere"
+)
 
 
 @pytest_asyncio.fixture
@@ -180,11 +186,11 @@ async def test_a_reservation_of_the_earlier_release_is_settled_once(
     settlement = ending(name)
     account_id = settlement.attempt.account_id
     async with left_behind.ledger() as ledger:
-        settled = await settlement.send(ledger)
+        settled = await ledger.end(settlement)
         assert isinstance(settled, Settled)
         assert (settled.charged_mc, settled.overage_mc) == (settlement.cost_mc, 0)
         assert settled.flags == flags
-        again = await settlement.send(ledger)
+        again = await ledger.end(settlement)
         assert isinstance(again, Settled)
         assert again.charged_mc == settled.charged_mc
         balance = await ledger.accounts.balance(account_id)
@@ -206,8 +212,8 @@ async def test_of_two_attempts_of_the_earlier_release_one_is_charged(
 ) -> None:
     first, second = ending("earlier_of_two_attempts"), ending("later_of_two_attempts")
     async with left_behind.ledger() as ledger:
-        assert isinstance(await first.send(ledger), Settled)
-        assert isinstance(await second.send(ledger), Existing)
+        assert isinstance(await ledger.end(first), Settled)
+        assert isinstance(await ledger.end(second), Existing)
         balance = await ledger.accounts.balance("stark")
 
     before = EXPECTED["balances"]["stark"]
@@ -218,7 +224,7 @@ async def test_of_two_attempts_of_the_earlier_release_one_is_charged(
 async def test_what_was_counted_under_caps_is_settled_under_them(left_behind: LeftBehind) -> None:
     settlement = ending("open_under_caps")
     async with left_behind.ledger() as ledger:
-        await settlement.send(ledger)
+        await ledger.end(settlement)
         day = {str(status.cap): status for status in await ledger.accounts.caps("acme")}["day"]
 
     (before,) = (cap for cap in EXPECTED["caps"]["acme"] if cap["cap"] == "day")
@@ -361,7 +367,7 @@ async def test_an_account_of_a_newer_schema_is_refused_by_its_number_and_left_as
     async with left_behind.runtime(NoCall()) as runtime:
         for verb in (
             runtime.accounts.balance("acme"),
-            ending("open_under_caps").send(runtime._ledger),
+            runtime._ledger.end(ending("open_under_caps")),
             runtime.accounts.purchase("acme", credits=100_000, payment_reference="payment-2"),
         ):
             with pytest.raises(LedgerUnavailable) as refused:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
+from runtime.credits.identity import Dimensions
 from runtime.credits.journal import (
-    Dimensions,
     JournalEntry,
     JournalError,
     Kind,

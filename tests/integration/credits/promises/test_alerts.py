@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from runtime.credits.endings import Release
 from runtime.credits.results import Alert, Reserved
 from runtime.redis.keys import bucket_of
 from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
@@ -130,14 +131,14 @@ async def settle_late(desk: Desk, attempt: Any, reserved: Reserved) -> None:
 
 
 async def void(desk: Desk, attempt: Any, reserved: Reserved) -> None:
-    await desk.ledger.release(attempt)
+    await desk.ledger.release(Release(attempt))
     await desk.ledger.accounts.void(ACCOUNT, "g1", reference="void-1", reason="paid back")
 
 
 async def come_home_to_a_voided_grant(desk: Desk, attempt: Any, reserved: Reserved) -> None:
     await desk.ledger.accounts.void(ACCOUNT, "g1", reference="void-1", reason="paid back")
     assert desk.alerts == [], "950 are still reserved"
-    await desk.ledger.release(attempt)
+    await desk.ledger.release(Release(attempt))
 
 
 async def come_home_to_an_expired_grant(desk: Desk, attempt: Any, reserved: Reserved) -> None:

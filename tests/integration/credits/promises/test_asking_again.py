@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fallback.reasons import FallbackReason
+from runtime.credits.endings import Release
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import Existing, InProgress, Refused, Released, Reserved, Settled
 from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
@@ -26,10 +27,10 @@ ASKS: dict[str, Ask] = {
     "settle": lambda desk, attempt, reserved: desk.settle(attempt, reserved, 700, exposure_mc=5),
     "settle above the quote": lambda desk, attempt, reserved: desk.settle(attempt, reserved, 1_500),
     "release with an outcome": lambda desk, attempt, reserved: desk.ledger.release(
-        attempt, REASON, exposure_mc=40, outcome=b"fallback"
+        Release(attempt, REASON, exposure_mc=40, outcome=b"fallback")
     ),
     "release without one": lambda desk, attempt, reserved: desk.ledger.release(
-        attempt, exposure_mc=40
+        Release(attempt, exposure_mc=40)
     ),
     "reserve": lambda desk, attempt, reserved: desk.ledger.reserve(attempt, 1_000, 60_000),
 }
@@ -154,7 +155,7 @@ async def test_law_3c_waiting_ends_when_the_one_that_runs_ends_or_its_time_does(
     await desk.pass_time(1)
 
     await desk.reserve(1_000, waiting, ttl_ms=500)
-    await desk.ledger.release(waiting)
+    await desk.ledger.release(Release(waiting))
     await desk.reserve(1_000, desk.attempt(ID))
 
 
@@ -187,7 +188,7 @@ async def test_law_3c_whatever_three_attempts_do_an_id_has_one_outcome_and_one_c
                     outcomes.add(("settled", cost_mc, marked))
             case "release" | "release for good":
                 outcome = marked if step == "release for good" else None
-                answer = await desk.ledger.release(attempt, REASON, outcome=outcome)
+                answer = await desk.ledger.release(Release(attempt, REASON, outcome=outcome))
                 if outcome and isinstance(answer, Released) and answer.found:
                     outcomes.add(("released", 0, marked))
             case "conclude":
@@ -255,6 +256,6 @@ async def test_law_3c_a_concluded_refusal_is_told_with_its_reason_and_bytes(
     other = desk.attempt(ID)
     assert await desk.ledger.reserve(other, 1, 1_000) == told
     assert await desk.ledger.conclude(other, REASON) == told
-    assert await desk.ledger.release(other, outcome=b"") == told
+    assert await desk.ledger.release(Release(other, outcome=b"")) == told
     assert await desk.settle(other, Reserved(5, 0, desk.now_ms, 0), 5) == told
     assert (await desk.balance()).charged_mc == 0

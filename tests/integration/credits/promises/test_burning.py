@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from runtime.credits.endings import Release
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.journal import Kind, Part, Posting
 from runtime.credits.results import GrantBalance, Reserved, Settled
@@ -94,7 +95,7 @@ End = Callable[[Desk, ExecutionAttempt, Reserved], Awaitable[Any]]
 
 
 async def release(desk: Desk, attempt: ExecutionAttempt, reserved: Reserved) -> None:
-    await desk.ledger.release(attempt)
+    await desk.ledger.release(Release(attempt))
 
 
 async def settle_nothing(desk: Desk, attempt: ExecutionAttempt, reserved: Reserved) -> None:

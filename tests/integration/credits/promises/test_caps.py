@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC
 from runtime.credits.caps import Cap, CapStatus, CapWindow, cap_of
+from runtime.credits.endings import Release
 from runtime.credits.results import CapUnknown, LedgerError, Refused, Reserved, Settled
 from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
@@ -75,7 +76,7 @@ async def test_law_1b_a_window_holds_what_was_charged_and_what_is_reserved(desk:
     settled, reserved = await desk.reserve(100)
     await desk.settle(settled, reserved, 30)
     released, _ = await desk.reserve(200)
-    await desk.ledger.release(released)
+    await desk.ledger.release(Release(released))
     await desk.reserve(300, ttl_ms=1_000)
     assert await used(desk) == (30, 300)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pricing.offers import MAX_MC
 from runtime.credits.caps import Cap, CapStatus, CapWindow
+from runtime.credits.endings import Release
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Refused, Reserved
 from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
@@ -100,7 +101,7 @@ async def test_law_1b_no_reservation_is_admitted_that_brings_a_window_above_its_
             attempt, reserved = running.pop(amount_mc % len(running))
             reserved_mc -= reserved.amount_mc
             if step == "release":
-                await desk.ledger.release(attempt)
+                await desk.ledger.release(Release(attempt))
             else:
                 await desk.settle(attempt, reserved, amount_mc)  # above its quote as well
                 charged_mc += amount_mc
@@ -142,7 +143,7 @@ async def test_law_1b_however_many_ask_at_once_no_window_is_ever_above_its_limit
             return
         assert isinstance(answer, Reserved)
         if answers < 1 / 3:
-            await ledger.release(attempt)
+            await ledger.release(Release(attempt))
             return
         cost_mc = int(amount_mc * cost_share)
         await desk.settle(attempt, answer, cost_mc)
@@ -273,7 +274,7 @@ async def test_law_1b_a_reservation_counts_in_the_day_in_which_it_was_made_whene
     if end == "settle":
         await desk.settle(attempt, reserved, 120)
     elif end == "release":
-        await desk.ledger.release(attempt)
+        await desk.ledger.release(Release(attempt))
     else:
         await desk.pass_time(10_000)
         await desk.write_what_is_due()
@@ -302,7 +303,7 @@ async def test_law_1b_a_free_reservation_ends_in_peace_when_its_windows_are_gone
     if end == "settle":
         assert (await desk.settle(attempt, reserved, 5)).charged_mc == 5
     elif end == "release":
-        assert (await desk.ledger.release(attempt)).found  # type: ignore[union-attr]  # Released
+        assert (await desk.ledger.release(Release(attempt))).found  # type: ignore[union-attr]  # Released
     else:
         await desk.pass_time(DAY_MS)
         await desk.write_what_is_due()
@@ -335,7 +336,7 @@ async def test_law_1b_a_late_settlement_is_reported_by_its_own_model_and_version
     await desk.pass_time(1_000)
     newer = desk.attempt("j:s:1", model="thinker", action_version="v2")
     await desk.reserve(200, newer)
-    await desk.ledger.release(newer)
+    await desk.ledger.release(Release(newer))
 
     await desk.settle(older, reserved, 30)
 

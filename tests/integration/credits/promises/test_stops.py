@@ -9,6 +9,7 @@ import pytest
 
 from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind, Offer
+from runtime.credits.endings import Release
 from runtime.credits.journal import Kind
 from runtime.credits.results import (
     AccountConflict,
@@ -62,7 +63,7 @@ async def test_law_13a_a_voided_grant_pays_what_was_reserved_of_it_and_takes_not
     assert isinstance(await desk.ledger.reserve(desk.attempt(), 21, 1_000), Refused)
 
     await desk.settle(attempt, reserved, 60)
-    await desk.ledger.release(released)
+    await desk.ledger.release(Release(released))
 
     first, second = await desk.parts("g1"), await desk.parts("g2")
     assert (first.charged_mc, first.voided_mc, first.available_mc) == (60, 40, 0)
@@ -82,7 +83,7 @@ async def test_law_13a_what_comes_home_goes_where_its_grant_went_first(
     if not void_first:
         await desk.ledger.accounts.void(ACCOUNT, "g1", **BACK)
 
-    await desk.ledger.release(attempt)
+    await desk.ledger.release(Release(attempt))
 
     parts = await desk.parts("g1")
     assert (parts.voided_mc, parts.expired_mc) == ((100, 0) if void_first else (0, 100))
@@ -281,11 +282,11 @@ async def test_law_5a_a_release_is_not_stopped_by_anything(desk: Desk) -> None:
     await desk.open(100)
     attempts = [(await desk.reserve(10))[0] for _ in range(3)]
     await desk.ledger.accounts.switch_off(ACCOUNT, reference="off")
-    released = [await desk.ledger.release(attempts[0])]
+    released = [await desk.ledger.release(Release(attempts[0]))]
     await desk.ledger.accounts.change_plan(ACCOUNT, plan="trial", reference="down")
-    released.append(await desk.ledger.release(attempts[1]))
+    released.append(await desk.ledger.release(Release(attempts[1])))
     await desk.ledger.accounts.close_account(ACCOUNT, **BYE)
-    released.append(await desk.ledger.release(attempts[2]))
+    released.append(await desk.ledger.release(Release(attempts[2])))
 
     assert all(isinstance(found, Released) and found.found for found in released)
     assert (await desk.balance()).reserved_mc == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from runtime.credits.caps import Cap, CapWindow
+from runtime.credits.endings import Release
 from runtime.credits.journal import Part, Posting
 from runtime.credits.results import Alert, Released, Settled
 from runtime.redis.keys import bucket_of
@@ -20,9 +21,9 @@ async def test_law_9a_what_comes_home_at_the_moment_of_expiry_has_expired(desk: 
     late, _ = await desk.reserve(30)
 
     await desk.pass_time(4_999)
-    assert await desk.ledger.release(early) == Released(70, found=True)
+    assert await desk.ledger.release(Release(early)) == Released(70, found=True)
     await desk.pass_time(1)
-    assert await desk.ledger.release(late) == Released(0, found=True)
+    assert await desk.ledger.release(Release(late)) == Released(0, found=True)
 
     assert (await desk.parts()).expired_mc == 100
     assert (await desk.journal())[-1].postings == (Posting("g1", Part.RESERVED, Part.EXPIRED, 30),)
@@ -91,7 +92,7 @@ async def test_law_13a_a_second_void_does_not_move_the_moment_of_the_first(desk:
     await desk.pass_time(1)
     second = await desk.ledger.accounts.void(ACCOUNT, "g1", reference="second", reason="to be sure")
 
-    await desk.ledger.release(attempt)
+    await desk.ledger.release(Release(attempt))
 
     parts = await desk.parts()
     assert second.amount_mc == 0
@@ -107,7 +108,7 @@ async def test_law_1b_an_older_attempt_counts_in_the_day_in_which_its_settlement
     older, reserved = await desk.reserve(100, desk.attempt("journey-1:step:1"), ttl_ms=1_000)
     await desk.pass_time(DAY_MS)
     newer, _ = await desk.reserve(100, desk.attempt("journey-1:step:1"))
-    await desk.ledger.release(newer)
+    await desk.ledger.release(Release(newer))
     await desk.pass_time(DAY_MS)
 
     assert await desk.settle(older, reserved, 70) == Settled(70, 0, 930, ("late",))

@@ -10,6 +10,7 @@ from typing import Any
 from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind, Offer
 from runtime.credits.caps import Cap, CapWindow
+from runtime.credits.endings import Release
 from runtime.credits.journal import Kind, verify
 from runtime.credits.results import Existing, Refused, Settled
 from runtime.redis.keys import bucket_of
@@ -129,7 +130,7 @@ async def test_law_2c_whatever_is_journaled_is_news_of_its_account(desk: Desk) -
     steps: dict[str, Callable[[], Awaitable[Any]]] = {
         "grant": lambda: desk.grant(10),
         "settle": lambda: desk.settle(*held[0], 5),
-        "release": lambda: desk.ledger.release(held[1][0]),
+        "release": lambda: desk.ledger.release(Release(held[1][0])),
         "void": lambda: desk.ledger.accounts.void(ACCOUNT, "g3", reference="v", reason="r"),
         "plan": lambda: desk.ledger.accounts.change_plan(ACCOUNT, plan="growth", reference="p"),
         "deadline": desk.write_what_is_due,

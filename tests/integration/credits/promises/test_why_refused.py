@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fallback.reasons import FallbackReason
 from runtime.credits.caps import Cap, CapWindow
+from runtime.credits.endings import Release
 from runtime.credits.results import InProgress, Refused, Reserved
 from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
@@ -66,7 +67,7 @@ async def test_law_12a_a_refusal_for_credits_is_passing_just_when_what_runs_coul
     assert refused.returning_mc == sum(grant.reserved_mc for grant in usable)
     assert refused.cap is None
     for attempt in open_ones:
-        await desk.ledger.release(attempt)
+        await desk.ledger.release(Release(attempt))
     could_be_had = (await desk.balance(account_id)).available_mc
     assert could_be_had == refused.available_mc + refused.returning_mc
     assert refused.may_clear is (wanted_mc <= could_be_had)
@@ -142,7 +143,7 @@ async def test_law_12a_a_passing_refusal_can_be_waited_out(
 
     # When that ends, having used a part of it at most
     if ending == "release":
-        await desk.ledger.release(attempt)
+        await desk.ledger.release(Release(attempt))
     elif ending == "settle":
         await desk.settle(attempt, reserved, 60)
     else:

@@ -1,0 +1,89 @@
+"""Work beside the callers: sets of tasks, and rounds of periodic work."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+_log = logging.getLogger("creditgate.background")
+
+CLOSE_WITHIN_S = 10.0
+"""Periodic work that has not ended this long after its cancellation is left behind."""
+
+
+class TaskSet:
+    """Tasks that nobody awaits, each kept from the garbage collector until it ends.
+
+    A task bounds its own time and handles its own errors.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def start(
+        self,
+        work: Coroutine[Any, Any, Any],
+        on_done: Callable[[asyncio.Task[Any]], object] | None = None,
+    ) -> None:
+        """Start a task; ``on_done`` is called when it has ended, however it did."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if on_done is not None:
+            task.add_done_callback(on_done)
+
+    async def drain(self) -> None:
+        """Wait until no task runs, those that were started meanwhile included."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+class Periodic:
+    """Rounds of work, with a pause between the end of one and the beginning of the next.
+
+    A round handles the errors that it expects. Any other error is logged, and the next round
+    takes place all the same.
+
+    Args:
+        name: what the log calls the work.
+        work: one round.
+    """
+
+    def __init__(self, name: str, work: Callable[[], Awaitable[Any]], pause_s: float) -> None:
+        self._name = name
+        self._work = work
+        self._pause_s = pause_s
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+
+    def start(self, *, after_s: float = 0) -> None:
+        """Begin the first round after so many seconds."""
+        self._task = asyncio.create_task(self._rounds(after_s))
+
+    async def aclose(self) -> None:
+        """Cancel the round that runs and begin no other one.
+
+        Waits ``CLOSE_WITHIN_S`` at most. A cancellation of the caller is not swallowed.
+        """
+        self._closing = True
+        if self._task is None:
+            return
+        self._task.cancel()
+        _, left = await asyncio.wait([self._task], timeout=CLOSE_WITHIN_S)
+        if left:
+            _log.warning("%s did not end within %g s", self._name, CLOSE_WITHIN_S)
+
+    async def _rounds(self, after_s: float) -> None:
+        await asyncio.sleep(after_s)
+        while not self._closing:  # redis-py may swallow a cancellation
+            try:
+                await self._work()
+            except Exception:  # noqa: BLE001 - one round that fails must not be the last
+                _log.exception("%s failed this time", self._name)
+            if not self._closing:
+                await asyncio.sleep(self._pause_s)
