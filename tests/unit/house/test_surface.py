@@ -15,7 +15,8 @@ from tests.harness.paths import ROOT
 
 PUBLIC = """
     AccountConflict AccountDamaged AccountUnknown Accounts ActionRuntime ActionSource ActionSpec
-    Alert Attempt Balance Cap CapStatus CapUnknown CapWindow Completion CompletionRequest Config
+    Alert Attempt Balance BookingUnknown
+    Cap CapStatus CapUnknown CapWindow Completion CompletionRequest Config
     ConfigError Cost Counters Covers CreditLedger CreditgateError EmbeddedRedisUnavailable Endpoint
     Estimate Estimator ExecutionConflict ExecutionRequest ExecutionResult FailureKind
     FallbackReason FinishReason GrantBalance GrantKind GrantRefused GrantUnknown Granted
