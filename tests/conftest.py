@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from runtime.redis.embedded import EmbeddedRedisUnavailable, find_server
 from tests.harness import network_guard
 
 # At once, so that imports during collection are guarded too.
@@ -26,3 +27,14 @@ def refused_connections() -> Iterator[list[str]]:
     network_guard.REFUSED.clear()
     yield network_guard.REFUSED
     assert not network_guard.REFUSED, f"the test tried to reach {network_guard.REFUSED}"
+
+
+@pytest.fixture(scope="session")
+def redis_server_program() -> None:
+    """Tests that need a Redis are skipped without one, but never in CI."""
+    try:
+        find_server()
+    except EmbeddedRedisUnavailable as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))

@@ -7,8 +7,7 @@ from contextlib import AsyncExitStack
 
 from fallback.reasons import FallbackReason
 from providers.mock.options import parse_scenario
-from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action
-from tests.integration.executions.test_outcomes import reasons
+from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action, reasons
 
 UNAVAILABLE = {FallbackReason.MODEL_UNAVAILABLE}
 FAILURES = 3
