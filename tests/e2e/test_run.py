@@ -55,7 +55,7 @@ def test_when_credits_run_out_the_campaign_goes_on_and_a_retry_answers_the_rest(
     home.open_account("acme", amount_mc=1_000_000)
     people = home.people(60)
 
-    first = home.run(*run_args(people, "--out", "results.jsonl"))
+    first = home.invoke(*run_args(people, "--out", "results.jsonl"))
     assert first.status == 0
     assert "running low" in first.stderr
     assert "used up" in first.stderr
@@ -112,8 +112,10 @@ def test_a_second_ctrl_c_gives_the_credits_of_running_executions_back(
 ) -> None:
     home = new_home(tmp_path, redis_url, mock_url, scenario="delay_ms=20000")
     home.open_account("acme", amount_mc=100_000_000)
+    calls = home.calls()
     running = home.start(*run_args(home.people(200), "--concurrency", "8"))
-    wait_until(lambda: home.balance("acme").open_reservations == 8)
+    wait_until(lambda: home.calls() == calls + 8)
+    assert home.balance("acme").open_reservations == 8
     running.send_signal(signal.SIGINT)
     assert running.stderr is not None
     while "Stopping" not in running.stderr.readline():
