@@ -21,6 +21,21 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with those that may take longest, so that no process is left alone with one.
+
+    All others have the same time limit, and stay in their random order.
+    """
+    usual_s = float(config.getini("timeout"))
+
+    def limit_s(item: pytest.Item) -> float:
+        own = item.get_closest_marker("timeout")
+        return max(usual_s, own.args[0] if own else 0)
+
+    items.sort(key=limit_s, reverse=True)
+
+
 @pytest.fixture(autouse=True)
 def refused_connections() -> Iterator[list[str]]:
     """Hosts that this test was kept from; the test fails if any are left at its end."""
