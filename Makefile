@@ -19,7 +19,7 @@ demo: setup ## Run a campaign of 3,080 people against a mock provider until the 
 	@.venv/bin/creditgate demo
 
 test: setup ## Run the tests, but for those marked long
-	.venv/bin/python -m pytest -m "not long" -n $(WORKERS) --dist worksteal --durations 20 $(ARGS)
+	.venv/bin/python -m pytest -m "not long" -n $(WORKERS) --dist loadgroup --durations 20 $(ARGS)
 
 # One process: many of them start several of their own, and count on both cores.
 test-long: setup ## Run the tests marked long

@@ -83,7 +83,9 @@ def test_when_credits_run_out_the_campaign_goes_on_and_a_retry_answers_the_rest(
     assert {p: retried[p]["values"] for p in kept} == {p: results[p]["values"] for p in kept}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_a_signal_takes_no_more_people_and_leaves_nothing_reserved(
     home: Home, number: signal.Signals
 ) -> None:
@@ -156,6 +158,7 @@ def test_an_account_without_ai_credits_gets_fallback_values_and_no_model_is_call
     assert home.calls() == calls
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here that is always full")
 def test_a_full_disk_ends_the_run_with_its_summary_and_nothing_reserved(home: Home) -> None:
     home.open_account("acme", amount_mc=100_000_000)

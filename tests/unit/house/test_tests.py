@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tests.harness.paths import ROOT
@@ -12,8 +13,13 @@ TESTS = ROOT / "tests"
 KINDS = ("unit", "integration", "e2e")
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Yield the modules that a file imports, and the names that it takes from them."""
+@cache
+def imported(path: Path) -> tuple[str, ...]:
+    """Return the modules that a file imports, and the names that it takes from them."""
+    return tuple(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
