@@ -4,6 +4,8 @@ PYTHON ?=
 export PYTHON
 # The name of one benchmark: make bench ONLY=name
 ONLY ?=
+# How many processes share the tests of make test: make test WORKERS=8
+WORKERS ?= 2
 # More arguments for pytest: make test ARGS="-k ledger"
 ARGS ?=
 
@@ -17,10 +19,11 @@ demo: setup ## Run a campaign of 3,080 people against a mock provider until the 
 	@.venv/bin/creditgate demo
 
 test: setup ## Run the tests, but for those marked long
-	.venv/bin/python -m pytest -m "not long" $(ARGS)
+	.venv/bin/python -m pytest -m "not long" -n $(WORKERS) --dist loadgroup --durations 20 $(ARGS)
 
+# One process: many of them start several of their own, and count on both cores.
 test-long: setup ## Run the tests marked long
-	.venv/bin/python -m pytest -m long $(ARGS)
+	.venv/bin/python -m pytest -m long --durations 20 $(ARGS)
 
 check: setup ## Check format, lint, types and layers
 	.venv/bin/ruff format --check .

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from runtime.redis.embedded import EmbeddedRedisUnavailable, find_server
 from tests.harness import network_guard
 
 # At once, so that imports during collection are guarded too.
@@ -20,9 +21,35 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with those that may take longest, so that no process is left alone with one.
+
+    All others have the same time limit, and stay in their random order.
+    """
+    usual_s = float(config.getini("timeout"))
+
+    def limit_s(item: pytest.Item) -> float:
+        own = item.get_closest_marker("timeout")
+        return max(usual_s, own.args[0] if own else 0)
+
+    items.sort(key=limit_s, reverse=True)
+
+
 @pytest.fixture(autouse=True)
 def refused_connections() -> Iterator[list[str]]:
     """Hosts that this test was kept from; the test fails if any are left at its end."""
     network_guard.REFUSED.clear()
     yield network_guard.REFUSED
     assert not network_guard.REFUSED, f"the test tried to reach {network_guard.REFUSED}"
+
+
+@pytest.fixture(scope="session")
+def redis_server_program() -> None:
+    """Tests that need a Redis are skipped without one, but never in CI."""
+    try:
+        find_server()
+    except EmbeddedRedisUnavailable as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))

@@ -15,9 +15,6 @@ import pytest
 from runtime.redis.embedded import EmbeddedRedis
 from tests.harness.command_line import PATIENCE_S, Home, new_home
 from tests.harness.paths import ROOT
-from tests.integration.conftest import redis_server_program
-
-__all__ = ["redis_server_program"]
 
 
 @pytest.fixture(scope="session")

@@ -15,19 +15,19 @@ def test_an_account_is_opened_given_credits_and_sells_some(home: Home) -> None:
     assert opened.json["balance"]["granted_mc"] == 0
     assert (
         "was open already"
-        in home.run(
+        in home.invoke(
             *("account", "open", "acme", "--plan", "growth", "--timezone", "Europe/Berlin")
         ).stdout
     )
 
     expiring = (*GRANT, "--reference", "spring", "--expires-at", "2099-07-08")
-    assert "was given 2,500.125 credits" in home.run(*expiring).stdout
-    assert "nothing was added" in home.run(*expiring).stdout
+    assert "was given 2,500.125 credits" in home.invoke(*expiring).stdout
+    assert "nothing was added" in home.invoke(*expiring).stdout
     bought = ("purchase", "--account", "acme", "--credits", "200000", "--reference", "invoice-7")
-    assert home.run(*bought, "--json").json["available_mc"] == 202_500_125
-    assert home.run(*bought, "--json").json["new"] is False
+    assert home.invoke(*bought, "--json").json["available_mc"] == 202_500_125
+    assert home.invoke(*bought, "--json").json["new"] is False
 
-    shown = home.run("balance", "--account", "acme").stdout
+    shown = home.invoke("balance", "--account", "acme").stdout
     assert "available  202,500.125" in shown
     assert "The books balance" in shown
     spring, invoice = (line.split() for line in shown.splitlines()[-2:])
@@ -35,6 +35,6 @@ def test_an_account_is_opened_given_credits_and_sells_some(home: Home) -> None:
     assert spring[-2:] == ["2099-07-08", "00:00"], "by the account's time zone"
     assert (invoice[0], invoice[1], invoice[-1]) == ("g2", "invoice-7", "never")
 
-    found = home.run("balance", "--account", "acme", "--json").json
+    found = home.invoke("balance", "--account", "acme", "--json").json
     assert [grant["expires_at"] for grant in found["grants"]] == ["2099-07-07T22:00:00+00:00", None]
     assert found["available_mc"] == 202_500_125

@@ -47,6 +47,7 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path, "")
 
 
+@pytest.mark.long
 def test_the_demo_runs_shows_its_books_and_leaves_nothing_behind(home: Home, scratch: Path) -> None:
     ended = home.run("demo", "--limit", "40", "--latency-ms", "5", "--json", TMPDIR=str(scratch))
     assert ended.status == 0, ended.stderr
@@ -61,6 +62,7 @@ def test_the_demo_runs_shows_its_books_and_leaves_nothing_behind(home: Home, scr
     assert list(home.folder.iterdir()) == []
 
 
+@pytest.mark.long
 def test_ctrl_c_ends_the_demo_and_its_processes_and_what_was_kept_can_be_looked_at(
     home: Home, scratch: Path
 ) -> None:

@@ -51,7 +51,7 @@ def test_a_cap_holds_a_campaign_until_it_is_raised_or_removed(home: Home) -> Non
     cap_set = done(home.run("cap", "set", *named, "--limit", "0", "--reference", "c-1"))
     assert "0 credits a month for workspace retail, source live" in cap_set.stdout
 
-    capped = done(home.run(*RUN, home.people(5), "--out", "out.jsonl"))
+    capped = done(home.invoke(*RUN, home.people(5), "--out", "out.jsonl"))
     assert "5 a cap on spending was reached" in " ".join(capped.stdout.split())
     for result in home.results("out.jsonl").values():
         assert result["origins"]["intent"]["reason"] == "cap_reached"
@@ -104,7 +104,7 @@ def test_a_switch_stops_what_it_names_until_it_is_on_again(home: Home) -> None:
     off = ("account", "switch", "acme", "off", "--workspace", "retail", "--reference", "s-1")
     assert "Switched off: workspace retail." in done(home.run(*off)).stdout
 
-    stopped = done(home.run(*RUN, home.people(5)))
+    stopped = done(home.invoke(*RUN, home.people(5)))
     assert "5 the account, the workspace or the action is switched off" in " ".join(
         stopped.stdout.split()
     )

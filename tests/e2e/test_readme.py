@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -19,6 +18,7 @@ from runtime.cli import cli
 from tests.harness.command_line import PROCESS_ENV, Ended, end, wait_until
 from tests.harness.pages import blocks
 from tests.harness.paths import ROOT
+from tests.harness.servers import free_ports
 
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLE_PORT = "8377"
@@ -40,9 +40,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = str(probe.getsockname()[1])
+        self.port = str(free_ports(1)[0])
         self.servers: list[subprocess.Popen[str]] = []
         (folder / "config.example.yaml").write_text(
             (ROOT / "config.example.yaml").read_text("utf-8").replace(EXAMPLE_PORT, self.port),
@@ -94,6 +92,7 @@ def reader(redis_server_program: None, tmp_path: Path) -> Iterator[Reader]:
     reader.close()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_every_command_of_the_readme_works_in_its_order(reader: Reader) -> None:
     typed = [line for line in commands("README.md") if line not in RUN_ELSEWHERE]

@@ -55,7 +55,7 @@ def test_when_credits_run_out_the_campaign_goes_on_and_a_retry_answers_the_rest(
     home.open_account("acme", amount_mc=1_000_000)
     people = home.people(60)
 
-    first = home.run(*run_args(people, "--out", "results.jsonl"))
+    first = home.invoke(*run_args(people, "--out", "results.jsonl"))
     assert first.status == 0
     assert "running low" in first.stderr
     assert "used up" in first.stderr
@@ -83,7 +83,9 @@ def test_when_credits_run_out_the_campaign_goes_on_and_a_retry_answers_the_rest(
     assert {p: retried[p]["values"] for p in kept} == {p: results[p]["values"] for p in kept}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+)
 def test_a_signal_takes_no_more_people_and_leaves_nothing_reserved(
     home: Home, number: signal.Signals
 ) -> None:
@@ -112,8 +114,10 @@ def test_a_second_ctrl_c_gives_the_credits_of_running_executions_back(
 ) -> None:
     home = new_home(tmp_path, redis_url, mock_url, scenario="delay_ms=20000")
     home.open_account("acme", amount_mc=100_000_000)
+    calls = home.calls()
     running = home.start(*run_args(home.people(200), "--concurrency", "8"))
-    wait_until(lambda: home.balance("acme").open_reservations == 8)
+    wait_until(lambda: home.calls() == calls + 8)
+    assert home.balance("acme").open_reservations == 8
     running.send_signal(signal.SIGINT)
     assert running.stderr is not None
     while "Stopping" not in running.stderr.readline():
@@ -154,6 +158,7 @@ def test_an_account_without_ai_credits_gets_fallback_values_and_no_model_is_call
     assert home.calls() == calls
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here that is always full")
 def test_a_full_disk_ends_the_run_with_its_summary_and_nothing_reserved(home: Home) -> None:
     home.open_account("acme", amount_mc=100_000_000)

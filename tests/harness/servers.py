@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -27,6 +28,7 @@ OTHERS = (NEWER, CLUSTER)
 CLUSTER_SCHEME = "cluster+"
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.02
+_NEVER_HANDED_OUT = range(10_000, 32_000)
 
 
 class ServerProgramMissing(Exception):
@@ -244,9 +246,17 @@ def _bytes(answer: Any) -> bytes:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on just now."""
+    """Return ports of loopback that nobody listens on just now.
+
+    They lie below those that the kernel hands out, or another process of the tests could be given
+    one before its server listens. The choice is not seeded, or two processes would make the same.
+    """
+    chance = random.SystemRandom()
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for held in sockets:
-            held.bind(("127.0.0.1", 0))
-        return [int(held.getsockname()[1]) for held in sockets]
+        ports: list[int] = []
+        while len(ports) < count:
+            held = stack.enter_context(socket.socket())
+            with suppress(OSError):
+                held.bind(("127.0.0.1", chance.choice(_NEVER_HANDED_OUT)))
+                ports.append(int(held.getsockname()[1]))
+        return ports

@@ -13,6 +13,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from creditgate import ActionRuntime, ActionSpec, Config, ExecutionRequest, ExecutionResult
+from fallback.reasons import FallbackReason
 from providers.mock.server import MockServer
 from runtime.actions.requests import Source
 from runtime.config import parse_config
@@ -143,6 +144,11 @@ class Workbench:
         assert balance.reserved_mc == 0
         assert balance.open_reservations == 0
         return balance
+
+
+def reasons(result: ExecutionResult) -> set[FallbackReason | None]:
+    """Return why values are not the model's; ``None`` stands for those that are."""
+    return {origin.reason for origin in result.origins.values()}
 
 
 OpenWorkbench = Callable[..., AbstractAsyncContextManager[Workbench]]

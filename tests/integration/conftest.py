@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -20,22 +19,11 @@ from providers.litellm.adapter import LiteLLMProvider
 from providers.mock.options import MockOptions
 from providers.mock.server import start
 from runtime.bootstrap import open_runtime
-from runtime.redis.embedded import EmbeddedRedis, EmbeddedRedisUnavailable, find_server
+from runtime.redis.embedded import EmbeddedRedis
 from runtime.redis.keys import Keys
 from tests.harness.private_redis import PrivateRedis
 from tests.harness.servers import LedgerServers
 from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, make_config
-
-
-@pytest.fixture(scope="session")
-def redis_server_program() -> None:
-    """Tests that need a Redis are skipped without one, but never in CI."""
-    try:
-        find_server()
-    except EmbeddedRedisUnavailable as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

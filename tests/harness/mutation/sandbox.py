@@ -103,7 +103,8 @@ class Copy:
         """Run tests until the first fails."""
         return self._run(
             *("-m", "pytest", "-m", "not long", "-x", "-q", "-rfE", "--tb=short"),
-            *("-p", "no:cacheprovider", f"--basetemp={self.root / TEMPORARY}"),
+            *("-p", "no:cacheprovider", "-p", "no:randomly"),
+            f"--basetemp={self.root / TEMPORARY}",
             *("-o", f"timeout={_LONGEST_TEST_S}", *arguments),
         )
 

@@ -87,7 +87,7 @@ async def hits(
 async def test_the_real_cost_lies_in_the_range_in_nine_of_ten_campaigns(
     open_bench: OpenWorkbench, tmp_path: Path
 ) -> None:
-    async with open_bench(credits_mc=10**12, seed=5, **THINKING) as bench:
+    async with open_bench(credits_mc=10**12, seed=5, timeout_ms=10_000, **THINKING) as bench:
         assert await hits(bench, tmp_path, range(20), known=20, size=30, counted=20) >= 18
         await bench.books()
 

@@ -7,8 +7,7 @@ from contextlib import AsyncExitStack
 
 from fallback.reasons import FallbackReason
 from providers.mock.options import parse_scenario
-from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action
-from tests.integration.executions.test_outcomes import reasons
+from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action, reasons
 
 UNAVAILABLE = {FallbackReason.MODEL_UNAVAILABLE}
 FAILURES = 3
@@ -195,7 +194,7 @@ async def test_calls_of_another_model_go_on(open_bench: OpenWorkbench) -> None:
 async def test_many_at_once_at_a_dead_provider_leave_no_credits_behind(
     open_bench: OpenWorkbench,
 ) -> None:
-    async with open_bench(endpoint=BREAKER, wait_ms=0) as bench:
+    async with open_bench(endpoint=BREAKER, wait_ms=0, timeout_ms=10_000) as bench:
         begin(bench, "status=500,delay_ms=20")
         results = await asyncio.gather(
             *(bench.execute(action(limits={"attempts": 2})) for _ in range(100))

@@ -3,51 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from creditgate import CreditLedger, ExecutionResult
 from fallback.reasons import FallbackReason
-from pricing.usage import TokenUsage
-from providers.base import Completion, CompletionRequest, FinishReason
 from runtime.actions.requests import Source
 from runtime.credits.caps import Cap, CapStatus, CapWindow
+from tests.harness.executions.held import held
 from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action
 
 DAILY = Cap(CapWindow.DAY, workspace_id="retail", source="live")
 DATA = {"customer": {"message": "Where is my card?"}}
-LONG_WAIT_MS = 20_000
 SOON_S = 5
-
-
-class HeldProvider:
-    """Answers when it is told to."""
-
-    def __init__(self) -> None:
-        self.answers = asyncio.Event()
-        self.calls = 0
-
-    async def complete(self, request: CompletionRequest) -> Completion:
-        self.calls += 1
-        await self.answers.wait()
-        answer = json.dumps({"intent": "card", "score": 1, "reply": "Soon."})
-        return Completion(answer, FinishReason.STOP, TokenUsage(10, 10))
-
-    async def aclose(self) -> None:
-        pass
-
-
-@asynccontextmanager
-async def held(
-    open_bench: OpenWorkbench, **options: Any
-) -> AsyncIterator[tuple[Workbench, HeldProvider]]:
-    provider = HeldProvider()
-    async with open_bench(provider=provider, **{"wait_ms": LONG_WAIT_MS} | options) as bench:
-        yield bench, provider
 
 
 async def quote_mc(bench: Workbench) -> int:

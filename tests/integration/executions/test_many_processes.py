@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
-from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
 import pytest
 
 from runtime.credits.results import Balance
+from tests.harness.executions.processes import results_of, start_worker
 from tests.harness.workbench import ACCOUNT, OpenWorkbench
 
 PROCESSES = 4
@@ -19,22 +17,6 @@ EACH = 500
 PAYS_FOR_HALF_MC = 430_000
 
 CREDIT_REASONS = {"insufficient_credits", "execution_too_large", "credits_reserved_elsewhere"}
-
-
-async def start_worker(*args: str, module: str = "worker") -> Process:
-    worker = f"tests.harness.executions.{module}"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", worker, *args, stdin=PIPE, stdout=PIPE
-    )
-    assert process.stdout is not None
-    assert (await process.stdout.readline()).strip() == b"ready"
-    return process
-
-
-async def results_of(process: Process) -> list[tuple[str, int, list[str], bool]]:
-    output, _ = await process.communicate(b"go\n")
-    assert process.returncode == 0
-    return [tuple(json.loads(line)) for line in output.splitlines()]
 
 
 @pytest.mark.timeout(180)

@@ -9,8 +9,7 @@ from pathlib import Path
 from fallback.reasons import FallbackReason
 from runtime.actions.requests import ExecutionResult
 from tests.harness.private_redis import PrivateRedis
-from tests.harness.workbench import OpenWorkbench, Workbench, action
-from tests.integration.executions.test_outcomes import reasons
+from tests.harness.workbench import OpenWorkbench, Workbench, action, reasons
 
 DEADLINE_MS = 4_000
 

@@ -12,11 +12,7 @@ from fallback.reasons import FallbackReason
 from runtime.actions.requests import InvalidRequest, Source
 from runtime.actions.spec import UnknownAction
 from runtime.credits.results import ExecutionConflict
-from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action
-
-
-def reasons(result: Any) -> set[FallbackReason | None]:
-    return {origin.reason for origin in result.origins.values()}
+from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action, reasons
 
 
 async def test_an_answered_execution_gives_typed_values_and_charges_its_real_usage(

@@ -8,8 +8,7 @@ import pytest
 
 from fallback.reasons import FallbackReason
 from runtime.credits.results import Balance
-from tests.harness.workbench import OpenWorkbench, Workbench, action
-from tests.integration.executions.test_outcomes import reasons
+from tests.harness.workbench import OpenWorkbench, Workbench, action, reasons
 
 
 async def fails(bench: Workbench, reason: FallbackReason, **limits: Any) -> Balance:

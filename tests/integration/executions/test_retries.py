@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from fallback.reasons import FallbackReason
-from tests.harness.workbench import ACCOUNT, OpenWorkbench, action
-from tests.integration.executions.test_outcomes import reasons
+from tests.harness.workbench import ACCOUNT, OpenWorkbench, action, reasons
 
 
 @pytest.mark.parametrize(

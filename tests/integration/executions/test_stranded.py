@@ -11,8 +11,8 @@ from creditgate import ActionSpec, ExecutionResult
 from fallback.reasons import FallbackReason
 from pricing.quote import quote_mc
 from runtime.executions.execution import Execution
+from tests.harness.executions.held import held
 from tests.harness.workbench import OpenWorkbench, Workbench, action
-from tests.integration.executions.test_limits import held
 
 CONCURRENCY = 256
 # One answer takes about 430 mc, of up to 1,300 mc that are reserved for it.

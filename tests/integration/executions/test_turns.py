@@ -14,9 +14,8 @@ import pytest
 from fallback.reasons import FallbackReason
 from providers.mock.server import MockServer
 from runtime.turns.shared import RedisTurns
-from tests.harness.workbench import ACCOUNT, OpenWorkbench, action
-from tests.integration.executions.test_many_processes import results_of, start_worker
-from tests.integration.executions.test_outcomes import reasons
+from tests.harness.executions.processes import results_of, start_worker
+from tests.harness.workbench import ACCOUNT, OpenWorkbench, action, reasons
 
 PROCESSES, EACH = 3, 32
 AT_ONCE, A_MINUTE = 6, 900

@@ -18,7 +18,7 @@ from pricing.tokens import TokenCounter
 from pricing.usage import TokenUsage
 from runtime.actions.outputs import longest_answer
 from runtime.config import Config, ConfigError, load_config, parse_config
-from tests.unit.config.test_config_reference import REFERENCE, rows_in_reference
+from tests.harness.config_reference import REFERENCE, rows_in_reference
 
 EXAMPLE = REFERENCE.parents[1] / "config.example.yaml"
 BANKING77 = Path(runtime.__file__).parent / "demo_data" / "banking77"

@@ -8,15 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from runtime.config import Config
-from tests.harness.paths import ROOT
+from tests.harness.config_reference import REFERENCE, Row, rows_in_reference
 
-REFERENCE = ROOT / "docs" / "configuration.md"
 SCHEMA = Config.model_json_schema()
 # An upper limit that nobody reaches on purpose says nothing to a reader.
 BEYOND_INTEREST = 10**9
-
-Row = tuple[str, str, str, str]
-"""Section, key, type, default."""
 
 
 def plain(node: dict[str, Any]) -> dict[str, Any]:
@@ -99,18 +95,6 @@ def output_rows(section: str, types: dict[str, str]) -> Iterator[Row]:
         for _, *row in found:
             if (section, *row) not in common and row[0] != "type":
                 yield f"{section}, type {kind}", row[0], row[1], row[2]
-
-
-def rows_in_reference() -> list[Row]:
-    """Return the rows of all tables, by the heading that they stand under."""
-    found: list[Row] = []
-    section = ""
-    for line in REFERENCE.read_text(encoding="utf-8").splitlines():
-        if heading := re.match(r"#+ (.*)", line):
-            section = heading[1].replace("`", "").replace("Top level", "")
-        if row := re.match(r"\| `([a-z_]+)` \| (.+?) \| (.+?) \| .+ \|$", line):
-            found.append((section, row[1], row[2], row[3]))
-    return found
 
 
 def test_the_reference_has_every_key_with_its_type_and_default_and_no_other() -> None:
