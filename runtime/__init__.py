@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fallback.reasons import FallbackReason
     from pricing.usage import TokenUsage
-    from runtime.actions.requests import ExecutionRequest, ExecutionResult
+    from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending
     from runtime.actions.spec import ActionSpec
     from runtime.bootstrap import open_runtime
     from runtime.config import Config, load_config
@@ -26,6 +26,7 @@ __all__ = [
     "ExecutionRequest",
     "ExecutionResult",
     "FallbackReason",
+    "Pending",
     "TokenUsage",
     "load_config",
     "open_runtime",
@@ -39,6 +40,7 @@ _HOMES = {
     "ExecutionRequest": "runtime.actions.requests",
     "ExecutionResult": "runtime.actions.requests",
     "FallbackReason": "fallback.reasons",
+    "Pending": "runtime.actions.requests",
     "TokenUsage": "pricing.usage",
     "open_runtime": "runtime.bootstrap",
     "load_config": "runtime.config",

@@ -8,7 +8,6 @@ object prints as JSON.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from io import StringIO
@@ -28,6 +27,7 @@ from liquid.static_analysis import TemplateAnalysis, Variable
 from liquid.undefined import UNDEFINED
 
 from runtime.actions.prompt_values import FILTERS, TEXT_LIMIT, as_text, without_nulls
+from runtime.hints import did_you_mean
 
 SCOPES = frozenset({"customer", "event", "journey", "campaign", "workspace"})
 """The names under which a template finds data."""
@@ -225,7 +225,7 @@ class Prompt:
     def _check(self, analysis: TemplateAnalysis) -> None:
         for name, spans in analysis.filters.items():
             if name not in _ENVIRONMENT.filters:
-                hint = _did_you_mean(name, _ENVIRONMENT.filters)
+                hint = did_you_mean(name, _ENVIRONMENT.filters, or_list=False)
                 raise self._refusal(spans[0].index, f"unknown filter {name!r}{hint}")
         for node in _walk(self._nodes, RenderContext(self._template)):
             for name in (*node.template_scope(), *node.block_scope()):
@@ -238,8 +238,8 @@ class Prompt:
                 path = variables[0] if isinstance(variables[0].segments[0], str) else "[...]"
                 raise self._refusal(
                     variables[0].span.index,
-                    f"'{path}' starts with no known scope{_did_you_mean(root, SCOPES)}; "
-                    f"templates read from {', '.join(sorted(SCOPES))}",
+                    f"'{path}' does not start with a scope: {', '.join(sorted(SCOPES))}"
+                    f"{did_you_mean(root, SCOPES, or_list=False)}",
                 )
 
     def _refusal(self, index: int, problem: str) -> PromptSyntaxError:
@@ -279,11 +279,6 @@ def _attribute(variable: Variable) -> str:
             break
         kept.append(segment)
     return str(Variable(kept, variable.span))
-
-
-def _did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, allowed, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _carriable(text: str) -> str:

@@ -19,7 +19,7 @@ from runtime.actions.requests import ExecutionRequest, ExecutionResult
 from runtime.actions.spec import ActionSpec
 from runtime.catalog.models import Model, Models
 from runtime.credits.ledger import CreditLedger
-from runtime.executions.execution import Execution, Quote, Timings, unprepared
+from runtime.executions.execution import Execution, Progress, Quote, Timings, unprepared
 from runtime.learning.history import observed
 from runtime.learning.sharing import Learning, Topic
 
@@ -82,14 +82,15 @@ class Quoter:
             campaign_id=request.campaign_id,
             person_id=request.person_id,
             action=spec.id,
-            source=request.source.value,
+            source=str(request.source),
             action_version=spec.version,
             model=model.id,
         )
         timings.note("prepare", since_s)
         quote = Quote(input_tokens, most, quote_mc(rates, input_tokens, most))
+        progress = Progress(quote, timings)
         execution = Execution(
-            request, spec, deadline_s, model, priced.card, rates, messages, quote, attempt, timings
+            request, spec, deadline_s, model, priced.card, rates, messages, attempt, progress
         )
         if spec.limits.reservation == "adaptive":
             self._lower_to_what_was_learned(execution)
@@ -146,7 +147,7 @@ class Quoter:
 
     def learn(self, execution: Execution, usage: TokenUsage, *, cut: bool, charged: bool) -> None:
         """Learn from an answer; ``cut`` tells that a limit which we had lowered ended it."""
-        spec, counted_tokens = execution.spec, execution.quote.input_tokens
+        spec, counted_tokens = execution.spec, execution.progress.quote.input_tokens
         added = observed(
             usage, counted_tokens, spec.limits.max_output_tokens, cut=cut, charged=charged
         )

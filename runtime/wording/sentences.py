@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fallback.reasons import FallbackReason
 from pricing.efficiency import COST_EFFICIENT_PERCENT
 from pricing.offers import MC_PER_CREDIT
-from providers.pacing.queue import Wait
+from providers.pacing.queue import Bottleneck
 from runtime.credits.caps import Cap, CapStatus, CapWindow
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ REASONS: Mapping[FallbackReason, str] = MappingProxyType(
         FallbackReason.CAP_REACHED: "a cap on spending was reached",
         FallbackReason.SWITCHED_OFF: "the account, the workspace or the action is switched off",
         FallbackReason.DEADLINE_EXCEEDED: "the time that the action allows was over",
-        FallbackReason.EXECUTION_IN_PROGRESS: "the same execution was still running elsewhere",
         FallbackReason.PROMPT_ERROR: (
             "the prompt needs something that is not known of the person, or is too long"
         ),
@@ -166,20 +165,20 @@ def duration_text(duration_ms: int) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count) or "under 1 min"
 
 
-_NO_TURN: Mapping[Wait, str] = MappingProxyType(
+_NO_TURN: Mapping[Bottleneck, str] = MappingProxyType(
     {
-        Wait.PROCESS: "all calls that this process makes at once were taken",
-        Wait.REST: "the model's provider asked to be left alone for a while",
-        Wait.SLOT: "all calls that are made at once at this provider were taken",
-        Wait.REQUESTS: "more requests came than go to this provider in a minute",
-        Wait.TOKENS: "more text came than goes to this provider in a minute",
+        Bottleneck.PROCESS: "all calls that this process makes at once were taken",
+        Bottleneck.PAUSE: "the model's provider asked to be left alone for a while",
+        Bottleneck.SLOT: "all calls that are made at once at this provider were taken",
+        Bottleneck.REQUESTS: "more requests came than go to this provider in a minute",
+        Bottleneck.TOKENS: "more text came than goes to this provider in a minute",
     }
 )
 
 
-def no_turn_text(wait: Wait) -> str:
+def no_turn_text(bottleneck: Bottleneck) -> str:
     """Say what an execution waited for until its time was over."""
-    return f"it waited for its turn: {_NO_TURN[wait]}"
+    return f"it waited for its turn: {_NO_TURN[bottleneck]}"
 
 
 def provider_down_text(model_id: str, probe_in_ms: int) -> str:

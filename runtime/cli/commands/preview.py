@@ -18,7 +18,7 @@ from runtime.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from runtime.actions.requests import ExecutionRequest, ExecutionResult
+    from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending
     from runtime.campaigns.people import Person
     from runtime.config import Config
     from runtime.executions.execution import Execution
@@ -78,7 +78,7 @@ def preview(  # noqa: PLR0913 - one parameter an option
     """
     import uuid
 
-    from runtime.actions.requests import ExecutionRequest, Source
+    from runtime.actions.requests import ExecutionRequest, Pending, Source
     from runtime.campaigns.fit import missing_attributes
     from runtime.cli.failures import refusals
     from runtime.cli.ledger import emit, run_async
@@ -103,6 +103,8 @@ def preview(  # noqa: PLR0913 - one parameter an option
             source=Source.PREVIEW,
         )
     result, execution = run_async(_run(config, request))
+    if isinstance(result, Pending):
+        raise BadInput(f"the execution {result.execution_id} runs elsewhere")
     if as_json:
         emit(receipt_json(action, result, execution))
     else:
@@ -111,7 +113,7 @@ def preview(  # noqa: PLR0913 - one parameter an option
 
 async def _run(
     config: Config, request: ExecutionRequest
-) -> tuple[ExecutionResult, Execution | None]:
+) -> tuple[ExecutionResult | Pending, Execution | None]:
     from runtime.bootstrap import open_ledger, open_runtime
     from runtime.cli.interruption import Interruption
     from runtime.cli.views.progress import Display

@@ -24,7 +24,8 @@ from runtime.actions.requests import (
     InvalidRequest,
     Source,
 )
-from runtime.actions.spec import ActionSpec, ConfigActions, UnknownAction
+from runtime.actions.source import ConfigActions, UnknownAction
+from runtime.actions.spec import ActionSpec
 
 CONTENT: dict[str, Any] = {
     "id": "route_message",
@@ -345,7 +346,9 @@ class TestRequest:
             ({"action": ""}, "action"),
             ({"action": None}, "action"),
             ({"action": CONTENT}, "action"),
-            ({"source": "live"}, "source"),
+            ({"source": "lve"}, "source must be one of live, preview, test"),
+            ({"source": 1}, "source"),
+            ({"source": []}, "source"),
             ({"data": None}, "data"),
             ({"data": [("customer", {})]}, "data"),
             ({"data": {"person": {}}}, "'person'"),
@@ -369,7 +372,7 @@ class TestResult:
         )
         fields: dict[str, Any] = {
             "execution_id": "j-1:step-2:1",
-            "final": True,
+            "kept": True,
             "status": resolved.status,
             "values": resolved.values,
             "attributes": action.attributes(resolved.values),
