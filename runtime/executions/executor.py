@@ -172,7 +172,6 @@ class ActionRuntime:
         loop_time = asyncio.get_running_loop().time
         last_reserve_s = execution.deadline_s - _LAST_RESERVE_S
         give_up_s = self._give_up_s(execution)
-        fitting_output = partial(self._fitting_output, execution)
         lowerings = 0
         while session.allows():
             try:
@@ -193,7 +192,7 @@ class ActionRuntime:
                 last_reserve_s=last_reserve_s,
                 give_up_s=give_up_s,
                 lowerings=lowerings,
-                fitting_output=fitting_output,
+                fitting_output=partial(self._fitting_output, execution),
             )
             match step:
                 case Wait(until_s, lowerings):
@@ -257,22 +256,23 @@ class ActionRuntime:
     ) -> ExecutionResult | Pending:
         """Make a refusal the outcome, so that a redelivery gets the same values."""
         resolved = execution.resolve(reason)
+        outcome = execution.outcome(resolved)
         try:
-            answer = await self._ledger.conclude(
-                execution.attempt, reason, execution.outcome(resolved)
-            )
+            answer = await self._ledger.conclude(execution.attempt, reason, outcome)
         except LedgerUnavailable:
             return execution.not_kept(FallbackReason.LEDGER_UNAVAILABLE)
         if isinstance(answer, Existing):
             return execution.first_outcome(answer)
         if isinstance(answer, InProgress):
             return execution.pending(answer.remaining_ms)
+        if isinstance(answer, Refused):
+            # An account that was never opened has nowhere to keep an outcome.
+            return execution.not_kept(answer.reason)
         if refused is not None and refused.cap is not None:
             detail = cap_reached_text(refused.cap)
         return execution.result(
             resolved,
-            # An account that was never opened has nowhere to keep an outcome.
-            kept=reason is not FallbackReason.ACCOUNT_UNKNOWN,
+            kept=True,
             available_after_mc=None if refused is None else refused.available_mc,
             detail=detail,
         )
