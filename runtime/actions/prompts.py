@@ -1,9 +1,9 @@
-"""Liquid templates: what they read, and their text for one person.
+"""Liquid templates: the attributes that they read, and their text for one person.
 
 A person's data is only ever printed, never parsed as a template. Templates load nothing, and how
-much they may loop, keep and print is limited. Two things differ from Liquid elsewhere, because
-the reader is a model: a value that is missing is an error instead of a hole, and a list or an
-object prints as JSON.
+much they may loop, keep and print is limited. Two things differ from standard Liquid, because a
+model reads the text: a missing value is an error instead of a gap, and a list or an object prints
+as JSON.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SCOPES = frozenset({"customer", "event", "journey", "campaign", "workspace"})
 """The names under which a template finds data."""
 
 _REMOVED_TAGS = ("include", "render", "tablerow")
-"""The first two would load other templates; the last writes HTML."""
+"""Tags that load other templates (the first two) or write HTML."""
 
 
 class PromptSyntaxError(ValueError):
@@ -48,8 +48,8 @@ class PromptSyntaxError(ValueError):
 class PromptError(Exception):
     """A template that could not be rendered for one person's data.
 
-    ``template`` is ``system`` or ``user``, ``path`` what the template reads and the data lacks, or
-    ``None`` for another failure. Neither message nor attributes hold any value of the data.
+    ``template`` is ``system`` or ``user``; ``path`` is the attribute that is missing, or ``None``
+    for another failure. Neither message nor attributes hold a value of the data.
     """
 
     def __init__(self, template: str, line: int | None, problem: str, path: str | None) -> None:
@@ -60,7 +60,7 @@ class PromptError(Exception):
 
 
 class _Context(RenderContext):
-    """Looks values up so that a null is as missing as a name that is not there."""
+    """A context in which a null counts as missing."""
 
     __slots__ = ()
 
@@ -149,8 +149,8 @@ class Prompt:
         source: Liquid text.
 
     Raises:
-        PromptSyntaxError: it does not parse, uses an unknown tag or filter, or reads something
-            outside the scopes.
+        PromptSyntaxError: it does not parse, uses an unknown tag or filter, or reads from an
+            unknown scope.
     """
 
     __slots__ = ("_attributes", "_name", "_nodes", "_paths", "_source", "_static", "_template")
@@ -188,7 +188,7 @@ class Prompt:
     def render(self, data: Mapping[str, Any]) -> str:
         """Return the text for one person's data, given by scope.
 
-        Lone surrogates, which nothing can carry as UTF-8, become U+FFFD; all else is verbatim.
+        Lone surrogates, which have no UTF-8 form, become U+FFFD; all else is verbatim.
 
         Raises:
             PromptError: a value that is printed is missing or null, a filter failed, or the text
