@@ -360,6 +360,13 @@ class TestRequest:
         with pytest.raises(InvalidRequest, match=field):
             ExecutionRequest(**{**REQUEST, **changes})
 
+    @pytest.mark.parametrize("source", list(Source))
+    def test_takes_its_source_as_text_too(self, source: Source) -> None:
+        request = ExecutionRequest(**{**REQUEST, "source": source.value})
+
+        assert request.source is source
+        assert request == ExecutionRequest(**{**REQUEST, "source": source})
+
     def test_does_not_show_a_persons_data_when_it_is_logged(self) -> None:
         assert "card is lost" not in repr(ExecutionRequest(**REQUEST))
 
