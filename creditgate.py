@@ -43,9 +43,11 @@ if TYPE_CHECKING:
         ExecutionRequest,
         ExecutionResult,
         InvalidRequest,
+        Pending,
         Source,
     )
-    from runtime.actions.spec import ActionSource, ActionSpec, UnknownAction
+    from runtime.actions.source import ActionSource, UnknownAction
+    from runtime.actions.spec import ActionSpec
     from runtime.bootstrap import open_estimator, open_ledger, open_runtime
     from runtime.campaigns.estimate import Cost, Covers, Estimate, Estimator, Reach, Sample
     from runtime.campaigns.people import PeopleError
@@ -128,6 +130,7 @@ __all__ = [
     "NotSent",
     "NotSuggested",
     "Origin",
+    "Pending",
     "PeopleError",
     "PossiblyExecuted",
     "PriceMapMissing",
@@ -198,9 +201,11 @@ def _requests() -> dict[str, Any]:
         ExecutionRequest,
         ExecutionResult,
         InvalidRequest,
+        Pending,
         Source,
     )
-    from runtime.actions.spec import ActionSource, ActionSpec, UnknownAction
+    from runtime.actions.source import ActionSource, UnknownAction
+    from runtime.actions.spec import ActionSpec
 
     return locals()
 

@@ -1,4 +1,4 @@
-"""Which value stands in for which output, and why."""
+"""The values of outputs: the answered ones, or their fallbacks with a reason."""
 
 from __future__ import annotations
 

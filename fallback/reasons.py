@@ -28,7 +28,6 @@ class FallbackReason(StrEnum):
     CAP_REACHED = "cap_reached"
     SWITCHED_OFF = "switched_off"
     DEADLINE_EXCEEDED = "deadline_exceeded"
-    EXECUTION_IN_PROGRESS = "execution_in_progress"
 
     PROMPT_ERROR = "prompt_error"
 
@@ -64,7 +63,6 @@ _MEMBERS: dict[ReasonGroup, tuple[FallbackReason, ...]] = {
         FallbackReason.CAP_REACHED,
         FallbackReason.SWITCHED_OFF,
         FallbackReason.DEADLINE_EXCEEDED,
-        FallbackReason.EXECUTION_IN_PROGRESS,
     ),
     ReasonGroup.PROMPT: (FallbackReason.PROMPT_ERROR,),
     ReasonGroup.MODEL: (

@@ -1,1 +1,1 @@
-"""The models' side: one port, and what stands behind it."""
+"""Model calls: one port, its LiteLLM adapter, pacing, and a mock provider."""

@@ -13,7 +13,7 @@ Message = dict[str, str]
 
 
 class FinishReason(StrEnum):
-    """Why the model stopped."""
+    """The reason for which a model stopped."""
 
     STOP = "stop"
     LENGTH = "length"
@@ -22,7 +22,7 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where and with which key a model is called. ``repr`` never shows the key."""
+    """An address and a key with which models are called. ``repr`` never shows the key."""
 
     name: str
     api_key: str | None = field(default=None, repr=False)

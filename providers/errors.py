@@ -1,4 +1,4 @@
-"""What a provider call can fail with, by what is certain about it.
+"""The errors of a provider call, by what is certain about it.
 
 ProviderError
 ├── NotSent             the provider never saw the request
@@ -14,7 +14,7 @@ from pricing.errors import CreditgateError
 
 
 class FailureKind(StrEnum):
-    """What went wrong, in the words that the fallback reasons share (``provider_<kind>``)."""
+    """The kind of a failure; its fallback reason is ``provider_<kind>``."""
 
     REJECTED = "rejected"
     RATE_LIMITED = "rate_limited"
@@ -28,11 +28,11 @@ class ProviderError(CreditgateError):
     The message is safe to show: it never holds a key, a prompt or an answer.
 
     Args:
-        kind: what went wrong.
-        message: one line for people; no secrets, no personal data.
+        kind: the kind of the failure.
+        message: one line for people, without secrets or personal data.
         status: the provider's HTTP status, if it answered with one.
-        retryable: whether another attempt could help and is safe.
-        retry_after_ms: how long the provider asked to wait, if it said so.
+        retryable: true if another attempt could help.
+        retry_after_ms: the time that the provider asked to wait, if it did.
     """
 
     def __init__(

@@ -12,8 +12,8 @@ from redis.asyncio import Redis, RedisCluster
 
 from providers.base import Provider
 from providers.litellm.adapter import LiteLLMProvider
-from providers.pacing.queue import EndpointLimits
-from runtime.actions.spec import ActionSource, ConfigActions
+from providers.pacing.queue import EndpointQueues
+from runtime.actions.source import ActionSource, ConfigActions
 from runtime.campaigns.estimate import Estimator
 from runtime.catalog.models import build_models
 from runtime.config import Config
@@ -86,11 +86,11 @@ async def open_runtime(
             stack.push_async_callback(provider.aclose)
             await provider.warm_up()
         max_age_ms = config.executions.spool_max_age_hours * _HOUR_MS
-        limits = EndpointLimits(
+        queues = EndpointQueues(
             {name: section.build_limit() for name, section in config.endpoints.items()},
             RedisTurns(client, config.redis.key_prefix, config.redis.timeout_ms),
         )
-        stack.push_async_callback(limits.aclose)
+        stack.push_async_callback(queues.aclose)
         outbox = Outbox(ledger, Spool(config.data_dir / "spool", max_age_ms))
         stack.push_async_callback(outbox.aclose)
         outbox.start()
@@ -99,7 +99,7 @@ async def open_runtime(
             outbox=outbox,
             calls=ModelCalls(
                 provider,
-                limits,
+                queues,
                 {name: section.breaker.build() for name, section in config.endpoints.items()},
             ),
             actions=actions or ConfigActions(config.actions),

@@ -1,4 +1,27 @@
-"""The form of ids that become parts of keys, paths and metrics: accounts, actions, models."""
+"""The rules for ids and references, in one place.
+
+A strict id (account, action, model, rate card) becomes part of keys, paths and metrics. An id text
+(execution, workspace, campaign, person) is the caller's own, and so is a reference.
+"""
+
+from __future__ import annotations
+
+import re
 
 ID_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
-"""Letters, digits, underscore, point and hyphen, 1 to 64 of them."""
+"""A strict id: 1 to 64 letters, digits, underscores, points and hyphens."""
+ID_RULE = "1 to 64 of the characters A-Z a-z 0-9 _ . -"
+"""``ID_PATTERN`` in words, for messages."""
+
+ID_TEXT_RULE = "text of 1 to 200 characters without control characters"
+"""The rule for an id text in words, for messages."""
+
+is_strict_id = re.compile(ID_PATTERN.strip("^$")).fullmatch
+"""Match a strict id as a whole; ``None`` for anything else."""
+
+# Lone surrogates have no UTF-8 form, so neither Redis nor HTTP could carry them.
+is_id_text = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}").fullmatch
+"""Match an id text as a whole; ``None`` for anything else."""
+
+is_reference = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}").fullmatch
+"""Match a reference, a reason or an actor as a whole; ``None`` for anything else."""

@@ -51,7 +51,7 @@ _ADDRESSES = {
 
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 3_600
-"""The caller bounds the call as a whole; LiteLLM's own limit is per read."""
+"""A limit for each read; the caller bounds the call as a whole."""
 
 _LONGEST_ANSWER_CHARS = 4_000_000
 """Far beyond what any model can say at once: longer text comes from something that is broken."""
@@ -70,7 +70,7 @@ _ENVIRONMENT_AT_IMPORT = {
 
 @dataclass(frozen=True, slots=True)
 class _LiteLLM:
-    """LiteLLM, once it is imported, and what each call needs of it."""
+    """LiteLLM after its import, and the parts of it that each call needs."""
 
     module: Any
     is_internal_call: ContextVar[bool]
@@ -82,7 +82,7 @@ _loaded: _LiteLLM | None = None
 
 
 def _load() -> _LiteLLM:
-    """Import LiteLLM, once in a process; the environment is afterwards as it was before."""
+    """Import LiteLLM, once in a process; the environment is left as it was."""
     global _loaded  # noqa: PLW0603 - imports are the process's
     with _loading:
         if _loaded is None:
@@ -106,7 +106,7 @@ def _update(environ: MutableMapping[str, str], values: Mapping[str, str | None])
 
 
 def _import_whole() -> Any:
-    """Import LiteLLM with what it would load later: with another environment, or in a call."""
+    """Import LiteLLM with the modules that it would otherwise load during a call."""
     import litellm
     import openai.resources.chat  # noqa: F401 - a second of the first call, on the event loop
     import tiktoken
@@ -121,7 +121,7 @@ def _import_whole() -> Any:
 
 
 def _tame(litellm: Any) -> _LiteLLM:
-    """Set what is global in LiteLLM, for the whole process."""
+    """Set LiteLLM's globals, for the whole process."""
     import httpx
     from litellm._internal_context import is_internal_call
     from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
@@ -148,9 +148,9 @@ def _tame(litellm: Any) -> _LiteLLM:
 
 
 def _rehearse(litellm: Any, is_internal_call: ContextVar[bool]) -> None:
-    """Make a call that is not sent: the first one loads more modules, for a second."""
+    """Make a call that is not sent: the first call loads more modules, which takes a second."""
     context = is_internal_call.set(True)
-    # What stops it, a budget of the host's perhaps, the calls themselves will tell.
+    # If something stops it, a budget of the host's perhaps, the real calls will report it.
     with suppress(Exception):
         litellm.completion(
             model="openai/gpt-4o-mini",
@@ -161,11 +161,10 @@ def _rehearse(litellm: Any, is_internal_call: ContextVar[bool]) -> None:
 
 
 def _send_once(http_handler: Any, is_internal_call: ContextVar[bool]) -> None:
-    """Keep LiteLLM from sending requests of ours anew.
+    """Keep LiteLLM from sending our requests a second time.
 
-    Its HTTP handler (which all but the SDKs' providers go through) does so when a connection
-    breaks, whatever the number of retries: also when the provider has read the request, and may
-    bill it.
+    Its HTTP handler, which serves all providers without an SDK, does so when a connection breaks,
+    whatever the number of retries, even if the provider has read the request and may bill it.
     """
     resend = http_handler.single_connection_post_request
 
@@ -179,7 +178,7 @@ def _send_once(http_handler: Any, is_internal_call: ContextVar[bool]) -> None:
 
 
 def _leave_costs_out(litellm: Any, is_internal_call: ContextVar[bool]) -> None:
-    """Keep LiteLLM from pricing our answers: it takes 0.3 ms of CPU, and our rate cards do it."""
+    """Keep LiteLLM from pricing our answers: that takes 0.3 ms of CPU, and we have rate cards."""
     calculate = litellm.response_cost_calculator
 
     def calculate_unless_ours(*args: Any, **kwargs: Any) -> Any:
@@ -189,7 +188,7 @@ def _leave_costs_out(litellm: Any, is_internal_call: ContextVar[bool]) -> None:
 
 
 class LiteLLMProvider:
-    """A provider that speaks to all of LiteLLM's. Each call is one HTTP request: no retries."""
+    """Calls any provider that LiteLLM knows. Each call is one HTTP request, without retries."""
 
     async def warm_up(self) -> None:
         """Import LiteLLM in a thread: it takes seconds."""
@@ -200,7 +199,7 @@ class LiteLLMProvider:
         """Return the model's answer.
 
         Raises:
-            ProviderError: there is no answer; see ``litellm_errors``.
+            ProviderError: there is no answer; ``errors.translate`` says which error it is.
         """
         litellm = _loaded if _loaded is not None else await asyncio.to_thread(_load)
         before = sys.exception()
@@ -280,7 +279,7 @@ def _address(model: str, api_base: str | None) -> str | None:
 
 @cache
 def _is_sent_by_openai_sdk(model: str) -> bool:
-    """Whether LiteLLM calls the model by OpenAI's SDK, as a chat completion."""
+    """Return whether LiteLLM calls the model through OpenAI's SDK, as a chat completion."""
     if not model.startswith(_OPENAI):
         return False
     bridged, _ = _load().module.main.responses_api_bridge_check(
@@ -312,15 +311,15 @@ def _completion(response: Any, max_output_tokens: int) -> Completion:
 
 
 def _refusal(message: Any) -> Any:
-    """Return OpenAI's ``refusal``, which LiteLLM keeps among what its own messages don't have."""
+    """Return OpenAI's ``refusal``, which LiteLLM keeps among the provider-specific fields."""
     return (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
 
 
 def _usage(response: Any, *, answered: bool) -> TokenUsage | None:
-    """Read the usage, the dearer way where it contradicts itself.
+    """Return the usage, by the higher figures where they contradict each other.
 
-    LiteLLM makes zeros of what an OpenAI-like provider left out. No prompt has 0 tokens, and no
-    text: such usage is unknown.
+    LiteLLM turns counts that are missing into zeros. No prompt and no text has 0 tokens, so such a
+    usage is unknown.
     """
     usage = getattr(response, "usage", None)
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
@@ -339,6 +338,6 @@ def _usage(response: Any, *, answered: bool) -> TokenUsage | None:
 
 
 def _count(counts: Any, name: str) -> int:
-    """Return a count of tokens; 0 where there is none, or what is there can't be one."""
+    """Return a count of tokens; 0 where there is none or it is not a positive integer."""
     value = getattr(counts, name, None)
     return value if isinstance(value, int) and value > 0 else 0

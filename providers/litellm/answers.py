@@ -1,4 +1,4 @@
-"""What LiteLLM is given of a provider's HTTP answer: not without end, and nothing it can't read."""
+"""A guard before LiteLLM: a provider's HTTP answer is bounded, and has a usage to read."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
-"""Some 20 times the longest answer of any model; more comes from something that is broken."""
+"""Some 20 times the longest answer of any model; a longer one comes from a broken server."""
 
 _HAS_USAGE = re.compile(rb'"usage(?:Metadata)?"\s*:\s*\{')
 
 
 class AnswerTooLarge(Exception):
-    """A provider's answer is longer than any model's can be; the rest was not read."""
+    """An answer that is longer than any model's can be; the rest was not read."""
 
 
 def guard_answers(transport: Any, is_internal_call: ContextVar[bool]) -> None:
-    """Make LiteLLM's own HTTP transport hand our calls' answers on whole, or raise.
+    """Make LiteLLM's HTTP transport return the answers to our calls whole, or raise.
 
     Args:
         transport: the class; the host's calls go through it as they did.
@@ -39,7 +39,7 @@ def guard_answers(transport: Any, is_internal_call: ContextVar[bool]) -> None:
 
 
 async def _read(response: httpx.Response) -> httpx.Response:
-    """Read an answer to its end, as far as an answer may go."""
+    """Read an answer to its end, up to ``MAX_ANSWER_BYTES``."""
     import httpx
 
     content = bytearray()

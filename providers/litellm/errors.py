@@ -1,4 +1,4 @@
-"""What each of LiteLLM's exceptions says about the call: one table, at the boundary."""
+"""Translation of LiteLLM's exceptions into ``ProviderError``, in one place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _RATE_LIMITED = 429
 _TIMEOUTS = {408, 504, 524}
-"""The provider, or a gateway before it, stopped to wait: the model may have run all the same."""
+"""The provider, or a gateway before it, stopped waiting: the model may have run."""
 _RAN_NOTHING = {503, 529}
 """Overloaded: refused before the model."""
 _MAY_HELP = {500, 502, 503, 520, 521, 522, 523, 529}
@@ -25,7 +25,7 @@ _RAN_ALL_THE_SAME = {
     # https://learn.microsoft.com/azure/ai-services/openai/how-to/manage-costs
     "content_filter",
     "invalid_prompt",
-    # Groq checks what the model wrote, and answers 400 where it is no JSON or no tool call:
+    # Groq checks what the model wrote, and answers 400 if it is not JSON or not a tool call:
     # https://console.groq.com/docs/structured-outputs, "Error Handling"
     "json_validate_failed",
     "tool_use_failed",
@@ -35,17 +35,18 @@ _MAX_RETRY_AFTER_MS = 86_400_000
 
 
 def translate(litellm: Any, error: Exception, before: BaseException | None) -> ProviderError:
-    """Return what the exception means for the call.
+    """Return the error of the call that the exception stands for.
 
-    ``before`` is the exception that was being handled as the call began, if any: Python chains
-    it to those of the call, of which it says nothing.
+    LiteLLM's class and status are not enough: a refused connection, an answer that it can't read
+    and one without usage all become errors with a made-up status. A status counts only if an HTTP
+    answer is behind it, and a failed connection only if the client reported it. Everything else
+    may have been executed.
 
-    LiteLLM's class and status alone can't be believed: a refused connection, an answer that it
-    could not read and one without usage all come as errors with a made-up status. So a status
-    counts where an HTTP answer stands behind it, and a connection that was never made where the
-    client said so. All else may have been executed.
+    The message holds nothing that the provider wrote, which may quote the key or the prompt.
 
-    The message holds nothing of the provider's: that may quote the key or the prompt.
+    Args:
+        before: the exception that was being handled as the call began, if any. Python chains it
+            to those of the call, but it says nothing about the call.
     """
     name, causes = type(error).__name__, tuple(_chain(error, before))
     answer = _error_answer(causes)
@@ -70,7 +71,7 @@ def _chain(error: BaseException, before: BaseException | None) -> Iterator[BaseE
 
 
 def _error_answer(causes: Sequence[BaseException]) -> httpx.Response | None:
-    """Return the provider's HTTP answer with an error status, if that is what went wrong."""
+    """Return the provider's HTTP answer with an error status, if there is one."""
     import httpx
 
     for cause in reversed(causes):
@@ -86,7 +87,7 @@ def _by_status(name: str, answer: httpx.Response, *, filtered: bool) -> Provider
     certainty: type[ProviderError] = PossiblyExecuted
     if status == _RATE_LIMITED:
         kind, certainty = FailureKind.RATE_LIMITED, Rejected
-        # A quota that is used up stays so, however often one asks.
+        # A retry does not help against a quota that is used up.
         retryable = "insufficient_quota" not in codes and not _day_is_used_up(answer)
     elif status in _TIMEOUTS:
         kind = FailureKind.TIMEOUT
@@ -105,7 +106,7 @@ def _by_status(name: str, answer: httpx.Response, *, filtered: bool) -> Provider
 
 
 def _error(answer: httpx.Response) -> dict[str, Any]:
-    """Return what the answer holds under ``error``, as all providers put it."""
+    """Return the answer's ``error`` object, where all providers put it; else an empty one."""
     import httpx
 
     try:
@@ -117,7 +118,7 @@ def _error(answer: httpx.Response) -> dict[str, Any]:
 
 
 def _error_codes(answer: httpx.Response) -> set[str]:
-    """Return the words by which OpenAI and those who speak like it name an error."""
+    """Return the codes by which OpenAI and compatible providers name an error."""
     error = _error(answer)
     return {field for field in (error.get("code"), error.get("type")) if isinstance(field, str)}
 
@@ -133,7 +134,7 @@ def _details(answer: httpx.Response, kind: str) -> list[dict[str, Any]]:
 
 
 def _day_is_used_up(answer: httpx.Response) -> bool:
-    """Whether a quota of Google's is used up that comes back tomorrow."""
+    """Return whether a daily quota of Google's is used up."""
     for detail in _details(answer, "google.rpc.QuotaFailure"):
         violations = detail.get("violations")
         for violation in violations if isinstance(violations, list) else []:
@@ -143,7 +144,7 @@ def _day_is_used_up(answer: httpx.Response) -> bool:
 
 
 def _unsent(litellm: Any, causes: Sequence[BaseException]) -> NotSent | None:
-    """Return the error of a request that never left, if it is certain that it did not."""
+    """Return the error of a request that was certainly never sent, if this is one."""
     if any(_failed_to_connect(cause, causes) for cause in causes):
         return NotSent(FailureKind.ERROR, "no connection to the provider", retryable=True)
     first, name = causes[0], type(causes[0]).__name__

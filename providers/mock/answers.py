@@ -59,7 +59,7 @@ class Asked:
     forced_tool: str | None = None
 
     def digest(self, seed: int) -> bytes:
-        """Return what tells this request, under this seed, from others."""
+        """Return a digest of this request under this seed."""
         content = json.dumps([seed, self.model, self.messages], ensure_ascii=True)
         return hashlib.blake2b(content.encode(), digest_size=16).digest()
 
@@ -110,7 +110,7 @@ class MockModel:
             tokens = tokens[: max(1, len(tokens) // 2)]
             if limit is None:
                 limit = thinks + len(tokens)
-            # It does not come to an end, as models do that lost the thread.
+            # It goes on for ever, as models do that have lost the thread.
             babble = encoding.encode_ordinary(" and so on")
             tokens += babble * (1 + limit // len(babble))
         limit = thinks + len(tokens) if limit is None else limit

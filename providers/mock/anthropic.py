@@ -32,7 +32,7 @@ _ERROR_TYPES = {
     504: "timeout_error",
     529: "overloaded_error",
 }
-# Clients tell these apart by their words, so they begin as Anthropic's do.
+# Clients recognize these by their text, so they begin as Anthropic's do.
 _MESSAGES = {
     "insufficient_quota": "Your credit balance is too low to access the Anthropic API.",
     "context_length_exceeded": "prompt is too long: the messages exceed the model's maximum",
@@ -83,7 +83,7 @@ def _messages(asked: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _output_format(asked: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str]:
-    """Return the schema, by its present name or the one that it had in its beta."""
+    """Return the schema, by its present name or the one of the beta."""
     config = asked.get("output_config")
     wanted = config.get("format") if isinstance(config, dict) else None
     wanted = wanted or asked.get("output_format")
@@ -98,7 +98,7 @@ def _output_format(asked: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, 
 def _forced_tool(
     asked: Mapping[str, Any], schema: Mapping[str, Any] | None
 ) -> tuple[str | None, Mapping[str, Any] | None]:
-    """Return the tool that the answer must call, and the schema that then counts."""
+    """Return the tool that the answer must call, and the schema for it."""
     choice = asked.get("tool_choice")
     if not isinstance(choice, dict) or choice.get("type") != "tool":
         return None, schema
@@ -143,7 +143,7 @@ def _content(asked: Asked, answer: Answer, answer_id: str) -> list[dict[str, Any
 
 
 def _tool_input(text: str) -> dict[str, Any]:
-    """Return the arguments: always an object, empty where the model did not get to write one."""
+    """Return the arguments: always an object, empty if the model was cut off before it."""
     try:
         arguments = json.loads(text)
     except ValueError:
@@ -160,7 +160,7 @@ def _stop_reason(asked: Asked, answer: Answer) -> str:
 
 
 def _usage(answer: Answer) -> dict[str, Any]:
-    """Return the counts: Anthropic's ``input_tokens`` are those that no cache had to do with."""
+    """Return the counts: Anthropic's ``input_tokens`` leave out what a cache read or wrote."""
     cached, written = answer.cached_tokens, answer.cache_write_tokens
     counts = (answer.input_tokens - cached - written, cached, written, answer.output_tokens)
     thinking = answer.reasoning_tokens

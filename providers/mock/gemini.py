@@ -30,7 +30,7 @@ _STATUSES = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
-# Clients tell these apart by their words, so they begin as Gemini's do.
+# Clients recognize these by their text, so they begin as Gemini's do.
 _MESSAGES = {
     "insufficient_quota": "You exceeded your current quota, please check your plan and billing.",
     "context_length_exceeded": "The input token count exceeds the maximum number of tokens allowed",
@@ -65,7 +65,7 @@ def read(body: bytes) -> Asked:
 
 
 def _get(fields: Mapping[str, Any], name: str) -> Any:
-    """Return a field by its name in camel case, or by the same one in snake case."""
+    """Return a field by its name in camel case or in snake case."""
     snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
     return fields.get(name, fields.get(snake))
 
@@ -102,7 +102,7 @@ def _schema(wanted: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema with its types in small letters, which the dialect writes in capitals."""
+    """Return a schema with its types in lower case, which the dialect writes in upper case."""
     plain: dict[str, Any] = {}
     for name, part in schema.items():
         if name == "type" and isinstance(part, str):
@@ -182,7 +182,7 @@ def render_failure(failure: Failure, message: str | None = None) -> dict[str, An
 
 
 def _details(failure: Failure) -> list[dict[str, Any]]:
-    """Return which quota is used up, and when to come back: Gemini sends no ``Retry-After``."""
+    """Return the quota that is used up and when to retry: Gemini sends no ``Retry-After``."""
     details: list[dict[str, Any]] = []
     if failure.status == 429:
         window = "PerDay" if failure.word == "insufficient_quota" else "PerMinute"

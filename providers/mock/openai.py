@@ -22,7 +22,7 @@ from providers.mock.wire import (
 )
 
 MODELS = ("mock-quick", "mock-reasoning")
-"""What ``GET /v1/models`` lists. Requests may name any model."""
+"""The models that ``GET /v1/models`` lists. Requests may name any model."""
 
 _ERROR_TYPES = {
     400: "invalid_request_error",
@@ -42,7 +42,7 @@ _ERROR_WORDS = {
     429: "rate_limit_exceeded",
 }
 _CODES = {"content_filter": "invalid_prompt"}
-# Clients tell these apart by their words, so they begin as OpenAI's do; the last is Groq's.
+# Clients recognize these by their text, so they begin as OpenAI's do; the last is Groq's.
 _MESSAGES = {
     "insufficient_quota": "You exceeded your current quota, please check your plan and billing.",
     "context_length_exceeded": "This model's maximum context length is smaller than your messages.",
@@ -113,7 +113,7 @@ def _response_format(response_format: object) -> tuple[Mapping[str, Any] | None,
 def _forced_tool(
     asked: Mapping[str, Any], schema: Mapping[str, Any] | None
 ) -> tuple[str | None, Mapping[str, Any] | None]:
-    """Return the tool that the answer must call, and the schema that then counts."""
+    """Return the tool that the answer must call, and the schema for it."""
     choice = asked.get("tool_choice")
     if not isinstance(choice, dict):
         return None, schema

@@ -1,4 +1,4 @@
-"""What the mock provider is told to do: its options, and scenarios for single requests."""
+"""Options of the mock provider, and scenarios for single requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pricing.tokens import ENCODINGS
 
 
 class Transport(StrEnum):
-    """Answers that are not what HTTP or JSON want, or never end."""
+    """Answers that break HTTP or JSON, or never end."""
 
     HANG = "hang"
     SLOW_HEADERS = "slow_headers"
@@ -25,7 +25,7 @@ class Transport(StrEnum):
 
 
 class AnswerKind(StrEnum):
-    """What an answer with status 200 holds."""
+    """The content of an answer with status 200."""
 
     GOOD = "answered"
     TRUNCATED = "truncated"
@@ -47,7 +47,7 @@ MALFORMED = (
 
 
 class UsageKind(StrEnum):
-    """Whether an answer says which tokens it used, and how.
+    """The way in which an answer reports its tokens.
 
     ``XAI`` leaves reasoning out of the output tokens; the total alone has it.
     """
@@ -72,7 +72,7 @@ class Failure:
 
     @property
     def ran(self) -> bool:
-        """Whether the model ran all the same, and is billed."""
+        """True if the model ran all the same, and is billed."""
         return self.status in _MAY_RUN or self.word in _RAN
 
 
@@ -82,7 +82,7 @@ NAMED_FAILURES = {
     "content_filter": Failure(400, "content_filter"),
     "json_validate_failed": Failure(400, "json_validate_failed"),
 }
-"""Failures by name, as OpenAI and those who speak like it answer them."""
+"""Failures by name, as OpenAI and compatible providers answer them."""
 
 # Azure bills prompts that its filter stopped, Anthropic filters what the model has written, and
 # Groq checks what it has written against the schema.
@@ -91,7 +91,7 @@ _RAN = frozenset({"content_filter", "json_validate_failed"})
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What happens to one request: a broken transport, else a failure, else an answer.
+    """The treatment of one request: a broken transport, else a failure, else an answer.
 
     ``times``: only the first so many times that the same request comes; ``None``: always.
     Tokens and delay that are ``None`` are as the options have them.
@@ -207,11 +207,11 @@ _ALLOWED_WORDS = ", ".join(
 
 @dataclass(frozen=True)
 class MockOptions:
-    """How the mock provider behaves. Rates and shares go from 0 to 1.
+    """The behaviour of the mock provider. Rates and shares go from 0 to 1.
 
     Args:
         host: where to listen; loopback by default.
-        port: 0 takes a free one.
+        port: 0 takes a free port.
         seed: the same seed and messages give the same answer.
         latency_median_ms: before each answer, errors included.
         latency_sigma: 0 keeps to the median; above, latencies are lognormal.
@@ -220,9 +220,9 @@ class MockOptions:
         refusal_rate: how many answers refuse.
         usage_missing_rate: how many answers don't say which tokens they used.
         cached_tokens_share: the part of each prompt that is reported as read from a cache.
-        reasoning_tokens: what the model thinks before each answer; a part of its output.
+        reasoning_tokens: tokens of reasoning before each answer, a part of its output.
         reasoning_sigma: 0 keeps to ``reasoning_tokens``; above, they are lognormal around it.
-        api_key: demanded as bearer token when given.
+        api_key: required as bearer token if given.
         scenario: for each request that brings none of its own; see ``parse_scenario``.
         encoding: counts the tokens; one of ``pricing.tokens.ENCODINGS``.
 
@@ -270,7 +270,7 @@ class MockOptions:
             parse_scenario(self.scenario)
 
     def draw(self, chance: random.Random) -> Scenario:
-        """Return what happens to a request that brings no scenario, by the rates."""
+        """Return the scenario of a request that brings none, drawn by the rates."""
         if chance.random() < self.error_rate:
             return Scenario(failure=Failure(chance.choice(self.error_statuses)))
         answer = AnswerKind.GOOD
@@ -282,11 +282,11 @@ class MockOptions:
         return Scenario(answer=answer, usage=UsageKind.MISSING if missing else UsageKind.REPORTED)
 
     def draw_latency_ms(self, chance: random.Random) -> float:
-        """Return how long one request waits."""
+        """Return the latency of one request."""
         return self.latency_median_ms * math.exp(self.latency_sigma * chance.gauss(0.0, 1.0))
 
     def draw_reasoning_tokens(self, chance: random.Random) -> int:
-        """Return how long one request is thought about."""
+        """Return the tokens of reasoning for one request."""
         return round(self.reasoning_tokens * math.exp(self.reasoning_sigma * chance.gauss(0, 1)))
 
     def _check_range(self, name: str, least: float, most: float) -> None:

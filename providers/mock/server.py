@@ -69,7 +69,7 @@ class MockServer:
         self.url = ""
 
     async def open(self) -> None:
-        """Start to listen.
+        """Start listening.
 
         Raises:
             OSError: the address can't be listened on.
@@ -101,7 +101,7 @@ class MockServer:
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def stats(self) -> dict[str, Any]:
-        """Return what happened so far: requests, outcomes, models, model runs, tokens.
+        """Return the counts so far: requests, outcomes, models, model runs, tokens.
 
         ``tokens`` are those that answers reported; ``unreported_tokens`` were used too, but the
         answer named none, or none came whole. ``model_runs`` counts both: a provider bills them.
@@ -109,7 +109,7 @@ class MockServer:
         return self._books.as_json()
 
     async def aclose(self) -> None:
-        """Stop to listen and end every open request."""
+        """Stop listening and end every open request."""
         self._closing.set()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -215,7 +215,7 @@ class MockServer:
 
 
 class _Books:
-    """What the server counts."""
+    """The counts of a server."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -245,12 +245,12 @@ class _Books:
         self._ran(answer, self.tokens if reported else self.unreported_tokens)
 
     def lost(self, outcome: str, answer: Answer) -> None:
-        """Count an answer that did not arrive whole: a provider bills it all the same."""
+        """Count an answer that did not arrive whole, which a provider bills too."""
         self.outcomes[outcome] += 1
         self.ran_for_nothing(answer)
 
     def ran_for_nothing(self, answer: Answer) -> None:
-        """Count what the model did without an answer to show for it."""
+        """Count a run of the model that gave no answer."""
         self._ran(answer, self.unreported_tokens)
 
     def as_json(self) -> dict[str, Any]:
@@ -327,7 +327,7 @@ def _without_scenario(path: Mapping[str, str], asked: Asked) -> tuple[Asked, Sce
 
 
 def _as_told_by(wire: WireFormat, scenario: Scenario) -> Scenario:
-    """Return the scenario as this provider plays it."""
+    """Return the scenario in this provider's way."""
     failure = scenario.failure
     told = wire.failures.get(failure.word or "") if failure is not None else None
     if isinstance(told, AnswerKind):

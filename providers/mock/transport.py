@@ -1,4 +1,4 @@
-"""The mock provider's answers that are not what HTTP or JSON want, or never end."""
+"""Answers of the mock provider that break HTTP or JSON, or never end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHUNK_BYTES = 65_536
 async def break_transport(
     kind: Transport, request: web.Request, body: dict[str, Any], closing: asyncio.Event
 ) -> web.StreamResponse:
-    """Answer a request as ``kind`` says; what never ends, ends with the client or the server.
+    """Answer a request as ``kind`` says; an endless answer ends with the client or the server.
 
     ``body`` is what the answer would be.
     """
@@ -77,7 +77,7 @@ async def _drip_headers(request: web.Request, closing: asyncio.Event) -> None:
 async def _answer_at_length(
     request: web.Request, body: dict[str, Any], closing: asyncio.Event
 ) -> web.StreamResponse:
-    """Send the answer with 50 MB of spaces before it, as long as the client takes them."""
+    """Send 50 MB of spaces before the answer, for as long as the client reads."""
     response = await _begin(request)
     spaces = b" " * _CHUNK_BYTES
     for _ in range(_HUGE_BYTES // _CHUNK_BYTES):

@@ -1,4 +1,4 @@
-"""What a provider's wire format must give the mock provider to be spoken by it."""
+"""The interface of a wire format that the mock provider speaks."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class WireFormat:
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object that a request's body is.
+    """Return a request's body as a JSON object.
 
     Raises:
-        UnreadableRequest: it is none.
+        UnreadableRequest: it is not one.
     """
     try:
         asked = json.loads(body)
@@ -79,7 +79,7 @@ def read_token_limit(limit: object, name: str) -> int:
     """Return a limit of tokens.
 
     Raises:
-        UnreadableRequest: it is no integer from 1.
+        UnreadableRequest: it is not an integer from 1.
     """
     if type(limit) is not int or limit < 1:
         raise UnreadableRequest(f"{name}: found {limit!r}, allowed is an integer from 1", name)
@@ -90,7 +90,7 @@ def read_text(content: object, where: str, name: str) -> str:
     """Return a message's text: itself, or that of its parts.
 
     Raises:
-        UnreadableRequest: there is something else in it.
+        UnreadableRequest: it holds something else.
     """
     if isinstance(content, str):
         return content

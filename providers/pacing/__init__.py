@@ -1,1 +1,1 @@
-"""How often and how many at once a model is called: queue, shared rule, breaker, retries."""
+"""Pacing of model calls: queues, the shared rule, circuit breaker, retries."""

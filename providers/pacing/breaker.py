@@ -1,9 +1,9 @@
-"""A circuit breaker: a provider that is down is left alone, and tried by one call at a time.
+"""A circuit breaker: a provider that is down gets no calls, but for one probe at a time.
 
-It counts failures in a row. When there are too many it opens: nobody calls for a while, which
-grows with each probe that fails. Then exactly one visitor becomes the probe, and the others go on
-being refused until its call has said something. A probe that is cancelled, or never calls, says
-nothing and frees its place. Each process has breakers of its own.
+The breaker counts failures in a row. Too many of them open it: no call is allowed for a while,
+which grows with each probe that fails. Then one caller becomes the probe, and the others are
+refused until its call has ended. A probe that is cancelled, or never calls, gives its place to the
+next. Each process has breakers of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 _JITTER = 0.2
-"""The part of an open time that chance may take off, so that processes don't probe together."""
+"""The share of an open time that chance may take off, so that processes don't probe together."""
 _MOST_DOUBLINGS = 40
 
 
@@ -28,10 +28,13 @@ class BreakerSettings:
 
 
 @dataclass(slots=True, eq=False)
-class Visit:
-    """One execution at a breaker, with all of its calls."""
+class Caller:
+    """One execution at a breaker, with all of its calls.
 
-    era: int = -1
+    ``generation`` is the breaker's at the last call.
+    """
+
+    generation: int = -1
 
 
 class Breaker:
@@ -54,56 +57,56 @@ class Breaker:
         self._failures = 0
         self._openings = 0
         self._open_until_s: float | None = None
-        self._probe: Visit | None = None
-        # A call that began before the last change of state has nothing to say about this one.
-        self._era = 0
+        self._probe: Caller | None = None
+        # It grows with each change of state. The end of a call that began before says nothing.
+        self._generation = 0
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody but a probe is let through."""
+        """True while no call but a probe is allowed."""
         return self._open_until_s is not None
 
     @property
     def probe_in_ms(self) -> int:
-        """In how long a probe may be made; 0 if it may be now, is being, or needs not be."""
+        """The time until a probe is allowed; 0 if it is now, is being made, or is not needed."""
         if self._open_until_s is None:
             return 0
         return max(0, round((self._open_until_s - self._now_s()) * 1000))
 
     @contextmanager
-    def visit(self) -> Iterator[Visit]:
-        """Come with an execution; however it leaves, it does not leave as the probe."""
-        visit = Visit()
+    def caller(self) -> Iterator[Caller]:
+        """Yield a new caller; at the end of the block it is no longer the probe."""
+        caller = Caller()
         try:
-            yield visit
+            yield caller
         finally:
-            if self._probe is visit:
+            if self._probe is caller:
                 self._probe = None
 
-    def lets_through(self, visit: Visit) -> bool:
-        """Whether a call may be made now. Whom an open breaker lets through is the probe."""
-        if self._open_until_s is not None and self._probe is not visit:
+    def allows(self, caller: Caller) -> bool:
+        """Return whether the caller may call now. An open breaker makes it the probe if it may."""
+        if self._open_until_s is not None and self._probe is not caller:
             if self._probe is not None or self._now_s() < self._open_until_s:
                 return False
-            self._probe = visit
-        visit.era = self._era
+            self._probe = caller
+        caller.generation = self._generation
         return True
 
-    def answered(self, visit: Visit) -> None:
-        """Hear that the provider is there, whatever it answered to the visit's call."""
-        if visit.era != self._era:
+    def answered(self, caller: Caller) -> None:
+        """Note that the provider answered the caller, whatever the answer was."""
+        if caller.generation != self._generation:
             return
         self._failures = 0
-        if self._probe is visit:
+        if self._probe is caller:
             self._openings = 0
             self._change(None)
 
-    def failed(self, visit: Visit) -> None:
-        """Hear of a failure that speaks of a provider that is down."""
-        if visit.era != self._era:
+    def failed(self, caller: Caller) -> None:
+        """Note a failure that suggests that the provider is down."""
+        if caller.generation != self._generation:
             return
         self._failures += 1
-        if self._probe is visit or self._failures >= self._settings.failures:
+        if self._probe is caller or self._failures >= self._settings.failures:
             doubled_ms = self._settings.open_ms * 2 ** min(self._openings, _MOST_DOUBLINGS)
             open_ms = min(self._settings.open_max_ms, doubled_ms)
             self._openings += 1
@@ -111,4 +114,4 @@ class Breaker:
 
     def _change(self, open_until_s: float | None) -> None:
         self._open_until_s, self._probe, self._failures = open_until_s, None, 0
-        self._era += 1
+        self._generation += 1

@@ -1,7 +1,7 @@
-"""Executions wait here for their turn at an endpoint, one queue a process and endpoint.
+"""The queues in which executions wait for their turn, one for each process and endpoint.
 
-A process has so many calls at once (``max_concurrency``). What all processes share is asked for by
-the queue as a whole: one question at a time, for all that wait at its head.
+``max_concurrency`` bounds how many calls a process makes at once. For limits that all processes
+share, the queue asks as a whole: one exchange at a time, for all requests at its head.
 """
 
 from __future__ import annotations
@@ -16,131 +16,149 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count, islice
 
-from providers.pacing.rule import Given, Lack, Request, Return, SharedLimit, Turns
+from providers.pacing.rule import (
+    Returned,
+    SharedLimit,
+    Shortage,
+    TurnRequest,
+    TurnsGiven,
+    TurnSource,
+)
 
 _MOST_AT_ONCE = 64
 _POLL_S = (0.02, 0.05)
-"""How soon to ask again for what depends on other processes."""
+"""The time until the next exchange where that depends on other processes."""
 _LONGEST_WAIT_S = 1.0
 _RETURN_WITHIN_S = 0.01
-"""How long a return waits for a question to go with."""
+"""How long a returned slot waits for requests that the same exchange could serve."""
 _SLOT_OUTLIVES_MS = 1_000
-_LONGEST_REST_S = 60.0
-_REST_SPREAD_S = 1.0
+_LONGEST_PAUSE_S = 60.0
+_PAUSE_SPREAD_S = 1.0
 
 
-class Wait(StrEnum):
-    """What an execution without a turn was waiting for when its time was over."""
+class Bottleneck(StrEnum):
+    """The thing that an execution was waiting for when its time was over."""
 
     PROCESS = "process"
-    REST = "rest"
+    PAUSE = "pause"
     SLOT = "slot"
     REQUESTS = "requests"
     TOKENS = "tokens"
 
 
-_WAITS = {Lack.SLOT: Wait.SLOT, Lack.REQUESTS: Wait.REQUESTS, Lack.TOKENS: Wait.TOKENS}
+_BOTTLENECKS = {
+    Shortage.SLOT: Bottleneck.SLOT,
+    Shortage.REQUESTS: Bottleneck.REQUESTS,
+    Shortage.TOKENS: Bottleneck.TOKENS,
+}
 
 
 class NoTurn(TimeoutError):
-    """The deadline came before the turn; ``wait`` is what it waited for."""
+    """The deadline came before the turn; ``bottleneck`` is what it waited for."""
 
-    def __init__(self, wait: Wait) -> None:
-        super().__init__(f"no turn in time: {wait}")
-        self.wait = wait
+    def __init__(self, bottleneck: Bottleneck) -> None:
+        super().__init__(f"no turn in time: {bottleneck}")
+        self.bottleneck = bottleneck
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointLimit:
-    """``max_concurrency`` is for each process, ``None`` is no limit; ``shared`` is for all."""
+    """The limits of an endpoint: of this process, and of all processes together.
+
+    Args:
+        max_concurrency: how many calls this process makes at once; ``None`` for no limit.
+        shared: what all processes share; ``None`` for no limit.
+    """
 
     max_concurrency: int | None = None
     shared: SharedLimit | None = None
 
 
 class Turn:
-    """One execution's turn: for one request, which ``use`` announces, and a slot until it ends.
+    """The leave to make one request at an endpoint, and a slot until the turn ends.
 
-    ``back`` is what is returned at the end.
+    ``unused`` is what is returned at its end; after ``use`` only the slot is.
     """
 
-    __slots__ = ("_deadline_s", "_door", "back", "tokens")
+    __slots__ = ("_deadline_s", "_queue", "tokens", "unused")
 
-    def __init__(self, door: _Door, tokens: int, deadline_s: float) -> None:
-        self._door = door
+    def __init__(self, queue: _EndpointQueue, tokens: int, deadline_s: float) -> None:
+        self._queue = queue
         self._deadline_s = deadline_s
         self.tokens = tokens
-        self.back = Return("")
+        self.unused = Returned("")
 
     def use(self) -> None:
-        """Say that the request is made now: only the slot is given back then."""
-        self.back = Return(self.back.slot)
+        """Note that the request is made now: only the slot is returned at the end."""
+        self.unused = Returned(self.unused.slot)
 
     async def another(self) -> None:
-        """Wait for the turn of one more request, before all who have none yet.
+        """Wait for the turn of a retry, ahead of all executions that have no turn yet.
 
         Raises:
-            NoTurn: it would come too late.
+            NoTurn: it would come after the deadline.
         """
-        await self._door.rest(self._deadline_s)
-        if self._door.line is not None:
-            await self._door.line.take(Request("", 0, self.tokens), self._deadline_s)
-            await self._door.rest(self._deadline_s)
+        await self._queue.wait_out_pause(self._deadline_s)
+        if self._queue.shared is not None:
+            await self._queue.shared.take(TurnRequest("", 0, self.tokens), self._deadline_s)
+            await self._queue.wait_out_pause(self._deadline_s)
 
-    def rest(self, for_ms: int) -> None:
-        """Keep all of this process from the endpoint, as its provider asked (``Retry-After``)."""
-        self._door.begin_rest(for_ms)
+    def pause_endpoint(self, for_ms: int) -> None:
+        """Hold back all calls of this process to the endpoint, as ``Retry-After`` asked."""
+        self._queue.pause(for_ms)
 
 
-class EndpointLimits:
+class EndpointQueues:
     """The queues of all endpoints.
 
     Args:
-        limits: by endpoint name; others have none.
-        turns: gives out what is shared; needed where any endpoint has a shared limit.
+        limits: by endpoint name; other endpoints have none.
+        turns: gives out shared turns; needed if any endpoint has a shared limit.
     """
 
-    def __init__(self, limits: Mapping[str, EndpointLimit], turns: Turns | None = None) -> None:
-        self._doors = {name: _Door(name, limit, turns) for name, limit in limits.items()}
+    def __init__(
+        self, limits: Mapping[str, EndpointLimit], turns: TurnSource | None = None
+    ) -> None:
+        self._queues = {name: _EndpointQueue(name, limit, turns) for name, limit in limits.items()}
 
     @asynccontextmanager
     async def turn(self, endpoint: str, tokens: int, deadline_s: float) -> AsyncIterator[Turn]:
-        """Wait for a turn, and have it until the end of the block.
+        """Wait for a turn, and keep it until the end of the block.
 
         Args:
-            tokens: counted input and the most output, as providers count them.
+            tokens: the counted input and the most output, as providers count them.
             deadline_s: an instant of the event loop's clock.
 
         Raises:
             NoTurn: none came in time.
         """
-        door = self._doors.get(endpoint)
-        if door is None:
-            door = self._doors[endpoint] = _Door(endpoint, EndpointLimit(), None)
-        turn = Turn(door, tokens, deadline_s)
-        if door.slots is not None:
-            await _acquire(door.slots, deadline_s)
+        queue = self._queues.get(endpoint)
+        if queue is None:
+            queue = self._queues[endpoint] = _EndpointQueue(endpoint, EndpointLimit(), None)
+        turn = Turn(queue, tokens, deadline_s)
+        if queue.slots is not None:
+            await _acquire(queue.slots, deadline_s)
         try:
-            await door.rest(deadline_s)
-            if door.line is None:
+            await queue.wait_out_pause(deadline_s)
+            if queue.shared is None:
                 yield turn
                 return
-            turn.back = await door.line.take_with_slot(tokens, deadline_s)
+            turn.unused = await queue.shared.take_with_slot(tokens, deadline_s)
             try:
-                # The provider may have asked for it while this one waited.
-                await door.rest(deadline_s)
+                # The provider may have asked for a pause meanwhile.
+                await queue.wait_out_pause(deadline_s)
                 yield turn
             finally:
-                door.line.give_back(turn.back)
+                queue.shared.give_back(turn.unused)
         finally:
-            if door.slots is not None:
-                door.slots.release()
+            if queue.slots is not None:
+                queue.slots.release()
 
     async def aclose(self) -> None:
         """Give back what is still to be given back."""
-        for door in self._doors.values():
-            if door.line is not None:
-                await door.line.aclose()
+        for queue in self._queues.values():
+            if queue.shared is not None:
+                await queue.shared.aclose()
 
 
 async def _acquire(slots: asyncio.Semaphore, deadline_s: float) -> None:
@@ -151,65 +169,65 @@ async def _acquire(slots: asyncio.Semaphore, deadline_s: float) -> None:
         async with asyncio.timeout_at(deadline_s):
             await slots.acquire()
     except TimeoutError:
-        raise NoTurn(Wait.PROCESS) from None
+        raise NoTurn(Bottleneck.PROCESS) from None
 
 
-class _Door:
-    """One endpoint in this process."""
+class _EndpointQueue:
+    """The queue of this process at one endpoint: its slots, its pause, its shared queue."""
 
-    def __init__(self, endpoint: str, limit: EndpointLimit, turns: Turns | None) -> None:
+    def __init__(self, endpoint: str, limit: EndpointLimit, turns: TurnSource | None) -> None:
         most = limit.max_concurrency
         self.slots = None if most is None else asyncio.Semaphore(most)
-        self.line: _Line | None = None
+        self.shared: _SharedQueue | None = None
         if limit.shared is not None and turns is not None:
-            self.line = _Line(endpoint, limit.shared, turns)
-        self._rests_until_s = 0.0
+            self.shared = _SharedQueue(endpoint, limit.shared, turns)
+        self._paused_until_s = 0.0
 
-    def begin_rest(self, for_ms: int) -> None:
-        until_s = asyncio.get_running_loop().time() + min(for_ms / 1000, _LONGEST_REST_S)
-        self._rests_until_s = max(self._rests_until_s, until_s)
+    def pause(self, for_ms: int) -> None:
+        until_s = asyncio.get_running_loop().time() + min(for_ms / 1000, _LONGEST_PAUSE_S)
+        self._paused_until_s = max(self._paused_until_s, until_s)
 
-    async def rest(self, deadline_s: float) -> None:
-        """Wait until the provider may be asked again, and a little: not all at the same time."""
+    async def wait_out_pause(self, deadline_s: float) -> None:
+        """Wait until calls are allowed, and a random time more: not all at the same moment."""
         time_s = asyncio.get_running_loop().time
-        left_s = self._rests_until_s - time_s()
+        left_s = self._paused_until_s - time_s()
         if left_s <= 0:
             return
-        spread_s = random.uniform(0, min(_REST_SPREAD_S, left_s / 2))  # noqa: S311 - jitter
-        while (until_s := self._rests_until_s + spread_s) > time_s():
+        spread_s = random.uniform(0, min(_PAUSE_SPREAD_S, left_s / 2))  # noqa: S311 - jitter
+        while (until_s := self._paused_until_s + spread_s) > time_s():
             await asyncio.sleep(min(until_s, deadline_s) - time_s())
             if time_s() >= deadline_s:
-                raise NoTurn(Wait.REST)
+                raise NoTurn(Bottleneck.PAUSE)
 
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
-    request: Request
-    given: asyncio.Future[Return]
+    request: TurnRequest
+    turn: asyncio.Future[Returned]
 
 
-class _Line:
-    """Who waits for a shared turn, and what is to be returned.
+class _SharedQueue:
+    """The requests that wait for a shared turn, and the turns and slots to be returned.
 
-    While there is anything of either, one task asks and sleeps; otherwise there is none.
+    While there are any of either, one task makes exchanges and sleeps; otherwise there is none.
     """
 
-    def __init__(self, endpoint: str, limit: SharedLimit, turns: Turns) -> None:
+    def __init__(self, endpoint: str, limit: SharedLimit, turns: TurnSource) -> None:
         self._endpoint = endpoint
         self._limit = limit
         self._turns = turns
         self._waiting: deque[_Waiter] = deque()
-        self._back: list[Return] = []
-        self._asking: asyncio.Task[None] | None = None
-        # Set when another question may have another answer.
-        self._news = asyncio.Event()
-        self._lacks = Wait.SLOT
+        self._returned: list[Returned] = []
+        self._exchanging: asyncio.Task[None] | None = None
+        # Set when the next exchange may bring something else than the last.
+        self._changed = asyncio.Event()
+        self._bottleneck = Bottleneck.SLOT
         self._closing = False
         self._process = secrets.token_hex(6)
-        self._slots_named = count()
+        self._slot_numbers = count()
 
-    async def take_with_slot(self, tokens: int, deadline_s: float) -> Return:
-        """Wait for a turn and a slot; return how to give them back.
+    async def take_with_slot(self, tokens: int, deadline_s: float) -> Returned:
+        """Wait for a turn and a slot; return what gives them back.
 
         Raises:
             NoTurn: it did not come in time.
@@ -217,89 +235,89 @@ class _Line:
         left_s = deadline_s - asyncio.get_running_loop().time()
         slot = ""
         if self._limit.concurrency is not None:
-            slot = f"{self._process}:{next(self._slots_named)}"
+            slot = f"{self._process}:{next(self._slot_numbers)}"
         ttl_ms = max(0, round(left_s * 1000)) + _SLOT_OUTLIVES_MS
-        return await self.take(Request(slot, ttl_ms, tokens), deadline_s)
+        return await self.take(TurnRequest(slot, ttl_ms, tokens), deadline_s)
 
-    async def take(self, request: Request, deadline_s: float) -> Return:
-        """Wait for a turn; who has a slot already is the next."""
+    async def take(self, request: TurnRequest, deadline_s: float) -> Returned:
+        """Wait for a turn; a request that has its slot already goes first."""
         waiter = _Waiter(request, asyncio.get_running_loop().create_future())
         goes_first = not request.ttl_ms
         if goes_first or not self._waiting:
-            self._news.set()
+            self._changed.set()
         if goes_first:
             self._waiting.appendleft(waiter)
         else:
             self._waiting.append(waiter)
-        self._go_on()
+        self._start_exchanging()
         try:
             async with asyncio.timeout_at(deadline_s):
-                return await waiter.given
+                return await waiter.turn
         except BaseException as error:
-            if waiter.given.done() and not waiter.given.cancelled():
-                self.give_back(waiter.given.result())
+            if waiter.turn.done() and not waiter.turn.cancelled():
+                self.give_back(waiter.turn.result())
             if isinstance(error, TimeoutError):
-                raise NoTurn(self._lacks) from None
+                raise NoTurn(self._bottleneck) from None
             raise
         finally:
             with suppress(ValueError):
                 self._waiting.remove(waiter)
 
-    def give_back(self, back: Return) -> None:
-        """Return a slot, or a turn that was not used, with the next question."""
-        if not (back.slot or back.unused):
+    def give_back(self, returned: Returned) -> None:
+        """Return a slot, or a turn that was not used, with the next exchange."""
+        if not (returned.slot or returned.unused):
             return
-        self._back.append(back)
+        self._returned.append(returned)
         if self._waiting:
-            self._news.set()
-        self._go_on()
+            self._changed.set()
+        self._start_exchanging()
 
     async def aclose(self) -> None:
         """Return everything now."""
         self._closing = True
-        self._news.set()
-        if self._asking is not None:
-            await self._asking
+        self._changed.set()
+        if self._exchanging is not None:
+            await self._exchanging
 
-    def _go_on(self) -> None:
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask_while_needed())
+    def _start_exchanging(self) -> None:
+        if self._exchanging is None or self._exchanging.done():
+            self._exchanging = asyncio.create_task(self._exchange_while_needed())
 
-    async def _ask_while_needed(self) -> None:
-        while self._waiting or self._back:
+    async def _exchange_while_needed(self) -> None:
+        while self._waiting or self._returned:
             if not self._waiting and not self._closing:
-                await self._pause(_RETURN_WITHIN_S)
-            self._news.clear()
-            waiting = (waiter for waiter in self._waiting if not waiter.given.done())
+                await self._sleep(_RETURN_WITHIN_S)
+            self._changed.clear()
+            waiting = (waiter for waiter in self._waiting if not waiter.turn.done())
             first = list(islice(waiting, _MOST_AT_ONCE))
-            back, self._back = self._back, []
+            returned, self._returned = self._returned, []
             given = await self._turns.exchange(
-                self._endpoint, self._limit, back, [waiter.request for waiter in first]
+                self._endpoint, self._limit, returned, [waiter.request for waiter in first]
             )
             for waiter in first[: given.count]:
                 self._give(waiter, given)
             if given.count < len(first):
-                self._lacks = _WAITS[given.lack]
-                await self._pause(_pause_s(given))
+                self._bottleneck = _BOTTLENECKS[given.shortage]
+                await self._sleep(_sleep_s(given))
 
-    def _give(self, waiter: _Waiter, given: Given) -> None:
+    def _give(self, waiter: _Waiter, given: TurnsGiven) -> None:
         request = waiter.request
-        back = Return(request.slot, given.refundable, request.tokens)
-        if waiter.given.done():
-            self.give_back(back)
+        turn = Returned(request.slot, given.refundable, request.tokens)
+        if waiter.turn.done():
+            self.give_back(turn)
             return
-        waiter.given.set_result(back)
+        waiter.turn.set_result(turn)
         self._waiting.remove(waiter)
 
-    async def _pause(self, at_most_s: float) -> None:
+    async def _sleep(self, at_most_s: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(at_most_s):
-                await self._news.wait()
+                await self._changed.wait()
 
 
-def _pause_s(given: Given) -> float:
-    """How long to wait for more turns, unless something happens here."""
+def _sleep_s(given: TurnsGiven) -> float:
+    """Return the seconds until the next exchange, unless something changes here."""
     poll_s = random.uniform(*_POLL_S)  # noqa: S311 - jitter, no cryptography
-    if given.lack is Lack.SLOT:
+    if given.shortage is Shortage.SLOT:
         return poll_s
     return min(given.wait_ms / 1000 + poll_s / 4, _LONGEST_WAIT_S)

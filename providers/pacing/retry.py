@@ -1,4 +1,4 @@
-"""The one layer of retries round a model call."""
+"""The only retries of a model call: LiteLLM's and the SDKs' are off."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from tenacity.wait import wait_random_exponential
 
 from providers.base import Completion, CompletionRequest, Provider
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError
-
-Recorder = Callable[[int, ProviderError | None, int], None]
-ScriptClient = Callable[[], Awaitable[bool]]
 
 _BACK_OFF = wait_random_exponential(multiplier=0.25, max=8)
 
@@ -23,71 +20,69 @@ async def _yes() -> bool:
     return True
 
 
-async def complete_with_retries(
-    provider: Provider,
-    request: CompletionRequest,
-    *,
-    attempts: int,
-    deadline_s: float,
-    attempt_timeout_ms: int | None,
-    before_attempt: Callable[[float], None],
-    record: Recorder,
-    may_retry: ScriptClient = _yes,
-) -> Completion:
-    """Call the model, at most ``attempts`` times, within ``deadline_s`` on the loop's clock.
+@dataclass(slots=True)
+class RetriedCall:
+    """A model call of at most ``attempts`` attempts.
 
-    Only errors that say so are retried, after what the provider asked for and a jittered
-    exponential back-off; where the deadline comes before, the error stands. An attempt that ran
-    into its own time limit is followed by another.
-
-    Whether a retry is safe is not asked: one after a call that may have been executed is a second
-    call that the operator may owe, and the caller counts both.
+    Only errors marked ``retryable`` are retried, after the time that the provider asked for plus a
+    jittered exponential back-off; if the deadline comes first, the error stands. An attempt that
+    ran into ``attempt_timeout_ms`` is retried. A retry after a call that may have been executed is
+    a second call that the operator may owe: the caller counts both.
 
     Args:
-        attempt_timeout_ms: for each attempt; the deadline alone if ``None``.
-        before_attempt: hears when the attempt will end at the latest; what it raises ends all.
-        record: hears of each attempt its number, its error if any, and its latency in ms.
-        may_retry: is asked after the back-off, and may wait; if it says no, the error stands.
-
-    Raises:
-        ProviderError: the last attempt's; ``NotSent`` if no time is left for any.
+        attempts: the most attempts, 1 or more.
+        deadline_s: an instant of the event loop's clock.
+        attempt_timeout_ms: the time for each attempt; ``None`` for the deadline alone.
+        before_attempt: is told when the attempt will end at the latest; an error that it raises
+            ends the call.
+        record: is told each attempt's number, its error or ``None``, and its latency in ms.
+        may_retry: is asked after the back-off, and may wait; if it returns false, the error stands.
     """
-    calls = _Calls(
-        provider, request, deadline_s, attempt_timeout_ms, before_attempt, record, may_retry
-    )
-    try:
-        # An answer at the first attempt, the usual case, does without tenacity's 30 us of CPU.
-        return await calls.call()
-    except ProviderError as error:
-        if attempts == 1 or not error.retryable:
-            raise
-        first = error
-    retrying = AsyncRetrying(
-        stop=lambda state: stop_after_attempt(attempts)(state) or calls.is_over(state),
-        retry=retry_if_exception(_may_retry),
-        wait=_wait_s,
-        sleep=asyncio.sleep,
-        reraise=True,
-    )
-    return await retrying(calls.after(first))
-
-
-@dataclass(slots=True)
-class _Calls:
-    """The attempts of one execution."""
 
     provider: Provider
     request: CompletionRequest
+    attempts: int
     deadline_s: float
     attempt_timeout_ms: int | None
     before_attempt: Callable[[float], None]
-    record: Recorder
-    may_retry: ScriptClient
-    number: int = 0
-    stands: bool = False
+    record: Callable[[int, ProviderError | None, int], None]
+    may_retry: Callable[[], Awaitable[bool]] = _yes
 
-    async def call(self) -> Completion:
-        """Make one attempt."""
+    async def complete(self) -> Completion:
+        """Return the model's answer.
+
+        Raises:
+            ProviderError: the last attempt's; ``NotSent`` if no time is left for the first.
+        """
+        try:
+            # An answer at the first attempt, the usual case, does without tenacity's 30 us of CPU.
+            return await self._attempt(1)
+        except ProviderError as error:
+            if self.attempts == 1 or not error.retryable:
+                raise
+            last = error
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(_is_retryable),
+            wait=_wait_s,
+            stop=self._stops,
+            sleep=asyncio.sleep,
+            reraise=True,
+        )
+        async for attempt in retrying:
+            number = attempt.retry_state.attempt_number
+            if number > 1 and not await self.may_retry():
+                break
+            with attempt:
+                if number == 1:
+                    raise last
+                try:
+                    return await self._attempt(number)
+                except ProviderError as error:
+                    last = error
+                    raise
+        raise last
+
+    async def _attempt(self, number: int) -> Completion:
         now_s = asyncio.get_running_loop().time()
         ends_s = self.deadline_s
         if self.attempt_timeout_ms is not None:
@@ -95,58 +90,39 @@ class _Calls:
         if ends_s <= now_s:
             raise NotSent(FailureKind.TIMEOUT, "no time is left for a call")
         self.before_attempt(ends_s)
-        self.number += 1
         since_s = time.perf_counter()
-        outcome: Completion | ProviderError
+        error: ProviderError
         try:
             async with asyncio.timeout_at(ends_s):
-                outcome = await self.provider.complete(self.request)
+                completion = await self.provider.complete(self.request)
         except TimeoutError:
             own_limit = ends_s < self.deadline_s
-            outcome = PossiblyExecuted(
-                FailureKind.TIMEOUT, "no answer in time", retryable=own_limit
-            )
-        except ProviderError as error:
-            outcome = error
-        latency_ms = round((time.perf_counter() - since_s) * 1000)
-        if isinstance(outcome, ProviderError):
-            self.record(self.number, outcome, latency_ms)
-            raise outcome
-        self.record(self.number, None, latency_ms)
-        return outcome
+            error = PossiblyExecuted(FailureKind.TIMEOUT, "no answer in time", retryable=own_limit)
+        except ProviderError as failure:
+            error = failure
+        else:
+            self.record(number, None, _ms_since(since_s))
+            return completion
+        self.record(number, error, _ms_since(since_s))
+        raise error
 
-    def after(self, first: ProviderError) -> Callable[[], Awaitable[Completion]]:
-        """Return what tenacity is to call: the first attempt's error, then the attempts after."""
-        last, tried = first, False
-
-        async def attempt() -> Completion:
-            nonlocal last, tried
-            if not tried:
-                tried = True
-                raise last
-            if not await self.may_retry():
-                self.stands = True
-                raise last
-            try:
-                return await self.call()
-            except ProviderError as error:
-                last = error
-                raise
-
-        return attempt
-
-    def is_over(self, state: RetryCallState) -> bool:
-        """Whether the last error stands: it was said so, or the deadline comes first."""
+    def _stops(self, state: RetryCallState) -> bool:
+        """Return whether the error stands: no attempt is left, or the deadline comes first."""
         now_s = asyncio.get_running_loop().time()
-        return self.stands or now_s + state.upcoming_sleep >= self.deadline_s
+        is_last = state.attempt_number >= self.attempts
+        return is_last or now_s + state.upcoming_sleep >= self.deadline_s
 
 
-def _may_retry(error: BaseException) -> bool:
+def _ms_since(since_s: float) -> int:
+    return round((time.perf_counter() - since_s) * 1000)
+
+
+def _is_retryable(error: BaseException) -> bool:
     return isinstance(error, ProviderError) and error.retryable
 
 
 def _wait_s(state: RetryCallState) -> float:
-    """How long to wait: what the provider asked for, and a back-off that keeps callers apart."""
+    """Return the seconds to wait: what the provider asked for, and a back-off with jitter."""
     error = state.outcome.exception() if state.outcome is not None else None
     asked_ms = error.retry_after_ms if isinstance(error, ProviderError) else None
     return (asked_ms or 0) / 1000 + _BACK_OFF(state)

@@ -1,4 +1,4 @@
-"""The types of outputs: their limits, their fallback values, and which values fit them."""
+"""The types of outputs: limits, fallback values, and checks of values."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo, field_validator
 
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
-"""How outputs are named: plain identifiers, as every provider's schema mode takes them."""
+"""The names of outputs: plain identifiers, which every provider's schema mode accepts."""
 
 _NUMBER_LIMIT = 2**53 - 1
 """Beyond it, JSON readers disagree about integers (RFC 8259, section 6)."""
 
 _DENSE_TEXT = "天地玄黄宇宙洪荒"
-"""Takes one token a character with o200k_base, so that a real answer of that length takes less."""
+"""Text of one token a character with o200k_base; a real answer of that length takes fewer."""
 
 _NUMBER_TEXT = re.compile(r"[-+]?[0-9]{1,32}(\.[0-9]{1,32})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
@@ -42,13 +42,13 @@ _Count = Annotated[int, Field(strict=True, ge=0)]
 
 
 class Unfit(ValueError):
-    """A value does not fit an output. The message says why and never holds the value."""
+    """A value that does not fit an output. The message says why, without the value."""
 
 
 class _Output(BaseModel):
-    """What every output has.
+    """The settings that every output has.
 
-    ``attribute`` is the name under which ``store_as`` keeps the value; by default the output's.
+    ``attribute`` is the name of the value in the store ``store_as``; by default the output's name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -71,7 +71,7 @@ class _Output(BaseModel):
             raise ValueError(f"the fallback value {error}; it is {value!r:.200}") from None
 
     def limits(self) -> str:
-        """Return what a schema's keywords do not say about valid values; perhaps nothing."""
+        """Return the limits that JSON Schema keywords don't express, in words; may be empty."""
         return ""
 
     @abstractmethod
@@ -83,7 +83,7 @@ class _Output(BaseModel):
         """
 
     def read(self, value: Any) -> Any:
-        """Return a value from a model's answer, which may be written somewhat differently.
+        """Return a value from a model's answer, which may be written in a slightly different form.
 
         Raises:
             Unfit: it can't be understood as a valid value.
@@ -251,7 +251,7 @@ class _Select(_Output):
 
     @cached_property
     def _loosely_named(self) -> dict[str, str]:
-        """Options by their text in one case and composition, where only one option has it."""
+        """Options by their text regardless of case and composition, if only one option matches."""
         folded: dict[str, list[str]] = {}
         for option in self.options:
             folded.setdefault(_loosely(option), []).append(option)
@@ -356,7 +356,7 @@ def _check_order(least: int, most: int | None, least_name: str, most_name: str) 
 
 
 def _kind(value: Any) -> str:
-    """Name a value's type in JSON's words, without showing the value."""
+    """Return the name of a value's JSON type, without the value."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -373,7 +373,7 @@ def _kind(value: Any) -> str:
 
 
 def _storable(text: str) -> str:
-    """Replace what UTF-8 (lone surrogates) or a PostgreSQL text (NUL) can't hold."""
+    """Replace lone surrogates, which UTF-8 can't hold, and NUL, which PostgreSQL text can't."""
     return _LONE_SURROGATES.sub("\ufffd", text).replace("\x00", "")
 
 

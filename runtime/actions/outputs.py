@@ -1,6 +1,6 @@
-"""How a model is asked for typed outputs, and how its answer is read.
+"""The request for typed outputs that a model gets, and the reading of its answer.
 
-Each output is read by itself: a value that does not fit spoils no other one.
+Each output is read by itself: a value that does not fit affects no other.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ OutputField = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
-    """The valid values of an answer, and why the other outputs have none.
+    """The valid values of an answer, and the problems of the other outputs.
 
-    Every output is in one of the two. Reasons never hold any of the answer.
+    Every output is in one of the two. A problem never quotes the answer.
     """
 
     values: dict[str, Any]
@@ -84,7 +84,7 @@ def _property(output: OutputField) -> dict[str, Any]:
 
 
 def instruction(outputs: Mapping[str, OutputField]) -> str:
-    """Return how to answer, in words, for models that follow no schema."""
+    """Return the form of the answer in words, for models that follow no JSON Schema."""
     lines = [
         "Answer with one JSON object and nothing else: no other text, no code fence.",
         "It has exactly these fields:",
@@ -96,7 +96,7 @@ def instruction(outputs: Mapping[str, OutputField]) -> str:
 
 
 def parse(text: str, outputs: Mapping[str, OutputField]) -> ParsedAnswer:
-    """Read a model's answer: the first JSON object in it, whatever stands around it.
+    """Return the values of a model's answer, from the first JSON object in it.
 
     Forgiven are thoughts before the answer, code fences and prose round the object, an object or
     a list round it, commas before a closing bracket, comments to the line's end, line breaks
@@ -128,9 +128,9 @@ def parse(text: str, outputs: Mapping[str, OutputField]) -> ParsedAnswer:
 
 
 def longest_answer(outputs: Mapping[str, OutputField]) -> str:
-    """Return a valid answer as long as they get, as indented JSON.
+    """Return the longest valid answer, as indented JSON.
 
-    Its texts take one token a character, which real ones of their length hardly do.
+    Its texts take one token a character; real texts take fewer.
     """
     longest = {name: output.longest() for name, output in outputs.items()}
     return json.dumps(longest, ensure_ascii=False, indent=2)
@@ -142,7 +142,7 @@ def _integer(digits: str) -> int | float:
 
 
 _CONTRADICTION = object()
-"""Stands where a name has two values: which of them the model means, nobody can say."""
+"""Stands for a name with two values, of which either may be meant."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -173,8 +173,8 @@ def _first_object(text: str) -> dict[str, Any] | None:
     start = _OBJECT_START.search(text)
     if start is None:
         return None
-    # Only one place is tried: inside of an object that is broken, the next brace may well stand in
-    # text that the model quotes, and then a person's words would be taken for the answer.
+    # Only one place is tried: inside a broken object, the next brace may be in a text that the
+    # model quotes, and a person's words would be taken for the answer.
     found = _decoded(text, start.start())
     if found is None:
         bare = _COMMENT.sub(r"\1", text[start.start() :])
@@ -197,7 +197,7 @@ def _unwrapped(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named_loosely(answer: Mapping[str, Any], outputs: Mapping[str, OutputField]) -> dict[str, Any]:
-    """Return values by the output that their name means in another case, where that is clear."""
+    """Return the values whose names match one output but for upper and lower case."""
     missing = [name for name in outputs if name not in answer]
     lowered = [name.lower() for name in outputs]
     pairs = [(key.strip(), value) for key, value in answer.items() if key not in outputs]

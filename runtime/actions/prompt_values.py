@@ -1,4 +1,4 @@
-"""How values print in prompts, and the filters that templates may use on them."""
+"""The printing of values in prompts, and the filters of templates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from liquid.exceptions import OutputStreamLimitError, UndefinedError
 from liquid.filter import sequence_filter
 
 TEXT_LIMIT = 1_000_000
-"""How many characters a prompt, and each text that it makes on the way, may have."""
+"""The most characters of a prompt, and of each text that its template makes."""
 
 _ITEMS_LIMIT = 100_000
 _UNIQ_ITEMS_LIMIT = 2_000
@@ -22,7 +22,7 @@ _UNIQ_ITEMS_LIMIT = 2_000
 _INTEGER_BITS_LIMIT = 4_096
 
 _REMOVED_FILTERS = ("safe", "escapejs")
-"""They are about HTML escaping, which prompts don't do."""
+"""Filters for HTML escaping, which prompts don't do."""
 _REPLACING_FILTERS = frozenset({"replace", "replace_first", "replace_last"})
 
 
@@ -86,7 +86,7 @@ def _default(value: object, substitute: object = "", *, allow_false: bool = Fals
 
 
 def _date(value: object, layout: object) -> str:
-    """Liquid's own reads dates by guessing, and in the machine's time zone; this one in UTC."""
+    """Format a date in UTC. Liquid's own guesses formats, and uses the machine's time zone."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return datetime.fromtimestamp(value, UTC).strftime(as_text(layout))
     if isinstance(value, date):
@@ -103,7 +103,7 @@ def _date(value: object, layout: object) -> str:
 
 
 def _guarded(name: str, function: Callable[..., Any], *, takes_text: bool) -> Callable[..., Any]:
-    """Wrap a filter: it gets no missing values, and neither gets nor gives anything huge."""
+    """Wrap a filter so that it refuses missing values, and huge arguments and results."""
     items_limit = _UNIQ_ITEMS_LIMIT if name == "uniq" else _ITEMS_LIMIT
 
     @wraps(function)
@@ -149,9 +149,9 @@ def _filters() -> dict[str, Callable[..., Any]]:
         )
         for name, function in standard.items()
     }
-    # Unguarded: missing values are its business.
+    # Not guarded: it is there for missing values.
     return {**guarded, "default": _default}
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = _filters()
-"""The standard filters of Liquid by name, but those about HTML escaping."""
+"""The standard filters of Liquid by name, except those for HTML escaping."""

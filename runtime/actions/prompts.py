@@ -1,14 +1,13 @@
-"""Liquid templates: what they read, and their text for one person.
+"""Liquid templates: the attributes that they read, and their text for one person.
 
 A person's data is only ever printed, never parsed as a template. Templates load nothing, and how
-much they may loop, keep and print is limited. Two things differ from Liquid elsewhere, because
-the reader is a model: a value that is missing is an error instead of a hole, and a list or an
-object prints as JSON.
+much they may loop, keep and print is limited. Two things differ from standard Liquid, because a
+model reads the text: a missing value is an error instead of a gap, and a list or an object prints
+as JSON.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from io import StringIO
@@ -29,12 +28,13 @@ from liquid.undefined import UNDEFINED
 
 from pricing.errors import CreditgateError
 from runtime.actions.prompt_values import FILTERS, TEXT_LIMIT, as_text, without_nulls
+from runtime.hints import did_you_mean
 
 SCOPES = frozenset({"customer", "event", "journey", "campaign", "workspace"})
 """The names under which a template finds data."""
 
 _REMOVED_TAGS = ("include", "render", "tablerow")
-"""The first two would load other templates; the last writes HTML."""
+"""Tags that load other templates (the first two) or write HTML."""
 
 
 class PromptSyntaxError(CreditgateError, ValueError):
@@ -49,8 +49,8 @@ class PromptSyntaxError(CreditgateError, ValueError):
 class PromptError(CreditgateError):
     """A template that could not be rendered for one person's data.
 
-    ``template`` is ``system`` or ``user``, ``path`` what the template reads and the data lacks, or
-    ``None`` for another failure. Neither message nor attributes hold any value of the data.
+    ``template`` is ``system`` or ``user``; ``path`` is the attribute that is missing, or ``None``
+    for another failure. Neither message nor attributes hold a value of the data.
     """
 
     def __init__(self, template: str, line: int | None, problem: str, path: str | None) -> None:
@@ -61,7 +61,7 @@ class PromptError(CreditgateError):
 
 
 class _Context(RenderContext):
-    """Looks values up so that a null is as missing as a name that is not there."""
+    """A context in which a null counts as missing."""
 
     __slots__ = ()
 
@@ -150,8 +150,8 @@ class Prompt:
         source: Liquid text.
 
     Raises:
-        PromptSyntaxError: it does not parse, uses an unknown tag or filter, or reads something
-            outside the scopes.
+        PromptSyntaxError: it does not parse, uses an unknown tag or filter, or reads from an
+            unknown scope.
     """
 
     __slots__ = ("_attributes", "_name", "_nodes", "_paths", "_source", "_static", "_template")
@@ -189,7 +189,7 @@ class Prompt:
     def render(self, data: Mapping[str, Any]) -> str:
         """Return the text for one person's data, given by scope.
 
-        Lone surrogates, which nothing can carry as UTF-8, become U+FFFD; all else is verbatim.
+        Lone surrogates, which have no UTF-8 form, become U+FFFD; all else is verbatim.
 
         Raises:
             PromptError: a value that is printed is missing or null, a filter failed, or the text
@@ -226,7 +226,7 @@ class Prompt:
     def _check(self, analysis: TemplateAnalysis) -> None:
         for name, spans in analysis.filters.items():
             if name not in _ENVIRONMENT.filters:
-                hint = _did_you_mean(name, _ENVIRONMENT.filters)
+                hint = did_you_mean(name, _ENVIRONMENT.filters, or_list=False)
                 raise self._refusal(spans[0].index, f"unknown filter {name!r}{hint}")
         for node in _walk(self._nodes, RenderContext(self._template)):
             for name in (*node.template_scope(), *node.block_scope()):
@@ -239,8 +239,8 @@ class Prompt:
                 path = variables[0] if isinstance(variables[0].segments[0], str) else "[...]"
                 raise self._refusal(
                     variables[0].span.index,
-                    f"'{path}' starts with no known scope{_did_you_mean(root, SCOPES)}; "
-                    f"templates read from {', '.join(sorted(SCOPES))}",
+                    f"'{path}' does not start with a scope: {', '.join(sorted(SCOPES))}"
+                    f"{did_you_mean(root, SCOPES, or_list=False)}",
                 )
 
     def _refusal(self, index: int, problem: str) -> PromptSyntaxError:
@@ -280,11 +280,6 @@ def _attribute(variable: Variable) -> str:
             break
         kept.append(segment)
     return str(Variable(kept, variable.span))
-
-
-def _did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, allowed, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _carriable(text: str) -> str:

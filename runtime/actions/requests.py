@@ -1,48 +1,67 @@
-"""What callers ask for, and what they get: execution requests and execution results."""
+"""Execution requests, and what ``execute()`` returns for them: a result, or pending."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from fallback.policy import Origin, Status
 from pricing.errors import CreditgateError
 from pricing.usage import TokenUsage
 from runtime.actions.prompts import SCOPES
 from runtime.actions.spec import ActionSpec
-from runtime.ids import ID_PATTERN
+from runtime.ids import ID_RULE, ID_TEXT_RULE, is_id_text, is_strict_id
 
 
 class Source(StrEnum):
-    """What an execution is for."""
+    """The purpose of an execution; a dimension of every charge."""
 
     LIVE = "live"
     PREVIEW = "preview"
     TEST = "test"
 
 
+_SOURCES = {source.value: source for source in Source}
+
+
 class InvalidRequest(CreditgateError, ValueError):
-    """A request that no execution can be made of. The message names the field."""
-
-
-# Lone surrogates have no UTF-8 form, so neither Redis nor HTTP could carry them.
-_ID_TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}").fullmatch
-_STRICT_ID = re.compile(ID_PATTERN.strip("^$")).fullmatch
+    """A request that can't become an execution. The message names the field, not its value."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionRequest:
-    """One run of one action for one person.
+    """A request to run one action for one person.
 
-    ``execution_id`` names one visit of one person to one step and is the idempotency key.
-    ``action`` is an id or the action itself. ``data`` holds the scopes that templates read:
-    ``customer``, ``event``, ``journey``, ``campaign``, ``workspace``.
+    Example::
+
+        ExecutionRequest(
+            execution_id="journey-17:route:1",
+            account_id="acme",
+            workspace_id="retail",
+            campaign_id="welcome",
+            person_id="p00001",
+            action="route_message",
+            data={"customer": {"message": "Where is my card?"}},
+        )
+
+    Args:
+        execution_id: the idempotency key. It names one visit of one person to one step, as
+            ``{journey_id}:{step_id}:{visit}``; use the same one when the request is delivered
+            again, and for nothing else. 1 to 200 characters without control characters.
+        account_id: the account that pays. 1 to 64 of ``A-Z a-z 0-9 _ . -``.
+        workspace_id: where the action runs. 1 to 200 characters without control characters.
+        campaign_id: the campaign that it runs in; the same rule.
+        person_id: the person that it runs for; the same rule.
+        action: the id of an action (1 to 64 of ``A-Z a-z 0-9 _ . -``), or an ``ActionSpec``.
+        data: what templates read, as ``{scope: {attribute: value}}``. The scopes are ``customer``,
+            ``event``, ``journey``, ``campaign`` and ``workspace``; each may be left out.
+            ``ActionSpec.required_attributes()`` lists what is needed. Not part of ``repr``.
+        source: a ``Source``, or its text: ``live``, ``preview`` or ``test``. Becomes a ``Source``.
 
     Raises:
-        InvalidRequest: a field is not what it must be.
+        InvalidRequest: a field breaks its rule.
     """
 
     execution_id: str
@@ -52,7 +71,7 @@ class ExecutionRequest:
     person_id: str
     action: str | ActionSpec
     data: Mapping[str, Mapping[str, Any]] = field(repr=False)
-    source: Source = Source.LIVE
+    source: Source | Literal["live", "preview", "test"] = Source.LIVE
 
     def __post_init__(self) -> None:
         ids: tuple[tuple[str, object], ...] = (
@@ -62,41 +81,39 @@ class ExecutionRequest:
             ("person_id", self.person_id),
         )
         for name, value in ids:
-            if not isinstance(value, str) or _ID_TEXT(value) is None:
-                raise InvalidRequest(
-                    f"{name} must be text of 1 to 200 characters without control characters, "
-                    f"found {_shape(value)}"
-                )
-        self._check_strict_id("account_id", self.account_id)
+            if not isinstance(value, str) or is_id_text(value) is None:
+                raise InvalidRequest(f"{name} must be {ID_TEXT_RULE}, found {_shape(value)}")
+        _check_strict_id("account_id", self.account_id)
         if not isinstance(self.action, ActionSpec):
-            self._check_strict_id("action", self.action)
+            _check_strict_id("action", self.action)
         if type(self.source) is not Source:
-            raise InvalidRequest(
-                f"source must be one of Source.LIVE, Source.PREVIEW, Source.TEST, "
-                f"found {_shape(self.source)}"
-            )
-        self._check_data()
+            object.__setattr__(self, "source", _source(self.source))
+        _check_data(self.data)
 
-    def _check_strict_id(self, name: str, value: object) -> None:
-        if not isinstance(value, str) or _STRICT_ID(value) is None:
-            raise InvalidRequest(
-                f"{name} must be 1 to 64 of the characters A-Z a-z 0-9 _ . -, found {_shape(value)}"
-            )
 
-    def _check_data(self) -> None:
-        data = self.data
-        if type(data) is not dict and not isinstance(data, Mapping):
-            raise InvalidRequest(f"data must be a mapping of scopes, found {_shape(data)}")
-        if not data.keys() <= SCOPES:
-            found = ", ".join(sorted(repr(key) for key in data.keys() - SCOPES))
+def _check_strict_id(name: str, value: object) -> None:
+    if not isinstance(value, str) or is_strict_id(value) is None:
+        raise InvalidRequest(f"{name} must be {ID_RULE}, found {_shape(value)}")
+
+
+def _source(value: object) -> Source:
+    source = _SOURCES.get(value) if isinstance(value, str) else None
+    if source is None:
+        raise InvalidRequest(f"source must be one of {', '.join(_SOURCES)}, found {_shape(value)}")
+    return source
+
+
+def _check_data(data: object) -> None:
+    if type(data) is not dict and not isinstance(data, Mapping):
+        raise InvalidRequest(f"data must be a mapping of scopes, found {_shape(data)}")
+    if not data.keys() <= SCOPES:
+        found = ", ".join(sorted(repr(key) for key in data.keys() - SCOPES))
+        raise InvalidRequest(f"data may hold the scopes {', '.join(sorted(SCOPES))}; found {found}")
+    for scope, attributes in data.items():
+        if type(attributes) is not dict and not isinstance(attributes, Mapping):
             raise InvalidRequest(
-                f"data may hold the scopes {', '.join(sorted(SCOPES))}; found {found}"
+                f"data.{scope} must be a mapping of attributes, found {_shape(attributes)}"
             )
-        for scope, attributes in data.items():
-            if type(attributes) is not dict and not isinstance(attributes, Mapping):
-                raise InvalidRequest(
-                    f"data.{scope} must be a mapping of attributes, found {_shape(attributes)}"
-                )
 
 
 def _shape(value: object) -> str:
@@ -108,7 +125,15 @@ def _shape(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call of the provider. ``outcome`` is ``answered`` or what went wrong, in a few words."""
+    """One call of the provider.
+
+    Args:
+        number: counts from 1.
+        outcome: ``answered``, or the reason as in ``provider_timeout``.
+        latency_ms: from the request to the answer or the error.
+        status: the HTTP status of an error, if there was one.
+        detail: the error in one line.
+    """
 
     number: int
     outcome: str
@@ -118,19 +143,60 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class ExecutionResult:
-    """What an execution ended with.
+class Pending:
+    """The answer while the same ``execution_id`` runs elsewhere; it has no values.
 
-    ``values`` has every output by name; ``attributes`` has them by the store (``journey``,
-    ``customer``) and attribute that they are written to. ``final`` is false while the same
-    execution runs elsewhere: write nothing, ask again after ``retry_after_ms``.
-    Amounts are millicredits. ``usage`` is ``None`` where no model answered. ``replayed`` marks
-    the first outcome of an id that was asked before: ``charged_mc`` was charged then. ``detail``
-    says in one line, without personal data, why values fell back.
+    Write nothing and acknowledge nothing: ask again with the same request after
+    ``retry_after_ms``. The other execution's reservation expires by then, if it has not ended.
     """
 
     execution_id: str
-    final: bool
+    retry_after_ms: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return both fields under their own names."""
+        return {"execution_id": self.execution_id, "retry_after_ms": self.retry_after_ms}
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionResult:
+    """The end of an execution: a value for every output, its origin, and what was charged.
+
+    Example::
+
+        result = await runtime.execute(request)
+        if isinstance(result, Pending):
+            return  # the same execution runs elsewhere: leave the message in the queue
+        write_attributes(result.attributes["journey"], result.attributes["customer"])
+
+    Amounts are integer millicredits (1 credit = 1,000 mc).
+
+    Args:
+        kept: true if the ledger keeps this outcome: asking again with the same ``execution_id``
+            within the outcome TTL gives the same values, without a call or a charge. A settlement
+            that waits in the spool counts as kept. False where the ledger keeps nothing and the
+            next request starts afresh: ``prompt_error``, ``model_not_priced``,
+            ``model_unavailable``, ``account_unknown``, ``ledger_unavailable``.
+        status: ``model`` if the model gave every value, ``fallback`` if it gave none, or ``mixed``.
+        values: every output by name.
+        attributes: the same values by store (``journey``, ``customer``) and attribute name, ready
+            to be written.
+        origins: for each output its mark, ``model`` or ``fallback``, and the fallback's reason.
+        charged_mc: the charge.
+        reserved_mc: what was reserved before the call.
+        available_after_mc: what is left; ``None`` where the ledger has not answered.
+        usage: tokens by class; ``None`` where no model answered.
+        attempts: the calls of the provider; empty for a replayed outcome.
+        timings_ms: milliseconds by step, and ``total``.
+        action_version: the version that ran.
+        rate_card_version: the rate card that priced it; ``None`` where there was no price.
+        replayed: true for the first outcome of an id that was asked before; ``charged_mc`` was
+            charged then.
+        detail: one line about why values fell back, without personal data.
+    """
+
+    execution_id: str
+    kept: bool
     status: Status
     values: dict[str, Any]
     attributes: dict[str, dict[str, Any]]
@@ -144,7 +210,6 @@ class ExecutionResult:
     action_version: str
     rate_card_version: str | None
     replayed: bool = False
-    retry_after_ms: int | None = None
     detail: str | None = None
 
     def to_json(self) -> dict[str, Any]:

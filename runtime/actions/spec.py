@@ -1,4 +1,4 @@
-"""Actions: model, prompts, typed outputs, limits; and where they come from."""
+"""Actions: model, prompts, typed outputs with their fallback values, limits."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, Protocol, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from pricing.errors import CreditgateError
 from providers.base import Message
 from runtime.actions import outputs as typed
 from runtime.actions.outputs import OutputField
@@ -24,12 +23,17 @@ _Count = Annotated[int, Field(strict=True, gt=0)]
 
 
 class ActionLimits(BaseModel):
-    """How much one execution of an action may use.
+    """Limits for one execution of an action.
 
-    ``min_output_tokens`` is what an answer needs at least to be worth paying for; ``None`` means
-    the longest valid answer, counted where the model is known. ``reservation`` says how much
-    output is paid for in advance: all of ``max_output_tokens``, or what answers of this action
-    have been found to take.
+    Args:
+        max_output_tokens: the most output of one call.
+        min_output_tokens: the least output that a lowered call must leave room for. By default
+            the tokens of the longest valid answer, as the action's model counts them.
+        reservation: ``worst_case`` reserves for all of ``max_output_tokens``; ``adaptive``
+            reserves for as much as answers of this action have taken so far.
+        deadline_ms: the time for the whole execution.
+        attempts: the most calls of the provider, 1 to 10.
+        attempt_timeout_ms: the time for each call; by default the deadline alone.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -56,12 +60,40 @@ class ActionLimits(BaseModel):
 class ActionSpec(BaseModel):
     """An LLM action: model, prompt templates, typed outputs with their fallback values, limits.
 
-    It is immutable: change one by building another, with ``model_copy(update=...)`` if you like.
-    Everything that does not depend on a person is computed once.
+    It is immutable; ``model_copy(update=...)`` returns a changed copy. What does not depend on a
+    person is computed once.
+
+    Example::
+
+        ActionSpec.model_validate(
+            {
+                "id": "route_message",
+                "model": "quick",
+                "user": "Route this message: {{ customer.message }}",
+                "outputs": {
+                    "intent": {
+                        "type": "single_select",
+                        "options": ["card", "transfer", "other"],
+                        "fallback": "other",
+                    }
+                },
+                "limits": {"max_output_tokens": 200},
+            }
+        )
+
+    Args:
+        id: 1 to 64 of ``A-Z a-z 0-9 _ . -``.
+        model: the id of a model in the config.
+        system: the system message, a Liquid template; empty for none.
+        user: the user message, a Liquid template.
+        outputs: the typed outputs by name, each with its ``fallback`` value.
+        limits: tokens, time and attempts for one execution.
+        temperature: 0 to 2; the provider's default if ``None``.
+        allow_replacement_model: once the model is retired, call the one that replaces it.
 
     Raises:
         pydantic.ValidationError: (a ``ValueError``) a field is wrong, a fallback value does not
-            fit its output, a template has a syntax error or reads what no scope holds, or two
+            fit its output, a template has a syntax error or reads from an unknown scope, or two
             outputs write to the same attribute.
     """
 
@@ -110,7 +142,7 @@ class ActionSpec(BaseModel):
 
     @cached_property
     def version(self) -> str:
-        """The name of this content: 12 hexadecimal digits, the same in every process."""
+        """The name of this content, the same in every process: 12 hexadecimal digits."""
         # Defaults are left out, so that a release that adds a setting renames no action.
         content = self.model_dump(mode="json", exclude_defaults=True)
         content["outputs"] = {
@@ -161,13 +193,13 @@ class ActionSpec(BaseModel):
 
         Args:
             data: the scopes that templates read.
-            with_instruction: say in the system message how to answer, for models that follow no
-                schema.
-            prepend: text that opens the system message, printed as it is; the account's
-                compliance prompt.
+            with_instruction: add the form of the answer to the system message, for models that
+                follow no JSON Schema.
+            prepend: plain text that opens the system message: the compliance prompt.
 
         Raises:
-            PromptError: a template reads something that ``data`` does not hold, or failed.
+            PromptError: a value that a template prints is missing in ``data``, or the template
+                failed.
         """
         system, user = self._prompts
         text = system.render(data)
@@ -185,42 +217,3 @@ class ActionSpec(BaseModel):
         for name, store, attribute in self._targets:
             stores[store][attribute] = values[name]
         return stores
-
-
-class UnknownAction(CreditgateError, LookupError):
-    """No action has this id (and version) for this account."""
-
-    def __init__(self, action_id: str, version: str | None = None) -> None:
-        super().__init__(f"unknown action {action_id!r}" + (f", version {version}" * bool(version)))
-        self.action_id = action_id
-        self.version = version
-
-
-class ActionSource(Protocol):
-    """Where actions come from."""
-
-    async def get(self, account_id: str, action_id: str, version: str | None = None) -> ActionSpec:
-        """Return the action as the account sees it, the current version unless one is given.
-
-        Raises:
-            UnknownAction: the account has no such action or version.
-        """
-        ...
-
-
-class ConfigActions:
-    """The operator's own actions, the same for every account."""
-
-    def __init__(self, actions: Mapping[str, ActionSpec]) -> None:
-        self._actions = dict(actions)
-
-    async def get(self, account_id: str, action_id: str, version: str | None = None) -> ActionSpec:
-        """Return the action. Only the version that the config holds is known.
-
-        Raises:
-            UnknownAction: there is no such action or version.
-        """
-        spec = self._actions.get(action_id)
-        if spec is None or version not in (None, spec.version):
-            raise UnknownAction(action_id, version)
-        return spec

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from fallback.reasons import FallbackReason
-from runtime.actions.requests import ExecutionRequest, ExecutionResult, Source
+from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending, Source
 from runtime.actions.spec import ActionSpec
 from runtime.campaigns.people import Person
 from runtime.executions.executor import ActionRuntime
@@ -100,10 +100,10 @@ class Tally:
     available_mc: int | None = None
     reasons: Counter[FallbackReason] = field(default_factory=Counter)
 
-    def add(self, result: ExecutionResult) -> None:
-        """Count one person's result."""
+    def add(self, result: ExecutionResult | Pending) -> None:
+        """Count one person."""
         self.people += 1
-        if not result.final:
+        if isinstance(result, Pending):
             self.unfinished += 1
             return
         if result.replayed:
@@ -199,17 +199,19 @@ class CampaignRun:
                 finally:
                     self.running -= 1
                 self.tally.add(result)
-                self._on_result(person, result)
+                if isinstance(result, ExecutionResult):
+                    self._on_result(person, result)
         except Exception as error:  # noqa: BLE001 - kept for run(), once the others have finished
             self._failure = self._failure or error
             self.stop()
 
-    async def _execute(self, person: Person) -> ExecutionResult:
+    async def _execute(self, person: Person) -> ExecutionResult | Pending:
         result = await self._ask(person, 0)
         retry = 0
         # A stored outcome that is no answer is passed over for the next execution's.
         while (
             self._retry_fallbacks
+            and isinstance(result, ExecutionResult)
             and result.replayed
             and result.status == "fallback"
             and retry < _MAX_RETRIES
@@ -218,11 +220,13 @@ class CampaignRun:
             result = await self._ask(person, retry)
         return result
 
-    async def _ask(self, person: Person, retry: int) -> ExecutionResult:
+    async def _ask(self, person: Person, retry: int) -> ExecutionResult | Pending:
         request = self._campaign.request(person, retry)
         result = await self._runtime.execute(request)
         for _ in range(_MAX_ASKS - 1):
-            if result.final or not await self._wait((result.retry_after_ms or 0) / 1000):
+            if isinstance(result, ExecutionResult):
+                break
+            if not await self._wait(result.retry_after_ms / 1000):
                 break
             result = await self._runtime.execute(request)
         return result

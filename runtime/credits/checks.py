@@ -10,12 +10,11 @@ from functools import lru_cache
 from typing import TypeVar
 
 from pricing.offers import MAX_MC
+from runtime.ids import ID_RULE, is_reference, is_strict_id
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 MAX_PRIORITY = 1_000
-_ACCOUNT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_REFERENCE = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MARK = re.compile(r"p[1-9][0-9]?|a[1-9][0-9]{0,15}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -23,17 +22,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def check_account_id(account_id: str) -> None:
     """Raise ``ValueError`` unless the id may be part of a key's name."""
-    if not _ACCOUNT_ID.fullmatch(account_id):
-        raise ValueError(
-            f"account_id: found {account_id!r}, allowed are 1 to 64 of A-Z a-z 0-9 _ . -"
-        )
+    if not is_strict_id(account_id):
+        raise ValueError(f"account_id: found {account_id!r}, allowed are {ID_RULE}")
 
 
 def check_reference(text: str, field: str) -> None:
     """Raise ``ValueError`` unless a reference or an actor may be kept."""
-    if not _REFERENCE.fullmatch(text):
+    if not is_reference(text):
         raise ValueError(f"{field}: found {text!r}, allowed are 1 to 200 printable characters")
-    text.encode()
 
 
 @lru_cache(maxsize=4_096)

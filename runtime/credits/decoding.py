@@ -160,11 +160,13 @@ def release(attempt: ExecutionAttempt, answer: Answer) -> Released | Existing:
     return _existing(attempt, answer)
 
 
-def conclusion(attempt: ExecutionAttempt, answer: Answer) -> Existing | InProgress | None:
+def conclusion(attempt: ExecutionAttempt, answer: Answer) -> Refused | Existing | InProgress | None:
     """Return what ``conclude`` answered; ``None`` where the refusal is now the outcome."""
     kind = answer[0]
-    if kind in (b"concluded", b"account_unknown"):
+    if kind == b"concluded":
         return None
+    if kind == b"account_unknown":
+        return Refused(FallbackReason.ACCOUNT_UNKNOWN)
     if kind == b"in_progress":
         return InProgress(answer[1])
     return _existing(attempt, answer)

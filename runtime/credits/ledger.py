@@ -184,8 +184,12 @@ class CreditLedger:
 
     async def conclude(
         self, attempt: ExecutionAttempt, reason: FallbackReason, outcome: bytes = b""
-    ) -> Existing | InProgress | None:
-        """Make a refusal the outcome. ``None`` means that it now is."""
+    ) -> Refused | Existing | InProgress | None:
+        """Make a refusal the outcome.
+
+        Returns:
+            ``None`` where it now is; ``Refused`` where the account is unknown, which keeps nothing.
+        """
         answer = await self._ask("conclude", attempt, (reason, outcome))
         return decoding.conclusion(attempt, answer)
 

@@ -1,1 +1,1 @@
-"""One execution from request to result: quote, call, settle, and what is kept of it."""
+"""Executions from request to result: quote, reserve, call, settle, and the stored outcome."""

@@ -1,4 +1,4 @@
-"""What a runtime counts for whoever watches over it."""
+"""Counters of a runtime, for monitoring."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Counters:
 
     Args:
         answers: calls that gave an answer, usable or not.
-        input_undercounted: of these, how many used more input tokens than we had counted. It
-            should stay 0: else the model's ``token_margin_percent`` is too small.
-        quote_exceeded: how many cost more than was reserved; the journal flags them.
-        cut_by_us: how many were cut off by a limit that we had lowered, and are not charged.
+        input_undercounted: answers that used more input tokens than we had counted. It should
+            stay 0; if it grows, the model's ``token_margin_percent`` is too small.
+        quote_exceeded: answers that cost more than was reserved; the journal flags them.
+        cut_by_us: answers that are not charged: a limit that we had lowered cut them off.
     """
 
     answers: int = 0

@@ -1,23 +1,25 @@
-"""What is known of one execution while it runs, and the results that it can end with."""
+"""The state of one execution while it runs, and the results that it can end with."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fallback.policy import Resolved, resolve
 from fallback.reasons import FallbackReason
-from pricing.quote import quote_mc
+from pricing.quote import cost_mc, quote_mc
 from pricing.rate_card import RateCard, Rates
 from pricing.usage import TokenUsage
 from providers.base import Completion, Message
-from runtime.actions.requests import Attempt, ExecutionRequest, ExecutionResult
+from runtime.actions.requests import Attempt, ExecutionRequest, ExecutionResult, Pending
 from runtime.actions.spec import ActionSpec
 from runtime.catalog.models import Model
+from runtime.credits.endings import Release, Settlement
 from runtime.credits.identity import ExecutionAttempt
-from runtime.credits.results import Reserved
+from runtime.credits.journal import tokens_column
+from runtime.credits.results import Existing, Reserved
 from runtime.executions import stored_outcome as outcomes
 
 
@@ -38,23 +40,47 @@ class Timings:
     spent_ms: dict[str, int] = field(default_factory=dict)
 
     def note(self, step: str, since_s: float) -> None:
-        """Add the time since ``since_s`` (``perf_counter``) to a step's."""
-        spent = round((time.perf_counter() - since_s) * 1000)
-        self.spent_ms[step] = self.spent_ms.get(step, 0) + spent
+        """Add the time since ``since_s`` (``perf_counter``) to a step."""
+        self.spent_ms[step] = self.spent_ms.get(step, 0) + _ms_since(since_s)
 
     def total(self) -> dict[str, int]:
-        """Return all of them, with ``total``."""
-        self.note("total", self.started_s)
-        return self.spent_ms
+        """Return all steps, and ``total`` since the start."""
+        return {**self.spent_ms, "total": _ms_since(self.started_s)}
+
+
+def _ms_since(since_s: float) -> int:
+    return round((time.perf_counter() - since_s) * 1000)
 
 
 @dataclass(slots=True)
+class Progress:
+    """The part of an execution that changes while it runs.
+
+    Args:
+        quote: what is to be reserved; lowered where credits are short.
+        lowered: true once we cut ``max_output_tokens`` to what the credits cover.
+        reserved: the reservation, once there is one.
+        attempts: the calls of the provider so far.
+        possibly_executed: how many of them gave no answer and may be billed by the provider.
+        completion: the model's answer.
+        usage: the tokens that the answer used, counted by us where the provider did not say.
+    """
+
+    quote: Quote
+    timings: Timings
+    lowered: bool = False
+    reserved: Reserved | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    possibly_executed: int = 0
+    completion: Completion | None = field(default=None, repr=False)
+    usage: TokenUsage | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """One run of ``execute()`` that has its prompt, its model and its quote.
 
-    ``deadline_s`` is an instant of the event loop's clock. ``lowered`` tells that we cut
-    ``max_output_tokens`` to what the credits cover; ``possibly_executed`` counts calls without
-    an answer that the provider may bill.
+    ``deadline_s`` is an instant of the event loop's clock. Everything but ``progress`` is fixed.
     """
 
     request: ExecutionRequest
@@ -64,33 +90,31 @@ class Execution:
     card: RateCard
     rates: Rates
     messages: list[Message] = field(repr=False)
-    quote: Quote
     attempt: ExecutionAttempt
-    timings: Timings
-    lowered: bool = False
-    reserved: Reserved | None = None
-    attempts: list[Attempt] = field(default_factory=list)
-    possibly_executed: int = 0
-    completion: Completion | None = field(default=None, repr=False)
-    usage: TokenUsage | None = None
+    progress: Progress
 
     @property
     def reserved_mc(self) -> int:
-        """What is set aside for it."""
-        return self.reserved.amount_mc if self.reserved else 0
+        """The credits that are set aside for it."""
+        reserved = self.progress.reserved
+        return reserved.amount_mc if reserved else 0
 
     @property
     def exposure_mc(self) -> int:
-        """What the operator may owe for calls that gave no answer to charge for."""
-        return self.possibly_executed * self.quote.amount_mc
+        """The amount that the operator may owe for calls that gave no answer to charge for."""
+        return self.progress.possibly_executed * self.progress.quote.amount_mc
 
-    def lower(self, covered_tokens: int) -> None:
-        """Quote anew with at most ``covered_tokens`` of output."""
-        quote = self.quote
-        most = min(covered_tokens, quote.max_output_tokens)
+    def cost_mc(self, usage: TokenUsage) -> int:
+        """Return the real cost of an answer."""
+        return cost_mc(self.rates, usage)
+
+    def lower(self, most_output_tokens: int) -> None:
+        """Quote anew with at most ``most_output_tokens`` of output."""
+        progress, quote = self.progress, self.progress.quote
+        most = min(most_output_tokens, quote.max_output_tokens)
+        progress.lowered = progress.lowered or most < quote.max_output_tokens
         amount_mc = quote_mc(self.rates, quote.input_tokens, most)
-        self.lowered = self.lowered or most < quote.max_output_tokens
-        self.quote = Quote(quote.input_tokens, most, amount_mc)
+        progress.quote = Quote(quote.input_tokens, most, amount_mc)
 
     def resolve(
         self, reason: FallbackReason, answered: Mapping[str, Any] | None = None
@@ -99,12 +123,12 @@ class Execution:
         return resolve(self.spec.fallbacks, answered or {}, reason)
 
     def outcome(self, resolved: Resolved) -> bytes:
-        """Return what the ledger keeps for the next who asks for this id."""
+        """Return the outcome as the ledger stores it."""
         return outcomes.encode(
             self.spec,
             resolved,
             reserved_mc=self.reserved_mc,
-            usage=self.usage,
+            usage=self.progress.usage,
             rate_card_version=self.card.version,
         )
 
@@ -112,16 +136,16 @@ class Execution:
         self,
         resolved: Resolved,
         *,
+        kept: bool,
         charged_mc: int = 0,
         available_after_mc: int | None = None,
-        final: bool = True,
-        retry_after_ms: int | None = None,
         detail: str | None = None,
     ) -> ExecutionResult:
         """Return the result with these values."""
+        progress = self.progress
         return ExecutionResult(
             execution_id=self.request.execution_id,
-            final=final,
+            kept=kept,
             status=resolved.status,
             values=resolved.values,
             attributes=self.spec.attributes(resolved.values),
@@ -129,22 +153,63 @@ class Execution:
             charged_mc=charged_mc,
             reserved_mc=self.reserved_mc,
             available_after_mc=available_after_mc,
-            usage=self.usage,
-            attempts=tuple(self.attempts),
-            timings_ms=self.timings.total(),
+            usage=progress.usage,
+            attempts=tuple(progress.attempts),
+            timings_ms=progress.timings.total(),
             action_version=self.spec.version,
             rate_card_version=self.card.version,
-            retry_after_ms=retry_after_ms,
             detail=detail,
         )
 
-    def in_progress(self, retry_after_ms: int) -> ExecutionResult:
-        """Return the result that is none yet: another attempt runs."""
-        return self.result(
-            self.resolve(FallbackReason.EXECUTION_IN_PROGRESS),
-            final=False,
-            retry_after_ms=retry_after_ms,
+    def first_outcome(self, existing: Existing) -> ExecutionResult:
+        """Return the outcome that the id has already, as far as the ledger still has it."""
+        return outcomes.decode(self.request.execution_id, existing) or self.result(
+            self.resolve(existing.reason or FallbackReason.OUTCOME_LOST),
+            kept=True,
+            charged_mc=existing.charged_mc,
         )
+
+    def not_kept(self, reason: FallbackReason, detail: str | None = None) -> ExecutionResult:
+        """Return the fallback values as a result that is no outcome: the id may be asked again."""
+        return self.result(self.resolve(reason), kept=False, detail=detail)
+
+    def pending(self, retry_after_ms: int) -> Pending:
+        """Return the answer while the id runs elsewhere."""
+        return Pending(self.request.execution_id, retry_after_ms)
+
+    def settlement(
+        self,
+        reserved: Reserved,
+        usage: TokenUsage,
+        cost_mc: int,
+        flags: Sequence[str],
+        resolved: Resolved,
+    ) -> Settlement:
+        """Return the ending that charges ``cost_mc`` for an answer."""
+        return Settlement(
+            attempt=self.attempt,
+            cost_mc=cost_mc,
+            reserved_mc=reserved.amount_mc,
+            reserved_at_ms=reserved.reserved_at_ms,
+            tokens=tokens_column(usage),
+            rate_card_version=self.card.version,
+            flags=tuple(flags),
+            exposure_mc=self.exposure_mc,
+            outcome=self.outcome(resolved),
+        )
+
+    def release(
+        self,
+        reason: FallbackReason | None = None,
+        unpaid_mc: int = 0,
+        outcome: bytes | None = None,
+    ) -> Release:
+        """Return the ending that charges nothing; without ``outcome`` the id may be asked again.
+
+        Args:
+            unpaid_mc: the cost of an answer that the account does not pay for.
+        """
+        return Release(self.attempt, reason, self.exposure_mc + unpaid_mc, outcome)
 
 
 def unprepared(
@@ -154,11 +219,11 @@ def unprepared(
     timings: Timings,
     detail: str | None = None,
 ) -> ExecutionResult:
-    """Return the result of an execution that never came to ask the ledger; nothing is stored."""
+    """Return the result of an execution that ended before the ledger was asked. It is not kept."""
     resolved = resolve(spec.fallbacks, {}, reason)
     return ExecutionResult(
         execution_id=request.execution_id,
-        final=True,
+        kept=False,
         status=resolved.status,
         values=resolved.values,
         attributes=spec.attributes(resolved.values),

@@ -1,17 +1,16 @@
-"""Calls models for executions: in turn, at providers that are there, with attempts recorded."""
+"""Calls models for executions: waits for a turn, asks the breaker, retries, records attempts."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
-from dataclasses import dataclass
 
 from providers.base import Completion, CompletionRequest, Provider
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError
-from providers.pacing.breaker import Breaker, BreakerSettings, Visit
-from providers.pacing.queue import EndpointLimits, NoTurn, Turn
-from providers.pacing.retry import complete_with_retries
+from providers.pacing.breaker import Breaker, BreakerSettings, Caller
+from providers.pacing.queue import EndpointQueues, NoTurn, Turn
+from providers.pacing.retry import RetriedCall
 from runtime.actions.requests import Attempt
 from runtime.catalog.models import Model
 from runtime.credits.results import Reserved
@@ -21,7 +20,7 @@ _DOWN = (FailureKind.ERROR, FailureKind.TIMEOUT)
 
 
 class ModelCalls:
-    """The way of all executions of this process to their models.
+    """Calls models for all executions of this process.
 
     Args:
         breakers: settings by endpoint name; each model at an endpoint has a breaker of its own.
@@ -30,22 +29,22 @@ class ModelCalls:
     def __init__(
         self,
         provider: Provider,
-        limits: EndpointLimits,
+        queues: EndpointQueues,
         breakers: Mapping[str, BreakerSettings],
     ) -> None:
         self._provider = provider
-        self._limits = limits
+        self._queues = queues
         self._settings = breakers
         self._breakers: dict[tuple[str, str], Breaker] = {}
 
     def is_healthy(self, model: Model) -> bool | None:
-        """Whether calls of a model are made at present; ``None`` if this process made none yet."""
+        """Return whether a model's provider answers; ``None`` if this process made no call yet."""
         breaker = self._breakers.get((model.endpoint.name, model.litellm_model))
         return None if breaker is None else not breaker.is_open
 
     @contextmanager
-    def visit(self, execution: Execution) -> Iterator[CallSession]:
-        """Come with an execution to its model."""
+    def session(self, execution: Execution) -> Iterator[CallSession]:
+        """Open the session in which an execution makes its calls."""
         model = execution.model
         key = model.endpoint.name, model.litellm_model
         breaker = self._breakers.get(key)
@@ -53,24 +52,45 @@ class ModelCalls:
             settings = self._settings.get(model.endpoint.name, BreakerSettings())
             breaker = Breaker(settings, asyncio.get_running_loop().time)
             self._breakers[key] = breaker
-        with breaker.visit() as visit:
-            yield CallSession(execution, self._provider, self._limits, breaker, visit)
+        with breaker.caller() as caller:
+            yield CallSession(execution, self._provider, self._queues, breaker, caller)
 
 
-@dataclass(slots=True)
 class CallSession:
-    """One execution at its model. ``calling`` tells that a call has begun and not ended."""
+    """The calls of one execution. ``calling`` is true from a request until its end."""
 
-    execution: Execution
-    provider: Provider
-    limits: EndpointLimits
-    breaker: Breaker
-    visit: Visit
-    calling: bool = False
+    __slots__ = (
+        "_caller",
+        "_execution",
+        "_provider",
+        "_queues",
+        "_reserved_until_s",
+        "_turn",
+        "breaker",
+        "calling",
+    )
 
-    def lets_through(self) -> bool:
-        """Whether the model's provider is there, as far as is known, or is to be probed by us."""
-        return self.breaker.lets_through(self.visit)
+    _turn: Turn
+    _reserved_until_s: float
+
+    def __init__(
+        self,
+        execution: Execution,
+        provider: Provider,
+        queues: EndpointQueues,
+        breaker: Breaker,
+        caller: Caller,
+    ) -> None:
+        self._execution = execution
+        self._provider = provider
+        self._queues = queues
+        self._caller = caller
+        self.breaker = breaker
+        self.calling = False
+
+    def allows(self) -> bool:
+        """Return whether a call may be made: the provider answers, or this call is the probe."""
+        return self.breaker.allows(self._caller)
 
     def turn(self) -> AbstractAsyncContextManager[Turn]:
         """Wait for a turn at the endpoint.
@@ -78,74 +98,77 @@ class CallSession:
         Raises:
             NoTurn: none came before the deadline.
         """
-        execution = self.execution
-        quote = execution.quote
+        execution = self._execution
+        quote = execution.progress.quote
         tokens = quote.input_tokens + quote.max_output_tokens
-        return self.limits.turn(execution.model.endpoint.name, tokens, execution.deadline_s)
+        return self._queues.turn(execution.model.endpoint.name, tokens, execution.deadline_s)
 
     async def complete(self, reserved: Reserved, turn: Turn) -> Completion:
-        """Call the model, again where that helps; a retry takes a turn of its own.
+        """Call the model, again where that helps; a retry waits for a turn of its own.
 
         Raises:
             ProviderError: there is no answer.
         """
-        execution = self.execution
+        execution = self._execution
         spec, model = execution.spec, execution.model
-        reserved_until_s = asyncio.get_running_loop().time() + reserved.expires_in_ms / 1000
-
-        def before_attempt(ends_s: float) -> None:
-            # A process that was stopped for a while must not call on an expired reservation.
-            if ends_s > reserved_until_s:
-                raise NotSent(FailureKind.TIMEOUT, "the reservation would expire first")
-            turn.use()
-            self.calling = True
-
-        async def may_retry() -> bool:
-            try:
-                await turn.another()
-            except NoTurn:
-                return False
-            return self.lets_through()
-
-        def record(number: int, error: ProviderError | None, latency_ms: int) -> None:
-            self.calling = False
-            execution.attempts.append(_attempt(number, error, latency_ms))
-            if isinstance(error, PossiblyExecuted):
-                execution.possibly_executed += 1
-            if error is not None and error.retry_after_ms:
-                turn.rest(error.retry_after_ms)
-            self._tell_breaker(error, latency_ms)
-
-        return await complete_with_retries(
-            self.provider,
+        self._turn = turn
+        loop_time_s = asyncio.get_running_loop().time()
+        self._reserved_until_s = loop_time_s + reserved.expires_in_ms / 1000
+        call = RetriedCall(
+            self._provider,
             CompletionRequest(
                 litellm_model=model.litellm_model,
                 endpoint=model.endpoint,
                 messages=execution.messages,
-                max_output_tokens=execution.quote.max_output_tokens,
+                max_output_tokens=execution.progress.quote.max_output_tokens,
                 response_schema=spec.json_schema if model.json_schema else None,
                 temperature=spec.temperature,
             ),
             attempts=spec.limits.attempts,
             deadline_s=execution.deadline_s,
             attempt_timeout_ms=spec.limits.attempt_timeout_ms,
-            before_attempt=before_attempt,
-            record=record,
-            may_retry=may_retry,
+            before_attempt=self._before_attempt,
+            record=self._record,
+            may_retry=self._may_retry,
         )
+        return await call.complete()
+
+    def _before_attempt(self, ends_s: float) -> None:
+        # A process that was stopped for a while must not call on an expired reservation.
+        if ends_s > self._reserved_until_s:
+            raise NotSent(FailureKind.TIMEOUT, "the reservation would expire first")
+        self._turn.use()
+        self.calling = True
+
+    async def _may_retry(self) -> bool:
+        try:
+            await self._turn.another()
+        except NoTurn:
+            return False
+        return self.allows()
+
+    def _record(self, number: int, error: ProviderError | None, latency_ms: int) -> None:
+        self.calling = False
+        progress = self._execution.progress
+        progress.attempts.append(_attempt(number, error, latency_ms))
+        if isinstance(error, PossiblyExecuted):
+            progress.possibly_executed += 1
+        if error is not None and error.retry_after_ms:
+            self._turn.pause_endpoint(error.retry_after_ms)
+        self._tell_breaker(error, latency_ms)
 
     def _tell_breaker(self, error: ProviderError | None, latency_ms: int) -> None:
         if error is None:
-            self.breaker.answered(self.visit)
+            self.breaker.answered(self._caller)
         elif error.kind in _DOWN:
-            limits = self.execution.spec.limits
+            limits = self._execution.spec.limits
             full_ms = limits.attempt_timeout_ms or limits.deadline_ms
             own_time = error.kind is FailureKind.TIMEOUT and error.status is None
-            # Whose time was nearly over when its turn came knows nothing of the provider.
+            # A call whose turn came with little time left says nothing about the provider.
             if not own_time or 2 * latency_ms >= full_ms:
-                self.breaker.failed(self.visit)
+                self.breaker.failed(self._caller)
         elif not isinstance(error, NotSent):
-            self.breaker.answered(self.visit)
+            self.breaker.answered(self._caller)
 
 
 def _attempt(number: int, error: ProviderError | None, latency_ms: int) -> Attempt:

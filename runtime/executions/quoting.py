@@ -20,7 +20,7 @@ from runtime.actions.spec import ActionSpec
 from runtime.catalog.counting import count_prompt
 from runtime.catalog.models import Model, Models
 from runtime.credits.identity import ExecutionAttempt
-from runtime.executions.execution import Execution, Quote, Timings, unprepared
+from runtime.executions.execution import Execution, Progress, Quote, Timings, unprepared
 from runtime.learning.history import observed
 from runtime.learning.sharing import Learning, Topic
 
@@ -102,14 +102,15 @@ class Quoter:
             campaign_id=request.campaign_id,
             person_id=request.person_id,
             action=spec.id,
-            source=request.source.value,
+            source=str(request.source),
             action_version=spec.version,
             model=model.id,
         )
         timings.note("prepare", since_s)
         quote = Quote(input_tokens, most, quote_mc(rates, input_tokens, most))
+        progress = Progress(quote, timings)
         execution = Execution(
-            request, spec, deadline_s, model, priced.card, rates, messages, quote, attempt, timings
+            request, spec, deadline_s, model, priced.card, rates, messages, attempt, progress
         )
         if spec.limits.reservation == "adaptive":
             self._lower_to_what_was_learned(execution)
@@ -162,7 +163,7 @@ class Quoter:
 
     def learn(self, execution: Execution, usage: TokenUsage, *, cut: bool, charged: bool) -> None:
         """Learn from an answer; ``cut`` means that it ended at a limit that we had lowered."""
-        spec, counted_tokens = execution.spec, execution.quote.input_tokens
+        spec, counted_tokens = execution.spec, execution.progress.quote.input_tokens
         added = observed(
             usage, counted_tokens, spec.limits.max_output_tokens, cut=cut, charged=charged
         )

@@ -1,4 +1,4 @@
-"""The bytes under which the ledger keeps what an execution ended with."""
+"""The outcome of an execution as the ledger stores it: compact JSON."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def encode(
     usage: TokenUsage | None,
     rate_card_version: str | None,
 ) -> bytes:
-    """Return the outcome as compact JSON; it holds a person's values, so it is kept with a TTL.
+    """Return the outcome as compact JSON. It holds a person's values, so it is stored with a TTL.
 
-    Where values are written to is kept as well: a redelivery after a deploy gets the first
-    outcome, whatever the action has become.
+    It names the attributes that values are written to: a redelivery after a deploy gets the first
+    outcome, even if the action has changed since.
     """
     attributes = spec.attributes({name: name for name in resolved.values})
     outcome = {
@@ -54,7 +54,7 @@ def _usage_columns(usage: TokenUsage) -> tuple[int, ...]:
 
 
 def decode(execution_id: str, existing: Existing) -> ExecutionResult | None:
-    """Return the first outcome as a result, or ``None`` where its values are gone."""
+    """Return the stored outcome as a result, or ``None`` if its values are gone."""
     try:
         outcome = json.loads(existing.outcome)
     except ValueError:
@@ -72,7 +72,7 @@ def decode(execution_id: str, existing: Existing) -> ExecutionResult | None:
     written: dict[str, dict[str, str]] = outcome["w"]
     return ExecutionResult(
         execution_id=execution_id,
-        final=True,
+        kept=True,
         status=outcome["s"],
         values=values,
         attributes={

@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from providers.pacing.rule import Given, Lack, OneProcess, Pace, Request, Return, SharedLimit
+from providers.pacing.rule import (
+    LocalTurns,
+    Pace,
+    Returned,
+    SharedLimit,
+    Shortage,
+    TurnRequest,
+    TurnsGiven,
+)
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
 from runtime.redis.script import Script, read_lua, shipped_clock
@@ -33,12 +41,12 @@ _shipped = cache(assemble)
 class _Alone:
     """The turns that one endpoint gives out while Redis is away: this process's share."""
 
-    turns: OneProcess
+    turns: LocalTurns
     until_s: float
 
 
 class RedisTurns:
-    """Gives out turns by the Redis server's clock: the ``Turns`` of ``providers.pacing.rule``.
+    """Gives out turns by the Redis server's clock: the ``TurnSource`` of ``providers.pacing.rule``.
 
     While Redis can't be asked, this process gives out its share of the limits, by the number of
     processes seen last; what it holds already counts. Slots that Redis still counts end by
@@ -67,18 +75,22 @@ class RedisTurns:
         self._alone: dict[str, _Alone] = {}
 
     async def exchange(
-        self, endpoint: str, limit: SharedLimit, back: Sequence[Return], wanted: Sequence[Request]
-    ) -> Given:
+        self,
+        endpoint: str,
+        limit: SharedLimit,
+        returned: Sequence[Returned],
+        wanted: Sequence[TurnRequest],
+    ) -> TurnsGiven:
         """Take back what is returned, then give turns to requests in order, as far as they go."""
         held = self._held.setdefault(endpoint, {})
-        for returned in back:
-            held.pop(returned.slot, None)
+        for one in returned:
+            held.pop(one.slot, None)
         alone = self._alone.get(endpoint)
         if alone is None or time.monotonic() >= alone.until_s:
             try:
                 async with asyncio.timeout(self._timeout_s):
                     served, lack, wait_ms, processes = await self._run(
-                        endpoint, _arguments(self._process, limit, back, wanted)
+                        endpoint, _arguments(self._process, limit, returned, wanted)
                     )
             except Exception as error:  # noqa: BLE001 - redis-py lets more than its own through
                 alone = self._go_alone(endpoint, limit, error)
@@ -90,9 +102,9 @@ class RedisTurns:
                 for request in wanted[:served]:
                     if request.slot:
                         held[request.slot] = now_us + request.ttl_ms * 1000
-                return Given(served, Lack(lack), wait_ms)
-        given = alone.turns.exchange([Return(returned.slot) for returned in back], wanted)
-        return Given(given.count, given.lack, given.wait_ms, refundable=False)
+                return TurnsGiven(served, Shortage(lack), wait_ms)
+        given = alone.turns.exchange([Returned(one.slot) for one in returned], wanted)
+        return TurnsGiven(given.count, given.shortage, given.wait_ms, refundable=False)
 
     async def _run(self, endpoint: str, arguments: list[str | int]) -> tuple[int, int, int, int]:
         keys = self._keys.of_endpoint(endpoint)
@@ -112,7 +124,7 @@ class RedisTurns:
             type(error).__name__,
             processes,
         )
-        turns = OneProcess(limit.share(processes), _own_clock_us, self._held[endpoint])
+        turns = LocalTurns(limit.share(processes), _own_clock_us, self._held[endpoint])
         alone = self._alone[endpoint] = _Alone(turns, until_s)
         return alone
 
@@ -122,18 +134,18 @@ def _own_clock_us() -> int:
 
 
 def _arguments(
-    process: str, limit: SharedLimit, back: Sequence[Return], wanted: Sequence[Request]
+    process: str, limit: SharedLimit, returned: Sequence[Returned], wanted: Sequence[TurnRequest]
 ) -> list[str | int]:
     """Return the arguments of ``turns.lua``."""
     requests = Pace.per_minute(limit.requests_per_minute)
     tokens = Pace.per_minute(limit.tokens_per_minute)
     arguments: list[str | int] = [process, limit.concurrency or 0]
-    arguments += [requests.window_us, tokens.window_us, len(back), len(wanted)]
-    for returned in back:
+    arguments += [requests.window_us, tokens.window_us, len(returned), len(wanted)]
+    for one in returned:
         refunds = (0, 0)
-        if returned.unused:
-            refunds = (requests.cost_us(1), tokens.cost_us(returned.tokens))
-        arguments += [returned.slot, *refunds]
+        if one.unused:
+            refunds = (requests.cost_us(1), tokens.cost_us(one.tokens))
+        arguments += [one.slot, *refunds]
     for request in wanted:
         arguments += [request.slot, request.ttl_ms, requests.cost_us(1)]
         arguments.append(tokens.cost_us(request.tokens))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from fallback.reasons import FallbackReason
-from providers.pacing.queue import Wait
+from providers.pacing.queue import Bottleneck
 
 REASONS: Mapping[FallbackReason, str] = MappingProxyType(
     {
@@ -23,7 +23,6 @@ REASONS: Mapping[FallbackReason, str] = MappingProxyType(
         FallbackReason.CAP_REACHED: "a spending cap was reached",
         FallbackReason.SWITCHED_OFF: ("the account, the workspace or the action is switched off"),
         FallbackReason.DEADLINE_EXCEEDED: "the action's time limit was reached",
-        FallbackReason.EXECUTION_IN_PROGRESS: "the same execution was still running elsewhere",
         FallbackReason.PROMPT_ERROR: (
             "the prompt is too long, or needs something that is not known about the person"
         ),
@@ -42,20 +41,20 @@ REASONS: Mapping[FallbackReason, str] = MappingProxyType(
 )
 """The reason that a value is a fallback, to stand after "because"."""
 
-_WAITED_FOR: Mapping[Wait, str] = MappingProxyType(
+_WAITED_FOR: Mapping[Bottleneck, str] = MappingProxyType(
     {
-        Wait.PROCESS: "this process was already making as many calls as it may",
-        Wait.REST: "the model's provider asked for a pause",
-        Wait.SLOT: "as many calls as allowed were already running at this provider",
-        Wait.REQUESTS: "the provider's requests for this minute were used up",
-        Wait.TOKENS: "the provider's tokens for this minute were used up",
+        Bottleneck.PROCESS: "this process was already making as many calls as it may",
+        Bottleneck.PAUSE: "the model's provider asked for a pause",
+        Bottleneck.SLOT: "as many calls as allowed were already running at this provider",
+        Bottleneck.REQUESTS: "the provider's requests for this minute were used up",
+        Bottleneck.TOKENS: "the provider's tokens for this minute were used up",
     }
 )
 
 
-def no_turn_text(wait: Wait) -> str:
+def no_turn_text(bottleneck: Bottleneck) -> str:
     """Return what an execution was waiting for when its time was over."""
-    return f"it waited for its turn: {_WAITED_FOR[wait]}"
+    return f"it waited for its turn: {_WAITED_FOR[bottleneck]}"
 
 
 def provider_down_text(model_id: str, probe_in_ms: int) -> str:

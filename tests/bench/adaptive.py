@@ -109,7 +109,9 @@ async def _run(
     results: list[ExecutionResult] = []
 
     async def execute(data: dict[str, Any]) -> None:
-        results.append(await stage.runtime.execute(workload.request(data)))
+        result = await stage.runtime.execute(workload.request(data))
+        if isinstance(result, ExecutionResult):
+            results.append(result)
 
     await run_calls(execute, islice(workload.people(), count))
     return results

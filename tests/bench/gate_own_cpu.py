@@ -14,6 +14,7 @@ from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
 from runtime.actions import outputs
+from runtime.actions.requests import Pending
 from runtime.credits.endings import Settlement
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import Reserved
@@ -98,8 +99,8 @@ class _Parts:
     async def execute(self, data: _Data) -> None:
         """Execute, as whoever uses creditgate does."""
         result = await self._runtime.execute(self._workload.request(data))
-        if result.status != "model":
-            raise RuntimeError(f"the gate did not answer: {result.origins}")
+        if isinstance(result, Pending) or result.status != "model":
+            raise RuntimeError(f"the gate did not answer: {result}")
 
     async def trace(self) -> Execution:
         """Return what is known of one execution."""
@@ -127,7 +128,7 @@ class _Parts:
         def finish(_: _Data) -> None:
             resolved = trace.resolve(FallbackReason.OUTPUT_INVALID, _ANSWER)
             trace.outcome(resolved)
-            trace.result(resolved)
+            trace.result(resolved, kept=True)
 
         steps = {
             "check the request": _each_us(self._workload.request, people),
@@ -154,14 +155,14 @@ class _Parts:
             campaign_id=request.campaign_id,
             person_id=f"steps.{number}",
             action=trace.spec.id,
-            source=request.source.value,
+            source=str(request.source),
             action_version=trace.spec.version,
             model=trace.model.id,
         )
 
     async def _reserve_and_settle(self, trace: Execution, attempt: ExecutionAttempt) -> None:
         ledger = self._runtime._ledger
-        reserved = await ledger.reserve(attempt, trace.quote.amount_mc, _TTL_MS)
+        reserved = await ledger.reserve(attempt, trace.progress.quote.amount_mc, _TTL_MS)
         if not isinstance(reserved, Reserved):
             raise RuntimeError(f"nothing was reserved: {reserved}")
         await asyncio.sleep(_LATENCY_S)

@@ -11,6 +11,7 @@ from typing import Any
 
 from providers.base import CompletionRequest, Message
 from providers.litellm.adapter import LiteLLMProvider
+from runtime.actions.requests import Pending
 from tests.bench.conditions import median, say, spread
 from tests.bench.loads import CONCURRENCY, Cost, cost_of, run_calls
 from tests.bench.registry import Measured
@@ -104,8 +105,8 @@ class _Callers:
     async def gate(self, person: _Person) -> dict[str, Any]:
         """Execute; return the values."""
         result = await self._runtime.execute(self._workload.request(person.data))
-        if result.status != "model":
-            raise RuntimeError(f"the gate did not answer: {result.origins}")
+        if isinstance(result, Pending) or result.status != "model":
+            raise RuntimeError(f"the gate did not answer: {result}")
         return result.values
 
     async def bare(self, person: _Person) -> str:
@@ -140,12 +141,12 @@ class _Callers:
         """Return how long the prompt is, alone and as it is billed."""
         (person,) = self.people(1)
         _, trace = await self._runtime.execute_traced(self._workload.request(person.data))
-        if trace is None or trace.usage is None:
+        if trace is None or trace.progress.usage is None:
             raise RuntimeError("the gate did not answer")
         count = trace.model.counter.count_text
         texts = [message["content"] for message in trace.messages]
         return {
             "prompt_tokens": sum(count(text) for text in texts),
             "prompt_tokens_of_the_person": count(texts[-1]),
-            "input_tokens_with_schema": trace.usage.input_tokens,
+            "input_tokens_with_schema": trace.progress.usage.input_tokens,
         }

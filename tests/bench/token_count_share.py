@@ -11,6 +11,7 @@ from typing import Any
 
 from pricing.tokens import OTHER, TokenCounter
 from providers.base import Message
+from runtime.actions.requests import Pending
 from tests.bench.conditions import median, say, spread
 from tests.bench.loads import CONCURRENCY, cost_of, run_calls
 from tests.bench.registry import Measured
@@ -80,8 +81,8 @@ class _Executor:
     async def execute(self, data: dict[str, Any]) -> None:
         """Execute, as whoever uses creditgate does."""
         result = await self._runtime.execute(self._workload.request(data))
-        if result.status != "model":
-            raise RuntimeError(f"the model did not answer: {result.origins}")
+        if isinstance(result, Pending) or result.status != "model":
+            raise RuntimeError(f"the model did not answer: {result}")
 
     async def count(self) -> _Count:
         """Return the very count that executions are quoted with."""

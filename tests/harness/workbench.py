@@ -19,6 +19,7 @@ from runtime.actions.requests import Source
 from runtime.config import parse_config
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Balance
+from runtime.executions.execution import Execution
 from runtime.redis.keys import Keys
 
 ACCOUNT = "acme"
@@ -124,8 +125,21 @@ class Workbench:
         return ExecutionRequest(**(fields | changes))
 
     async def execute(self, spec: ActionSpec | None = None, **changes: Any) -> ExecutionResult:
-        """Execute a new request."""
-        return await self.runtime.execute(self.request(spec, **changes))
+        """Execute a new request, which runs nowhere else."""
+        return await self.run(self.request(spec, **changes))
+
+    async def run(self, request: ExecutionRequest) -> ExecutionResult:
+        """Execute a request that runs nowhere else."""
+        result = await self.runtime.execute(request)
+        assert isinstance(result, ExecutionResult)
+        return result
+
+    async def traced(self, request: ExecutionRequest) -> tuple[ExecutionResult, Execution]:
+        """Execute a request that runs nowhere else; return the trace as well."""
+        result, trace = await self.runtime.execute_traced(request)
+        assert isinstance(result, ExecutionResult)
+        assert trace is not None
+        return result, trace
 
     async def until_reserved(self) -> None:
         """Wait until an execution has its credits: its call is about to be made, or is."""

@@ -59,6 +59,7 @@ from creditgate import (
     NotSent,
     NotSuggested,
     Origin,
+    Pending,
     PeopleError,
     PossiblyExecuted,
     PriceMapMissing,
@@ -161,7 +162,7 @@ def hear(alert: Alert) -> None:
     print(alert.account_id, alert.mark, alert.left_mc)
 
 
-async def run(config: Config) -> ExecutionResult:
+async def run(config: Config) -> ExecutionResult | Pending:
     runtime: ActionRuntime
     async with open_runtime(config, provider=provider, actions=actions, on_alert=hear) as runtime:
         await change(runtime.accounts)
@@ -179,7 +180,8 @@ async def run(config: Config) -> ExecutionResult:
             source=Source.PREVIEW,
         )
         result = await runtime.execute(request)
-        assert isinstance(result, ExecutionResult)
+        if isinstance(result, Pending):
+            return result
         return use(result)
 
 

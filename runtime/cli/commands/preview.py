@@ -11,7 +11,7 @@ from runtime.cli.config_file import load
 from runtime.cli.options import PATH, BadInput, account_option, config_option, examples, json_option
 
 if TYPE_CHECKING:
-    from runtime.actions.requests import ExecutionRequest, ExecutionResult
+    from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending
     from runtime.campaigns.people import Person
     from runtime.config import Config
     from runtime.executions.execution import Execution
@@ -71,7 +71,7 @@ def preview(  # noqa: PLR0913 - one parameter an option
     """
     import uuid
 
-    from runtime.actions.requests import ExecutionRequest, Source
+    from runtime.actions.requests import ExecutionRequest, Pending, Source
     from runtime.campaigns.fit import missing_attributes
     from runtime.cli.config_file import find_action
     from runtime.cli.failures import refusals
@@ -96,6 +96,8 @@ def preview(  # noqa: PLR0913 - one parameter an option
             source=Source.PREVIEW,
         )
     result, execution = run_async(_run(config, request))
+    if isinstance(result, Pending):
+        raise BadInput(f"the execution {result.execution_id} runs elsewhere")
     if as_json:
         print_json(receipt_json(action, result, execution))
     else:
@@ -104,7 +106,7 @@ def preview(  # noqa: PLR0913 - one parameter an option
 
 async def _run(
     config: Config, request: ExecutionRequest
-) -> tuple[ExecutionResult, Execution | None]:
+) -> tuple[ExecutionResult | Pending, Execution | None]:
     from runtime.bootstrap import open_ledger, open_runtime
     from runtime.cli.interruption import Interruption
     from runtime.cli.views.progress import Display

@@ -25,12 +25,12 @@ def receipt_json(
     """
     receipt: dict[str, Any] = {"action": action.id, "result": result.to_json()}
     if execution is not None:
-        completion = execution.completion
+        completion = execution.progress.completion
         receipt |= {
             "model": execution.model.id,
             "prompt": execution.messages,
-            "quote": asdict(execution.quote),
-            "lowered": execution.lowered,
+            "quote": asdict(execution.progress.quote),
+            "lowered": execution.progress.lowered,
             "answer": None if completion is None else completion.text,
             "finish": None if completion is None else completion.finish.value,
         }
@@ -54,7 +54,7 @@ def receipt_lines(
     yield ""
     yield "Costs"
     yield from _costs(result)
-    completion = execution and execution.completion
+    completion = None if execution is None else execution.progress.completion
     if completion is not None and completion.usage is None:
         yield f"  {USAGE_ESTIMATED}"
 
@@ -67,10 +67,12 @@ def _prompt(execution: Execution) -> Iterator[str]:
 
 
 def _before(execution: Execution) -> Iterator[str]:
-    quote, model = execution.quote, execution.model
+    quote, model = execution.progress.quote, execution.model
     form = "a JSON schema" if model.json_schema else "an instruction in the prompt"
-    lowered = ", lowered to what the credits cover" if execution.lowered else ""
-    reserved = "none" if execution.reserved is None else credits_text(execution.reserved_mc)
+    lowered = ", lowered to what the credits cover" if execution.progress.lowered else ""
+    reserved = (
+        "none" if execution.progress.reserved is None else credits_text(execution.reserved_mc)
+    )
     yield ""
     yield "Before the call"
     yield from table(
@@ -93,10 +95,10 @@ def _calls(result: ExecutionResult, execution: Execution) -> Iterator[str]:
         status = f", status {attempt.status}" if attempt.status else ""
         detail = f": {attempt.detail}" if attempt.detail else ""
         yield f"  {attempt.number}. {attempt.outcome}{status} in {attempt.latency_ms:,} ms{detail}"
-    if execution.completion is not None:
+    if execution.progress.completion is not None:
         yield ""
-        yield f"Raw answer, finish {execution.completion.finish.value}"
-        yield from _indented(execution.completion.text)
+        yield f"Raw answer, finish {execution.progress.completion.finish.value}"
+        yield from _indented(execution.progress.completion.text)
 
 
 def _value(result: ExecutionResult, output: str) -> tuple[str, str, str]:

@@ -29,15 +29,13 @@ class ResultsFile:
         self.failure: OSError | None = None
 
     def write(self, person: Person, result: ExecutionResult) -> None:
-        """Write one person's result; one that is not final is none yet.
+        """Write one person's result.
 
         Raises:
             OSError: it can't be written, or those before could not.
         """
         if self.failure is not None:
             raise self.failure
-        if not result.final:
-            return
         line = {"person_id": person.person_id, **result.to_json()}
         try:
             self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")

@@ -10,14 +10,14 @@ import sys
 
 from redis.asyncio import Redis
 
-from providers.pacing.rule import Request, SharedLimit
+from providers.pacing.rule import SharedLimit, TurnRequest
 from runtime.turns.shared import RedisTurns
 
 
 async def main(url: str, prefix: str, endpoint: str, slots: str, ttl_ms: str) -> None:
     async with Redis.from_url(url) as redis:
         turns = RedisTurns(redis, prefix, timeout_ms=5_000)
-        wanted = [Request(f"held-{number}", int(ttl_ms), 1) for number in range(int(slots))]
+        wanted = [TurnRequest(f"held-{number}", int(ttl_ms), 1) for number in range(int(slots))]
         given = await turns.exchange(endpoint, SharedLimit(concurrency=int(slots)), [], wanted)
         sys.stdout.write(f"{given.count}\n")
         sys.stdout.flush()

@@ -10,7 +10,13 @@ import json
 import sys
 from pathlib import Path
 
-from creditgate import ActionRuntime, ActionSpec, ExecutionRequest, open_runtime
+from creditgate import (
+    ActionRuntime,
+    ActionSpec,
+    ExecutionRequest,
+    ExecutionResult,
+    open_runtime,
+)
 from tests.harness.workbench import ACCOUNT, action, make_config
 
 
@@ -44,8 +50,9 @@ async def run_share(runtime: ActionRuntime, spec: ActionSpec, name: str, count: 
                 data={"customer": {"message": f"Where is my card? I am {person}."}},
             )
         )
+        assert isinstance(result, ExecutionResult), "nobody else has this id"
         reasons = sorted({str(o.reason) for o in result.origins.values() if o.reason})
-        line = [result.status, result.charged_mc, reasons, result.final]
+        line = [result.status, result.charged_mc, reasons, result.kept]
         sys.stdout.write(json.dumps(line) + "\n")
 
     await asyncio.gather(*[execute(number) for number in range(count)])

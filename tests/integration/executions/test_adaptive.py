@@ -78,13 +78,13 @@ async def test_the_worst_case_is_reserved_until_enough_answers_are_known_then_wh
         await learn(bench, ENOUGH_TO_RESERVE - 1)
         assert set(model.allowed) == {MOST}
         await learn(bench, 1)
-        result, trace = await bench.runtime.execute_traced(bench.request(ADAPTIVE))
+        result, trace = await bench.traced(bench.request(ADAPTIVE))
 
         assert result.status == "model"
         assert 96 <= model.allowed[-1] <= 102, "a fifth more than the longest"
         # Law 1: whatever the model may write is covered.
         assert trace is not None
-        quoted = quote_mc(trace.rates, trace.quote.input_tokens, model.allowed[-1])
+        quoted = quote_mc(trace.rates, trace.progress.quote.input_tokens, model.allowed[-1])
         assert result.reserved_mc == quoted >= result.charged_mc
         await bench.books()
 

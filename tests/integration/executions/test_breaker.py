@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 from fallback.reasons import FallbackReason
 from providers.mock.options import parse_scenario
+from runtime.actions.requests import Pending
 from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action, reasons
 
 UNAVAILABLE = {FallbackReason.MODEL_UNAVAILABLE}
@@ -79,16 +80,16 @@ async def test_a_person_who_fell_back_because_of_it_is_asked_for_anew(
 ) -> None:
     async with open_bench(endpoint=BREAKER.replace("60000", "1500")) as bench:
         answered = bench.request()
-        first = await bench.runtime.execute(answered)
+        first = await bench.run(answered)
         begin(bench, "status=503")
         calls = await break_it(bench)
         refused = bench.request()
         journal = bench.keys.of_account(ACCOUNT)[8]
         entries = await bench.redis.xlen(journal)
 
-        assert reasons(await bench.runtime.execute(refused)) == UNAVAILABLE
+        assert reasons(await bench.run(refused)) == UNAVAILABLE
         # Law 3: what has its outcome keeps it, whatever the provider does now.
-        again = await bench.runtime.execute(answered)
+        again = await bench.run(answered)
         assert again.replayed
         assert again.values == first.values
         assert await bench.calls() == calls
@@ -96,7 +97,7 @@ async def test_a_person_who_fell_back_because_of_it_is_asked_for_anew(
 
         begin(bench, "")
         await asyncio.sleep(1.5)
-        assert (await bench.runtime.execute(refused)).status == "model"
+        assert (await bench.run(refused)).status == "model"
 
 
 async def test_an_execution_that_still_runs_elsewhere_is_not_ended_by_it(
@@ -105,14 +106,14 @@ async def test_an_execution_that_still_runs_elsewhere_is_not_ended_by_it(
     async with open_bench(endpoint=BREAKER) as bench:
         begin(bench, "hang")
         request = bench.request()
-        running = asyncio.create_task(bench.runtime.execute(request))
+        running = asyncio.create_task(bench.run(request))
         await until_called(bench, 1)
         begin(bench, "status=500")
         await break_it(bench)
 
         again = await bench.runtime.execute(request)
 
-        assert not again.final
+        assert isinstance(again, Pending)
         assert (await bench.runtime.accounts.balance(ACCOUNT)).open_reservations == 1
         running.cancel()
         await asyncio.wait([running])
@@ -153,10 +154,10 @@ async def test_a_time_out_counts_if_the_provider_had_its_time(open_bench: OpenWo
     async with open_bench(endpoint=BREAKER) as bench:
         begin(bench, "hang")
         hurried = action(limits={"deadline_ms": 2_000})
-        limits, far_s = bench.runtime._calls._limits, asyncio.get_running_loop().time() + 60
+        queues, far_s = bench.runtime._calls._queues, asyncio.get_running_loop().time() + 60
         async with AsyncExitStack() as taken:
             for _ in range(512):
-                await taken.enter_async_context(limits.turn("mock", 0, far_s))
+                await taken.enter_async_context(queues.turn("mock", 0, far_s))
             late = [asyncio.create_task(bench.execute(hurried)) for _ in range(FAILURES + 1)]
             await asyncio.sleep(1.2)
         for task in late:

@@ -87,7 +87,7 @@ async def test_cancelled_during_the_call_it_is_exposure_and_the_id_may_be_asked_
 ) -> None:
     async with open_bench(latency_median_ms=300) as bench:
         request = bench.request()
-        task = asyncio.create_task(bench.runtime.execute(request))
+        task = asyncio.create_task(bench.run(request))
         await asyncio.sleep(after_ms / 1000)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -95,7 +95,7 @@ async def test_cancelled_during_the_call_it_is_exposure_and_the_id_may_be_asked_
         await bench.runtime._outbox.drain()
         await bench.books()
 
-        again = await bench.runtime.execute(request)
+        again = await bench.run(request)
 
         assert again.status == "model"
         assert not again.replayed

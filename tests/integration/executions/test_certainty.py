@@ -134,7 +134,7 @@ async def play(runtime: ActionRuntime, cell: Cell) -> None:
     limits: dict[str, Any] = {"attempts": ATTEMPTS, "deadline_ms": 60_000}
     if cell.row.hangs:
         limits["attempt_timeout_ms"] = HANGING_MS
-    cell.result = await runtime.execute(
+    result = await runtime.execute(
         ExecutionRequest(
             execution_id=cell.account,
             account_id=cell.account,
@@ -146,6 +146,8 @@ async def play(runtime: ActionRuntime, cell: Cell) -> None:
             source=Source.LIVE,
         )
     )
+    assert isinstance(result, ExecutionResult)
+    cell.result = result
     cell.books = await ledger.accounts.balance(cell.account)
 
 

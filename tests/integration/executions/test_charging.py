@@ -39,17 +39,17 @@ ACCOUNTS = {
     "switch_on",
     "void",
 }
+NEW_VERB = "does the new verb charge? then this test must say so"
 
 
-def public_names(of: object) -> set[str]:
-    return {name for name in dir(of) if not name.startswith("_")}
+def public_names(verbs: object) -> set[str]:
+    return {name for name in dir(verbs) if not name.startswith("_")}
 
 
 async def test_law_13_no_verb_but_settle_takes_credits(bench: Workbench) -> None:
     ledger = bench.ledger
-    new = "does the new verb charge? then this test must say so"
-    assert public_names(ledger) == LEDGER, new
-    assert public_names(ledger.accounts) == ACCOUNTS, new
+    assert public_names(ledger) == LEDGER, NEW_VERB
+    assert public_names(ledger.accounts) == ACCOUNTS, NEW_VERB
 
     await ledger.accounts.open_account(ACCOUNT, plan="growth")
     await ledger.accounts.grant(

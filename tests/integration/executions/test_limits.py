@@ -23,9 +23,9 @@ SOON_S = 5
 async def quote_mc(bench: Workbench) -> int:
     """What one execution reserves, and all others like it."""
     asked = bench.request(account_id="nobody", data=DATA)
-    _, trace = await bench.runtime.execute_traced(asked)
+    _, trace = await bench.traced(asked)
     assert trace is not None
-    return trace.quote.amount_mc
+    return trace.progress.quote.amount_mc
 
 
 async def execute(bench: Workbench, **changes: Any) -> ExecutionResult:
@@ -75,10 +75,10 @@ async def test_a_capped_execution_keeps_its_outcome_when_the_cap_is_gone(
     async with open_bench() as bench:
         await set_cap(bench, 0)
         request = bench.request()
-        first = await bench.runtime.execute(request)
+        first = await bench.run(request)
         await bench.runtime.accounts.remove_cap(ACCOUNT, DAILY, reference="away")
 
-        again = await bench.runtime.execute(request)
+        again = await bench.run(request)
         another = await bench.execute()
 
         assert again.replayed

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 
 from fallback.reasons import FallbackReason
-from runtime.actions.requests import InvalidRequest, Source
-from runtime.actions.spec import UnknownAction
+from runtime.actions.requests import InvalidRequest, Pending, Source
+from runtime.actions.source import UnknownAction
 from runtime.credits.results import ExecutionConflict
 from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action, reasons
 
@@ -21,7 +22,7 @@ async def test_an_answered_execution_gives_typed_values_and_charges_its_real_usa
     result = await bench.execute()
 
     assert result.status == "model"
-    assert result.final
+    assert result.kept
     assert result.values["intent"] in ("card", "transfer", "other")
     assert 0 <= result.values["score"] <= 10
     assert result.usage is not None
@@ -57,10 +58,10 @@ async def test_law_3_asking_again_gives_the_first_outcome_without_a_call_or_a_ch
     bench: Workbench,
 ) -> None:
     request = bench.request()
-    first = await bench.runtime.execute(request)
+    first = await bench.run(request)
     calls, books = await bench.calls(), await bench.books()
 
-    again = await bench.runtime.execute(request)
+    again = await bench.run(request)
 
     assert again.replayed
     assert not first.replayed
@@ -72,7 +73,7 @@ async def test_law_3_asking_again_gives_the_first_outcome_without_a_call_or_a_ch
 
 async def test_law_3_a_redelivery_after_a_deploy_gets_the_first_outcome(bench: Workbench) -> None:
     request = bench.request()
-    first = await bench.runtime.execute(request)
+    first = await bench.run(request)
     outputs = {"verdict": {"type": "boolean", "fallback": False}}
 
     again = await bench.execute(
@@ -89,7 +90,7 @@ async def test_law_3_many_at_once_with_one_id_make_one_call_and_one_charge(
 ) -> None:
     request = bench.request()
 
-    results = await asyncio.gather(*[bench.runtime.execute(request) for _ in range(12)])
+    results = await asyncio.gather(*[bench.run(request) for _ in range(12)])
 
     assert await bench.calls() == 1
     assert len({str(result.values) for result in results}) == 1
@@ -112,20 +113,20 @@ async def test_an_id_reused_for_something_else_is_a_conflict_that_names_the_fiel
     bench: Workbench, change: dict[str, Any]
 ) -> None:
     first = bench.request()
-    await bench.runtime.execute(first)
+    await bench.run(first)
     fields = {name: getattr(first, name) for name in first.__slots__} | change
     if "action" in change:
         fields["action"] = action(id="other")
 
     with pytest.raises(ExecutionConflict) as caught:
-        await bench.runtime.execute(bench.request(**fields))
+        await bench.run(bench.request(**fields))
 
     assert caught.value.field == next(iter(change))
 
 
 async def test_attributes_and_prompts_may_change_between_deliveries(bench: Workbench) -> None:
     first = bench.request()
-    given = await bench.runtime.execute(first)
+    given = await bench.run(first)
 
     again = await bench.execute(
         action(user="Say something about {{ customer.message }}"),
@@ -174,8 +175,8 @@ async def test_a_trial_plan_always_uses_fallback_values(bench: Workbench) -> Non
 async def test_no_credits_at_all_is_insufficient_credits(open_bench: OpenWorkbench) -> None:
     async with open_bench(credits_mc=0) as bench:
         request = bench.request()
-        result = await bench.runtime.execute(request)
-        again = await bench.runtime.execute(request)
+        result = await bench.run(request)
+        again = await bench.run(request)
 
         assert reasons(result) == {FallbackReason.INSUFFICIENT_CREDITS}
         assert result.values == action().fallbacks
@@ -201,11 +202,10 @@ async def test_law_1_with_less_than_the_worst_case_left_the_output_limit_is_lowe
 ) -> None:
     spec = action(limits={"max_output_tokens": 1_000, "min_output_tokens": 100})
     async with open_bench(credits_mc=2_000) as bench:
-        result, trace = await bench.runtime.execute_traced(bench.request(spec))
+        result, trace = await bench.traced(bench.request(spec))
 
-        assert trace is not None
-        assert trace.lowered
-        assert 100 <= trace.quote.max_output_tokens < 1_000
+        assert trace.progress.lowered
+        assert 100 <= trace.progress.quote.max_output_tokens < 1_000
         assert result.reserved_mc <= 2_000
         assert result.status == "model"
         await bench.books()
@@ -216,10 +216,9 @@ async def test_law_6_an_answer_cut_off_by_a_limit_that_we_lowered_is_not_charged
 ) -> None:
     spec = action(limits={"max_output_tokens": 1_000, "min_output_tokens": 3})
     async with open_bench(credits_mc=400) as bench:
-        result, trace = await bench.runtime.execute_traced(bench.request(spec))
+        result, trace = await bench.traced(bench.request(spec))
 
-        assert trace is not None
-        assert trace.lowered
+        assert trace.progress.lowered
         assert reasons(result) == {FallbackReason.OUTPUT_TRUNCATED}
         assert result.charged_mc == 0
         books = await bench.books()
@@ -261,24 +260,29 @@ async def test_credits_reserved_elsewhere_are_told_apart_from_none(
         await bench.books()
 
 
-async def test_the_same_id_elsewhere_is_execution_in_progress_and_not_final(
+async def test_law_4_while_the_same_id_runs_elsewhere_it_is_pending_and_has_no_values(
     open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(latency_median_ms=3_000) as bench:
         request = bench.request()
-        running = asyncio.create_task(bench.runtime.execute(request))
+        running = asyncio.create_task(bench.run(request))
         await bench.until_reserved()
-        hasty = await bench.execute(
-            action(limits={"deadline_ms": 800}),
-            execution_id=request.execution_id,
-            person_id=request.person_id,
+        hasty = await bench.runtime.execute(
+            bench.request(
+                action(limits={"deadline_ms": 800}),
+                execution_id=request.execution_id,
+                person_id=request.person_id,
+            )
         )
 
-        assert not hasty.final
-        assert hasty.retry_after_ms is not None
-        assert reasons(hasty) == {FallbackReason.EXECUTION_IN_PROGRESS}
-        assert (await running).final
-        assert (await bench.runtime.execute(request)).status == "model"
+        assert isinstance(hasty, Pending)
+        assert hasty.execution_id == request.execution_id
+        # It is the reservation's time to live, the most that the other execution can take.
+        assert 0 < hasty.retry_after_ms <= 120_000
+        assert hasty.to_json() == asdict(hasty)
+        first = await running
+        again = await bench.run(request)
+        assert (again.status, again.values) == ("model", first.values)
 
 
 async def test_a_missing_attribute_is_a_prompt_error_that_names_it(bench: Workbench) -> None:
@@ -315,10 +319,10 @@ async def test_a_retired_model_is_unavailable_unless_another_may_stand_in(bench:
 
 async def test_no_slot_within_the_deadline_is_deadline_exceeded(open_bench: OpenWorkbench) -> None:
     async with open_bench() as bench:
-        limits, far_s = bench.runtime._calls._limits, asyncio.get_running_loop().time() + 60
+        queues, far_s = bench.runtime._calls._queues, asyncio.get_running_loop().time() + 60
         async with AsyncExitStack() as taken:
             for _ in range(512):
-                await taken.enter_async_context(limits.turn("mock", 0, far_s))
+                await taken.enter_async_context(queues.turn("mock", 0, far_s))
             result = await bench.execute(action(limits={"deadline_ms": 200}))
 
         assert reasons(result) == {FallbackReason.DEADLINE_EXCEEDED}
@@ -330,7 +334,7 @@ async def test_a_charged_id_whose_values_are_gone_is_outcome_lost_and_makes_no_c
     bench: Workbench,
 ) -> None:
     request = bench.request()
-    first = await bench.runtime.execute(request)
+    first = await bench.run(request)
     ledger = bench.ledger
     attempt = ledger.attempt(
         account_id=ACCOUNT,
@@ -346,7 +350,7 @@ async def test_a_charged_id_whose_values_are_gone_is_outcome_lost_and_makes_no_c
     assert isinstance(stored, bytes)
     await bench.redis.set(key, stored.partition(b"\n")[0] + b"\n")
 
-    again = await bench.runtime.execute(request)
+    again = await bench.run(request)
 
     assert reasons(again) == {FallbackReason.OUTCOME_LOST}
     assert again.charged_mc == first.charged_mc

@@ -24,7 +24,7 @@ async def run_down(bench: Workbench, specs: list[ActionSpec]) -> list[tuple[Exec
     """Execute them all at once; return each result with the least that it could have cost."""
 
     async def execute(spec: ActionSpec) -> tuple[ExecutionResult, int]:
-        result, trace = await bench.runtime.execute_traced(bench.request(spec))
+        result, trace = await bench.traced(bench.request(spec))
         assert trace is not None
         return result, least_mc(bench, trace)
 
@@ -34,7 +34,7 @@ async def run_down(bench: Workbench, specs: list[ActionSpec]) -> list[tuple[Exec
 def least_mc(bench: Workbench, trace: Execution) -> int:
     """The quote of an execution's shortest answer."""
     tokens = bench.runtime._quoter.least_output_tokens(trace.spec, trace.model)
-    return quote_mc(trace.rates, trace.quote.input_tokens, tokens)
+    return quote_mc(trace.rates, trace.progress.quote.input_tokens, tokens)
 
 
 def sized(most: int, least: int) -> ActionSpec:

@@ -170,7 +170,7 @@ async def test_a_retry_that_has_no_turn_in_time_is_not_made(open_bench: OpenWork
 async def test_retry_after_keeps_the_whole_process_away(open_bench: OpenWorkbench) -> None:
     async with open_bench(scenario="status=429,retry_after=1.5,times=1") as bench:
         request = bench.request()
-        limited = await bench.runtime.execute(request)
+        limited = await bench.run(request)
         assert reasons(limited) == {FallbackReason.PROVIDER_RATE_LIMITED}
         results = await asyncio.gather(
             *(bench.execute(data=request.data, person_id=f"p{n}") for n in range(10)),

@@ -17,8 +17,8 @@ from providers.base import Completion, CompletionRequest, Endpoint, FinishReason
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
 from providers.litellm.adapter import LiteLLMProvider
 from providers.mock.server import MockOptions, MockServer, start
-from providers.pacing.queue import EndpointLimit, EndpointLimits
-from providers.pacing.retry import complete_with_retries
+from providers.pacing.queue import EndpointLimit, EndpointQueues
+from providers.pacing.retry import RetriedCall
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -434,7 +434,7 @@ async def test_a_call_that_takes_too_long_ends_and_hangs_up(
     records: list[ProviderError | None] = []
 
     with pytest.raises(PossiblyExecuted) as caught:
-        await complete_with_retries(
+        await RetriedCall(
             provider,
             to(mock.url, scenario),
             attempts=1,
@@ -442,7 +442,7 @@ async def test_a_call_that_takes_too_long_ends_and_hangs_up(
             attempt_timeout_ms=None,
             before_attempt=lambda ends_s: None,
             record=lambda number, error, latency_ms: records.append(error),
-        )
+        ).complete()
 
     assert caught.value.kind is FailureKind.TIMEOUT
     assert records == [caught.value]
@@ -459,7 +459,7 @@ async def test_what_passes_is_answered_at_the_second_attempt(
 ) -> None:
     records: list[tuple[int, int | None]] = []
 
-    completion = await complete_with_retries(
+    completion = await RetriedCall(
         provider,
         to(mock.url, scenario),
         attempts=2,
@@ -467,7 +467,7 @@ async def test_what_passes_is_answered_at_the_second_attempt(
         attempt_timeout_ms=None,
         before_attempt=lambda ends_s: None,
         record=lambda number, error, ms: records.append((number, error.status if error else None)),
-    )
+    ).complete()
 
     assert completion.finish is FinishReason.STOP
     assert records == [(1, status), (2, None)]
@@ -494,10 +494,10 @@ async def test_many_calls_at_once_get_each_their_own_answer(
     provider: LiteLLMProvider, mock: MockServer
 ) -> None:
     texts = [f"Question {number}" for number in range(60)]
-    limits = EndpointLimits({"main": EndpointLimit(8)})
+    queues = EndpointQueues({"main": EndpointLimit(8)})
 
     async def ask(text: str) -> Completion:
-        async with limits.turn("main", 0, asyncio.get_running_loop().time() + 60):
+        async with queues.turn("main", 0, asyncio.get_running_loop().time() + 60):
             return await provider.complete(to(mock.url, text=text))
 
     at_once = await asyncio.gather(*(ask(text) for text in texts))

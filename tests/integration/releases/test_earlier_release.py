@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from creditgate import ExecutionRequest
+from creditgate import ActionRuntime, ExecutionRequest, ExecutionResult
 from fallback.reasons import FallbackReason
 from runtime.actions.requests import Source
 from runtime.config import parse_config
@@ -73,6 +73,13 @@ def test_data_is_looked_for_where_the_earlier_release_had_it() -> None:
     config = parse_config("version: 1\nplans: {growth: {ai_credits: true}}\n")
 
     assert config.redis.key_prefix == EXPECTED["key_prefix"]
+
+
+async def finished(runtime: ActionRuntime, request: ExecutionRequest) -> ExecutionResult:
+    """Execute, and insist that the id runs nowhere else."""
+    result = await runtime.execute(request)
+    assert isinstance(result, ExecutionResult)
+    return result
 
 
 async def test_every_balance_and_grant_is_as_it_was_and_conserved(left_behind: LeftBehind) -> None:
@@ -142,7 +149,7 @@ async def test_an_execution_asked_again_gets_its_first_outcome_without_a_call_or
     before = await left_behind.contents()
     async with left_behind.runtime(NoCall()) as runtime:
         for execution in EXPECTED["executions"]:
-            result = await runtime.execute(request(execution["request"]))
+            result = await finished(runtime, request(execution["request"]))
 
             assert result.replayed
             assert told(result) == execution["result"]
@@ -164,7 +171,7 @@ async def test_an_id_that_is_reused_for_something_else_is_still_a_conflict(
     before = await left_behind.contents()
     async with left_behind.runtime(NoCall()) as runtime:
         with pytest.raises(ExecutionConflict, match=field):
-            await runtime.execute(request(FIRST, **{field: value}))
+            await finished(runtime, request(FIRST, **{field: value}))
     assert await left_behind.contents() == before
 
 
@@ -243,7 +250,7 @@ async def test_what_the_earlier_release_spooled_is_charged_once(left_behind: Lef
         spool = left_behind.fill_spool()
         async with left_behind.runtime(NoCall()) as runtime:
             await left_behind.until_replayed()
-            result = await runtime.execute(request(spooled["request"]))
+            result = await finished(runtime, request(spooled["request"]))
             balance = await runtime.accounts.balance("stark")
 
         assert not list(spool.glob("dead/*"))
@@ -298,9 +305,9 @@ async def test_new_executions_go_on_where_the_earlier_release_stopped(
         return request(FIRST, execution_id=execution_id, workspace_id=workspace_id)
 
     async with left_behind.runtime(GoodAnswer()) as runtime:
-        capped = await runtime.execute(new(1, "retail"))
-        switched_off = await runtime.execute(new(2, "wholesale"))
-        result = await runtime.execute(new(3, "outlet"))
+        capped = await finished(runtime, new(1, "retail"))
+        switched_off = await finished(runtime, new(2, "wholesale"))
+        result = await finished(runtime, new(3, "outlet"))
         balance = await runtime.accounts.balance("acme")
 
     assert capped.origins["reply"].reason is FallbackReason.CAP_REACHED
@@ -373,7 +380,7 @@ async def test_an_account_of_a_newer_schema_is_refused_by_its_number_and_left_as
             with pytest.raises(LedgerUnavailable) as refused:
                 await verb
             assert str(refused.value) == NEWER_SCHEMA.format(key=key)
-        result = await runtime.execute(request(FIRST))
+        result = await finished(runtime, request(FIRST))
         assert result.origins["reply"].reason is FallbackReason.LEDGER_UNAVAILABLE
         assert (await runtime.accounts.balance("stark")).conserved
 

@@ -17,7 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from providers.pacing.rule import Given, Lack, OneProcess, Request, Return, SharedLimit
+from providers.pacing.rule import (
+    LocalTurns,
+    Returned,
+    SharedLimit,
+    Shortage,
+    TurnRequest,
+    TurnsGiven,
+)
 from runtime.turns.shared import RedisTurns, assemble
 from tests.harness.ledger.desk import connect
 from tests.harness.private_redis import PrivateRedis
@@ -60,11 +67,11 @@ class Process:
 
     async def ask(
         self, wanted: int = 1, back: int = 0, ttl_ms: int = 60_000, tokens: int = 1
-    ) -> Given:
+    ) -> TurnsGiven:
         """Give back the oldest slots and ask for new ones."""
-        returns = [Return(self.held.pop(0)) for _ in range(back)]
+        returns = [Returned(self.held.pop(0)) for _ in range(back)]
         slots = [f"s{next(self.server.names)}" for _ in range(wanted)]
-        requests = [Request(slot, ttl_ms, tokens) for slot in slots]
+        requests = [TurnRequest(slot, ttl_ms, tokens) for slot in slots]
         given = await self.turns.exchange(ENDPOINT, self.limit, returns, requests)
         self.held += slots[: given.count]
         return given
@@ -82,7 +89,7 @@ SLOT = st.just("") | st.integers(0, 20).map(str)
 QUESTIONS = st.lists(
     st.tuples(
         st.sampled_from([0, 1, 40, 900, 7_000, 61_000]),
-        st.lists(st.builds(Return, SLOT, st.booleans(), st.integers(0, 500)), max_size=2),
+        st.lists(st.builds(Returned, SLOT, st.booleans(), st.integers(0, 500)), max_size=2),
         st.lists(st.tuples(st.booleans(), st.integers(1, 5_000), st.integers(0, 500)), max_size=3),
     ),
     max_size=25,
@@ -100,16 +107,16 @@ LIMIT = st.builds(
 def test_the_script_keeps_to_the_rule(
     redis_url: str,
     limit: SharedLimit,
-    questions: list[tuple[int, list[Return], list[tuple[bool, int, int]]]],
+    questions: list[tuple[int, list[Returned], list[tuple[bool, int, int]]]],
 ) -> None:
     async def compare() -> None:
         async with serving(redis_url) as server:
             process = server.process(limit)
-            alone = OneProcess(limit, lambda: server.now_ms * 1000)
+            alone = LocalTurns(limit, lambda: server.now_ms * 1000)
             for pause_ms, back, asked in questions:
                 await server.wait(pause_ms)
                 wanted = [
-                    Request(str(next(server.names)) if with_slot else "", ttl_ms, tokens)
+                    TurnRequest(str(next(server.names)) if with_slot else "", ttl_ms, tokens)
                     for with_slot, ttl_ms, tokens in asked
                 ]
                 given = await process.turns.exchange(ENDPOINT, limit, back, wanted)
@@ -154,7 +161,7 @@ async def test_slots_of_a_process_that_died_come_back_by_themselves(redis_url: s
         dead, other = server.process(limit), server.process(limit)
         await dead.ask(2, ttl_ms=5_000)
         await server.wait(4_999)
-        assert (await other.ask()).lack is Lack.SLOT
+        assert (await other.ask()).shortage is Shortage.SLOT
         await server.wait(1)
         assert (await other.ask(2)).count == 2
 
@@ -167,7 +174,7 @@ async def test_who_waits_is_served_before_who_always_has_more_to_do(
         limit = SharedLimit(concurrency=slots)
         busy, late = server.process(limit), server.process(limit)
         await busy.ask(10)
-        assert (await late.ask()).lack is Lack.SLOT
+        assert (await late.ask()).shortage is Shortage.SLOT
         served = {id(busy): 0, id(late): 0}
         for _ in range(30):
             # In both there are always more that wait for the slot of each call that ends.
@@ -196,9 +203,9 @@ async def test_a_retry_needs_no_second_slot(redis_url: str) -> None:
         process = server.process(SharedLimit(concurrency=1, requests_per_minute=600))
         await process.ask()
         given = await process.turns.exchange(
-            ENDPOINT, process.limit, [], [Request("", 0, 1), Request("another", 1_000, 1)]
+            ENDPOINT, process.limit, [], [TurnRequest("", 0, 1), TurnRequest("another", 1_000, 1)]
         )
-        assert (given.count, given.lack) == (1, Lack.SLOT)
+        assert (given.count, given.shortage) == (1, Shortage.SLOT)
 
 
 async def test_endpoints_and_installations_do_not_know_each_other(
@@ -209,7 +216,7 @@ async def test_endpoints_and_installations_do_not_know_each_other(
         for prefix in (key_prefix, f"{key_prefix}x"):
             turns = RedisTurns(redis, prefix, timeout_ms=5_000)
             for endpoint in ("main", "other"):
-                given = await turns.exchange(endpoint, limit, [], [Request("s", 60_000, 1)])
+                given = await turns.exchange(endpoint, limit, [], [TurnRequest("s", 60_000, 1)])
                 assert given.count == 1
 
 
@@ -223,8 +230,8 @@ async def test_while_redis_is_away_each_process_takes_its_share_and_no_more(
     held: list[list[str]] = [[], []]
 
     async def take(number: int, back: int = 0) -> int:
-        returns = [Return(held[number].pop()) for _ in range(back)]
-        wanted = [Request(f"{number}-{uuid.uuid4().hex}", 60_000, 1) for _ in range(10)]
+        returns = [Returned(held[number].pop()) for _ in range(back)]
+        wanted = [TurnRequest(f"{number}-{uuid.uuid4().hex}", 60_000, 1) for _ in range(10)]
         given = await processes[number].exchange(ENDPOINT, limit, returns, wanted)
         held[number] += [request.slot for request in wanted[: given.count]]
         return given.count
@@ -260,10 +267,10 @@ async def test_a_cluster_counts_like_one_server(
         turns = [RedisTurns(client, key_prefix, timeout_ms=5_000) for _ in range(2)]
         for number in range(6):
             endpoint = f"endpoint-{number}"
-            wanted = [Request(f"s{part}", 60_000, 1) for part in range(3)]
+            wanted = [TurnRequest(f"s{part}", 60_000, 1) for part in range(3)]
             first = await turns[0].exchange(endpoint, limit, [], wanted)
-            second = await turns[1].exchange(endpoint, limit, [Return("s0")], wanted[:1])
-            assert (first.count, first.lack) == (2, Lack.SLOT)
+            second = await turns[1].exchange(endpoint, limit, [Returned("s0")], wanted[:1])
+            assert (first.count, first.shortage) == (2, Shortage.SLOT)
             assert second.count == 0, "the first one waited longer"
             assert first.refundable, "Redis was not asked"
             assert (await turns[0].exchange(endpoint, limit, [], wanted[2:])).count == 1

@@ -24,7 +24,8 @@ from runtime.actions.requests import (
     InvalidRequest,
     Source,
 )
-from runtime.actions.spec import ActionSpec, ConfigActions, UnknownAction
+from runtime.actions.source import ConfigActions, UnknownAction
+from runtime.actions.spec import ActionSpec
 
 CONTENT: dict[str, Any] = {
     "id": "route_message",
@@ -345,7 +346,9 @@ class TestRequest:
             ({"action": ""}, "action"),
             ({"action": None}, "action"),
             ({"action": CONTENT}, "action"),
-            ({"source": "live"}, "source"),
+            ({"source": "lve"}, "source must be one of live, preview, test"),
+            ({"source": 1}, "source"),
+            ({"source": []}, "source"),
             ({"data": None}, "data"),
             ({"data": [("customer", {})]}, "data"),
             ({"data": {"person": {}}}, "'person'"),
@@ -356,6 +359,13 @@ class TestRequest:
     def test_names_the_field_that_is_wrong(self, changes: dict[str, Any], field: str) -> None:
         with pytest.raises(InvalidRequest, match=field):
             ExecutionRequest(**{**REQUEST, **changes})
+
+    @pytest.mark.parametrize("source", list(Source))
+    def test_takes_its_source_as_text_too(self, source: Source) -> None:
+        request = ExecutionRequest(**{**REQUEST, "source": source.value})
+
+        assert request.source is source
+        assert request == ExecutionRequest(**{**REQUEST, "source": source})
 
     def test_does_not_show_a_persons_data_when_it_is_logged(self) -> None:
         assert "card is lost" not in repr(ExecutionRequest(**REQUEST))
@@ -369,7 +379,7 @@ class TestResult:
         )
         fields: dict[str, Any] = {
             "execution_id": "j-1:step-2:1",
-            "final": True,
+            "kept": True,
             "status": resolved.status,
             "values": resolved.values,
             "attributes": action.attributes(resolved.values),

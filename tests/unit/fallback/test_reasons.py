@@ -20,7 +20,6 @@ def test_the_list_is_closed_because_results_and_reports_name_it() -> None:
         "cap_reached",
         "switched_off",
         "deadline_exceeded",
-        "execution_in_progress",
         "prompt_error",
         "model_not_priced",
         "model_unavailable",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fallback.reasons import FallbackReason
-from providers.pacing.queue import Wait
+from providers.pacing.queue import Bottleneck
 from runtime.credits.caps import Cap, CapStatus, CapWindow
 from runtime.wording.amounts import duration_text
 from runtime.wording.limits import CAP_WINDOWS, cap_reached_text, cap_text, switched_off_text
@@ -19,7 +19,7 @@ DAY_MS = 24 * HOUR_MS
 def test_every_reason_and_every_window_has_its_words() -> None:
     assert set(REASONS) == set(FallbackReason)
     assert set(CAP_WINDOWS) == set(CapWindow)
-    assert len({no_turn_text(wait) for wait in Wait}) == len(Wait)
+    assert len({no_turn_text(wait) for wait in Bottleneck}) == len(Bottleneck)
 
 
 @pytest.mark.parametrize(

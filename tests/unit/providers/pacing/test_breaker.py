@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from providers.pacing.breaker import Breaker, BreakerSettings, Visit
+from providers.pacing.breaker import Breaker, BreakerSettings, Caller
 from tests.harness.virtual_time import now_s, run
 
 SETTINGS = BreakerSettings(failures=3, open_ms=1_000, open_max_ms=8_000)
@@ -35,14 +35,14 @@ def open_breaker(clock: Clock, chance: float = 0.0) -> Breaker:
 
 
 def fail(breaker: Breaker) -> None:
-    with breaker.visit() as visit:
-        assert breaker.lets_through(visit)
-        breaker.failed(visit)
+    with breaker.caller() as caller:
+        assert breaker.allows(caller)
+        breaker.failed(caller)
 
 
 def is_let_through(breaker: Breaker) -> bool:
-    with breaker.visit() as visit:
-        return breaker.lets_through(visit)
+    with breaker.caller() as caller:
+        return breaker.allows(caller)
 
 
 def test_it_opens_after_so_many_failures_in_a_row_and_not_before() -> None:
@@ -58,9 +58,9 @@ def test_an_answer_in_between_begins_the_count_anew() -> None:
     for _ in range(10):
         for _ in range(SETTINGS.failures - 1):
             fail(breaker)
-        with breaker.visit() as visit:
-            assert breaker.lets_through(visit)
-            breaker.answered(visit)
+        with breaker.caller() as caller:
+            assert breaker.allows(caller)
+            breaker.answered(caller)
     assert is_let_through(breaker)
 
 
@@ -68,14 +68,14 @@ def test_calls_that_began_before_it_opened_do_not_close_it_nor_make_it_wait_long
     clock = Clock()
     breaker = Breaker(SETTINGS, clock, lambda: 0.0)
     with ExitStack() as stack:
-        good, *bad = (stack.enter_context(breaker.visit()) for _ in range(20))
-        assert all(breaker.lets_through(visit) for visit in (good, *bad))
+        good, *bad = (stack.enter_context(breaker.caller()) for _ in range(20))
+        assert all(breaker.allows(caller) for caller in (good, *bad))
         for _ in range(SETTINGS.failures):
             fail(breaker)
         clock.now_s += 0.9
         breaker.answered(good)
-        for visit in bad:
-            breaker.failed(visit)
+        for caller in bad:
+            breaker.failed(caller)
         assert not is_let_through(breaker)
         clock.now_s += 0.1
         assert is_let_through(breaker)
@@ -93,9 +93,9 @@ def test_each_probe_that_fails_doubles_the_open_time_up_to_a_bound(chance: float
         clock.now_s += 0.02
         fail(breaker)
     clock.now_s += 8
-    with breaker.visit() as visit:
-        assert breaker.lets_through(visit)
-        breaker.answered(visit)
+    with breaker.caller() as caller:
+        assert breaker.allows(caller)
+        breaker.answered(caller)
     assert breaker.probe_in_ms == 0
     for _ in range(SETTINGS.failures):
         fail(breaker)
@@ -115,11 +115,11 @@ def test_the_probe_itself_may_ask_as_often_as_it_likes() -> None:
     clock = Clock()
     breaker = open_breaker(clock)
     clock.now_s += 1
-    with breaker.visit() as probe:
-        assert all(breaker.lets_through(probe) for _ in range(3))
+    with breaker.caller() as probe:
+        assert all(breaker.allows(probe) for _ in range(3))
         assert not is_let_through(breaker)
         breaker.failed(probe)
-        assert not breaker.lets_through(probe), "its retry is no probe any more"
+        assert not breaker.allows(probe), "its retry is no probe any more"
 
 
 @given(
@@ -147,8 +147,8 @@ def test_however_many_race_one_probe_is_out_at_a_time(
         async def come(number: int, turns: int, calls_for: int, how: str) -> None:
             for _ in range(turns):
                 await asyncio.sleep(0)
-            with breaker.visit() as visit:
-                if not breaker.lets_through(visit) or "answers" in ends:
+            with breaker.caller() as caller:
+                if not breaker.allows(caller) or "answers" in ends:
                     return
                 assert not out, "two probes at once"
                 assert "fails" not in ends, "a probe within the open time"
@@ -160,14 +160,14 @@ def test_however_many_race_one_probe_is_out_at_a_time(
                         raise asyncio.CancelledError
                     ends.append(how)
                     if how == "answers":
-                        breaker.answered(visit)
+                        breaker.answered(caller)
                     elif how == "fails":
-                        breaker.failed(visit)
+                        breaker.failed(caller)
                 finally:
                     out.discard(number)
 
-        visits = [come(number, *caller) for number, caller in enumerate(callers)]
-        for result in await asyncio.gather(*visits, return_exceptions=True):
+        coming = [come(number, *caller) for number, caller in enumerate(callers)]
+        for result in await asyncio.gather(*coming, return_exceptions=True):
             assert result is None or isinstance(result, asyncio.CancelledError), result
         if "answers" not in ends and "fails" not in ends:
             assert is_let_through(breaker), "a place was lost"
@@ -183,11 +183,11 @@ async def test_a_thousand_callers_at_the_same_moment_are_one_probe() -> None:
 
     async def come() -> None:
         nonlocal calls
-        with breaker.visit() as visit:
-            if breaker.lets_through(visit):
+        with breaker.caller() as caller:
+            if breaker.allows(caller):
                 calls += 1
                 await asyncio.sleep(0.01)
-                breaker.failed(visit)
+                breaker.failed(caller)
 
     await asyncio.gather(*(come() for _ in range(1_000)))
     assert calls == 1
@@ -201,8 +201,8 @@ class BreakerMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.clock = Clock()
         self.breaker = Breaker(SETTINGS, self.clock, lambda: 0.0)
-        self.inside: list[tuple[ExitStack, Visit]] = []
-        self.calling: dict[int, int] = {}  # visit -> the period in which its call began
+        self.inside: list[tuple[ExitStack, Caller]] = []
+        self.calling: dict[int, int] = {}  # caller -> the period in which its call began
         self.period = 0
         self.failures = self.openings = 0
         self.open_until_s: float | None = None
@@ -211,7 +211,7 @@ class BreakerMachine(RuleBasedStateMachine):
     @rule()
     def come(self) -> None:
         stack = ExitStack()
-        self.inside.append((stack, stack.enter_context(self.breaker.visit())))
+        self.inside.append((stack, stack.enter_context(self.breaker.caller())))
 
     @rule(seconds=st.sampled_from([0.1, 0.5, 1.0, 8.0]))
     def wait(self, seconds: float) -> None:
@@ -220,27 +220,27 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.inside)
     @rule(data=st.data())
     def call(self, data: st.DataObject) -> None:
-        _, visit = data.draw(st.sampled_from(self.inside))
+        _, caller = data.draw(st.sampled_from(self.inside))
         closed = self.open_until_s is None
         may_probe = not closed and self.clock.now_s >= (self.open_until_s or 0)
-        expected = closed or self.probe == id(visit) or (may_probe and self.probe is None)
-        assert self.breaker.lets_through(visit) == expected
+        expected = closed or self.probe == id(caller) or (may_probe and self.probe is None)
+        assert self.breaker.allows(caller) == expected
         if expected:
-            self.calling[id(visit)] = self.period
+            self.calling[id(caller)] = self.period
             if not closed:
-                self.probe = id(visit)
+                self.probe = id(caller)
 
     @precondition(lambda self: self.inside)
     @rule(data=st.data(), good=st.booleans())
     def end(self, data: st.DataObject, good: bool) -> None:
-        _, visit = data.draw(st.sampled_from(self.inside))
-        began_in = self.calling.pop(id(visit), None)
+        _, caller = data.draw(st.sampled_from(self.inside))
+        began_in = self.calling.pop(id(caller), None)
         if began_in is None:
             return
-        (self.breaker.answered if good else self.breaker.failed)(visit)
+        (self.breaker.answered if good else self.breaker.failed)(caller)
         if began_in != self.period:
             return
-        is_probe = self.probe == id(visit)
+        is_probe = self.probe == id(caller)
         if good:
             self.failures = 0
             if is_probe:
@@ -257,10 +257,10 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.inside)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
-        stack, visit = self.inside.pop(data.draw(st.integers(0, len(self.inside) - 1)))
+        stack, caller = self.inside.pop(data.draw(st.integers(0, len(self.inside) - 1)))
         stack.close()
-        self.calling.pop(id(visit), None)
-        if self.probe == id(visit):
+        self.calling.pop(id(caller), None)
+        if self.probe == id(caller):
             self.probe = None
 
     @invariant()

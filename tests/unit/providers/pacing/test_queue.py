@@ -8,24 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.pacing.queue import EndpointLimit, EndpointLimits
+from providers.pacing.queue import EndpointLimit, EndpointQueues
 from tests.harness.virtual_time import now_s, run
 
 FOREVER_S = 1e9
 
 
-class Door:
+class Executions:
     """Counts who is inside."""
 
-    def __init__(self, limits: EndpointLimits, endpoint: str = "main") -> None:
-        self._limits = limits
+    def __init__(self, queues: EndpointQueues, endpoint: str = "main") -> None:
+        self._queues = queues
         self._endpoint = endpoint
         self.inside = 0
         self.most_inside = 0
         self.entered: list[int] = []
 
     async def stay(self, who: int, for_s: float, deadline_s: float = FOREVER_S) -> None:
-        async with self._limits.turn(self._endpoint, 0, deadline_s):
+        async with self._queues.turn(self._endpoint, 0, deadline_s):
             self.entered.append(who)
             self.inside += 1
             self.most_inside = max(self.most_inside, self.inside)
@@ -46,9 +46,9 @@ class Door:
 
 def test_no_more_are_let_in_than_the_endpoint_takes() -> None:
     async def crowd() -> None:
-        door = Door(EndpointLimits({"main": EndpointLimit(3)}))
-        await asyncio.gather(*(door.stay(who, 1) for who in range(10)))
-        assert door.most_inside == 3
+        executions = Executions(EndpointQueues({"main": EndpointLimit(3)}))
+        await asyncio.gather(*(executions.stay(who, 1) for who in range(10)))
+        assert executions.most_inside == 3
         assert now_s() == pytest.approx(4)
 
     run(crowd())
@@ -56,8 +56,8 @@ def test_no_more_are_let_in_than_the_endpoint_takes() -> None:
 
 def test_endpoints_do_not_wait_for_each_other() -> None:
     async def crowd() -> None:
-        limits = EndpointLimits({"main": EndpointLimit(1), "other": EndpointLimit(1)})
-        await asyncio.gather(*(Door(limits, name).stay(0, 1) for name in ("main", "other")))
+        queues = EndpointQueues({"main": EndpointLimit(1), "other": EndpointLimit(1)})
+        await asyncio.gather(*(Executions(queues, name).stay(0, 1) for name in ("main", "other")))
         assert now_s() == pytest.approx(1)
 
     run(crowd())
@@ -65,59 +65,59 @@ def test_endpoints_do_not_wait_for_each_other() -> None:
 
 def test_an_endpoint_without_a_limit_lets_all_in() -> None:
     async def crowd() -> None:
-        door = Door(EndpointLimits({"main": EndpointLimit(1)}), "unlimited")
-        await asyncio.gather(*(door.stay(who, 1) for who in range(1_000)))
-        assert door.most_inside == 1_000
+        executions = Executions(EndpointQueues({"main": EndpointLimit(1)}), "unlimited")
+        await asyncio.gather(*(executions.stay(who, 1) for who in range(1_000)))
+        assert executions.most_inside == 1_000
 
     run(crowd())
 
 
 def test_who_came_first_is_let_in_first() -> None:
     async def crowd() -> None:
-        door = Door(EndpointLimits({"main": EndpointLimit(2)}))
+        executions = Executions(EndpointQueues({"main": EndpointLimit(2)}))
 
         async def come(who: int) -> None:
             await asyncio.sleep(who / 100)
-            await door.stay(who, 1)
+            await executions.stay(who, 1)
 
         await asyncio.gather(*(come(who) for who in range(20)))
-        assert door.entered == list(range(20))
+        assert executions.entered == list(range(20))
 
     run(crowd())
 
 
 def test_a_newcomer_does_not_overtake_those_who_wait() -> None:
     async def crowd() -> None:
-        door = Door(EndpointLimits({"main": EndpointLimit(1)}))
+        executions = Executions(EndpointQueues({"main": EndpointLimit(1)}))
 
         async def again_and_again() -> None:
             for _ in range(5):
-                await door.stay(0, 1)
+                await executions.stay(0, 1)
 
-        await asyncio.gather(again_and_again(), door.stay(1, 1))
-        assert door.entered[:2] == [0, 1]
+        await asyncio.gather(again_and_again(), executions.stay(1, 1))
+        assert executions.entered[:2] == [0, 1]
 
     run(crowd())
 
 
 def test_waiting_ends_with_the_deadline() -> None:
     async def crowd() -> None:
-        door = Door(EndpointLimits({"main": EndpointLimit(1)}))
-        occupied = asyncio.create_task(door.stay(0, 10))
+        executions = Executions(EndpointQueues({"main": EndpointLimit(1)}))
+        occupied = asyncio.create_task(executions.stay(0, 10))
         await asyncio.sleep(0)
         with pytest.raises(TimeoutError):
-            await door.stay(1, 1, deadline_s=2)
+            await executions.stay(1, 1, deadline_s=2)
         assert now_s() == pytest.approx(2)
         await occupied
-        assert await door.free_slots(2) == 1
+        assert await executions.free_slots(2) == 1
 
     run(crowd())
 
 
 def test_the_deadline_is_for_the_wait_alone() -> None:
     async def crowd() -> None:
-        door = Door(EndpointLimits({"main": EndpointLimit(1)}))
-        await door.stay(0, 10, deadline_s=2)
+        executions = Executions(EndpointQueues({"main": EndpointLimit(1)}))
+        await executions.stay(0, 10, deadline_s=2)
         assert now_s() == pytest.approx(10)
 
     run(crowd())
@@ -125,11 +125,11 @@ def test_the_deadline_is_for_the_wait_alone() -> None:
 
 def test_an_error_inside_frees_the_slot() -> None:
     async def crowd() -> None:
-        limits = EndpointLimits({"main": EndpointLimit(1)})
+        queues = EndpointQueues({"main": EndpointLimit(1)})
         with pytest.raises(KeyError):
-            async with limits.turn("main", 0, FOREVER_S):
+            async with queues.turn("main", 0, FOREVER_S):
                 raise KeyError("inside")
-        assert await Door(limits).free_slots(2) == 1
+        assert await Executions(queues).free_slots(2) == 1
 
     run(crowd())
 
@@ -150,12 +150,12 @@ def test_no_slot_is_lost_whoever_gives_up_or_is_cancelled(
     most: int, visitors: list[tuple[int, int, float, int | None]]
 ) -> None:
     async def crowd() -> None:
-        door = Door(EndpointLimits({"main": EndpointLimit(most)}))
+        executions = Executions(EndpointQueues({"main": EndpointLimit(most)}))
         loop = asyncio.get_running_loop()
 
         async def come(at_s: int, for_s: int, deadline_s: float) -> None:
             await asyncio.sleep(at_s)
-            await door.stay(0, for_s, deadline_s)
+            await executions.stay(0, for_s, deadline_s)
 
         tasks = []
         for at_s, for_s, deadline_s, cancelled_at_s in visitors:
@@ -166,8 +166,8 @@ def test_no_slot_is_lost_whoever_gives_up_or_is_cancelled(
                 loop.call_at(cancelled_at_s, task.cancel)
         await asyncio.gather(*tasks, return_exceptions=True)
 
-        assert door.most_inside <= most
-        assert door.inside == 0
-        assert await door.free_slots(most + 2) == most
+        assert executions.most_inside <= most
+        assert executions.inside == 0
+        assert await executions.free_slots(most + 2) == most
 
     run(crowd())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from providers.base import Completion, CompletionRequest, Endpoint, FinishReason
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
-from providers.pacing.retry import complete_with_retries
+from providers.pacing.retry import RetriedCall
 from tests.harness.virtual_time import now_s, run
 
 REQUEST = CompletionRequest(
@@ -77,7 +77,7 @@ class Script:
         before_attempt: Callable[[float], None] | None = None,
         may_retry: Callable[[], Awaitable[bool]] | None = None,
     ) -> Completion:
-        return await complete_with_retries(
+        return await RetriedCall(
             self,
             REQUEST,
             attempts=attempts,
@@ -86,7 +86,7 @@ class Script:
             before_attempt=before_attempt or self.announced_s.append,
             record=self.record,
             **({} if may_retry is None else {"may_retry": may_retry}),
-        )
+        ).complete()
 
 
 def ask_and_fail(script: Script, **limits: float | None) -> ProviderError:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.pacing.rule import Lack, OneProcess, Request, Return, SharedLimit
+from providers.pacing.rule import LocalTurns, Returned, SharedLimit, Shortage, TurnRequest
 
 MINUTE_US = 60_000_000
 
@@ -19,17 +19,17 @@ class Process:
 
     def __init__(self, limit: SharedLimit) -> None:
         self.now_us = 10**15
-        self.turns = OneProcess(limit, lambda: self.now_us)
+        self.turns = LocalTurns(limit, lambda: self.now_us)
         self._names = count()
         self.taken: list[tuple[int, int]] = []
 
-    def ask(self, tokens: int = 1, ttl_ms: int = 1_000) -> tuple[str | None, Lack, int]:
+    def ask(self, tokens: int = 1, ttl_ms: int = 1_000) -> tuple[str | None, Shortage, int]:
         slot = str(next(self._names))
-        given = self.turns.exchange([], [Request(slot, ttl_ms, tokens)])
+        given = self.turns.exchange([], [TurnRequest(slot, ttl_ms, tokens)])
         if given.count:
             self.taken.append((self.now_us, tokens))
-            return slot, given.lack, given.wait_ms
-        return None, given.lack, given.wait_ms
+            return slot, given.shortage, given.wait_ms
+        return None, given.shortage, given.wait_ms
 
     def most_in_a_minute(self, tokens: bool = False) -> int:
         times = [at_us for at_us, _ in self.taken]
@@ -71,7 +71,7 @@ def test_who_waits_as_long_as_told_gets_most_of_the_limit(limit: int) -> None:
     while process.now_us < began_us + minutes * MINUTE_US:
         slot, lack, wait_ms = process.ask()
         if slot is None:
-            assert lack is Lack.REQUESTS
+            assert lack is Shortage.REQUESTS
             process.now_us += wait_ms * 1000
     assert len(process.taken) >= 0.85 * limit * minutes - 1
     assert process.most_in_a_minute() <= limit
@@ -81,7 +81,7 @@ def test_what_is_larger_than_may_be_had_at_once_still_goes_out_and_is_owed() -> 
     process = Process(SharedLimit(tokens_per_minute=1_200))
     assert process.ask(600)[0] is not None
     slot, lack, wait_ms = process.ask(1)
-    assert (slot, lack) == (None, Lack.TOKENS)
+    assert (slot, lack) == (None, Shortage.TOKENS)
     assert 25_000 < wait_ms < 35_000
 
 
@@ -95,11 +95,11 @@ def test_there_are_never_more_slots_than_the_limit(steps: list[tuple[bool, int]]
         if gives_back and held:
             slot = next(iter(held))
             del held[slot]
-            process.turns.exchange([Return(slot)], [])
+            process.turns.exchange([Returned(slot)], [])
         taken, lack, _ = process.ask(ttl_ms=1_000)
         assert (taken is None) == (len(held) == 3)
         if taken is None:
-            assert lack is Lack.SLOT
+            assert lack is Shortage.SLOT
         else:
             held[taken] = process.now_us + 1_000_000
 
@@ -110,7 +110,7 @@ def test_a_turn_that_was_not_used_is_as_if_it_had_not_been_taken() -> None:
     for _ in range(5):
         slot, _, _ = process.ask(90)
         assert slot is not None
-        process.turns.exchange([Return(slot, unused=True, tokens=90)], [])
+        process.turns.exchange([Returned(slot, unused=True, tokens=90)], [])
     assert process.ask(90)[0] is not None
     assert process.ask(90)[0] is None
 

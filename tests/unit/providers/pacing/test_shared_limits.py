@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.pacing.queue import EndpointLimit, EndpointLimits, NoTurn, Wait
-from providers.pacing.rule import Given, OneProcess, Request, Return, SharedLimit
+from providers.pacing.queue import Bottleneck, EndpointLimit, EndpointQueues, NoTurn
+from providers.pacing.rule import LocalTurns, Returned, SharedLimit, TurnRequest, TurnsGiven
 from tests.harness.virtual_time import now_s, run
 
 FOREVER_S = 1e9
@@ -22,12 +22,16 @@ class Server:
     """Stands in for Redis: the same rule, a round trip away."""
 
     def __init__(self, limit: SharedLimit) -> None:
-        self.turns = OneProcess(limit, lambda: round(now_s() * 1e6))
+        self.turns = LocalTurns(limit, lambda: round(now_s() * 1e6))
         self.questions = 0
 
     async def exchange(
-        self, endpoint: str, limit: SharedLimit, back: Sequence[Return], wanted: Sequence[Request]
-    ) -> Given:
+        self,
+        endpoint: str,
+        limit: SharedLimit,
+        back: Sequence[Returned],
+        wanted: Sequence[TurnRequest],
+    ) -> TurnsGiven:
         self.questions += 1
         await asyncio.sleep(ROUND_TRIP_S / 2)
         given = self.turns.exchange(back, wanted)
@@ -40,14 +44,14 @@ class Crowd:
 
     def __init__(self, shared: SharedLimit, max_concurrency: int | None = None) -> None:
         self.server = Server(shared)
-        self.limits = EndpointLimits({"main": EndpointLimit(max_concurrency, shared)}, self.server)
+        self.queues = EndpointQueues({"main": EndpointLimit(max_concurrency, shared)}, self.server)
         self.inside = self.most_inside = 0
         self.entered: list[tuple[int, float]] = []
 
     async def stay(
         self, who: int = 0, for_s: float = 0.0, deadline_s: float = FOREVER_S, used: bool = True
     ) -> None:
-        async with self.limits.turn("main", 100, deadline_s) as turn:
+        async with self.queues.turn("main", 100, deadline_s) as turn:
             if used:
                 turn.use()
             self.entered.append((who, now_s()))
@@ -69,7 +73,7 @@ def test_calls_at_once_are_limited_and_come_in_order() -> None:
         assert crowd.most_inside == 3
         assert [who for who, _ in crowd.entered] == list(range(12))
         assert now_s() == pytest.approx(4, abs=0.2)
-        await crowd.limits.aclose()
+        await crowd.queues.aclose()
 
     run(scene())
 
@@ -79,7 +83,7 @@ def test_requests_are_given_out_evenly() -> None:
         crowd = Crowd(SharedLimit(requests_per_minute=600))
         await crowd.come(50 + 90)
         assert now_s() == pytest.approx(10, abs=0.5), "fifty at once, then nine a second"
-        await crowd.limits.aclose()
+        await crowd.queues.aclose()
 
     run(scene())
 
@@ -91,7 +95,7 @@ def test_a_question_is_asked_for_all_who_wait_and_never_more_than_one_an_executi
     async def scene() -> None:
         crowd = Crowd(SharedLimit(concurrency=1_000, requests_per_minute=1_000_000))
         await crowd.come(number, for_s=5)
-        await crowd.limits.aclose()
+        await crowd.queues.aclose()
         # One that comes when nobody else does has its slot returned by a question of its own.
         assert crowd.server.questions <= max(2, number / 5)
 
@@ -103,7 +107,7 @@ def test_one_after_the_other_the_return_goes_with_the_next_question() -> None:
         crowd = Crowd(SharedLimit(concurrency=5))
         for _ in range(50):
             await crowd.stay()
-        await crowd.limits.aclose()
+        await crowd.queues.aclose()
         assert crowd.server.questions <= 51
 
     run(scene())
@@ -112,13 +116,13 @@ def test_one_after_the_other_the_return_goes_with_the_next_question() -> None:
 def test_who_waits_for_others_asks_rarely_however_many_they_are() -> None:
     async def scene() -> None:
         crowd = Crowd(SharedLimit(concurrency=1))
-        crowd.server.turns.exchange([], [Request("another process", 60_000, 1)])
+        crowd.server.turns.exchange([], [TurnRequest("another process", 60_000, 1)])
         waiting = [crowd.stay(who, deadline_s=10) for who in range(500)]
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(isinstance(result, NoTurn) for result in results)
         assert now_s() == pytest.approx(10, abs=0.1)
         assert crowd.server.questions <= 10 / 0.02
-        await crowd.limits.aclose()
+        await crowd.queues.aclose()
 
     run(scene())
 
@@ -126,22 +130,24 @@ def test_who_waits_for_others_asks_rarely_however_many_they_are() -> None:
 @pytest.mark.parametrize(
     "shared, wait",
     [
-        (SharedLimit(concurrency=1), Wait.SLOT),
-        (SharedLimit(requests_per_minute=1), Wait.REQUESTS),
-        (SharedLimit(tokens_per_minute=100), Wait.TOKENS),
+        (SharedLimit(concurrency=1), Bottleneck.SLOT),
+        (SharedLimit(requests_per_minute=1), Bottleneck.REQUESTS),
+        (SharedLimit(tokens_per_minute=100), Bottleneck.TOKENS),
     ],
 )
-def test_who_has_no_turn_in_time_hears_what_it_waited_for(shared: SharedLimit, wait: Wait) -> None:
+def test_who_has_no_turn_in_time_hears_what_it_waited_for(
+    shared: SharedLimit, wait: Bottleneck
+) -> None:
     async def scene() -> None:
         crowd = Crowd(shared)
         first = asyncio.create_task(crowd.stay(for_s=10))
         await asyncio.sleep(0.1)
         with pytest.raises(NoTurn) as caught:
             await crowd.stay(deadline_s=2)
-        assert caught.value.wait is wait
+        assert caught.value.bottleneck is wait
         assert now_s() == pytest.approx(2)
         await first
-        await crowd.limits.aclose()
+        await crowd.queues.aclose()
 
     run(scene())
 
@@ -152,7 +158,7 @@ def test_a_turn_without_a_request_is_given_back() -> None:
         for _ in range(20):
             await crowd.stay(used=False)
         assert now_s() < 10
-        await crowd.limits.aclose()
+        await crowd.queues.aclose()
 
     run(scene())
 
@@ -163,7 +169,7 @@ def test_a_retry_takes_a_turn_before_those_who_have_none_yet() -> None:
         order: list[str] = []
 
         async def execution(name: str, retries: int) -> None:
-            async with crowd.limits.turn("main", 1, FOREVER_S) as turn:
+            async with crowd.queues.turn("main", 1, FOREVER_S) as turn:
                 turn.use()
                 order.append(name)
                 for _ in range(retries):
@@ -176,20 +182,20 @@ def test_a_retry_takes_a_turn_before_those_who_have_none_yet() -> None:
         await asyncio.gather(*began)
         assert order == ["first", "retry", "retry", "later", "later", "later"]
         assert now_s() >= 5 * 60 / 6
-        await crowd.limits.aclose()
+        await crowd.queues.aclose()
 
     run(scene())
 
 
 def test_after_retry_after_nobody_of_this_process_comes_until_then() -> None:
     async def scene() -> None:
-        limits = EndpointLimits({"main": EndpointLimit(10)})
-        async with limits.turn("main", 1, FOREVER_S) as turn:
-            turn.rest(5_000)
+        queues = EndpointQueues({"main": EndpointLimit(10)})
+        async with queues.turn("main", 1, FOREVER_S) as turn:
+            turn.pause_endpoint(5_000)
         entered: list[float] = []
 
         async def execution() -> None:
-            async with limits.turn("main", 1, FOREVER_S):
+            async with queues.turn("main", 1, FOREVER_S):
                 entered.append(now_s())
 
         await asyncio.gather(*(execution() for _ in range(10)))
@@ -197,12 +203,12 @@ def test_after_retry_after_nobody_of_this_process_comes_until_then() -> None:
         assert max(entered) <= 5 + 2.5
         assert len(set(entered)) > 2, "they don't come all at the same moment"
 
-        async with limits.turn("other", 1, FOREVER_S) as turn:
-            turn.rest(3_000)
+        async with queues.turn("other", 1, FOREVER_S) as turn:
+            turn.pause_endpoint(3_000)
         with pytest.raises(NoTurn) as caught:
-            async with limits.turn("other", 1, now_s() + 2):
+            async with queues.turn("other", 1, now_s() + 2):
                 pass
-        assert caught.value.wait is Wait.REST
+        assert caught.value.bottleneck is Bottleneck.PAUSE
 
     run(scene())
 
@@ -212,10 +218,10 @@ def test_a_rest_that_begins_while_some_wait_for_a_shared_turn_is_theirs_too() ->
         crowd = Crowd(SharedLimit(concurrency=1))
 
         async def first() -> None:
-            async with crowd.limits.turn("main", 1, FOREVER_S) as turn:
+            async with crowd.queues.turn("main", 1, FOREVER_S) as turn:
                 turn.use()
                 await asyncio.sleep(1)
-                turn.rest(5_000)
+                turn.pause_endpoint(5_000)
 
         began = asyncio.create_task(first())
         await asyncio.sleep(0.1)
@@ -224,10 +230,10 @@ def test_a_rest_that_begins_while_some_wait_for_a_shared_turn_is_theirs_too() ->
         )
         await began
         assert isinstance(results[0], NoTurn)
-        assert results[0].wait is Wait.REST
+        assert results[0].bottleneck is Bottleneck.PAUSE
         assert results[1:] == [None] * 3
         assert min(at_s for _, at_s in crowd.entered) >= 6
-        await crowd.limits.aclose()
+        await crowd.queues.aclose()
         assert crowd.server.turns._slots == {}
 
     run(scene())
@@ -235,11 +241,11 @@ def test_a_rest_that_begins_while_some_wait_for_a_shared_turn_is_theirs_too() ->
 
 def test_a_provider_can_not_ask_for_rest_for_a_day() -> None:
     async def scene() -> None:
-        limits = EndpointLimits({})
-        async with limits.turn("main", 1, FOREVER_S) as turn:
-            turn.rest(86_400_000)
-            turn.rest(10)
-        async with limits.turn("main", 1, FOREVER_S):
+        queues = EndpointQueues({})
+        async with queues.turn("main", 1, FOREVER_S) as turn:
+            turn.pause_endpoint(86_400_000)
+            turn.pause_endpoint(10)
+        async with queues.turn("main", 1, FOREVER_S):
             assert 60 <= now_s() <= 62
 
     run(scene())
@@ -252,7 +258,7 @@ def test_a_turn_that_comes_in_the_same_moment_as_the_end_is_given_back(how: str)
         loop = asyncio.get_running_loop()
         exchange = crowd.server.exchange
 
-        async def and_then_it_ends(*args: Any) -> Given:
+        async def and_then_it_ends(*args: Any) -> TurnsGiven:
             given = await exchange(*args)
             if how == "cancelled":
                 loop.call_soon(coming.cancel)
@@ -262,7 +268,7 @@ def test_a_turn_that_comes_in_the_same_moment_as_the_end_is_given_back(how: str)
         deadline_s = FOREVER_S if how == "cancelled" else now_s() + ROUND_TRIP_S
         coming = asyncio.create_task(crowd.stay(deadline_s=deadline_s))
         await asyncio.gather(coming, return_exceptions=True)
-        await crowd.limits.aclose()
+        await crowd.queues.aclose()
         assert not crowd.entered
         assert crowd.server.turns._slots == {}
 
@@ -302,7 +308,7 @@ def test_no_shared_turn_is_lost_whoever_gives_up_or_is_cancelled(
             if cancelled_at is not None:
                 loop.call_at(cancelled_at * unit_s, task.cancel)
         await asyncio.gather(*tasks, return_exceptions=True)
-        await crowd.limits.aclose()
+        await crowd.queues.aclose()
 
         assert crowd.most_inside <= most
         assert crowd.server.turns._slots == {}
@@ -311,6 +317,6 @@ def test_no_shared_turn_is_lost_whoever_gives_up_or_is_cancelled(
         await asyncio.sleep(0.5)
         assert len(crowd.entered) - before == most
         await asyncio.gather(*free)
-        await crowd.limits.aclose()
+        await crowd.queues.aclose()
 
     run(scene())

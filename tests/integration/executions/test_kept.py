@@ -1,0 +1,177 @@
+"""``kept`` tells the truth: what is kept comes again, and what is not starts afresh."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from fallback.reasons import FallbackReason
+from providers.mock.options import parse_scenario
+from runtime.credits.results import LedgerUnavailable
+from tests.harness.private_redis import PrivateRedis
+from tests.harness.workbench import OpenWorkbench, Workbench, action, reasons
+
+
+async def again_after_the_cause_is_gone(bench: Workbench, request: Any) -> Any:
+    """Ask again with credits, a working provider and all data."""
+    bench.mock._default_scenario = None
+    return await bench.run(
+        bench.request(execution_id=request.execution_id, person_id=request.person_id)
+    )
+
+
+@pytest.mark.parametrize(
+    "scenario, reason",
+    [
+        ("", None),
+        ("status=400", FallbackReason.PROVIDER_REJECTED),
+        ("status=500", FallbackReason.PROVIDER_ERROR),
+        ("malformed=broken_json", FallbackReason.OUTPUT_INVALID),
+        ("refusal", FallbackReason.CONTENT_REFUSED),
+    ],
+)
+async def test_law_3_what_the_model_or_its_provider_ended_is_kept(
+    open_bench: OpenWorkbench, scenario: str, reason: FallbackReason | None
+) -> None:
+    async with open_bench() as bench:
+        bench.mock._default_scenario = parse_scenario(scenario) if scenario else None
+        request = bench.request()
+        first = await bench.run(request)
+
+        again = await again_after_the_cause_is_gone(bench, request)
+
+        assert reasons(first) == ({None} if reason is None else {reason})
+        assert first.kept
+        assert again.kept
+        assert again.replayed
+        assert (again.values, again.origins) == (first.values, first.origins)
+        assert again.charged_mc == first.charged_mc
+
+
+async def test_law_3_a_refusal_is_kept_even_if_there_are_credits_by_then(
+    open_bench: OpenWorkbench,
+) -> None:
+    async with open_bench(credits_mc=0) as bench:
+        request = bench.request()
+        first = await bench.run(request)
+        await bench.runtime.accounts.purchase("acme", credits=100_000, payment_reference="paid")
+
+        again = await again_after_the_cause_is_gone(bench, request)
+
+        assert reasons(first) == {FallbackReason.INSUFFICIENT_CREDITS}
+        assert first.kept
+        assert again.kept
+        assert again.replayed
+        assert again.origins == first.origins
+
+
+async def test_law_3_a_deadline_that_passed_in_the_queue_is_kept(open_bench: OpenWorkbench) -> None:
+    async with open_bench() as bench:
+        queues, far_s = bench.runtime._calls._queues, asyncio.get_running_loop().time() + 60
+        request = bench.request(action(limits={"deadline_ms": 200}))
+        async with AsyncExitStack() as taken:
+            for _ in range(512):
+                await taken.enter_async_context(queues.turn("mock", 0, far_s))
+            first = await bench.run(request)
+
+        again = await again_after_the_cause_is_gone(bench, request)
+
+        assert reasons(first) == {FallbackReason.DEADLINE_EXCEEDED}
+        assert first.kept
+        assert again.replayed
+
+
+async def test_a_prompt_that_can_not_be_rendered_is_not_kept(bench: Workbench) -> None:
+    request = bench.request(data={"customer": {"name": "Ada"}})
+    first = await bench.run(request)
+
+    again = await again_after_the_cause_is_gone(bench, request)
+
+    assert reasons(first) == {FallbackReason.PROMPT_ERROR}
+    assert not first.kept
+    assert (again.status, again.replayed, again.kept) == ("model", False, True)
+
+
+async def test_a_model_that_is_not_called_any_more_is_not_kept(bench: Workbench) -> None:
+    request = bench.request(action(model="retired"))
+    first = await bench.run(request)
+
+    again = await again_after_the_cause_is_gone(bench, request)
+
+    assert reasons(first) == {FallbackReason.MODEL_UNAVAILABLE}
+    assert not first.kept
+    assert (again.status, again.replayed) == ("model", False)
+
+
+@pytest.mark.parametrize("deadline_ms", [200, 30_000], ids=["no turn in time", "refused"])
+async def test_an_account_that_was_never_opened_keeps_nothing(
+    open_bench: OpenWorkbench, deadline_ms: int
+) -> None:
+    async with open_bench() as bench:
+        request = bench.request(
+            action(limits={"deadline_ms": deadline_ms}), account_id="acme-2", person_id="p1"
+        )
+        queues, far_s = bench.runtime._calls._queues, asyncio.get_running_loop().time() + 60
+        async with AsyncExitStack() as taken:
+            for _ in range(512 if deadline_ms == 200 else 0):
+                await taken.enter_async_context(queues.turn("mock", 0, far_s))
+            first = await bench.run(request)
+        await bench.runtime.accounts.open_account("acme-2", plan="growth")
+        await bench.runtime.accounts.purchase("acme-2", credits=100_000, payment_reference="paid")
+
+        again = await bench.run(
+            bench.request(execution_id=request.execution_id, account_id="acme-2", person_id="p1")
+        )
+
+        assert reasons(first) == {FallbackReason.ACCOUNT_UNKNOWN}
+        assert not first.kept
+        assert (again.status, again.replayed, again.kept) == ("model", False, True)
+
+
+async def test_a_provider_that_is_left_alone_is_not_kept(open_bench: OpenWorkbench) -> None:
+    breaker = "breaker: {failures: 1, open_ms: 100, open_max_ms: 100}"
+    async with open_bench(endpoint=breaker) as bench:
+        bench.mock._default_scenario = parse_scenario("status=500")
+        await bench.execute()
+        request = bench.request()
+        first = await bench.run(request)
+        await asyncio.sleep(0.1)
+
+        again = await again_after_the_cause_is_gone(bench, request)
+
+        assert reasons(first) == {FallbackReason.MODEL_UNAVAILABLE}
+        assert not first.kept
+        assert (again.status, again.replayed) == ("model", False)
+
+
+async def test_without_redis_nothing_is_kept_but_what_the_spool_will_settle(
+    open_bench: OpenWorkbench, private_redis: PrivateRedis
+) -> None:
+    async with open_bench(url=private_redis.url, latency_median_ms=1_000) as bench:
+        spooled_request, refused_request = bench.request(), bench.request()
+        running = asyncio.create_task(bench.run(spooled_request))
+        await bench.until_reserved()
+        await private_redis.stop()
+        refused = await bench.run(refused_request)
+        spooled = await running
+        await private_redis.start()
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    if not (await bench.runtime.accounts.balance("acme")).reserved_mc:
+                        break
+                except LedgerUnavailable:
+                    pass
+                await asyncio.sleep(0.05)
+
+        assert reasons(refused) == {FallbackReason.LEDGER_UNAVAILABLE}
+        assert not refused.kept
+        assert not (await bench.run(refused_request)).replayed
+        assert spooled.status == "model"
+        assert spooled.kept
+        again = await bench.run(spooled_request)
+        assert again.replayed
+        assert (again.values, again.charged_mc) == (spooled.values, spooled.charged_mc)
