@@ -297,4 +297,6 @@ async def test_endings_of_an_unknown_account_are_answered_not_raised(desk: Desk)
 
     assert await desk.settle(attempt, Reserved(1, 0, desk.now_ms, 0), 1) is None
     assert await desk.ledger.release(Release(attempt)) == Released(0, found=False)
-    assert await desk.ledger.conclude(attempt, FallbackReason.ACCOUNT_UNKNOWN) is None
+    # Nothing is kept of it, whatever the reason for which it was concluded.
+    unknown = Refused(FallbackReason.ACCOUNT_UNKNOWN)
+    assert await desk.ledger.conclude(attempt, FallbackReason.DEADLINE_EXCEEDED) == unknown
