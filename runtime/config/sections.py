@@ -113,19 +113,19 @@ class BreakerSection(Section):
 
     failures: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10
     open_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] = 2_000
-    open_max_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] = 60_000
+    max_open_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] = 60_000
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.open_max_ms < self.open_ms:
+        if self.max_open_ms < self.open_ms:
             raise ValueError(
-                f"open_max_ms, {self.open_max_ms:,}, must not be below open_ms, {self.open_ms:,}"
+                f"max_open_ms, {self.max_open_ms:,}, must not be below open_ms, {self.open_ms:,}"
             )
         return self
 
     def build(self) -> BreakerSettings:
         """Return the settings."""
-        return BreakerSettings(self.failures, self.open_ms, self.open_max_ms)
+        return BreakerSettings(self.failures, self.open_ms, self.max_open_ms)
 
 
 class EndpointSection(Section):
