@@ -1,4 +1,4 @@
-"""What a campaign will cost, without calling a model."""
+"""Estimates of what a campaign will cost, without calling a model."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Sample:
 
 
 class Covers(StrEnum):
-    """What an account's credits suffice for."""
+    """The most that an account's credits cover."""
 
     WORST_CASE = "worst_case"
     LIKELY = "likely"
@@ -147,7 +147,7 @@ class Estimate:
 
     @property
     def called(self) -> int:
-        """How many of all would get a call."""
+        """The number of people who would get a call."""
         return self.people - sum(self.before_a_call.values())
 
     def to_json(self) -> dict[str, Any]:

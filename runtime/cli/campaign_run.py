@@ -26,7 +26,7 @@ OnResult = Callable[[Person, ExecutionResult], None]
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """What is to be run. ``people`` has been surveyed; ``limit`` cuts it short."""
+    """Settings of one run. ``people`` has been checked; ``limit`` runs only the first so many."""
 
     campaign: Campaign
     people: PeopleFile
@@ -39,7 +39,7 @@ class RunSettings:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """What a run ended with. ``failure`` is what cut it short, if something did.
+    """The end of a run. ``failure`` is the error that cut it short, if any.
 
     ``counters`` are the run's own: each has a runtime of its own.
     """

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one ends things gently, the second at once."""
+"""Ctrl-C and SIGTERM: the first one stops gently, the second at once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Hears the signals while it is entered, within a running event loop.
+    """Handles the signals while it is entered, within a running event loop.
 
-    ``steps`` are what the next signals do, one each; with none left, a signal does nothing,
-    since something is being closed that must not be disturbed. At first a signal cancels the
-    task that entered.
+    Each signal takes the next of ``steps`` and calls it. With none left it does nothing, so that
+    closing is not disturbed. At first the only step cancels the task that entered.
     """
 
     def __init__(self) -> None:
@@ -28,7 +27,7 @@ class Interruption:
             self.steps = [task.cancel]
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
-            loop.add_signal_handler(number, self._hear)
+            loop.add_signal_handler(number, self._on_signal)
         return self
 
     def __exit__(
@@ -41,7 +40,7 @@ class Interruption:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
 
-    def _hear(self) -> None:
+    def _on_signal(self) -> None:
         self.happened = True
         if self.steps:
             self.steps.pop(0)()

@@ -1,4 +1,4 @@
-"""How commands ask the ledger one thing, and print what it says as JSON."""
+"""Helpers of commands that ask the ledger one thing and print the answer."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def with_ledger(config: Config, ask: Callable[[CreditLedger], Awaitable[_T]]) ->
     """Open the configured ledger, ask it, close it, return the answer.
 
     Raises:
-        LedgerError: what it refuses, or that it can't be reached.
-        BadInput: what is asked for makes no sense.
+        LedgerError: the ledger refuses, or can't be reached.
+        BadInput: the input is not valid.
     """
 
     async def run() -> _T:
@@ -37,7 +37,7 @@ def run_async(work: Coroutine[Any, Any, _T]) -> _T:
     """Run a coroutine to its end.
 
     Raises:
-        KeyboardInterrupt: it was cancelled, which here only Ctrl-C or SIGTERM do.
+        KeyboardInterrupt: the coroutine was cancelled, which only Ctrl-C or SIGTERM do here.
     """
     try:
         return asyncio.run(work)

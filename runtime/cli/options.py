@@ -107,7 +107,7 @@ class Credits(click.ParamType[int]):
         except InvalidOperation:
             amount = Decimal("NaN")
         if not amount.is_finite():
-            self.fail(f"{text!r} is no number of credits; write it like 2500 or 0.5", param, ctx)
+            self.fail(f"{text!r} is not a number of credits; write it like 2500 or 0.5", param, ctx)
         amount_mc = amount * MC_PER_CREDIT
         if not 0 <= amount_mc <= MAX_MC or (amount_mc == 0 and self._least_mc):
             least, most = (Decimal(bound) / MC_PER_CREDIT for bound in (self._least_mc, MAX_MC))

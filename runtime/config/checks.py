@@ -1,4 +1,4 @@
-"""Whether the sections of a configuration fit each other."""
+"""Checks that the sections of a configuration fit each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and where."""
+"""Mistakes in a configuration, with their positions."""
 
 from __future__ import annotations
 

@@ -176,13 +176,13 @@ def check_url(value: str, schemes: tuple[str, ...]) -> str:
     """Return an address that has one of the schemes, a place to go to, and no secret in it.
 
     Raises:
-        ValueError: it is not so. The address is not shown, as it may hold a password.
+        ValueError: without the address, which may hold a password.
     """
     try:
         parts = urlsplit(value)
         port = parts.port
     except ValueError:
-        raise ValueError("is not an address (its host or port makes no sense)") from None
+        raise ValueError("is not a valid address (check its host and port)") from None
     if parts.scheme not in schemes:
         raise ValueError(f"must begin with {' or '.join(f'{s}://' for s in schemes)}")
     if "@" in parts.netloc:

@@ -9,6 +9,7 @@ from pydantic_core import ErrorDetails
 from runtime.actions.outputs import NAME_PATTERN
 from runtime.config.document import ValuePath
 from runtime.config.fields import KEY_PREFIX_PATTERN, describe
+from runtime.config.renamed import renamed_key
 from runtime.hints import did_you_mean
 from runtime.ids import ID_PATTERN
 
@@ -95,6 +96,8 @@ def value_path(location: ValuePath, schema: dict[str, Any]) -> ValuePath:
 
 
 def _unknown_key(location: ValuePath, schema: dict[str, Any]) -> str:
+    if new := renamed_key(location):
+        return f"is now named {new!r}"
     node = schema
     for part in location[:-1]:
         node = _inside(node, part, schema)

@@ -57,7 +57,7 @@ from runtime.config.fields import (
 
 
 class Section(BaseModel):
-    """What all sections share: they are frozen and refuse keys that they don't know."""
+    """A section: frozen, and without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -99,7 +99,7 @@ class RedisSection(Section):
 
 
 class ExecutionsSection(Section):
-    """How executions are identified, reserved for and recorded."""
+    """Settings of executions: identity, reservations and records."""
 
     outcome_ttl_hours: Hours = 168
     reservation_ttl_ms: Positive = 120_000
@@ -109,23 +109,23 @@ class ExecutionsSection(Section):
 
 
 class BreakerSection(Section):
-    """When a model that fails again and again is left alone, and for how long."""
+    """The circuit breaker: after how many failures a model is not called, and for how long."""
 
     failures: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10
     open_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] = 2_000
-    open_max_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] = 60_000
+    max_open_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] = 60_000
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.open_max_ms < self.open_ms:
+        if self.max_open_ms < self.open_ms:
             raise ValueError(
-                f"open_max_ms, {self.open_max_ms:,}, must not be below open_ms, {self.open_ms:,}"
+                f"max_open_ms, {self.max_open_ms:,}, must not be below open_ms, {self.open_ms:,}"
             )
         return self
 
     def build(self) -> BreakerSettings:
         """Return the settings."""
-        return BreakerSettings(self.failures, self.open_ms, self.open_max_ms)
+        return BreakerSettings(self.failures, self.open_ms, self.max_open_ms)
 
 
 class EndpointSection(Section):
@@ -259,7 +259,7 @@ class TierSection(TokenRatesSection):
 
 
 class RatesSection(TokenRatesSection):
-    """What one model costs."""
+    """The rates of one model."""
 
     per_request_mc: RateMc = Field(default=0, alias="per_request")
     tiers: list[TierSection] = Field(default_factory=list)

@@ -15,7 +15,7 @@ def test_it_says_what_a_campaign_will_cost_and_how_far_the_credits_go(home: Home
 
     before = home.run(*ARGS, people, "--account", "acme")
     assert before.status == 0
-    assert "for 60 people" in before.stdout
+    assert ": 60 people" in before.stdout
     assert "The prompts of all people were rendered and counted." in before.stdout
     assert "too few answers to learn from" in before.stdout
     assert "Account acme has 2,000 credits, which is not enough" in before.stdout

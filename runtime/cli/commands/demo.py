@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     "--latency-ms",
     type=click.FloatRange(0, 60_000),
     default=120,
-    help="Median milliseconds that the mock model takes.",
+    help="Median latency of the mock model in milliseconds.",
 )
-@click.option("--keep", is_flag=True, help="Keep the data folder, and tell how to look at it.")
+@click.option("--keep", is_flag=True, help="Keep the data folder, and print how to look at it.")
 @json_option
 @click.pass_context
 def demo(

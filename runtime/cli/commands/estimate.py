@@ -1,4 +1,4 @@
-"""``creditgate estimate``: what running an action for everybody in a file will cost."""
+"""``creditgate estimate``: the cost of running an action for everybody in a file."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def estimate(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Say what running an action for everybody in a file will cost, without calling a model.
+    """Estimate the cost of an action for everybody in a file, without calling a model.
 
     The prompts of all people, or of a sample, are rendered and counted. How long answers are is
     taken from those that the action has had; without any, from its limits, which gives a wide
@@ -131,7 +131,7 @@ def _lines(found: Estimate) -> Iterator[str]:
 
     cost = found.cost
     model = f" on model {found.model_id}" if found.model_id else ""
-    yield f"Action {found.action_id}{model} for {found.people:,} people, nobody was asked about yet"
+    yield f"Action {found.action_id}{model}: {found.people:,} people, all with new answers"
     each = credits_text(round(cost.expected_mc / max(1, found.called)))
     yield from table(
         [

@@ -1,4 +1,4 @@
-"""``creditgate models``: which model to choose, and what each costs."""
+"""``creditgate models``: a comparison of models by cost and support."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _learned(config: Config, action: ActionSpec) -> dict[str, Typical]:
     try:
         return run_async(_ask(config, action))
     except LedgerUnavailable as error:
-        click.echo(f"What was learned can't be read ({error}): costs are estimated.", err=True)
+        click.echo(f"Past answers can't be read ({error}): costs are estimated.", err=True)
         return {}
 
 

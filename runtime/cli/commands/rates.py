@@ -1,4 +1,4 @@
-"""``creditgate rates``: what models cost, and a proposal of what they could."""
+"""``creditgate rates``: rate cards, in force or suggested."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     "--campaign",
     "campaign_id",
     metavar="ID",
-    help="Names the campaign: run again under the same name, nobody is charged for twice.  "
+    help="Names the campaign: run it again under the same name and no answer is charged twice.  "
     "[default: the name of the people file]",
 )
 @click.option("--workspace", "workspace_id", default="default", metavar="ID", help="The workspace.")
@@ -94,15 +94,15 @@ def run(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Run an action for everybody in a file, paid for from an account's credits.
 
-    The file is checked as a whole first; nothing is charged if something is wrong with it. It is
-    read as a stream, so that its size does not matter. When credits run out on the way, the
-    action's fallback values take over.
+    The whole file is checked first; nothing is charged if it has a mistake. It is read as a
+    stream, so it can be of any size. When credits run out during the run, the action's fallback
+    values take over.
 
-    Run again with the same campaign, people who have their answer keep it for free, for as long
-    as the config's outcome_ttl_hours say.
+    If you run the same campaign again, people who have an answer keep it for free, for as long as
+    the config's outcome_ttl_hours say.
 
-    Ctrl-C (or SIGTERM) takes no more people and waits for those that are running; once more stops
-    them too and gives their credits back. Exit status 130.
+    Ctrl-C (or SIGTERM) starts no more people and waits for running executions; a second one
+    cancels them and gives their credits back. The exit status is then 130.
     """
     from runtime.actions.requests import Source
     from runtime.campaigns.campaign import Campaign

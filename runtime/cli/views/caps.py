@@ -22,12 +22,12 @@ def caps_json(caps: Sequence[CapStatus]) -> list[dict[str, Any]]:
 
 
 def caps_lines(caps: Sequence[CapStatus]) -> Iterator[str]:
-    """Yield each cap with what its window holds and when it begins anew."""
+    """Yield each cap with what its window holds and when it resets."""
     if not caps:
         yield "No caps are set."
         return
     yield "Caps, and what their windows hold (days and months of UTC)"
-    header = ("for", "limit", "", "charged", "reserved", "excess", "begins anew")
+    header = ("for", "limit", "", "charged", "reserved", "excess", "resets")
     rows = [
         (
             cap_target_text(status.cap),

@@ -1,4 +1,4 @@
-"""What ``grant`` and ``purchase`` say when they are done."""
+"""The output of ``grant`` and ``purchase``."""
 
 from __future__ import annotations
 

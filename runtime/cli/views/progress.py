@@ -1,4 +1,4 @@
-"""How a run shows its progress on stderr: a bar on a terminal, else a line now and then."""
+"""Progress of a run on stderr: a bar on a terminal, else a line now and then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run tells at its end, as text and as JSON."""
+"""The summary of a run, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def summary_json(campaign: Campaign, report: RunReport) -> dict[str, Any]:
 
 
 def summary_lines(campaign: Campaign, report: RunReport) -> Iterator[str]:
-    """Yield what a marketer wants to know."""
+    """Yield the summary for people."""
     tally = report.tally
     yield (
         f"Campaign {campaign.campaign_id}, action {campaign.action.id}: {tally.people:,} people "

@@ -12,7 +12,7 @@ from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action, r
 
 UNAVAILABLE = {FallbackReason.MODEL_UNAVAILABLE}
 FAILURES = 3
-BREAKER = f"breaker: {{failures: {FAILURES}, open_ms: 60000, open_max_ms: 60000}}"
+BREAKER = f"breaker: {{failures: {FAILURES}, open_ms: 60000, max_open_ms: 60000}}"
 
 
 def begin(bench: Workbench, scenario: str) -> None:

@@ -213,7 +213,7 @@ def test_a_key_that_resembles_none_gets_the_list_of_those_that_are() -> None:
         ("redis.timeout_ms", 0, "at least 10, found the number 0"),
         ("redis.url", "localhost:6379", "redis://"),
         ("redis.url", "redis://", "leads nowhere"),
-        ("redis.url", "redis://host:99999", "makes no sense"),
+        ("redis.url", "redis://host:99999", "not a valid address"),
         ("redis.key_prefix", "{cg}", "1 to 32 of the characters"),
         ("executions.charge_previews", "no", "`no` are text"),
         ("executions.outcome_ttl_hours", 10**9, "at most"),

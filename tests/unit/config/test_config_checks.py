@@ -63,10 +63,10 @@ def test_an_answer_fits_into_the_tokens_of_a_minute(a_minute: int, fits: bool) -
 
 def test_a_breaker_does_not_stay_open_for_longer_than_its_longest_time() -> None:
     data = right()
-    data["endpoints"]["mock"]["breaker"] = {"open_ms": 5_000, "open_max_ms": 4_999}
+    data["endpoints"]["mock"]["breaker"] = {"open_ms": 5_000, "max_open_ms": 4_999}
     mistake = only_mistake(data)
     assert mistake.path == "endpoints.mock.breaker"
-    assert "open_max_ms, 4,999, must not be below open_ms, 5,000" in mistake.message
+    assert "max_open_ms, 4,999, must not be below open_ms, 5,000" in mistake.message
 
 
 @given(attempts=st.integers(1, 10), each_ms=st.integers(1, 5_000), spare_ms=st.integers(-5, 5))
@@ -366,3 +366,9 @@ def test_a_cluster_is_named_by_any_of_its_nodes(url: str) -> None:
 
 def test_there_is_at_least_one_plan() -> None:
     assert only_mistake(changed("plans", {})).path == "plans"
+
+
+def test_a_renamed_key_is_refused_with_its_new_name() -> None:
+    mistake = only_mistake(changed("endpoints.mock.breaker", {"open_max_ms": 60_000}))
+    assert mistake.path == "endpoints.mock.breaker.open_max_ms"
+    assert mistake.message == "is now named 'max_open_ms'"
