@@ -18,8 +18,11 @@ setup: ## Make .venv with everything needed (the targets below do it by themselv
 demo: setup ## Run a campaign of 3,080 people against a mock provider until the credits run out
 	@.venv/bin/creditgate demo
 
+# A file stays in one process, so that what its tests share is set up once. The order is that of
+# tests/conftest.py, which begins with the slowest.
 test: setup ## Run the tests, but for those marked long
-	.venv/bin/python -m pytest -m "not long" -n $(WORKERS) --dist loadgroup --durations 20 $(ARGS)
+	.venv/bin/python -m pytest -m "not long" -n $(WORKERS) \
+		--dist loadfile --no-loadscope-reorder --durations 20 $(ARGS)
 
 # One process: many of them start several of their own, and count on both cores.
 test-long: setup ## Run the tests marked long

@@ -20,11 +20,11 @@ _MOST_DOUBLINGS = 40
 
 @dataclass(frozen=True, slots=True)
 class BreakerSettings:
-    """After ``failures`` in a row it opens for ``open_ms``, doubled up to ``open_max_ms``."""
+    """After ``failures`` in a row it opens for ``open_ms``, doubled up to ``max_open_ms``."""
 
     failures: int = 10
     open_ms: int = 2_000
-    open_max_ms: int = 60_000
+    max_open_ms: int = 60_000
 
 
 @dataclass(slots=True, eq=False)
@@ -108,7 +108,7 @@ class Breaker:
         self._failures += 1
         if self._probe is caller or self._failures >= self._settings.failures:
             doubled_ms = self._settings.open_ms * 2 ** min(self._openings, _MOST_DOUBLINGS)
-            open_ms = min(self._settings.open_max_ms, doubled_ms)
+            open_ms = min(self._settings.max_open_ms, doubled_ms)
             self._openings += 1
             self._change(self._now_s() + open_ms / 1000 * (1 - _JITTER * self._chance()))
 

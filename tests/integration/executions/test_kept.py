@@ -132,7 +132,7 @@ async def test_an_account_that_was_never_opened_keeps_nothing(
 
 
 async def test_a_provider_that_is_left_alone_is_not_kept(open_bench: OpenWorkbench) -> None:
-    breaker = "breaker: {failures: 1, open_ms: 100, open_max_ms: 100}"
+    breaker = "breaker: {failures: 1, open_ms: 100, max_open_ms: 100}"
     async with open_bench(endpoint=breaker) as bench:
         bench.mock._default_scenario = parse_scenario("status=500")
         await bench.execute()

@@ -48,14 +48,9 @@ LARGE = Size(
 @pytest.fixture(
     scope="module",
     params=[
-        # In one process each: another would run the same race again.
-        pytest.param(SMALL, id="small", marks=pytest.mark.xdist_group("small")),
-        pytest.param(
-            ON_A_DYING_REDIS, id="on-a-dying-redis", marks=pytest.mark.xdist_group("dying")
-        ),
-        pytest.param(
-            AGAINST_SWEEPERS, id="against-sweepers", marks=pytest.mark.xdist_group("sweepers")
-        ),
+        pytest.param(SMALL, id="small"),
+        pytest.param(ON_A_DYING_REDIS, id="on-a-dying-redis"),
+        pytest.param(AGAINST_SWEEPERS, id="against-sweepers"),
         pytest.param(LARGE, id="large", marks=[pytest.mark.long, pytest.mark.timeout(900)]),
     ],
 )

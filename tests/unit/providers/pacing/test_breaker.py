@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from providers.pacing.breaker import Breaker, BreakerSettings, Caller
 from tests.harness.virtual_time import now_s, run
 
-SETTINGS = BreakerSettings(failures=3, open_ms=1_000, open_max_ms=8_000)
+SETTINGS = BreakerSettings(failures=3, open_ms=1_000, max_open_ms=8_000)
 
 
 class Clock:
