@@ -52,7 +52,7 @@ def test_a_cap_holds_a_campaign_until_it_is_raised_or_removed(home: Home) -> Non
     assert "0 credits a month for workspace retail, source live" in cap_set.stdout
 
     capped = done(home.invoke(*RUN, home.people(5), "--out", "out.jsonl"))
-    assert "5 a cap on spending was reached" in " ".join(capped.stdout.split())
+    assert "5 a spending cap was reached" in " ".join(capped.stdout.split())
     for result in home.results("out.jsonl").values():
         assert result["origins"]["intent"]["reason"] == "cap_reached"
         assert "0 credits a month for workspace retail" in result["detail"]
