@@ -22,11 +22,17 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address and a key with which models are called. ``repr`` never shows the key."""
+    """An address and a key with which models are called. ``repr`` never shows the key.
+
+    ``proxy`` is the HTTP proxy on the way there, and may hold a password. ``ca_file`` has the
+    certificates to trust instead of the public ones.
+    """
 
     name: str
     api_key: str | None = field(default=None, repr=False)
     api_base: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    ca_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from providers.litellm import adapter
+from providers.litellm import loading
 
 
 def litellm_module() -> Any:
     """Return LiteLLM as the adapter has it."""
-    assert adapter._loaded is not None
-    return adapter._loaded.module
+    loaded = loading.loaded()
+    assert loaded is not None
+    return loaded.module
