@@ -24,7 +24,7 @@ import certifi
 from yarl import URL
 
 MAX_ANSWER_BYTES = 2 * 1024 * 1024
-"""The longest answers of today, 128,000 tokens, take 0.5 MB in English and 1.5 MB as ``\\uXXXX``."""
+"""The longest answers of today, 128,000 tokens, take 0.5 MB in English; as ``\\uXXXX``, 1.5 MB."""
 
 CONNECT_TIMEOUT_S = 10
 """A limit for finding the host, connecting, and TLS."""
@@ -124,14 +124,15 @@ class HttpClient:
             NotConnected: nothing was sent.
             NotAnswered: something may have been sent; the subclass says what went wrong.
         """
+        target = _parsed(url)
         session = self._session()
         tls: ssl.SSLContext | bool = True
-        if url.startswith("https:"):
+        if target.scheme == "https":
             tls = self._tls.get(ca_file) or await self._load_tls(ca_file)
         try:
             async with session.request(
                 method,
-                URL(url, encoded=True),
+                target,
                 headers=_to_send(headers),
                 data=body,
                 allow_redirects=False,
@@ -153,7 +154,6 @@ class HttpClient:
             aiohttp.ClientConnectorError,
             aiohttp.ConnectionTimeoutError,
             aiohttp.ClientHttpProxyError,
-            aiohttp.InvalidURL,
         ) as error:
             raise NotConnected(f"no connection ({type(error).__name__})") from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
@@ -194,6 +194,16 @@ class HttpClient:
         except OSError as error:  # ssl.SSLError is one
             raise NotConnected(f"ca_file cannot be read ({type(error).__name__})") from None
         return self._tls.setdefault(ca_file, loaded)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        target = URL(url, encoded=True)
+    except ValueError:
+        raise NotConnected("no connection (the address is not valid)") from None
+    if target.scheme not in ("http", "https") or not target.host:
+        raise NotConnected("no connection (the address is not valid)")
+    return target
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:

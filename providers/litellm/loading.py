@@ -119,6 +119,7 @@ def _tame(litellm: Any) -> LiteLLM:
     )
     _close_other_ways()
     _leave_environment_out()
+    _leave_callbacks_out()
     _leave_costs_out(litellm, is_internal_call)
     _rehearse(litellm, is_internal_call)
     return LiteLLM(litellm, is_internal_call)
@@ -149,6 +150,24 @@ def _leave_environment_out() -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("litellm") and vars(module).get("get_secret") is get_secret:
             setattr(module, "get_secret", ours)  # noqa: B010 - the module's type has no such name
+
+
+def _leave_callbacks_out() -> None:
+    """Keep our calls from the process's synchronous callbacks.
+
+    They run in a thread, where LiteLLM also asks Ollama about its model.
+    """
+    from litellm.litellm_core_utils.litellm_logging import Logging
+
+    from providers.litellm.transport import is_ours
+
+    hand_on = Logging.handle_sync_success_callbacks_for_async_calls
+
+    def hand_on_unless_ours(self: Any, *args: Any, **kwargs: Any) -> None:
+        if not is_ours():
+            hand_on(self, *args, **kwargs)
+
+    Logging.handle_sync_success_callbacks_for_async_calls = hand_on_unless_ours
 
 
 def _rehearse(litellm: Any, is_internal_call: ContextVar[bool]) -> None:

@@ -1,8 +1,7 @@
 """The providers that can be called: where each one is, and which client LiteLLM takes for it.
 
 Every request must go through our own HTTP client, so a provider is here only if LiteLLM can be
-handed a client for it, and sends one request with it: ``tests/integration/providers/test_routes.py``
-holds that for each of them.
+handed a client for it and sends one request with it. A test holds that for each of them.
 """
 
 from __future__ import annotations
@@ -90,6 +89,9 @@ ROUTES: Mapping[str, Route] = MappingProxyType(
 )
 """By the prefix of ``litellm_model``. Addresses are LiteLLM's own: it is always told one, since it
 would take it from the environment."""
+
+OF_THE_HOST = "custom"
+"""The prefix of models that only a provider of the host's own can call."""
 
 
 def provider_of(litellm_model: str) -> str:

@@ -68,6 +68,11 @@ def exchanging(exchange: Exchange) -> Iterator[None]:
         _current.reset(token)
 
 
+def is_ours() -> bool:
+    """Return whether this task, or thread, works on a call of ours."""
+    return _current.get() is not None
+
+
 class OurTransport(httpx.AsyncBaseTransport):
     """Sends the requests of the current exchange: one, to its host, with the headers it needs."""
 
@@ -128,7 +133,7 @@ def refuse_other_ways(*senders: tuple[Any, str]) -> None:
 
 def _unless_ours(send: Callable[..., Any]) -> Callable[..., Any]:
     def send_unless_ours(*args: Any, **kwargs: Any) -> Any:
-        if _current.get() is not None:
+        if is_ours():
             raise RequestRefused
         return send(*args, **kwargs)
 
@@ -139,7 +144,7 @@ def without_environment(get_secret: Callable[..., Any]) -> Callable[..., Any]:
     """Return LiteLLM's reader of the environment, which finds nothing for our calls."""
 
     def get_secret_unless_ours(secret_name: str, default_value: Any = None, **more: Any) -> Any:
-        if _current.get() is not None:
+        if is_ours():
             return default_value
         return get_secret(secret_name, default_value, **more)
 

@@ -10,7 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 from pricing.offers import MAX_MC
 from pricing.quote import quote_mc
 from pricing.tokens import ENCODINGS
+from providers.litellm.routes import OF_THE_HOST, ROUTES, provider_of
 from runtime.actions.spec import ActionSpec
+from runtime.config.addresses import is_public
 from runtime.config.document import ValuePath
 from runtime.config.sections import Config, ModelSection, RateCardSection, RatesSection
 from runtime.config.succession import called_from, called_on, with_successors
@@ -51,6 +53,7 @@ class Checker:
     def _findings(self) -> Iterator[Finding]:
         yield from self._executions()
         yield from self._redis()
+        yield from self._endpoints()
         yield from self._plans()
         yield from self._models()
         yield from self._rate_cards()
@@ -84,6 +87,15 @@ class Checker:
         elif parts.path.strip("/") not in ("", "0") or "db" in parse_qs(parts.query):
             yield Finding(("redis", "url"), "must name no database: a cluster has only one")
 
+    def _endpoints(self) -> Iterator[Finding]:
+        for name, endpoint in self.config.endpoints.items():
+            parts = urlsplit(endpoint.api_base or "")
+            if parts.scheme == "http" and endpoint.api_key and is_public(parts.hostname or ""):
+                yield Finding(
+                    ("endpoints", name, "api_base"),
+                    "must begin with https://: the key and all prompts would travel in the clear",
+                )
+
     def _plans(self) -> Iterator[Finding]:
         if not self.config.plans and not self._is_wrong("plans"):
             yield Finding(("plans",), "must have at least one plan")
@@ -93,8 +105,9 @@ class Checker:
             path: ValuePath = ("models", model_id)
             if found := self._unknown("endpoints", model.endpoint):
                 yield Finding((*path, "endpoint"), found)
+            yield from self._route(path, model)
             yield from self._retires_unseen(model_id, model)
-            provider = model.litellm_model.partition("/")[0]
+            provider = provider_of(model.litellm_model)
             if provider in _OTHER_TOKENIZERS and model.encoding in ENCODINGS:
                 found = f"is OpenAI's; models of {provider} may count several times as many tokens"
                 yield Finding((*path, "encoding"), f"{found}: leave it out", warning=True)
@@ -107,6 +120,26 @@ class Checker:
             if self.config.models[line[-1]].replaced_by == model_id:
                 names = " -> ".join([*line, model_id])
                 yield Finding((*path, "replaced_by"), f"models replace each other: {names}")
+
+    def _route(self, path: ValuePath, model: ModelSection) -> Iterator[Finding]:
+        """Check that the model's provider can be called, and that somebody says where it is."""
+        provider = provider_of(model.litellm_model)
+        if provider == OF_THE_HOST:
+            return
+        route = ROUTES.get(provider)
+        if route is None:
+            hint = did_you_mean(provider, ROUTES)
+            found = (
+                f"provider {provider!r} cannot be called{hint}: LiteLLM cannot be made to send its "
+                "requests over the client of creditgate (docs/providers.md lists those it can)"
+            )
+            yield Finding((*path, "litellm_model"), found)
+            return
+        endpoint = self.config.endpoints.get(model.endpoint)
+        lacks_address = endpoint is not None and endpoint.api_base is None
+        if route.address is None and lacks_address and not self._is_wrong("endpoints"):
+            found = f"must have api_base: there is no usual address for {provider}"
+            yield Finding(("endpoints", model.endpoint), found)
 
     def _retires_unseen(self, model_id: str, model: ModelSection) -> Iterator[Finding]:
         """Warn of a model that retires soon and that no action here names: others may."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -24,6 +25,7 @@ from pydantic import (
 
 from pricing.offers import MAX_MC, MC_PER_CREDIT
 from pricing.rate_card import MAX_RATE_MC
+from runtime.config.addresses import check_host, check_query
 from runtime.ids import ID_PATTERN
 
 KEY_PREFIX_PATTERN = r"^[A-Za-z0-9_.-]{1,32}$"
@@ -189,11 +191,43 @@ def check_url(value: str, schemes: tuple[str, ...]) -> str:
         raise ValueError("must not hold a user name or password; there is a key for the secret")
     if not (parts.path if parts.scheme == "unix" else parts.hostname) or port == 0:
         raise ValueError("is an address that leads nowhere: its host, port or path is missing")
+    check_query(parts.query)
+    check_host(parts.hostname or "")
     return value
 
 
 def _check_api_base(value: str) -> str:
     return check_url(value, ("http", "https"))
+
+
+def _to_proxy(value: Any, info: ValidationInfo) -> SecretStr:
+    """Read a proxy's address: as it is, or by a reference if it holds a password."""
+    if isinstance(value, str):
+        try:
+            return SecretStr(check_url(value, ("http",)))
+        except ValueError as error:
+            if "user name" in str(error):
+                raise ValueError(f"must not hold a user name or password; {_HOW}") from None
+            raise
+    secret = _to_secret(value, info)
+    whole = secret.get_secret_value()
+    scheme, mark, rest = whole.partition("://")
+    check_url(scheme + mark + rest.rpartition("@")[2], ("http",))
+    return secret
+
+
+def _to_ca_file(value: Any, info: ValidationInfo) -> Path:
+    """Locate a file of certificates, and read it once: what is wrong is known at start."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError(f"must be the path of a file, found {describe(value)}")
+    path = _located(str(value), surroundings(info))
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        raise ValueError(f"the file {path} holds no certificates (PEM)") from None
+    except OSError as error:
+        raise ValueError(f"the file {path} cannot be read: {error.strerror}") from None
+    return path
 
 
 def describe(value: Any) -> str:
@@ -226,3 +260,5 @@ GrantedMc = Annotated[
 Cents = Annotated[int, BeforeValidator(_to_cents), WithJsonSchema({"format": "US dollars"})]
 Secret = Annotated[SecretStr, BeforeValidator(_to_secret), WithJsonSchema({"format": "secret"})]
 ApiBase = Annotated[str, Strict(), AfterValidator(_check_api_base)]
+Proxy = Annotated[SecretStr, BeforeValidator(_to_proxy), WithJsonSchema({"format": "proxy"})]
+CaFile = Annotated[Path, BeforeValidator(_to_ca_file), WithJsonSchema({"format": "path"})]

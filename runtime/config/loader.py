@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from runtime.config.document import Document, ValuePath, read_document
 from runtime.config.errors import ConfigError, Mistake
 from runtime.config.fields import Surroundings
 from runtime.config.messages import explain, value_path
+from runtime.config.secret_files import readable_by_others
 from runtime.config.sections import Config
 from runtime.ids import ID_PATTERN
 
@@ -90,7 +92,8 @@ def _build(
         config = _with_stand_ins(wrong, document.data, around)
     warnings: list[Mistake] = []
     if config is not None:
-        for finding in Checker(config, now or datetime.now(UTC), wrong).findings():
+        found_by_checker = Checker(config, now or datetime.now(UTC), wrong).findings()
+        for finding in chain(found_by_checker, readable_by_others(document.data, base_dir)):
             found = document.mistake(finding.path, finding.message, at_key=finding.at_key)
             (warnings if finding.warning else mistakes).append(found)
     if config is None or mistakes:

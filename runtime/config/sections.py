@@ -38,6 +38,7 @@ from runtime.config.errors import Mistake
 from runtime.config.fields import (
     KEY_PREFIX_PATTERN,
     ApiBase,
+    CaFile,
     Cents,
     Date,
     Flag,
@@ -48,6 +49,7 @@ from runtime.config.fields import (
     Instant,
     Percent,
     Positive,
+    Proxy,
     RateMc,
     Secret,
     Text,
@@ -133,6 +135,8 @@ class EndpointSection(Section):
 
     api_base: ApiBase | None = None
     api_key: Secret | None = None
+    proxy: Proxy | None = None
+    ca_file: CaFile | None = None
     max_concurrency: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 64
     shared_concurrency: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
     requests_per_minute: Annotated[int, Field(strict=True, ge=1, le=100_000_000)] | None = None
@@ -370,8 +374,14 @@ class Config(Section):
             KeyError: there is no endpoint of that name.
         """
         section = self.endpoints[name]
-        key = None if section.api_key is None else section.api_key.get_secret_value()
-        return Endpoint(name=name, api_key=key, api_base=section.api_base)
+        key, proxy = section.api_key, section.proxy
+        return Endpoint(
+            name=name,
+            api_key=None if key is None else key.get_secret_value(),
+            api_base=section.api_base,
+            proxy=None if proxy is None else proxy.get_secret_value(),
+            ca_file=None if section.ca_file is None else str(section.ca_file),
+        )
 
     def with_api_base(self, endpoint: str, api_base: str) -> Self:
         """Return a copy in which an endpoint has another address; the demo's has a free port.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any
 
 import httpx
@@ -11,6 +11,7 @@ import respx
 
 from providers.http import HttpAnswer, HttpClient
 from providers.litellm.adapter import LiteLLMProvider
+from tests.harness.litellm_module import litellm_module
 
 
 class Wire(HttpClient):
@@ -47,3 +48,17 @@ async def provider(wire: respx.MockRouter) -> AsyncIterator[LiteLLMProvider]:
     await provider.warm_up()
     yield provider
     await provider.aclose()
+
+
+@pytest.fixture
+def hosts_wire(
+    provider: LiteLLMProvider, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[respx.MockRouter]:
+    """The way out of calls that a host makes with LiteLLM itself, over httpx."""
+    litellm = litellm_module()
+    monkeypatch.setattr(litellm, "disable_aiohttp_transport", True)
+    monkeypatch.setattr(
+        litellm, "in_memory_llm_clients_cache", type(litellm.in_memory_llm_clients_cache)()
+    )
+    with respx.mock(assert_all_called=False) as router:
+        yield router

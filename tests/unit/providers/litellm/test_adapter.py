@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, Endpoint, FinishReason, Message
-from providers.errors import NotSent
-from providers.litellm import adapter
+from providers.errors import NotSent, Rejected
+from providers.litellm import adapter, loading
 from providers.litellm.adapter import LiteLLMProvider
+from providers.litellm.routes import ROUTES
 from tests.harness.litellm_module import litellm_module
 
 BASE = "http://127.0.0.1:9/v1"
@@ -147,8 +148,13 @@ async def test_reasoning_models_get_their_limit_by_the_name_that_they_know(
 
 @pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-5-mini", "o3", "gpt-4.1", "my-own-model"])
 async def test_the_short_way_for_schemas_sends_what_the_long_way_sends(
-    provider: LiteLLMProvider, wire: respx.MockRouter, chat: respx.Route, model: str
+    provider: LiteLLMProvider,
+    wire: respx.MockRouter,
+    hosts_wire: respx.MockRouter,
+    chat: respx.Route,
+    model: str,
 ) -> None:
+    hosts_wire.route().mock(return_value=answer())
     await provider.complete(request(f"openai/{model}", schema=SCHEMA))
     await litellm_module().acompletion(
         model=f"openai/{model}",
@@ -162,22 +168,17 @@ async def test_the_short_way_for_schemas_sends_what_the_long_way_sends(
         timeout=5,
     )
 
-    ours, theirs = (call.request for call in wire.calls)
+    ours, theirs = sent(wire), sent(hosts_wire)
     assert ours.url == theirs.url
     assert json.loads(ours.content) == json.loads(theirs.content)
-    timings = {"x-stainless-read-timeout"}
-    assert {k: v for k, v in ours.headers.items() if k not in timings} == {
-        k: v for k, v in theirs.headers.items() if k not in timings
-    }
+    assert ours.headers["authorization"] == theirs.headers["authorization"]
 
 
 def test_a_model_behind_another_api_does_not_take_the_short_way() -> None:
-    adapter._load()
-
-    assert adapter._is_sent_by_openai_sdk("openai/gpt-4o-mini")
-    assert not adapter._is_sent_by_openai_sdk("openai/responses/gpt-4o-mini")
-    assert not adapter._is_sent_by_openai_sdk("openai/gpt-5-pro")
-    assert not adapter._is_sent_by_openai_sdk("mistral/mistral-small-latest")
+    assert adapter._is_bridged("openai/responses/gpt-4o-mini")
+    assert adapter._is_bridged("openai/gpt-5-pro")
+    assert not adapter._is_bridged("openai/gpt-4o-mini")
+    assert not adapter._is_bridged("mistral/mistral-small-latest")
 
 
 WIRES = {
@@ -221,14 +222,22 @@ async def test_law_16_without_a_key_the_provider_is_told_so(
     assert sent(wire).headers["authorization"] == "Bearer none"
 
 
-@pytest.mark.parametrize("model", [m for m in WIRES if not m.startswith(("azure", "hosted_vllm"))])
-async def test_law_16_an_address_in_the_environment_gets_no_requests_of_ours(
+@pytest.mark.parametrize("name", [name for name, route in ROUTES.items() if route.address])
+async def test_law_16_without_an_address_a_provider_is_where_litellm_has_it(
     provider: LiteLLMProvider,
     wire: respx.MockRouter,
+    hosts_wire: respx.MockRouter,
     monkeypatch: pytest.MonkeyPatch,
-    model: str,
+    name: str,
 ) -> None:
-    wire.route().mock(return_value=httpx.Response(400, json={}))
+    model = {
+        "anthropic": "anthropic/claude-sonnet-4-5",
+        "gemini": "gemini/gemini-2.5-flash",
+        "groq": "groq/llama-3.3-70b-versatile",
+    }.get(name, f"{name}/m")
+    refused = httpx.Response(400, json={})
+    wire.route().mock(return_value=refused)
+    hosts_wire.route().mock(return_value=refused)
     with pytest.raises(litellm_module().BadRequestError):
         await litellm_module().acompletion(
             model=model,
@@ -239,14 +248,13 @@ async def test_law_16_an_address_in_the_environment_gets_no_requests_of_ours(
             max_retries=0,
             timeout=5,
         )
-    name = model.partition("/")[0].upper()
-    for variable in (f"{name}_BASE_URL", f"{name}_API_BASE"):
+    for variable in (f"{name.upper()}_BASE_URL", f"{name.upper()}_API_BASE"):
         monkeypatch.setenv(variable, "http://127.0.0.1:1/elsewhere")
 
-    with pytest.raises(Exception, match="status 400"):
+    with pytest.raises(Rejected, match="status 400"):
         await provider.complete(request(model, base=None))
 
-    litellms, ours = (call.request for call in wire.calls)
+    litellms, ours = sent(hosts_wire), sent(wire)
     assert ours.url == litellms.url
     assert ours.url.host != "127.0.0.1"
     assert json.loads(ours.content) == json.loads(litellms.content)
@@ -544,6 +552,9 @@ async def test_callbacks_of_the_process_are_not_handed_the_answer(
             heard.append("failure")
 
     monkeypatch.setattr(litellm_module(), "callbacks", [Listener()])
+    monkeypatch.setattr(
+        litellm_module(), "success_callback", [lambda *args: heard.append("synchronous success")]
+    )
     await provider.complete(request())
     chat.mock(return_value=httpx.Response(500, json={}))
     with pytest.raises(Exception, match="status 500"):
@@ -556,14 +567,20 @@ async def test_callbacks_of_the_process_are_not_handed_the_answer(
 async def test_a_call_leaves_the_hosts_own_calls_as_they_were(
     provider: LiteLLMProvider, chat: respx.Route
 ) -> None:
-    assert adapter._loaded is not None
+    litellm = loaded()
     await provider.complete(request())
-    assert adapter._loaded.is_internal_call.get() is False
+    assert litellm.is_internal_call.get() is False
 
     chat.mock(return_value=httpx.Response(500, json={}))
     with pytest.raises(Exception, match="status 500"):
         await provider.complete(request())
-    assert adapter._loaded.is_internal_call.get() is False
+    assert litellm.is_internal_call.get() is False
+
+
+def loaded() -> loading.LiteLLM:
+    litellm = loading.loaded()
+    assert litellm is not None
+    return litellm
 
 
 async def ask_without_the_adapter(model: str) -> Any:
@@ -572,25 +589,54 @@ async def ask_without_the_adapter(model: str) -> Any:
     )
 
 
-async def test_litellm_still_prices_the_hosts_own_calls(
-    provider: LiteLLMProvider, chat: respx.Route
-) -> None:
+async def test_litellm_still_prices_the_hosts_own_calls(hosts_wire: respx.MockRouter) -> None:
+    hosts_wire.route().mock(return_value=answer())
+
     response = await ask_without_the_adapter("openai/gpt-4o-mini")
 
     assert response._hidden_params["response_cost"] > 0
 
 
-async def test_litellm_still_sends_the_hosts_own_calls_anew(
-    provider: LiteLLMProvider, wire: respx.MockRouter, chat: respx.Route
-) -> None:
-    chat.mock(side_effect=[httpx.RemoteProtocolError("gone"), answer()])
+async def test_litellm_still_sends_the_hosts_own_calls_anew(hosts_wire: respx.MockRouter) -> None:
+    hosts_wire.route().mock(side_effect=[httpx.RemoteProtocolError("gone"), answer()])
 
     await ask_without_the_adapter("mistral/mistral-small-latest")
 
-    assert len(wire.calls) == 2
+    assert len(hosts_wire.calls) == 2
+
+
+async def test_the_environment_still_counts_for_the_hosts_own_calls(
+    hosts_wire: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISTRAL_API_KEY", SECRET)
+    hosts_wire.route().mock(return_value=answer())
+
+    await litellm_module().acompletion(model="mistral/mistral-small-latest", messages=MESSAGES)
+
+    assert SECRET in sent(hosts_wire).headers["authorization"]
 
 
 # What is not sent at all
+
+
+@pytest.mark.parametrize(
+    "model, base",
+    [("bedrock/anthropic.claude-v2", BASE), ("hosted_vllm/m", None), ("azure/m", None)],
+)
+async def test_law_16_a_provider_without_a_client_of_ours_or_an_address_is_not_called(
+    provider: LiteLLMProvider,
+    wire: respx.MockRouter,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    base: str | None,
+) -> None:
+    for variable in ("HOSTED_VLLM_API_BASE", "AZURE_API_BASE"):
+        monkeypatch.setenv(variable, BASE)
+
+    with pytest.raises(NotSent, match=model.partition("/")[0]):
+        await provider.complete(request(model, base=base))
+
+    assert not wire.calls
 
 
 @pytest.mark.parametrize(
