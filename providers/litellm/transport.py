@@ -31,6 +31,9 @@ _SENT = frozenset(
 """The headers that providers need. LiteLLM and OpenAI's SDK would send more, some of them from the
 environment."""
 
+_SENT_TO_AZURE = _SENT - {b"authorization"}
+"""Beside the key, OpenAI's client for Azure sends an admin's that it finds in the environment."""
+
 _MAX_ERROR_BYTES = 65_536
 """A longer body of an error is no provider's: its status counts alone."""
 
@@ -90,7 +93,8 @@ class OurTransport(httpx.AsyncBaseTransport):
         exchange = _current.get()
         if exchange is None or exchange.begun or not _same_host(request.url, exchange.address):
             raise RequestRefused
-        headers = [header for header in request.headers.raw if header[0].lower() in _SENT]
+        sent = _SENT_TO_AZURE if "api-key" in request.headers else _SENT
+        headers = [header for header in request.headers.raw if header[0].lower() in sent]
         if "content-type" not in request.headers:
             headers.append((b"Content-Type", b"application/json"))
         body = await request.aread()

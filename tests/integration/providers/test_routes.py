@@ -22,7 +22,7 @@ from tests.harness.raw_http import answering, response
 
 pytestmark = pytest.mark.filterwarnings(
     # LiteLLM's, as it loads what it has for Ollama.
-    r"ignore:Item '\w+' on TypedDict class '_Ollama:UserWarning"
+    r"ignore:Items? .+ on TypedDict class '_Ollama:UserWarning"
 )
 
 KEY = "sk-of-the-config"
