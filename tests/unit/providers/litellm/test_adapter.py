@@ -6,7 +6,10 @@ import asyncio
 import copy
 import json
 import logging
+import statistics
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,9 +21,11 @@ from hypothesis import strategies as st
 
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, Endpoint, FinishReason, Message
-from providers.errors import NotSent, Rejected
+from providers.errors import NotSent, PossiblyExecuted, Rejected
+from providers.http import MAX_ANSWER_BYTES
 from providers.litellm import adapter, loading
 from providers.litellm.adapter import LiteLLMProvider
+from providers.litellm.answers import MAX_CHOICES, MAX_VALUES_OF_CHOICES
 from providers.litellm.routes import ROUTES
 from tests.harness.litellm_module import litellm_module
 
@@ -675,3 +680,44 @@ async def test_text_that_can_not_be_encoded_is_never_sent(
             CompletionRequest("openai/m", Endpoint("main", KEY, BASE), lone, max_output_tokens=9)
         )
     assert not wire.calls
+
+
+# What an answer costs
+
+
+def broken(part: str, values: int) -> dict[str, Any]:
+    """Return an answer with as many values of a wrong type as fit."""
+    message = {"role": "assistant", "content": "Hi", part: [{"a": 1}] * (values // 2 - 12)}
+    return {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+
+
+COSTLY: dict[str, dict[str, Any]] = {
+    "text": broken("x", 24) | {"id": "x" * (MAX_ANSWER_BYTES - 1_000)},
+    "quotes": broken("x", 24) | {"id": '"' * (MAX_ANSWER_BYTES // 2 - 1_000)},
+    "choices": {"choices": broken("x", 24)["choices"] * MAX_CHOICES},
+    "annotations": broken("annotations", MAX_VALUES_OF_CHOICES),
+    "tool calls": broken("tool_calls", MAX_VALUES_OF_CHOICES),
+    "images": broken("images", MAX_VALUES_OF_CHOICES),
+    "content": broken("content", MAX_VALUES_OF_CHOICES),
+    "blocks": ANTHROPIC_ANSWER | {"content": [{"type": "text", "text": "Hi"}] * 600},
+    "unknown blocks": ANTHROPIC_ANSWER | {"content": [{"a": 1}] * 900},
+}
+
+
+@pytest.mark.parametrize("body", COSTLY.values(), ids=COSTLY)
+@pytest.mark.parametrize("name", ["openai", "mistral", "anthropic"])
+@pytest.mark.filterwarnings("ignore::UserWarning:pydantic.main")
+async def test_law_15_an_answer_at_its_bounds_does_not_hold_the_event_loop(
+    provider: LiteLLMProvider, wire: respx.MockRouter, name: str, body: dict[str, Any]
+) -> None:
+    wire.route().mock(return_value=httpx.Response(200, json=body))
+    model = "anthropic/claude-sonnet-4-5" if name == "anthropic" else f"{name}/m"
+
+    async def call_s() -> float:
+        start_s = time.thread_time()
+        with suppress(PossiblyExecuted):
+            await provider.complete(request(model))
+        return time.thread_time() - start_s
+
+    await call_s()
+    assert statistics.median([await call_s() for _ in range(5)]) < 0.05

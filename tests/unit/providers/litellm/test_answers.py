@@ -16,6 +16,7 @@ from providers.litellm.answers import (
     MAX_DEPTH,
     MAX_MARKS,
     MAX_VALUES,
+    MAX_VALUES_OF_CHOICES,
     UnreadableAnswer,
     prepared,
 )
@@ -54,6 +55,15 @@ def test_usage_that_is_there_is_never_touched(
     content = json.dumps(body | kind | {name: usage}).encode()
 
     assert prepared(content) is content
+
+
+@pytest.mark.parametrize("name", ["annotations", "images", "audio", "reasoning_details"])
+def test_parts_of_a_message_that_nobody_reads_are_left_out(name: str) -> None:
+    choice = {"index": 0, "message": {"content": "Hi", name: [{"type": "x"}]}}
+
+    left = json.loads(prepared(json.dumps({"id": "c", "choices": [choice]}).encode()))
+
+    assert left == {"id": "c", "choices": [{"index": 0, "message": {"content": "Hi"}}]}
 
 
 @given(objects)
@@ -95,6 +105,11 @@ def nested(depth: int) -> bytes:
             json.dumps({"a": [0] * (MAX_VALUES - 1)}).encode(),
             json.dumps({"a": [0] * MAX_VALUES}).encode(),
             id="values",
+        ),
+        pytest.param(
+            json.dumps({"choices": [0], "a": [0] * (MAX_VALUES_OF_CHOICES - 3)}).encode(),
+            json.dumps({"choices": [0], "a": [0] * (MAX_VALUES_OF_CHOICES - 2)}).encode(),
+            id="values beside choices",
         ),
         pytest.param(
             json.dumps({"a": "," * (MAX_MARKS - 1)}).encode(),
