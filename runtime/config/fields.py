@@ -260,5 +260,5 @@ GrantedMc = Annotated[
 Cents = Annotated[int, BeforeValidator(_to_cents), WithJsonSchema({"format": "US dollars"})]
 Secret = Annotated[SecretStr, BeforeValidator(_to_secret), WithJsonSchema({"format": "secret"})]
 ApiBase = Annotated[str, Strict(), AfterValidator(_check_api_base)]
-Proxy = Annotated[SecretStr, BeforeValidator(_to_proxy), WithJsonSchema({"format": "proxy"})]
+Proxy = Annotated[SecretStr, BeforeValidator(_to_proxy), WithJsonSchema({"format": "text or secret"})]
 CaFile = Annotated[Path, BeforeValidator(_to_ca_file), WithJsonSchema({"format": "path"})]

@@ -168,6 +168,20 @@ async def test_an_error_is_told_by_its_status_whatever_else_it_holds(
     assert (type(error), error.kind, error.retryable) == (Rejected, RATE_LIMITED, True)
 
 
+async def test_law_15_a_long_body_of_an_error_is_not_read(
+    provider: LiteLLMProvider, chat: respx.Route
+) -> None:
+    spaces = b" " * 65_536
+    chat.mock(return_value=httpx.Response(400, content=b'{"error": {"code": "content_filter"}}'))
+    assert type(await fail(provider, chat)) is PossiblyExecuted
+
+    chat.calls.clear()
+    chat.mock(
+        return_value=httpx.Response(400, content=spaces + b'{"error": {"code": "content_filter"}}')
+    )
+    assert type(await fail(provider, chat)) is Rejected
+
+
 async def test_a_prompt_that_is_too_long_is_rejected(
     provider: LiteLLMProvider, chat: respx.Route
 ) -> None:
