@@ -51,7 +51,7 @@ def parse_person(text: str, place: str, person_id: str | None = None, line: int 
     try:
         row = _JSON.decode(text)
     except json.JSONDecodeError as error:
-        raise PeopleError(f"{place}: column {error.colno}: not valid JSON: {error.msg}") from None
+        raise PeopleError(f"{place}, column {error.colno}: not valid JSON: {error.msg}") from None
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise PeopleError(f"{place}: JSON that can't be used: {why}") from None

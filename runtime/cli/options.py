@@ -39,6 +39,13 @@ def config_option(function: _F) -> _F:
     )(function)
 
 
+def action_option(function: _F) -> _F:
+    """``--action ID``, an action of the config."""
+    return click.option(
+        "--action", "action_id", required=True, metavar="ID", help="An action of the config."
+    )(function)
+
+
 def json_option(function: _F) -> _F:
     """``--json``, which turns errors into JSON too."""
 

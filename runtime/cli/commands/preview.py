@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime.cli.config_file import load
-from runtime.cli.options import PATH, BadInput, account_option, config_option, examples, json_option
+from runtime.cli.options import (
+    PATH,
+    BadInput,
+    account_option,
+    action_option,
+    config_option,
+    examples,
+    json_option,
+)
 
 if TYPE_CHECKING:
     from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending
@@ -30,7 +38,7 @@ _NOBODY = "preview"
     )
 )
 @config_option
-@click.option("--action", "action_id", required=True, metavar="ID", help="An action of the config.")
+@action_option
 @account_option
 @click.option(
     "--person",

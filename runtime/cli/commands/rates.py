@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _SOURCE = "From the prices that LiteLLM {litellm} lists, times {markup}; a credit is $0.0001."
 _NOTES = (
-    "They are no promise of a provider: compare them with its price page. Surcharges for regions,",
+    "No provider promises them: compare them with its price page. Surcharges for regions,",
     "priority or tools are not in them. A card replaces the one before as a whole: what it lacks",
     "has no rate.",
 )
