@@ -80,7 +80,10 @@ def test_no_error_of_ours_is_told_as_a_bug(
     error = kind.__new__(kind, "the card is on the table")
     # What some of them carry beside their message.
     vars(error).update(
-        field="person_id", mistakes=[], reason=creditgate.FallbackReason.ACCOUNT_CLOSED
+        account_id="acme",
+        field="person_id",
+        mistakes=[],
+        reason=creditgate.FallbackReason.ACCOUNT_CLOSED,
     )
 
     status = report(click.Context(click.Command("run")), error)
