@@ -1,4 +1,4 @@
-"""What went wrong, for people and as JSON; never a traceback."""
+"""Errors, as text for people and as JSON; never a traceback."""
 
 from __future__ import annotations
 
