@@ -1,4 +1,4 @@
-"""Error messages for people and as JSON; never a traceback."""
+"""Errors, as text for people and as JSON; never a traceback."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ PATH = click.Path(path_type=Path)
 
 
 class BadInput(click.ClickException):
-    """A request that can't be done; the message says why, and perhaps what to do."""
+    """A command that cannot be carried out; the message says why, and perhaps what to do."""
 
     exit_code = 2
 

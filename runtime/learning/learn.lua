@@ -1,9 +1,9 @@
--- learn: adds what was seen to a history, lets old answers fade, and returns what it holds then.
--- KEYS: a hash; digits name a bucket of lengths, "n" counts what is in the sums, other letters are
---       sums or counts. See history.py.
--- ARGV: the most answers it may know, and until how many it counts as thin; its life in seconds
---       while it is thin, and afterwards; then fields and what is added to each, by turns.
--- answer: fields and values by turns
+-- learn: adds counts to a history, halves it when it is full, and returns the result.
+-- KEYS: a hash; digits name a bucket of lengths, "n" counts the answers in the sums, other letters
+--       are sums or counts. See history.py.
+-- ARGV: the most answers in a history; the number below which it is thin; its life in seconds while
+--       it is thin, and afterwards; then pairs of a field and the count to add
+-- answer: pairs of field and value
 
 local key, most, thin = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 
@@ -17,7 +17,7 @@ for i = 1, #held, 2 do
   if string.find(held[i], '^%d') then answers = answers + tonumber(held[i + 1]) end
 end
 
--- Above the most, everything is halved: means stay, and what is new weighs more than what is old.
+-- Halving keeps the means, and gives new answers more weight than old ones.
 if answers > most then
   answers = 0
   for i = 1, #held, 2 do

@@ -33,7 +33,7 @@ _NOTES = (
 
 
 class _Markup(click.ParamType["Decimal"]):
-    """What prices are multiplied by."""
+    """A factor that prices are multiplied by."""
 
     name = "factor"
 
@@ -199,4 +199,4 @@ def _write_new(path: Path, text: str) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise BadInput(f"--out: {click.format_filename(path)} is there already") from None
+        raise BadInput(f"--out: {click.format_filename(path)} already exists") from None
