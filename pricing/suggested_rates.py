@@ -38,7 +38,7 @@ def suggest_rates(listing: Listing, markup: Decimal, today: date) -> Rates:
         mode = listing.mode or "unknown"
         raise NotSuggested(f"has the mode {mode!r}; only chat models can be called")
     if listing.deprecated_on is not None and listing.deprecated_on <= today:
-        raise NotSuggested(f"was retired by its provider on {listing.deprecated_on}")
+        raise NotSuggested(f"is deprecated: its provider retired it on {listing.deprecated_on}")
     if listing.bills_searches:
         raise NotSuggested("bills searches in addition to tokens, which a rate card cannot hold")
     usual, *longer = listing.prices

@@ -90,7 +90,8 @@ def _build(
         translated = _translated(error, document)
         mistakes += [found for path, found in translated if not is_within(path, document.broken)]
         wrong = wrong.union(path for path, _ in translated)
-        config = _with_stand_ins(wrong, document.data, around)
+        # A root that cannot be read leaves nothing to check.
+        config = None if () in wrong else _with_stand_ins(wrong, document.data, around)
     warnings: list[Mistake] = []
     if config is not None:
         for finding in Checker(config, now or datetime.now(UTC), wrong).findings():
