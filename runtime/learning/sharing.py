@@ -115,7 +115,12 @@ class Learning:
     async def aclose(self) -> None:
         """Share what is left, and no more."""
         await self._rounds.aclose()
-        await self._share_all()
+        await self.share()
+
+    async def share(self) -> None:
+        """Share what is there now, after what is on its way. While Redis is away, it waits."""
+        async with self._turn:
+            await self._share_each()
 
     def _use(self, topic: Topic) -> _Known:
         known = self._known.get(topic)
@@ -131,12 +136,7 @@ class Learning:
     async def _share_when_wanted(self) -> None:
         await self._wanted.wait()
         self._wanted.clear()
-        await self._share_all()
-
-    async def _share_all(self) -> None:
-        """Share what is there, after what is on its way."""
-        async with self._turn:
-            await self._share_each()
+        await self.share()
 
     async def _share_each(self) -> None:
         for topic, known in list(self._known.items()):
