@@ -171,8 +171,10 @@ async def test_the_short_way_for_schemas_sends_what_the_long_way_sends(
     }
 
 
-def test_a_model_behind_another_api_does_not_take_the_short_way() -> None:
-    adapter._load()
+async def test_a_model_behind_another_api_does_not_take_the_short_way(
+    provider: LiteLLMProvider,
+) -> None:
+    await provider.warm_up()
 
     assert adapter._is_sent_by_openai_sdk("openai/gpt-4o-mini")
     assert not adapter._is_sent_by_openai_sdk("openai/responses/gpt-4o-mini")
