@@ -165,6 +165,16 @@ class ActionRuntime:
         model = self._quoter.model(model_id)
         return None if model is None else self._calls.is_healthy(model)
 
+    async def drain(self) -> None:
+        """Wait until nothing of the executions that have ended is under way.
+
+        Their reservations are then settled or released, or their endings wait in the spool while
+        Redis is away, and other processes know what was learned from their answers. Leaving the
+        block of ``open_runtime`` does the same. Executions that still run are not waited for.
+        """
+        await self._outbox.drain()
+        await self._quoter.share()
+
     # Credits
 
     async def _run(self, execution: Execution, session: CallSession) -> ExecutionResult | Pending:

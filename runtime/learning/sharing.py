@@ -116,7 +116,12 @@ class Learning:
     async def aclose(self) -> None:
         """Stop, and share what is left."""
         await self._rounds.aclose()
-        await self._share_all()
+        await self.share()
+
+    async def share(self) -> None:
+        """Share what is there now, after what is on its way. While Redis is away, it waits."""
+        async with self._turn:
+            await self._share_each()
 
     def _use(self, topic: Topic) -> _Known:
         known = self._known.get(topic)
@@ -132,12 +137,7 @@ class Learning:
     async def _share_when_wanted(self) -> None:
         await self._wanted.wait()
         self._wanted.clear()
-        await self._share_all()
-
-    async def _share_all(self) -> None:
-        """Share all topics, after an exchange that is under way."""
-        async with self._turn:
-            await self._share_each()
+        await self.share()
 
     async def _share_each(self) -> None:
         for topic, known in list(self._known.items()):

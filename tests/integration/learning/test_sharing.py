@@ -102,12 +102,12 @@ async def test_while_redis_is_away_what_is_known_stays_known_and_nothing_is_lost
 ) -> None:
     async with learning(private_redis.url, key_prefix) as known:
         known.note(ROUTE, answer(80, 60))
-        await known._share_all()
+        await known.share()
         before = known.output_tokens_to_reserve(ROUTE)
         await private_redis.stop()
 
         known.note(ROUTE, answer(80, 5))
-        await known._share_all()
+        await known.share()
         assert known.output_tokens_to_reserve(ROUTE) == before is not None
         new = ROUTE._replace(version="v2")
         assert known.output_tokens_to_reserve(new) is None, "nothing known: the worst case"

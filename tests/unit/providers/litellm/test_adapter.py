@@ -21,7 +21,7 @@ from providers.base import Completion, CompletionRequest, Endpoint, FinishReason
 from providers.errors import NotSent
 from providers.litellm import adapter
 from providers.litellm.adapter import LiteLLMProvider
-from tests.harness.litellm_module import litellm_module
+from tests.harness.litellm_module import is_internal_call, litellm_module
 
 BASE = "http://127.0.0.1:9/v1"
 MESSAGES: list[Message] = [
@@ -171,8 +171,10 @@ async def test_the_short_way_for_schemas_sends_what_the_long_way_sends(
     }
 
 
-def test_a_model_behind_another_api_does_not_take_the_short_way() -> None:
-    adapter._load()
+async def test_a_model_behind_another_api_does_not_take_the_short_way(
+    provider: LiteLLMProvider,
+) -> None:
+    await provider.warm_up()
 
     assert adapter._is_sent_by_openai_sdk("openai/gpt-4o-mini")
     assert not adapter._is_sent_by_openai_sdk("openai/responses/gpt-4o-mini")
@@ -556,14 +558,13 @@ async def test_callbacks_of_the_process_are_not_handed_the_answer(
 async def test_a_call_leaves_the_hosts_own_calls_as_they_were(
     provider: LiteLLMProvider, chat: respx.Route
 ) -> None:
-    assert adapter._loaded is not None
     await provider.complete(request())
-    assert adapter._loaded.is_internal_call.get() is False
+    assert not is_internal_call()
 
     chat.mock(return_value=httpx.Response(500, json={}))
     with pytest.raises(Exception, match="status 500"):
         await provider.complete(request())
-    assert adapter._loaded.is_internal_call.get() is False
+    assert not is_internal_call()
 
 
 async def ask_without_the_adapter(model: str) -> Any:
@@ -577,6 +578,7 @@ async def test_litellm_still_prices_the_hosts_own_calls(
 ) -> None:
     response = await ask_without_the_adapter("openai/gpt-4o-mini")
 
+    # LiteLLM documents the cost of an answer under this name.
     assert response._hidden_params["response_cost"] > 0
 
 
