@@ -136,7 +136,7 @@ def test_prices_by_ranges_of_input_are_tiers_too() -> None:
     [
         ({"mode": "embedding"}, "mode 'embedding'"),
         ({"mode": None}, "mode 'unknown'"),
-        ({"deprecation_date": "2026-11-24"}, "gave it up on 2026-11-24"),
+        ({"deprecation_date": "2026-11-24"}, "retired it on 2026-11-24"),
         ({"input_cost_per_token": None}, "no price for input tokens"),
         ({"output_cost_per_token": None}, "no price for output tokens"),
         ({"input_cost_per_token": 0}, "price of zero for input tokens"),

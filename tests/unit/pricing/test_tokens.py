@@ -322,7 +322,7 @@ def test_a_vocabulary_that_is_not_there_or_not_itself_is_said_so(
     spec = ModuleSpec("litellm", None, is_package=True)
     spec.submodule_search_locations = [str(tmp_path)]
     monkeypatch.setattr(pricing.tokens, "find_spec", lambda name: spec)
-    with pytest.raises(VocabularyMissing, match=r"no vocabulary o200k_base .* reinstall litellm"):
+    with pytest.raises(VocabularyMissing, match=r"no vocabulary o200k_base: reinstall litellm"):
         build("o200k_base")
 
     folder = tmp_path / "litellm_core_utils" / "tokenizers"
