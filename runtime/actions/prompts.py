@@ -15,19 +15,17 @@ from typing import Any, TextIO
 
 from liquid import BoundTemplate, Environment, FalsyStrictUndefined, RenderContext, Token
 from liquid.ast import Node
+from liquid.builtin.expressions.primitive import RangeLiteral
 from liquid.builtin.output import Output, OutputNode
 from liquid.builtin.tags.echo_tag import EchoNode, EchoTag
-from liquid.exceptions import (
-    LiquidError,
-    OutputStreamLimitError,
-    ResourceLimitError,
-    UndefinedError,
-)
+from liquid.exceptions import LiquidError, ResourceLimitError, UndefinedError
+from liquid.expression import Expression
 from liquid.static_analysis import TemplateAnalysis, Variable
 from liquid.undefined import UNDEFINED
 
 from pricing.errors import CreditgateError
-from runtime.actions.prompt_values import FILTERS, TEXT_LIMIT, as_text, without_nulls
+from runtime.actions.prompt_values import FILTERS, as_text
+from runtime.actions.render_budget import ROUNDS_LIMIT, TEXT_LIMIT, Budget, TooLarge, size_of
 from runtime.hints import did_you_mean
 
 SCOPES = frozenset({"customer", "event", "journey", "campaign", "workspace"})
@@ -61,46 +59,95 @@ class PromptError(CreditgateError):
 
 
 class _Context(RenderContext):
-    """A context in which a null counts as missing."""
+    """A context in which a null counts as missing, and all work is counted."""
 
-    __slots__ = ()
+    __slots__ = ("_local_sizes", "budget")
+
+    def __init__(self, template: BoundTemplate, data: Mapping[str, Any], budget: Budget) -> None:
+        super().__init__(template, globals=data)
+        self.budget = budget
+        self._local_sizes: dict[str, int] = {}
+
+    @property
+    def disabled_tags(self) -> list[str]:  # type: ignore[override]  # a slot over there
+        """Return none; Liquid asks for them before it renders any node, so that nodes are counted."""
+        self.budget.step()
+        return _NONE_DISABLED
+
+    @disabled_tags.setter
+    def disabled_tags(self, _: object) -> None:
+        pass
 
     def get(
         self, path: list[object], *, token: Token | None, default: object = UNDEFINED
     ) -> object:
         root = path[0]
+        budget = self.budget
+        is_data = root in SCOPES
         try:
             # Nothing in a template can take a scope's name, so that globals may be asked first.
-            value = self.globals[root] if root in SCOPES else self.scope[root]  # type: ignore[index]  # roots that are not names were refused
+            value = self.globals[root] if is_data else self.scope[root]  # type: ignore[index]  # roots that are not names were refused
             for segment in path[1:]:
                 if type(value) is dict and segment in value:
                     value = value[segment]
                 else:
-                    value = self.get_item(without_nulls(value), segment)
+                    value = self.get_item(
+                        budget.without_nulls(value) if is_data else value, segment
+                    )
         except (KeyError, TypeError, IndexError):
             value = None
         if value is None:
             if default is UNDEFINED:
                 return self.env.undefined(str(root), token=token)
             return default
-        return without_nulls(value)
+        budget.read(value)
+        # What is not data was made of it, without nulls.
+        return budget.without_nulls(value) if is_data else value
+
+    def assign(self, key: str, val: Any) -> None:
+        self._local_sizes[key] = size_of(val)
+        if sum(self._local_sizes.values()) > _VARIABLES_LIMIT:
+            raise TooLarge(f"its variables take more than {_VARIABLES_LIMIT:,} characters")
+        self.budget.step(len(self._local_sizes))
+        self.locals[key] = val
+
+    def raise_for_loop_limit(self, length: int = 1) -> None:
+        self.budget.rounds(length)
 
     def get_buffer(self, buf: TextIO | None = None) -> StringIO:
-        return _Buffer()
+        return _Buffer(self.budget)
+
+
+_NONE_DISABLED: list[str] = []
+_VARIABLES_LIMIT = 4 * TEXT_LIMIT
 
 
 class _Buffer(StringIO):
     """Collects text up to a limit. Liquid's own turns \\r into \\n and refuses lone surrogates."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
         super().__init__()
+        self._budget = budget
         self._room = TEXT_LIMIT
 
     def write(self, text: str) -> int:
+        self._budget.write(len(text))
         self._room -= len(text)
         if self._room < 0:
-            raise OutputStreamLimitError("too long", token=None)
+            raise TooLarge(f"its text has more than {TEXT_LIMIT:,} characters")
         return super().write(text)
+
+
+class _Range(RangeLiteral):
+    """Numbers from one to another. Liquid's own makes a list of them all to turn them round."""
+
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> range:
+        found = super().evaluate(context)
+        if found.stop - found.start > ROUNDS_LIMIT:
+            raise TooLarge(f"a range has more than {ROUNDS_LIMIT:,} numbers")
+        return found
 
 
 class _Template(BoundTemplate):
@@ -127,8 +174,6 @@ class _Echo(EchoTag):
 class _Environment(Environment):
     template_class = _Template
     context_depth_limit = 30
-    loop_iteration_limit = 10_000
-    local_namespace_limit = 4 * TEXT_LIMIT
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         super().setup_tags_and_filters(extra=extra)
@@ -168,6 +213,7 @@ class Prompt:
             raise self._refusal(0, "it is nested too deeply") from None
         self._nodes = self._template.nodes
         self._check(analysis)
+        _bound_ranges(_walk(self._nodes, RenderContext(self._template)))
         self._paths = {
             variable.span.index: str(variable)
             for variables in analysis.variables.values()
@@ -186,19 +232,23 @@ class Prompt:
         """
         return self._attributes
 
-    def render(self, data: Mapping[str, Any]) -> str:
+    def render(self, data: Mapping[str, Any], budget: Budget | None = None) -> str:
         """Return the text for one person's data, given by scope.
 
         Lone surrogates, which have no UTF-8 form, become U+FFFD; all else is verbatim.
 
+        Args:
+            budget: what the rendering may take, shared with other prompts; its own by default.
+
         Raises:
-            PromptError: a value that is printed is missing or null, a filter failed, or the text
-                is too long.
+            PromptError: a value that is printed is missing or null, a filter failed, or a bound of
+                ``render_budget`` was reached.
         """
         if self._static is not None:
             return self._static
-        context = _Context(self._template, globals=data)
-        buffer = _Buffer()
+        budget = budget or Budget()
+        context = _Context(self._template, data, budget)
+        buffer = _Buffer(budget)
         try:
             for node in self._nodes:
                 node.render(context, buffer)
@@ -217,8 +267,10 @@ class Prompt:
             path = None if token is None else self._paths.get(token.start_index)
             what = path or "a value that it prints"
             return PromptError(self._name, line, f"{what} is missing", path)
-        if isinstance(error, ResourceLimitError):
-            problem = "its text, its loops or its variables grow too large"
+        if isinstance(error, TooLarge):
+            problem = f"it grows too large: {error.bound}"
+        elif isinstance(error, ResourceLimitError):
+            problem = "it grows too large: its tags are nested too deeply"
         else:
             problem = f"it can't be rendered with this data ({type(error).__name__})"
         return PromptError(self._name, line, problem, None)
@@ -271,6 +323,17 @@ def _walk(nodes: Iterable[Node], context: RenderContext) -> Iterable[Node]:
     for node in nodes:
         yield node
         yield from _walk(node.children(context, include_partials=False), context)
+
+
+def _bound_ranges(nodes: Iterable[Node]) -> None:
+    for node in nodes:
+        expressions: list[Expression] = [*node.expressions()]
+        while expressions:
+            expression = expressions.pop()
+            if type(expression) is RangeLiteral:
+                # The parser has no seam for an expression class of ours.
+                expression.__class__ = _Range
+            expressions += expression.children()
 
 
 def _attribute(variable: Variable) -> str:

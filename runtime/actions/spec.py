@@ -14,6 +14,7 @@ from providers.base import Message
 from runtime.actions import outputs as typed
 from runtime.actions.outputs import OutputField
 from runtime.actions.prompts import Prompt
+from runtime.actions.render_budget import Budget
 from runtime.ids import ID_PATTERN
 
 _OPTIONS_LIMIT = 1_000
@@ -202,11 +203,12 @@ class ActionSpec(BaseModel):
                 failed.
         """
         system, user = self._prompts
-        text = system.render(data)
+        budget = Budget()
+        text = system.render(data, budget)
         if prepend or with_instruction:
             parts = (prepend, text, self._instruction if with_instruction else "")
             text = "\n\n".join(part for part in parts if part)
-        messages = [{"role": "user", "content": user.render(data)}]
+        messages = [{"role": "user", "content": user.render(data, budget)}]
         if text:
             messages.insert(0, {"role": "system", "content": text})
         return messages

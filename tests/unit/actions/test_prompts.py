@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runtime.actions.prompt_values import TEXT_LIMIT
+from runtime.actions.render_budget import TEXT_LIMIT
 from runtime.actions.prompts import Prompt, PromptError, PromptSyntaxError
 
 PERSON: dict[str, Any] = {
