@@ -15,7 +15,7 @@ from liquid.filter import sequence_filter, string_filter
 from liquid.limits import to_int
 from liquid.undefined import is_undefined
 
-from runtime.actions.render_budget import TooLarge
+from runtime.actions.render_budget import Budget, TooLarge
 
 ITEMS_LIMIT = 10_000
 """The most elements of a list that goes into a filter or comes out of it."""
@@ -29,13 +29,13 @@ _ENDS = {
 }
 
 
-@string_filter
-def _strip_html(text: str) -> str:
+def strip_html(text: str, budget: Budget) -> str:
     """Return a text without tags and comments, scripts and styles; what never ends is text."""
     kept: list[str] = []
     start = 0
     endless: set[str] = set()
     for tag in _TAG.finditer(text):
+        budget.step()
         if tag.start() < start:
             continue
         kind = (tag[1] or tag[2] or "").lower()
@@ -134,7 +134,6 @@ LINEAR_FILTERS: Mapping[str, Callable[..., Any]] = {
     "newline_to_br": _newlines_to_br,
     "split": _split,
     "squish": _squish,
-    "strip_html": _strip_html,
     "strip_newlines": _strip_newlines,
     "truncatewords": _truncate_words,
     "uniq": _uniq,

@@ -11,10 +11,10 @@ from typing import Any
 
 from liquid import Environment, FalsyStrictUndefined
 from liquid.exceptions import UndefinedError
-from liquid.filter import sequence_filter
+from liquid.filter import sequence_filter, string_filter
 
-from runtime.actions.linear_filters import LINEAR_FILTERS, check_items
-from runtime.actions.render_budget import TEXT_LIMIT, TooLarge, size_of
+from runtime.actions.linear_filters import LINEAR_FILTERS, check_items, strip_html
+from runtime.actions.render_budget import TEXT_LIMIT, Budget, TooLarge, size_of
 
 SLOW_TEXT_LIMIT = 50_000
 """The most characters of a text for the filters that Python does letter by letter."""
@@ -77,6 +77,11 @@ def _check_length(length: int, most: int = TEXT_LIMIT) -> None:
         raise TooLarge(f"a text has more than {most:,} characters")
 
 
+@string_filter
+def _strip_html(text: str, *, budget: Budget) -> str:
+    return strip_html(text, budget)
+
+
 @sequence_filter
 def _map(items: Iterable[object], key: object) -> list[object]:
     found = [item.get(key) if isinstance(item, Mapping) else None for item in items]
@@ -111,7 +116,7 @@ def _date(value: object, layout: object) -> str:
 
 
 def _guarded(name: str, function: Callable[..., Any], *, texts: slice) -> Callable[..., Any]:
-    """Wrap a filter so that it refuses missing values, and arguments and results that are too large.
+    """Wrap a filter so that it refuses missing values, and too large arguments and results.
 
     Args:
         texts: the arguments that the filter would turn into text in its own way.
@@ -135,6 +140,8 @@ def _guarded(name: str, function: Callable[..., Any], *, texts: slice) -> Callab
             _check_length(len(text) + text.count(old) * len(new))
         if name == "date" and len(arguments) > 1:
             _check_length(len(as_text(arguments[1])), _LAYOUT_LIMIT)
+        if name == "strip_html":
+            options["budget"] = context.budget
         result = function(*arguments, **options)
         if result is None:
             return FalsyStrictUndefined(name, token=None)
@@ -169,7 +176,7 @@ def _filters() -> dict[str, Callable[..., Any]]:
     standard = Environment().filters
     for name in (*_REMOVED_FILTERS, "default"):
         del standard[name]
-    standard.update(LINEAR_FILTERS, date=_date, join=_join, map=_map)
+    standard.update(LINEAR_FILTERS, date=_date, join=_join, map=_map, strip_html=_strip_html)
     guarded = {
         name: _guarded(name, function, texts=_texts_of(name, function))
         for name, function in standard.items()

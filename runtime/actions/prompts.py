@@ -8,8 +8,8 @@ as JSON.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from io import StringIO
 from typing import Any, TextIO
 
@@ -25,7 +25,8 @@ from liquid.undefined import UNDEFINED
 
 from pricing.errors import CreditgateError
 from runtime.actions.prompt_values import FILTERS, as_text
-from runtime.actions.render_budget import ROUNDS_LIMIT, TEXT_LIMIT, Budget, TooLarge, size_of
+from runtime.actions.render_budget import ROUNDS_LIMIT, TEXT_LIMIT, Budget, TooLarge
+from runtime.actions.template_source import SourceProblem, check_source, markup
 from runtime.hints import did_you_mean
 
 SCOPES = frozenset({"customer", "event", "journey", "campaign", "workspace"})
@@ -70,7 +71,7 @@ class _Context(RenderContext):
 
     @property
     def disabled_tags(self) -> list[str]:  # type: ignore[override]  # a slot over there
-        """Return none; Liquid asks for them before it renders any node, so that nodes are counted."""
+        """None; Liquid asks for them before it renders a node, so that every node is counted."""
         self.budget.step()
         return _NONE_DISABLED
 
@@ -105,7 +106,7 @@ class _Context(RenderContext):
         return budget.without_nulls(value) if is_data else value
 
     def assign(self, key: str, val: Any) -> None:
-        self._local_sizes[key] = size_of(val)
+        self._local_sizes[key] = self.budget.size(val)
         if sum(self._local_sizes.values()) > _VARIABLES_LIMIT:
             raise TooLarge(f"its variables take more than {_VARIABLES_LIMIT:,} characters")
         self.budget.step(len(self._local_sizes))
@@ -205,8 +206,11 @@ class Prompt:
         self._name = name
         self._source = source
         try:
+            check_source(source)
             self._template = _ENVIRONMENT.from_string(source, name=name)
             analysis = self._template.analyze(include_partials=False)
+        except SourceProblem as found:
+            raise self._refusal(found.index, found.problem) from None
         except LiquidError as error:
             raise self._refusal(_error_index(source, error), str(error.message)) from None
         except RecursionError:
@@ -302,7 +306,14 @@ class Prompt:
         return self._source.count("\n", 0, max(index, 0)) + 1
 
 
-_MARKUP = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+@lru_cache(maxsize=512)
+def compiled(name: str, source: str) -> Prompt:
+    """Return a ``Prompt`` that is compiled once: it takes up to 50 ms of CPU.
+
+    Raises:
+        PromptSyntaxError: as ``Prompt`` does.
+    """
+    return Prompt(name, source)
 
 
 def _error_index(source: str, error: LiquidError) -> int:
@@ -310,12 +321,12 @@ def _error_index(source: str, error: LiquidError) -> int:
         return error.token.start_index
     # Liquid knows no place for what is missing at the end of an expression: it is in the first
     # piece of markup that has the same error by itself.
-    for markup in _MARKUP.finditer(source):
+    for start, end in markup(source):
         try:
-            _ENVIRONMENT.from_string(markup.group())
+            _ENVIRONMENT.from_string(source[start:end])
         except LiquidError as own:
             if own.message == error.message:
-                return markup.start()
+                return start
     return 0
 
 

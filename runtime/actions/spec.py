@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from providers.base import Message
 from runtime.actions import outputs as typed
 from runtime.actions.outputs import OutputField
-from runtime.actions.prompts import Prompt
+from runtime.actions.prompts import Prompt, compiled
 from runtime.actions.render_budget import Budget
 from runtime.ids import ID_PATTERN
 
@@ -116,7 +116,7 @@ class ActionSpec(BaseModel):
     def _check_template(cls, source: str, info: ValidationInfo) -> str:
         if info.field_name == "user" and not source.strip():
             raise ValueError("the user prompt is empty; it must say what the model is to do")
-        Prompt(str(info.field_name), source)
+        compiled(str(info.field_name), source)
         return source
 
     @field_validator("outputs")
@@ -165,7 +165,7 @@ class ActionSpec(BaseModel):
 
     @cached_property
     def _prompts(self) -> tuple[Prompt, Prompt]:
-        return Prompt("system", self.system), Prompt("user", self.user)
+        return compiled("system", self.system), compiled("user", self.user)
 
     @cached_property
     def _instruction(self) -> str:

@@ -34,6 +34,14 @@ def cpu_s(work: Work) -> float:
     return statistics.median(_once_s(work) for _ in range(RUNS))
 
 
+def assert_cpu(work: Work, most_s: float) -> None:
+    """Assert that ``work`` takes at most ``most_s`` of CPU: once, or by the median."""
+    once_s = _once_s(work)
+    if once_s > most_s:
+        median_s = cpu_s(work)
+        assert median_s <= most_s, f"took {median_s * 1000:.1f} ms, at first {once_s * 1000:.1f} ms"
+
+
 def _once_s(work: Work) -> float:
     was_on = gc.isenabled()
     gc.disable()
