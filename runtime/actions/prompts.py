@@ -70,7 +70,7 @@ class _Context(RenderContext):
         self._local_sizes: dict[str, int] = {}
 
     @property
-    def disabled_tags(self) -> list[str]:  # type: ignore[override]  # a slot over there
+    def disabled_tags(self) -> list[str]:
         """None; Liquid asks for them before it renders a node, so that every node is counted."""
         self.budget.step()
         return _NONE_DISABLED
