@@ -14,12 +14,17 @@ from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
+from runtime.bounded_read import FileTooLarge, read_bounded
 from runtime.config.errors import ConfigError, Mistake
 
 ValuePath = tuple[str | int, ...]
 """The keys and list indices that lead to a value."""
 
 _TAG = "tag:yaml.org,2002:"
+MOST_BYTES = 1_000_000
+"""The most bytes of a config with all that it includes: YAML of that size takes seconds to read."""
+MOST_FILES = 100
+
 # Aliases can multiply a small file into billions of values.
 _MOST_VALUES = 100_000
 # A number with more digits than this before or after the point is a typing mistake, and turning it
@@ -28,6 +33,7 @@ _MOST_DIGITS = 30
 # Escapes in quoted text can produce these; UTF-8 and file systems cannot hold them.
 _UNFIT = re.compile("[\0\ud800-\udfff]")
 _UNFIT_TEXT = "holds a NUL character or half of a surrogate pair, which cannot be stored"
+_TOO_LARGE = f"a config may take at most {MOST_BYTES:,} bytes, with all that it includes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +135,19 @@ class _Files:
         self.names: list[str] = []
         self.mistakes: list[Mistake] = []
         self.unreadable: list[Mistake] = []
+        self._room = MOST_BYTES
         self._roots: list[MappingNode] = []
         self._seen: set[Path] = set()
 
     def add_file(self, path: Path, name: str, chain: tuple[Path, ...] = ()) -> None:
+        if len(self.names) >= MOST_FILES:
+            self._refuse(name, None, f"a config may have at most {MOST_FILES} files")
+            return
         try:
-            raw = path.read_bytes()
+            raw = read_bounded(path, self._room)
+        except FileTooLarge:
+            self._refuse(name, None, _TOO_LARGE)
+            return
         except (OSError, ValueError) as error:
             why = (getattr(error, "strerror", None) or "cannot be read").lower()
             if isinstance(error, FileNotFoundError):
@@ -151,6 +164,10 @@ class _Files:
 
     def add_text(self, text: str, name: str, base_dir: Path, chain: tuple[Path, ...]) -> None:
         self.names.append(name)
+        self._room -= len(text.encode("utf-8", "surrogatepass"))
+        if self._room < 0:
+            self._refuse(name, None, _TOO_LARGE)
+            return
         self._seen.update(chain[-1:])
         root = self._compose(text, name)
         if root is None:

@@ -24,7 +24,11 @@ from pydantic import (
 
 from pricing.offers import MAX_MC, MC_PER_CREDIT
 from pricing.rate_card import MAX_RATE_MC
+from runtime.bounded_read import read_bounded
 from runtime.ids import ID_RULE, is_strict_id
+
+MOST_SECRET_BYTES = 65_536
+"""The most bytes of a file that holds a secret."""
 
 KEY_PREFIX_PATTERN = r"^[A-Za-z0-9_.-]{1,32}$"
 KEY_PREFIX_RULE = "1 to 32 of the characters A-Z a-z 0-9 _ . -"
@@ -157,7 +161,7 @@ def _from_env(name: str, around: Surroundings) -> str:
 def _from_file(name: str, around: Surroundings) -> str:
     path = _located(name, around)
     try:
-        secret = path.read_text(encoding="utf-8").strip()
+        secret = read_bounded(path, MOST_SECRET_BYTES).decode().strip()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ValueError(f"the file {path} cannot be read: {why}") from None

@@ -10,6 +10,7 @@ holds sums, whose means are exact.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -21,6 +22,10 @@ ENOUGH_TO_RESERVE = 50
 
 _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
 _LOG_GAMMA = math.log(_GAMMA)
+
+MOST_TOKENS = 1_000_000
+"""Longer inputs and answers count as if they had so many tokens, so that the sums of their squares
+stay whole numbers that Lua, which adds in floating point, keeps exactly."""
 
 _QUANTILE = 0.995
 _HEADROOM = 1.2
@@ -58,26 +63,43 @@ def observed(
         charged: the account pays for the answer; only such answers are added to the sums.
     """
     length = max_output_tokens if cut else usage.output_tokens
-    added = {str(bucket_of(length)): 1}
+    added = {str(bucket_of(_clamped(length))): 1}
     if cut:
         added["cut"] = 1
     if charged:
-        output, counted, real = usage.output_tokens, counted_input_tokens, usage.input_tokens
+        output, counted = _clamped(usage.output_tokens), _clamped(counted_input_tokens)
+        real, cached = _clamped(usage.input_tokens), _clamped(usage.cached_input_tokens)
         added |= {
             "n": 1,
             "o": output,
             "oo": output * output,
-            "r": usage.reasoning_tokens,
+            "r": _clamped(usage.reasoning_tokens),
             "x": counted,
             "xx": counted * counted,
             "y": real,
             "yy": real * real,
             "xy": counted * real,
-            "c": usage.cached_input_tokens,
-            "cc": usage.cached_input_tokens * usage.cached_input_tokens,
-            "w": usage.cache_write_tokens,
+            "c": cached,
+            "cc": cached * cached,
+            "w": _clamped(usage.cache_write_tokens),
         }
     return added
+
+
+def _clamped(tokens: int) -> int:
+    return max(0, min(tokens, MOST_TOKENS))
+
+
+_MOST_BUCKET = bucket_of(MOST_TOKENS)
+_SUM = re.compile("[a-z]{1,3}", re.ASCII)
+_BUCKET = re.compile("[0-9]{1,4}", re.ASCII)
+
+
+def is_field(name: str) -> bool:
+    """Return whether a field is a bucket or a sum; others in a stored hash are not ours."""
+    if _BUCKET.fullmatch(name):
+        return int(name) <= _MOST_BUCKET
+    return _SUM.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from functools import cache
 from typing import NamedTuple
 
 from runtime.background import Periodic
-from runtime.learning.history import ENOUGH_TO_RESERVE, History
+from runtime.learning.history import ENOUGH_TO_RESERVE, History, is_field
 from runtime.redis.errors import RedisUnavailable
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client, bounded
@@ -31,6 +31,10 @@ _MOST_TOPICS = 1_000
 
 class LearningUnavailable(Exception):
     """Redis cannot be reached, or the history in it is damaged."""
+
+
+class _Damaged(LearningUnavailable):
+    """What Redis holds of one topic is damaged; the others can be shared."""
 
 
 @cache
@@ -83,6 +87,7 @@ class Learning:
         self._turn = asyncio.Lock()
         self._rounds = Periodic("sharing what was learned", self._share_when_wanted, SHARE_EVERY_S)
         self._away = False
+        self._told: set[Topic] = set()
 
     def output_tokens_to_reserve(self, topic: Topic) -> int | None:
         """Return the output tokens to reserve, or ``None`` for the worst case."""
@@ -145,12 +150,20 @@ class Learning:
                 continue
             try:
                 await self._share(topic, known)
+            except _Damaged as error:
+                # Not until it is used again: there is nothing new to share.
+                known.used = False
+                if topic not in self._told:
+                    self._told.add(topic)
+                    _log.warning("what was learned of answers is damaged: %s", error)
+                continue
             except LearningUnavailable as error:
                 self._wanted.set()
                 if not self._away:
                     self._away = True
                     _log.warning("the lengths of answers cannot be shared now: %s", error)
                 return
+            self._told.discard(topic)
         self._away = False
 
     async def _share(self, topic: Topic, known: _Known) -> None:
@@ -168,11 +181,20 @@ class Learning:
             if isinstance(exc, RedisUnavailable):
                 raise LearningUnavailable(str(exc)) from exc
             raise
-        words = [part.decode() if isinstance(part, bytes) else str(part) for part in told]
-        try:
-            known.shared = History(dict(zip(words[::2], map(int, words[1::2]), strict=True)))
-        except ValueError as exc:
-            raise LearningUnavailable(
-                f"{key} holds a field that is not a count ({exc}): delete it"
-            ) from exc
+        kind, found = _text(told[0]), told[1]
+        if kind == "too_much":
+            # Kept, it would grow still more. What is learned are hints: nothing is charged by them.
+            raise _Damaged(
+                f"{key}: the sum {_text(found)} grows too large; what was new is dropped"
+            )
+        if kind == "damaged":
+            known.unshared.update(sent)
+            raise _Damaged(f"{key} holds a field that is not a count ({_text(found)}): delete it")
+        words = list(map(_text, found))
+        pairs = zip(words[::2], words[1::2], strict=True)
+        known.shared = History({name: int(count) for name, count in pairs if is_field(name)})
         known.look_again()
+
+
+def _text(part: object) -> str:
+    return part.decode(errors="replace") if isinstance(part, bytes) else str(part)

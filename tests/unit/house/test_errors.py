@@ -22,6 +22,7 @@ INTERNAL = {
     "AnswerTooLarge",  # an answer that becomes PossiblyExecuted
     "BadInput",  # click's own way to refuse an argument
     "LearningUnavailable",  # counts that can't be read, for which limits stand in
+    "FileTooLarge",  # a file that its reader refuses in words of its own
     "JournalError",  # a damaged entry, for those who replay the journal
     "NewerFormat",  # a spooled settlement of a newer release, left to it
     "NoTurn",  # a deadline that ended in the endpoint's queue
@@ -30,6 +31,8 @@ INTERNAL = {
     "ScenarioError",  # a word that the mock provider answers with 400
     "ScriptRefused",  # a script that Redis did not run
     "Unfit",  # a model's value that takes its fallback
+    "SourceProblem",  # a template's text that becomes PromptSyntaxError
+    "TooLarge",  # a bound of rendering that becomes PromptError
     "UnknownOutcome",  # a script whose answer did not come
     "UnreadableRequest",  # a request that the mock provider answers with 400
 }
