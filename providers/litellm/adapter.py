@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import logging
 import os
 import sys
@@ -18,7 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pricing.usage import TokenUsage
-from providers.base import Completion, CompletionRequest, FinishReason
+from providers.base import MAX_ANSWER_CHARS, Completion, CompletionRequest, FinishReason
 from providers.litellm import answers as litellm_answers
 from providers.litellm import errors as litellm_errors
 
@@ -52,9 +53,6 @@ _ADDRESSES = {
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 3_600
 """A limit for each read; the caller bounds the call as a whole."""
-
-_LONGEST_ANSWER_CHARS = 4_000_000
-"""Far beyond what any model can say at once: longer text comes from something that is broken."""
 
 _ENVIRONMENT_AT_IMPORT = {
     # Without these, the import asks the internet for a map of prices, with retries, and the
@@ -291,12 +289,15 @@ def _is_sent_by_openai_sdk(model: str) -> bool:
 def _completion(response: Any, max_output_tokens: int) -> Completion:
     choice = response.choices[0]
     message = choice.message
-    text = message.content
+    thoughts = getattr(message, "reasoning_content", None)
+    text = _text(message.content)
     if not text and getattr(message, "tool_calls", None):
         # Some models are made to answer in a form by a forced tool call.
-        text = message.tool_calls[0].function.arguments
-    text = text or ""
-    if len(text) > _LONGEST_ANSWER_CHARS:
+        text = message.tool_calls[0].function.arguments or ""
+    if not text.strip() and choice.finish_reason != "length" and _is_object(thoughts):
+        # Some servers take an answer in a form for thoughts.
+        text, thoughts = thoughts, None
+    if len(text) > MAX_ANSWER_CHARS:
         raise ValueError("the answer is too long to be a model's")
     usage = _usage(response, answered=bool(text))
     finish = FinishReason.STOP
@@ -307,7 +308,32 @@ def _completion(response: Any, max_output_tokens: int) -> Completion:
     elif usage is not None and usage.output_tokens >= max_output_tokens:
         # LiteLLM says "stop" of Anthropic's forced tool calls, also of those that were cut off.
         finish = FinishReason.LENGTH
-    return Completion(text=text, finish=finish, usage=usage)
+    return Completion(text, finish, usage, after_thoughts=bool(thoughts))
+
+
+def _text(content: Any) -> str:
+    """Return a message's text; of a list of parts, those that are text and no thoughts."""
+    if not isinstance(content, list):
+        return content or ""
+    parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
+    return "".join(
+        part["text"]
+        for part in parts
+        if isinstance(part, dict)
+        and part.get("type") in ("text", "output_text")
+        and isinstance(part.get("text"), str)
+    )
+
+
+def _is_object(text: Any) -> bool:
+    """Return whether a text is one JSON object as a whole."""
+    if not isinstance(text, str) or len(text) > MAX_ANSWER_CHARS or text.strip()[:1] != "{":
+        return False
+    try:
+        json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _refusal(message: Any) -> Any:
