@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from pricing.usage import TokenUsage
 
-MAX_ANSWER_CHARS = 1_000_000
-"""The longest answer that is read. The longest that a model gives is some 128,000 tokens."""
+MAX_ANSWER_CHARS = 200_000
+"""The longest answer that is read, thoughts included. It is some 50,000 tokens of English."""
 
 Message = dict[str, str]
 """A chat message: ``{"role": "system" | "user", "content": text}``."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import logging
 import os
 import sys
@@ -19,9 +18,10 @@ from types import MappingProxyType
 from typing import Any
 
 from pricing.usage import TokenUsage
-from providers.base import MAX_ANSWER_CHARS, Completion, CompletionRequest, FinishReason
+from providers.base import Completion, CompletionRequest, FinishReason
 from providers.litellm import answers as litellm_answers
 from providers.litellm import errors as litellm_errors
+from providers.litellm.message_text import text_of
 
 GLOBALS: Mapping[str, object] = MappingProxyType(
     {
@@ -289,16 +289,7 @@ def _is_sent_by_openai_sdk(model: str) -> bool:
 def _completion(response: Any, max_output_tokens: int) -> Completion:
     choice = response.choices[0]
     message = choice.message
-    thoughts = getattr(message, "reasoning_content", None)
-    text = _text(message.content)
-    if not text and getattr(message, "tool_calls", None):
-        # Some models are made to answer in a form by a forced tool call.
-        text = message.tool_calls[0].function.arguments or ""
-    if not text.strip() and choice.finish_reason != "length" and _is_object(thoughts):
-        # Some servers take an answer in a form for thoughts.
-        text, thoughts = thoughts, None
-    if len(text) > MAX_ANSWER_CHARS:
-        raise ValueError("the answer is too long to be a model's")
+    text, after_thoughts = text_of(message, finished=choice.finish_reason != "length")
     usage = _usage(response, answered=bool(text))
     finish = FinishReason.STOP
     if choice.finish_reason == "length":
@@ -308,32 +299,7 @@ def _completion(response: Any, max_output_tokens: int) -> Completion:
     elif usage is not None and usage.output_tokens >= max_output_tokens:
         # LiteLLM says "stop" of Anthropic's forced tool calls, also of those that were cut off.
         finish = FinishReason.LENGTH
-    return Completion(text, finish, usage, after_thoughts=bool(thoughts))
-
-
-def _text(content: Any) -> str:
-    """Return a message's text; of a list of parts, those that are text and no thoughts."""
-    if not isinstance(content, list):
-        return content or ""
-    parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
-    return "".join(
-        part["text"]
-        for part in parts
-        if isinstance(part, dict)
-        and part.get("type") in ("text", "output_text")
-        and isinstance(part.get("text"), str)
-    )
-
-
-def _is_object(text: Any) -> bool:
-    """Return whether a text is one JSON object as a whole."""
-    if not isinstance(text, str) or len(text) > MAX_ANSWER_CHARS or text.strip()[:1] != "{":
-        return False
-    try:
-        json.loads(text, strict=False)
-    except (ValueError, RecursionError):
-        return False
-    return True
+    return Completion(text, finish, usage, after_thoughts)
 
 
 def _refusal(message: Any) -> Any:

@@ -31,7 +31,7 @@ MAX_MARKERS = 5_000
 MAX_OBJECTS = 8
 """Objects outside of thoughts, the empty ones with comments too. An answer is one object."""
 MAX_DEPTH = 100
-MAX_LENIENT_TOKENS = 10_000
+MAX_LENIENT_TOKENS = 5_000
 """Parts of an object that is not strict JSON: strings, brackets, commas, and what is between."""
 
 Pairs = tuple[tuple[str, Any], ...]
@@ -74,6 +74,9 @@ def objects_in(text: str) -> Surroundings:
     found = Surroundings()
     position = markers = objects = 0
     words = marked_comment = False
+    if _GLUED_START.match(text) is not None:
+        found.marked = True
+        position, markers = _end_of_thought(text, position, _CHANNEL)
     while (landmark := _LANDMARK.search(text, position)) is not None:
         between = text[position : landmark.start()]
         words = words or _has_words(between)
@@ -129,21 +132,25 @@ def _has_words(text: str) -> bool:
 
 # Markers
 
-_OPENING, _CLOSING = "<＜‹«◁⟨〈《「『", ">＞›»▷⟩〉》」』"
+_OPENING, _CLOSING = "<\uff1c\u25c1\u27e8", ">\uff1e\u25b7\u27e9"
 _NAME = r"[^\W\d_][\w.:\-\u2581\u200b-\u200d\u2060\ufeff]{0,63}+"
 _MARKUP = rf"""
-    (?P<angle>[{_OPENING}])\s?(?P<bar>[|｜]?)\s?(?P<slash>/?)\s?(?P<name>{_NAME})
-        (?:\s[^{{}}{_OPENING}{_CLOSING}]*+)?(?<!/)[|｜]?[{_CLOSING}]
-  | [\[【]\s?(?P<square_slash>/?)\s?(?P<square>{_NAME})\s?[\]】]
-  | (?P<comment><!--|-->)
-  | (?P<glued>\A\s*+(?:analysis|commentary)(?![\s:.,;!?*\-]) | assistant\n?(?:analysis|commentary))
-  | (?P<final>assistant\n?final)
+    (?<=<)\|(?i:channel)\|>\s*+(?P<channel>\w++)(?:[^<{{\n]{{0,100}}+<\|(?i:message)\|>)?+
+  | (?<=[{_OPENING}])\s?+(?P<bar>[|\uff5c]?+)\s?+(?P<slash>/?+)\s?+(?P<name>{_NAME})
+        (?:\s[^{{}}{_OPENING}{_CLOSING}]*+)?+(?<!/)[|\uff5c]?+[{_CLOSING}]
+  | (?<=\[)\s?+(?P<square_slash>/?+)\s?+(?P<square>{_NAME})\s?+\]
+  | (?P<comment>(?<=<)!--|(?<=-)->)
 """
-_CHANNEL = r"(?P<channel><\|channel\|>\s*+(?P<channel_name>\w++)(?:[^<{\n]{0,100}+<\|message\|>)?+)"
-_OBJECT = r"""(?P<object>\{(?=\s*+(?:["'“‘\\]|/[/*]|[^\W\d]\w{0,63}+\s*+:)))"""
-_FLAGS = re.VERBOSE | re.IGNORECASE
-_MARKER = re.compile(f"{_CHANNEL} | {_MARKUP}", _FLAGS)
-_LANDMARK = re.compile(f"{_OBJECT} | {_CHANNEL} | {_MARKUP}", _FLAGS)
+_GLUED = r"(?<=[aA])(?i:ssistant\n?(?P<glued>final|analysis|commentary))"
+_OBJECT = r"""(?P<object>(?<=\{)(?=\s*+(?:["'\u201c\u2018\\]|/[/*]|[^\W\d]\w{0,63}+\s*+:)))"""
+# A class of characters comes first, as the search for one is quick, and then what excludes most.
+_STARTS = rf"{_OPENING}\[\-aA"
+_PROMISING = rf"(?![{_OPENING}\[{{])(?:(?<![aA])|(?=(?i:ssistant)))"
+_MARKER = re.compile(rf"[{_STARTS}]{_PROMISING}(?:{_MARKUP} | {_GLUED})", re.VERBOSE)
+_LANDMARK = re.compile(
+    rf"[{{{_STARTS}]{_PROMISING}(?:{_OBJECT} | {_MARKUP} | {_GLUED})", re.VERBOSE
+)
+_GLUED_START = re.compile(r"\s*+(?i:analysis|commentary)(?![\s:.,;!?*\-])")
 
 _ANSWERS = frozenset(
     {"answer", "final", "finalanswer", "json", "output", "response", "result", "solution"}
@@ -159,7 +166,7 @@ To know them is safe: nothing is hidden by them, so that all objects around them
 """
 
 _SPACE = " \t\r\n\ufeff\u200b\u2060"
-_QUOTES = frozenset("\"'“”„‘‚«‹")
+_QUOTES = frozenset("\"'\u201c\u201d\u201e\u2018\u201a\xab\u2039")
 _FENCE = re.compile(r"(?:```|~~~)\w*+")
 _WORD = re.compile(r"[^\W_]")
 _ESCAPED_START = re.compile(r'"\s*+(?:\\[nrt]|\s)*+\{(?:\\[nrt]|\s)*+\\"')
@@ -169,10 +176,9 @@ _NAME_PARTS = re.compile(r"[_.:\-\u2581]++")
 
 def _meaning(marker: re.Match[str]) -> tuple[bool, str | None]:
     """Return whether a marker begins something, and the name of that; ``None`` if it is none."""
-    if marker["channel"] is not None:
-        return marker["channel_name"].lower() != "final", _CHANNEL_KEY
-    if marker["glued"] is not None or marker["final"] is not None:
-        return marker["final"] is None, _CHANNEL_KEY
+    channel = marker["channel"] or marker["glued"]
+    if channel is not None:
+        return channel.lower() != "final", _CHANNEL
     if marker["comment"] is not None:
         return marker["comment"] == "<!--", "!--"
     name = marker["name"] or marker["square"]
@@ -185,7 +191,7 @@ def _meaning(marker: re.Match[str]) -> tuple[bool, str | None]:
     return not ends, None if known else key
 
 
-_CHANNEL_KEY = "<|channel|>"
+_CHANNEL = "<|channel|>"
 _END_WORDS = frozenset({"end", "close", "stop"})
 _POSITION_WORDS = _END_WORDS | {"begin", "start", "open", "of", "the"}
 
@@ -220,7 +226,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_HARMLESS_ESCAPE = re.compile(r"((?:[^\\]++|\\[\w\"\\/])*+)(?:\\([^\w\"\\/])|\Z)", re.DOTALL)
+_HARMLESS_ESCAPE = re.compile(
+    r"((?:[^\\]++|\\[A-Za-z0-9\"\\/])*+)(?:\\([^A-Za-z0-9\"\\/])|\Z)", re.DOTALL
+)
 
 
 def _object_at(text: str, start: int) -> tuple[Pairs, int, bool]:
