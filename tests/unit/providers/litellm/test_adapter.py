@@ -28,6 +28,7 @@ from providers.base import (
 from providers.errors import NotSent
 from providers.litellm import adapter
 from providers.litellm.adapter import LiteLLMProvider
+from providers.litellm.message_text import with_joined_parts
 from tests.harness.litellm_module import litellm_module
 
 BASE = "http://127.0.0.1:9/v1"
@@ -72,7 +73,7 @@ def request(
 
 
 def answer(
-    content: str | list[Any] | None = "Hello",
+    content: str | None = "Hello",
     *,
     finish: str = "stop",
     usage: dict[str, Any] | None = USAGE,
@@ -326,16 +327,19 @@ async def test_a_forced_tool_call_is_an_answer(
     assert (completion.text, completion.finish) == ('{"intent":"top_up"}', FinishReason.STOP)
 
 
-async def test_an_answer_in_parts_is_one_text_without_its_thoughts(
-    provider: LiteLLMProvider, chat: respx.Route
-) -> None:
+def test_an_answer_in_parts_is_one_text_without_its_thoughts() -> None:
     thinking = {"type": "thinking", "thinking": [{"type": "text", "text": '{"intent":"buy"}'}]}
     parts = [thinking, *({"type": "text", "text": text} for text in ('{"intent":', '"leave"}'))]
-    chat.mock(return_value=answer(parts))
+    body = {"choices": [{"message": {"role": "assistant", "content": parts}}]}
 
-    completion = await provider.complete(request())
+    whole = json.loads(with_joined_parts(json.dumps(body).encode()))
 
-    assert completion.text == '{"intent":"leave"}'
+    assert whole["choices"][0]["message"]["content"] == '{"intent":"leave"}'
+
+
+@pytest.mark.parametrize("body", [b'{"content": [1]}', b'{"content": [', b"\xff", b"[]"])
+def test_an_answer_in_another_form_is_left_as_it_is(body: bytes) -> None:
+    assert with_joined_parts(body) == body
 
 
 @pytest.mark.parametrize("content", [None, "", " \n"])
