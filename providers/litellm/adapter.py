@@ -21,6 +21,7 @@ from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
 from providers.litellm import answers as litellm_answers
 from providers.litellm import errors as litellm_errors
+from providers.litellm.message_text import text_of
 
 GLOBALS: Mapping[str, object] = MappingProxyType(
     {
@@ -52,9 +53,6 @@ _ADDRESSES = {
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 3_600
 """A limit for each read; the caller bounds the call as a whole."""
-
-_LONGEST_ANSWER_CHARS = 4_000_000
-"""Far beyond what any model can say at once: longer text comes from something that is broken."""
 
 _ENVIRONMENT_AT_IMPORT = {
     # Without these, the import asks the internet for a map of prices, with retries, and the
@@ -291,13 +289,7 @@ def _is_sent_by_openai_sdk(model: str) -> bool:
 def _completion(response: Any, max_output_tokens: int) -> Completion:
     choice = response.choices[0]
     message = choice.message
-    text = message.content
-    if not text and getattr(message, "tool_calls", None):
-        # Some models are made to answer in a form by a forced tool call.
-        text = message.tool_calls[0].function.arguments
-    text = text or ""
-    if len(text) > _LONGEST_ANSWER_CHARS:
-        raise ValueError("the answer is too long to be a model's")
+    text, after_thoughts = text_of(message, finished=choice.finish_reason != "length")
     usage = _usage(response, answered=bool(text))
     finish = FinishReason.STOP
     if choice.finish_reason == "length":
@@ -307,7 +299,7 @@ def _completion(response: Any, max_output_tokens: int) -> Completion:
     elif usage is not None and usage.output_tokens >= max_output_tokens:
         # LiteLLM says "stop" of Anthropic's forced tool calls, also of those that were cut off.
         finish = FinishReason.LENGTH
-    return Completion(text=text, finish=finish, usage=usage)
+    return Completion(text, finish, usage, after_thoughts)
 
 
 def _refusal(message: Any) -> Any:

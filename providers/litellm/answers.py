@@ -7,6 +7,8 @@ import re
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from providers.litellm.message_text import with_joined_parts
+
 if TYPE_CHECKING:
     import httpx
 
@@ -56,7 +58,7 @@ async def _read(response: httpx.Response) -> httpx.Response:
         for name, value in response.headers.multi_items()
         if name not in ("content-encoding", "content-length", "transfer-encoding")
     ]
-    whole = bytes(content)
+    whole = with_joined_parts(bytes(content))
     return httpx.Response(
         response.status_code,
         headers=headers,

@@ -8,7 +8,7 @@ from typing import Any
 
 from fallback.reasons import FallbackReason
 from providers.base import FinishReason
-from runtime.actions.outputs import ParsedAnswer
+from runtime.actions.answers import ParsedAnswer
 from runtime.credits.results import Existing, InProgress, Refused
 
 MOST_LOWERINGS = 3

@@ -18,10 +18,10 @@ from fallback.policy import Resolved
 from fallback.reasons import FallbackReason
 from pricing.quote import covered_output_tokens
 from pricing.usage import TokenUsage
-from providers.base import Completion
+from providers.base import Completion, FinishReason
 from providers.errors import ProviderError
 from providers.pacing.queue import NoTurn, Turn
-from runtime.actions import outputs
+from runtime.actions import answers
 from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending, Source
 from runtime.actions.source import ActionSource
 from runtime.actions.spec import ActionSpec
@@ -350,7 +350,12 @@ class ActionRuntime:
             usage = TokenUsage(input_tokens, output_tokens)
             flags.append("usage_estimated")
         progress.completion, progress.usage = completion, usage
-        parsed = outputs.parse(completion.text, execution.spec.outputs)
+        parsed = answers.parse(
+            completion.text,
+            execution.spec.outputs,
+            after_thoughts=completion.after_thoughts,
+            cut_off=completion.finish is FinishReason.LENGTH,
+        )
         verdict = judge(parsed, completion.finish, lowered=progress.lowered)
         self._quoter.learn(execution, usage, cut=verdict.cut_by_us, charged=verdict.charged)
         cost_mc = execution.cost_mc(usage)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
-from runtime.actions import outputs
+from runtime.actions import answers
 from runtime.actions.requests import Pending
 from runtime.credits.endings import Settlement
 from runtime.credits.identity import ExecutionAttempt
@@ -136,7 +136,7 @@ class _Parts:
             "render": _each_us(spec.render, people),
             "count tokens": _each_us(lambda prompt: count(prompt, schema), messages),
             "name the attempt": _each_us(name_attempt, people),
-            "parse": _each_us(lambda _: outputs.parse(_COMPLETION.text, spec.outputs), people),
+            "parse": _each_us(lambda _: answers.parse(_COMPLETION.text, spec.outputs), people),
             "outcome and result": _each_us(finish, people),
         }
 

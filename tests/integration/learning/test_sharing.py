@@ -110,7 +110,7 @@ async def test_law_15_a_damaged_history_is_left_as_it_is_and_keeps_no_other_from
         for _ in range(3):
             known.note(ROUTE, answer(80))
             known.note(ROUTE._replace(version="v2"), answer(80))
-            await known._share_all()
+            await known.share()
 
         assert await redis.hgetall(key) == {field.encode(): value.encode()}
         assert len(caplog.records) == 1
@@ -131,7 +131,7 @@ async def test_law_15_a_key_that_holds_no_history_keeps_no_other_from_being_shar
             await redis.hset(key, mapping={f"field{number}": 1 for number in range(1_001)})
         known.note(ROUTE, answer(80))
         known.note(ROUTE._replace(version="v2"), answer(80))
-        await known._share_all()
+        await known.share()
 
         with pytest.raises(LearningUnavailable, match=key):
             await known.history(ROUTE)
@@ -178,7 +178,7 @@ async def test_law_15_counts_that_grow_too_large_are_dropped_and_not_sent_again(
     async with learning(redis_url, key_prefix) as known:
         known.note(ROUTE, {"oo": 2**53})
         known.note(ROUTE._replace(version="v2"), answer(80))
-        await known._share_all()
+        await known.share()
 
         known.note(ROUTE, answer(80))
         assert (await known.history(ROUTE)).answers == 1
