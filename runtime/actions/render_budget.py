@@ -95,7 +95,7 @@ def _check_size(size: int) -> None:
 
 
 class Budget:
-    """What one rendering may still take; the prompts of an action share one.
+    """The room that a rendering has left; the prompts of an action share one.
 
     Used up, its methods raise ``TooLarge``.
     """

@@ -34,7 +34,7 @@ class LearningUnavailable(Exception):
 
 
 class _Damaged(LearningUnavailable):
-    """What Redis holds of one topic is damaged; the others can be shared."""
+    """A damaged record of one topic; the others can be shared."""
 
 
 @cache

@@ -30,6 +30,7 @@ INTERNAL = {
     "RedisUnavailable",  # what becomes LedgerUnavailable
     "ScenarioError",  # a word that the mock provider answers with 400
     "ScriptRefused",  # a script that Redis did not run
+    "Unclear",  # an answer of which it is not clear what counts
     "Unfit",  # a model's value that takes its fallback
     "SourceProblem",  # a template's text that becomes PromptSyntaxError
     "TooLarge",  # a bound of rendering that becomes PromptError
