@@ -10,6 +10,7 @@ from providers.base import Completion, CompletionRequest, FinishReason
 from providers.errors import FailureKind, NotSent
 from providers.litellm import errors as litellm_errors
 from providers.litellm import loading
+from providers.litellm.message_text import text_of
 from providers.litellm.routes import ROUTES, Client, provider_of
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ _ANTHROPIC = "anthropic/"
 
 _TIMEOUT_S = 3_600
 """LiteLLM's own limit, longer than any call: the caller bounds the call as a whole."""
-
-_LONGEST_ANSWER_CHARS = 4_000_000
-"""Far beyond what any model can say at once: longer text comes from something that is broken."""
 
 
 class LiteLLMProvider:
@@ -162,13 +160,7 @@ def _is_bridged(model: str) -> bool:
 def _completion(response: Any, max_output_tokens: int) -> Completion:
     choice = response.choices[0]
     message = choice.message
-    text = message.content
-    if not text and getattr(message, "tool_calls", None):
-        # Some models are made to answer in a form by a forced tool call.
-        text = message.tool_calls[0].function.arguments
-    text = text or ""
-    if len(text) > _LONGEST_ANSWER_CHARS:
-        raise ValueError("the answer is too long to be a model's")
+    text, after_thoughts = text_of(message, finished=choice.finish_reason != "length")
     usage = _usage(response, answered=bool(text))
     finish = FinishReason.STOP
     if choice.finish_reason == "length":
@@ -178,7 +170,7 @@ def _completion(response: Any, max_output_tokens: int) -> Completion:
     elif usage is not None and usage.output_tokens >= max_output_tokens:
         # LiteLLM says "stop" of Anthropic's forced tool calls, also of those that were cut off.
         finish = FinishReason.LENGTH
-    return Completion(text=text, finish=finish, usage=usage)
+    return Completion(text, finish, usage, after_thoughts)
 
 
 def _refusal(message: Any) -> Any:

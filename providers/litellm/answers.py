@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from providers.litellm.message_text import joined
+
 MAX_CHOICES = 8
 """One is asked for. LiteLLM takes 0.08 ms to build each."""
 MAX_VALUES = 2_000
@@ -29,10 +31,10 @@ class UnreadableAnswer(Exception):
 
 
 def prepared(content: bytes) -> bytes:
-    """Return an answer as LiteLLM may read it: with an empty usage where it was left out.
+    """Return an answer as LiteLLM may read it: in one text, with an empty usage where it has none.
 
-    LiteLLM raises without one for Anthropic and Gemini, and the answer would be lost, though the
-    model ran and is billed. It reads an empty one as zeros, which mean the same to us: unknown.
+    LiteLLM raises without a usage for Anthropic and Gemini, and the answer would be lost, though
+    the model ran and is billed. It reads an empty one as zeros, which mean the same to us: unknown.
 
     Raises:
         UnreadableAnswer: LiteLLM can't read it, or it would take too long.
@@ -45,7 +47,7 @@ def prepared(content: bytes) -> bytes:
     if openings > MAX_CHOICES or marks > MAX_VALUES_OF_CHOICES:
         _check_size(body)
     if "choices" in body:
-        return json.dumps(body).encode() if _drop_unread(body["choices"]) else content
+        return json.dumps(body).encode() if _tidied(body["choices"]) else content
     if body.get("type") == "message":
         name = "usage"
     elif "candidates" in body or "promptFeedback" in body:
@@ -88,17 +90,21 @@ def _check_size(body: dict[str, Any]) -> None:
         level = deeper
 
 
-def _drop_unread(choices: Any) -> bool:
-    """Remove the parts of messages that nobody reads; return whether there were any.
+def _tidied(choices: Any) -> bool:
+    """Join a content in parts, and remove what nobody reads; return whether there was any.
 
-    Building them takes up to 0.9 ms for each that is not as it should be, such as a citation or
-    an image, and OpenAI's SDK warns with its text.
+    Building citations, images and the like takes up to 0.9 ms for each that is not as it should
+    be, and OpenAI's SDK warns with its text.
     """
-    found = False
+    changed = False
     for choice in choices if isinstance(choices, list) else ():
         message = choice.get("message") if isinstance(choice, dict) else None
-        for name in list(message) if isinstance(message, dict) else ():
-            if name not in _READ and message[name]:
-                del message[name]
-                found = True
-    return found
+        if not isinstance(message, dict):
+            continue
+        if isinstance(message.get("content"), list):
+            message["content"] = joined(message["content"])
+            changed = True
+        for name in [name for name in message if name not in _READ and message[name]]:
+            del message[name]
+            changed = True
+    return changed

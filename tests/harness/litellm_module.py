@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
-
-from providers.litellm import loading
 
 
 def litellm_module() -> Any:
-    """Return LiteLLM as the adapter has it."""
-    loaded = loading.loaded()
-    assert loaded is not None
-    return loaded.module
+    """Return LiteLLM as the adapter imported it."""
+    return sys.modules["litellm"]
+
+
+def is_internal_call() -> bool:
+    """Return whether LiteLLM takes the calls of this context for its own."""
+    return bool(sys.modules["litellm._internal_context"].is_internal_call.get())

@@ -14,6 +14,7 @@ class RawServer:
     """What a server has received, and where it is. Header names are in lower case."""
 
     port: int = 0
+    connections: int = 0
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
 
     @property
@@ -39,6 +40,7 @@ async def answering(
     server = RawServer()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server.connections += 1
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")

@@ -240,7 +240,9 @@ async def test_a_byte_beyond_ascii_in_a_header_of_an_error_changes_nothing(
 async def test_what_litellm_sends_through_another_client_is_never_sent(
     provider: LiteLLMProvider, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(provider._get_clients(), "get", lambda *args: None)
+    from providers.litellm.clients import Clients
+
+    monkeypatch.setattr(Clients, "get", lambda *args: None)
     async with answering(response(body_of(name))) as server:
         with pytest.raises(NotSent):
             await provider.complete(to(name, server.url))

@@ -23,6 +23,7 @@ INTERNAL = {
     "BadInput",  # click's own way to refuse an argument
     "HttpError",  # the root of what our HTTP client raises
     "LearningUnavailable",  # counts that can't be read, for which limits stand in
+    "FileTooLarge",  # a file that its reader refuses in words of its own
     "JournalError",  # a damaged entry, for those who replay the journal
     "Lost",  # an HTTP answer that becomes PossiblyExecuted
     "NewerFormat",  # a spooled settlement of a newer release, left to it
@@ -34,8 +35,10 @@ INTERNAL = {
     "RequestRefused",  # a request of LiteLLM's that becomes NotSent
     "ScenarioError",  # a word that the mock provider answers with 400
     "ScriptRefused",  # a script that Redis did not run
-    "TooLarge",  # an HTTP answer that becomes PossiblyExecuted
+    "Unclear",  # an answer of which it is not clear what counts
     "Unfit",  # a model's value that takes its fallback
+    "SourceProblem",  # a template's text that becomes PromptSyntaxError
+    "TooLarge",  # an HTTP answer, or a bound of rendering that becomes PromptError
     "UnknownOutcome",  # a script whose answer did not come
     "UnreadableAnswer",  # an answer that becomes PossiblyExecuted
     "UnreadableRequest",  # a request that the mock provider answers with 400

@@ -20,14 +20,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing.usage import TokenUsage
-from providers.base import Completion, CompletionRequest, Endpoint, FinishReason, Message
+from providers.base import (
+    MAX_ANSWER_CHARS,
+    Completion,
+    CompletionRequest,
+    Endpoint,
+    FinishReason,
+    Message,
+)
 from providers.errors import NotSent, PossiblyExecuted, Rejected
 from providers.http import MAX_ANSWER_BYTES
-from providers.litellm import adapter, loading
+from providers.litellm import adapter
 from providers.litellm.adapter import LiteLLMProvider
-from providers.litellm.answers import MAX_CHOICES, MAX_VALUES_OF_CHOICES
+from providers.litellm.answers import MAX_CHOICES, MAX_VALUES_OF_CHOICES, prepared
 from providers.litellm.routes import ROUTES
-from tests.harness.litellm_module import litellm_module
+from tests.harness.litellm_module import is_internal_call, litellm_module
 
 BASE = "http://127.0.0.1:9/v1"
 MESSAGES: list[Message] = [
@@ -179,7 +186,11 @@ async def test_the_short_way_for_schemas_sends_what_the_long_way_sends(
     assert ours.headers["authorization"] == theirs.headers["authorization"]
 
 
-def test_a_model_behind_another_api_does_not_take_the_short_way() -> None:
+async def test_a_model_behind_another_api_does_not_take_the_short_way(
+    provider: LiteLLMProvider,
+) -> None:
+    await provider.warm_up()
+
     assert adapter._is_bridged("openai/responses/gpt-4o-mini")
     assert adapter._is_bridged("openai/gpt-5-pro")
     assert not adapter._is_bridged("openai/gpt-4o-mini")
@@ -330,6 +341,83 @@ async def test_a_forced_tool_call_is_an_answer(
     completion = await provider.complete(request())
 
     assert (completion.text, completion.finish) == ('{"intent":"top_up"}', FinishReason.STOP)
+
+
+def test_an_answer_in_parts_is_one_text_without_its_thoughts() -> None:
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": '{"intent":"buy"}'}]}
+    parts = [thinking, *({"type": "text", "text": text} for text in ('{"intent":', '"leave"}'))]
+    body = {"choices": [{"message": {"role": "assistant", "content": parts}}]}
+
+    whole = json.loads(prepared(json.dumps(body).encode()))
+
+    assert whole["choices"][0]["message"]["content"] == '{"intent":"leave"}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"content": [1]}', b'{"choices": 7}', b'{"choices": [7]}', b'{"choices": [{"message": 7}]}'],
+)
+def test_an_answer_in_another_form_is_left_as_it_is(body: bytes) -> None:
+    assert prepared(body) == body
+
+
+@pytest.mark.parametrize("content", [None, "", " \n"])
+async def test_an_answer_that_a_server_took_for_thoughts_is_one(
+    provider: LiteLLMProvider, chat: respx.Route, content: str | None
+) -> None:
+    chat.mock(return_value=answer(content, reasoning_content=' {"intent":"leave"}\n'))
+
+    completion = await provider.complete(request())
+
+    assert completion.text.strip() == '{"intent":"leave"}'
+    assert not completion.after_thoughts
+
+
+@pytest.mark.parametrize(
+    "thoughts, finish",
+    [
+        ('They wrote {"intent":"buy"}', "stop"),
+        ('{"intent":"buy"} or {"intent":"leave"}', "stop"),
+        ('["buy"]', "stop"),
+        ('{"intent":"buy"}', "length"),
+        ("", "stop"),
+    ],
+)
+async def test_law_14_thoughts_are_no_answer(
+    provider: LiteLLMProvider, chat: respx.Route, thoughts: str, finish: str
+) -> None:
+    chat.mock(return_value=answer(None, finish=finish, reasoning_content=thoughts))
+
+    assert (await provider.complete(request())).text == ""
+
+
+@pytest.mark.parametrize(
+    "content, fields",
+    [
+        ('{"intent":"buy"}', {"reasoning_content": "They wrote:"}),
+        ('<think>They wrote:</think>{"intent":"buy"}', {}),
+    ],
+    ids=["the server", "LiteLLM"],
+)
+async def test_law_14_what_follows_thoughts_that_were_taken_off_is_known_to(
+    provider: LiteLLMProvider, chat: respx.Route, content: str, fields: dict[str, Any]
+) -> None:
+    chat.mock(return_value=answer(content, **fields))
+
+    completion = await provider.complete(request())
+
+    assert (completion.text, completion.after_thoughts) == ('{"intent":"buy"}', True)
+
+
+async def test_an_answer_that_is_longer_than_what_is_read_is_cut_and_billed(
+    provider: LiteLLMProvider, chat: respx.Route
+) -> None:
+    chat.mock(return_value=answer("x" * 300_000))
+
+    completion = await provider.complete(request())
+
+    assert len(completion.text) == MAX_ANSWER_CHARS + 1
+    assert completion.usage == TokenUsage(30, 7)
 
 
 ANTHROPIC_ANSWER: dict[str, Any] = {
@@ -572,20 +660,13 @@ async def test_callbacks_of_the_process_are_not_handed_the_answer(
 async def test_a_call_leaves_the_hosts_own_calls_as_they_were(
     provider: LiteLLMProvider, chat: respx.Route
 ) -> None:
-    litellm = loaded()
     await provider.complete(request())
-    assert litellm.is_internal_call.get() is False
+    assert not is_internal_call()
 
     chat.mock(return_value=httpx.Response(500, json={}))
     with pytest.raises(Exception, match="status 500"):
         await provider.complete(request())
-    assert litellm.is_internal_call.get() is False
-
-
-def loaded() -> loading.LiteLLM:
-    litellm = loading.loaded()
-    assert litellm is not None
-    return litellm
+    assert not is_internal_call()
 
 
 async def ask_without_the_adapter(model: str) -> Any:
@@ -599,6 +680,7 @@ async def test_litellm_still_prices_the_hosts_own_calls(hosts_wire: respx.MockRo
 
     response = await ask_without_the_adapter("openai/gpt-4o-mini")
 
+    # LiteLLM documents the cost of an answer under this name.
     assert response._hidden_params["response_cost"] > 0
 
 
