@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 
 class Client(StrEnum):
-    """What LiteLLM sends a provider's requests with."""
+    """The client that LiteLLM sends a provider's requests with."""
 
     SDK = "OpenAI's SDK"
     AZURE = "OpenAI's SDK for Azure"
@@ -22,7 +22,7 @@ class Client(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How a provider is called. Without an address, an endpoint must have its ``api_base``."""
+    """The way to call a provider. Without an address, an endpoint must have its ``api_base``."""
 
     client: Client
     address: str | None = None

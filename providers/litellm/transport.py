@@ -44,7 +44,7 @@ class RequestRefused(Exception):
 
 @dataclass(slots=True)
 class Exchange:
-    """What went over the wire for one call.
+    """The request and the answer of one call.
 
     ``begun`` says that the request was handed to the client; then there is an ``answer``, an
     ``error``, or neither where the call was cancelled.

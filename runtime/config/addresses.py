@@ -8,7 +8,7 @@ from contextlib import suppress
 from urllib.parse import parse_qsl
 
 _METADATA_NAMES = frozenset(("metadata.google.internal", "metadata.goog"))
-"""Where clouds hand out credentials; their usual address is the link-local 169.254.169.254."""
+"""Hosts that hand out a cloud's credentials; most clouds use the link-local 169.254.169.254."""
 
 _PRIVATE_ENDINGS = (".internal", ".lan", ".local", ".localhost", ".svc", ".test", ".home.arpa")
 """Of names that no public name server answers for (RFC 6761, 6762, 8375), and of clusters."""
