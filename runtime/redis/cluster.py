@@ -158,9 +158,7 @@ class ClusterTransport(ScriptTransport):
             if server is None:
                 server = await self._find(delivery)
             delivery.server = server
-            connection = delivery.connection = (
-                server.idle.pop() if server.idle else await server.take()
-            )
+            connection = delivery.connection = server.take_idle() or await server.take()
             try:
                 return connection, await self._exchange(connection, delivery.request, asking=asking)
             except _PASSING as error:

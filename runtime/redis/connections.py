@@ -34,6 +34,11 @@ class PooledConnection:
         self._before, self._wait = 0, False
         self._answer: Reply | Exception | None = None
 
+    def is_closed(self) -> bool:
+        """Return whether the server has closed the connection, as far as is known by now."""
+        reader = self.raw._reader  # noqa: SLF001 - redis-py tells it only by reading
+        return reader is None or bool(reader.at_eof())
+
     async def ask(self, packed: bytes, *, before: int = 0, wait: bool = False) -> Reply:
         """Send what is packed and return its answer.
 
@@ -75,7 +80,7 @@ class Server:
     """The connections to one server: a bounded number, handed to waiting callers in order.
 
     Idle ones are kept here, because taking one from redis-py's pool and giving it back costs as
-    much as a call. Take one by ``idle.pop()``, or by ``take()`` where ``idle`` is empty.
+    much as a call.
 
     Args:
         pool: redis-py's, which makes connections.
@@ -97,6 +102,19 @@ class Server:
         self._most_idle = min(_MOST_IDLE, size // 2 if shared else size)
         self._taken = 0
         self._waiting: deque[asyncio.Future[PooledConnection | None]] = deque()
+
+    def take_idle(self) -> PooledConnection | None:
+        """Return an idle connection, or ``None`` where ``take()`` has to find one.
+
+        A connection that the server has closed (it restarted, or timed out idle clients) is told
+        by its end of input. A call sent on it would count as lost, though it never arrived.
+        """
+        while self.idle:
+            connection = self.idle.pop()
+            if not connection.is_closed():
+                return connection
+            self.drop(connection)
+        return None
 
     async def take(self) -> PooledConnection:
         """Wait for a connection, or make one.

@@ -236,7 +236,7 @@ class ServerTransport(ScriptTransport):
 
     async def _deliver(self, delivery: Delivery) -> tuple[PooledConnection, Reply]:
         server = delivery.server = self._server
-        connection = delivery.connection = server.idle.pop() if server.idle else await server.take()
+        connection = delivery.connection = server.take_idle() or await server.take()
         return connection, await self._exchange(connection, delivery.request)
 
     async def _give_back(self) -> None:
