@@ -14,14 +14,14 @@ def test_an_account_is_opened_given_credits_and_sells_some(home: Home) -> None:
     assert opened.json["new"] is True
     assert opened.json["balance"]["granted_mc"] == 0
     assert (
-        "was open already"
+        "was already open"
         in home.invoke(
             *("account", "open", "acme", "--plan", "growth", "--timezone", "Europe/Berlin")
         ).stdout
     )
 
     expiring = (*GRANT, "--reference", "spring", "--expires-at", "2099-07-08")
-    assert "was given 2,500.125 credits" in home.invoke(*expiring).stdout
+    assert "received 2,500.125 credits" in home.invoke(*expiring).stdout
     assert "nothing was added" in home.invoke(*expiring).stdout
     bought = ("purchase", "--account", "acme", "--credits", "200000", "--reference", "invoice-7")
     assert home.invoke(*bought, "--json").json["available_mc"] == 202_500_125

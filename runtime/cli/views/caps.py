@@ -22,11 +22,11 @@ def caps_json(caps: Sequence[CapStatus]) -> list[dict[str, Any]]:
 
 
 def caps_lines(caps: Sequence[CapStatus]) -> Iterator[str]:
-    """Yield each cap with what its window holds and when it resets."""
+    """Yield each cap with what counts towards it and when it resets."""
     if not caps:
         yield "No caps are set."
         return
-    yield "Caps, and what their windows hold (days and months of UTC)"
+    yield "Caps, and what counts towards them now (days and months in UTC)"
     header = ("for", "limit", "", "charged", "reserved", "excess", "resets")
     rows = [
         (
