@@ -52,7 +52,7 @@ from runtime.executions.execution import Execution, Timings
 from runtime.executions.model_calls import CallSession, ModelCalls
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
-from runtime.wording.limits import cap_reached_text
+from runtime.wording.caps import cap_reached_text
 from runtime.wording.reasons import no_turn_text, provider_down_text
 
 _log = logging.getLogger("creditgate.executor")

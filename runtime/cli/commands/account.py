@@ -213,7 +213,7 @@ def switch(
     """
     from runtime.cli.ledger import print_json, with_ledger
     from runtime.wording.accounts import repeated_text
-    from runtime.wording.limits import switched_off_text
+    from runtime.wording.caps import switched_off_text
 
     async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
         change = ledger.accounts.switch_off if state == "off" else ledger.accounts.switch_on

@@ -111,7 +111,7 @@ def set_cap(
     a changed one keeps its count.
     """
     from runtime.cli.ledger import with_ledger
-    from runtime.wording.limits import cap_text
+    from runtime.wording.caps import cap_text
 
     async def ask(ledger: CreditLedger) -> tuple[str, bool, tuple[CapStatus, ...]]:
         capped = _cap(window, named)

@@ -9,7 +9,7 @@ from typing import Any
 from runtime.cli.views.table import table
 from runtime.credits.caps import CapStatus
 from runtime.wording.amounts import credits_text, duration_text
-from runtime.wording.limits import CAP_WINDOWS, cap_target_text
+from runtime.wording.caps import CAP_WINDOWS, cap_target_text
 
 
 def caps_json(caps: Sequence[CapStatus]) -> list[dict[str, Any]]:

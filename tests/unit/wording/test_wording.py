@@ -8,7 +8,7 @@ from fallback.reasons import FallbackReason
 from providers.pacing.queue import Bottleneck
 from runtime.credits.caps import Cap, CapStatus, CapWindow
 from runtime.wording.amounts import duration_text
-from runtime.wording.limits import CAP_WINDOWS, cap_reached_text, cap_text, switched_off_text
+from runtime.wording.caps import CAP_WINDOWS, cap_reached_text, cap_text, switched_off_text
 from runtime.wording.reasons import REASONS, no_turn_text, provider_down_text
 
 MINUTE_MS = 60_000
