@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -23,12 +23,20 @@ from runtime.credits.results import (
     GrantUnknown,
     LedgerError,
     LedgerUnavailable,
+    ReferenceConflict,
 )
+from runtime.wording.accounts import conflict_text
 from runtime.wording.reasons import REASONS
 
 WRONG = 2
 INTERNAL = 70
 INTERRUPTED = 130
+
+_HINTS: Mapping[type[LedgerError], str] = {
+    GrantUnknown: ". Its grants and their ids:\n  creditgate balance --account ID",
+    CapUnknown: ". Its caps:\n  creditgate cap list --account ID",
+}
+"""What to do about an error, to stand after its message."""
 
 
 def report(ctx: click.Context, error: BaseException) -> int:
@@ -98,10 +106,8 @@ def _ledger_message(error: LedgerError) -> str:
         return f"{error}:\n  creditgate account open {error.account_id} --plan PLAN"
     if isinstance(error, AccountConflict) and error.field == "state":
         return f"{error}: a closed account can't be changed"
-    if isinstance(error, GrantUnknown):
-        return f"{error}. Its grants and their ids:\n  creditgate balance --account ID"
-    if isinstance(error, CapUnknown):
-        return f"{error}. Its caps:\n  creditgate cap list --account ID"
+    if isinstance(error, ReferenceConflict):
+        return conflict_text(error.reference, error.field, error.stored)
     if isinstance(error, GrantRefused):
         return f"{error} ({REASONS[error.reason]})"
     if isinstance(error, ExecutionConflict):
@@ -112,4 +118,4 @@ def _ledger_message(error: LedgerError) -> str:
         )
     if isinstance(error, LedgerUnavailable):
         return f"can't use the ledger's Redis: {error}"
-    return str(error)
+    return f"{error}{_HINTS.get(type(error), '')}"

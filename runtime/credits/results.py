@@ -71,11 +71,16 @@ class AccountConflict(LedgerError):
 
 
 class ReferenceConflict(LedgerError):
-    """The reference changed the account before, with another value of ``field``."""
+    """The reference changed the account before, with another value of ``field``.
+
+    ``stored`` is the value that it was used with, as text; amounts are millicredits.
+    """
 
     def __init__(self, reference: str, field: str, stored: str) -> None:
         super().__init__(f"reference {reference!r} was used before, with {field} {stored}")
+        self.reference = reference
         self.field = field
+        self.stored = stored
 
 
 class GrantRefused(LedgerError):
