@@ -19,6 +19,7 @@ from runtime.credits.results import (
     GrantUnknown,
     InProgress,
     LedgerError,
+    NotBooked,
     ReferenceConflict,
     Refused,
     Released,
@@ -128,14 +129,14 @@ def _refused(answer: Answer) -> Refused:
     return Refused(reason, answer[2], answer[3], may_clear=may_clear)
 
 
-def settlement(attempt: ExecutionAttempt, answer: Answer) -> Settled | Existing | None:
-    """Return what ``settle`` answered; ``None`` for one beyond the horizon."""
+def settlement(attempt: ExecutionAttempt, answer: Answer) -> Settled | Existing | NotBooked:
+    """Return what ``settle`` answered."""
     kind = answer[0]
     if kind == b"settled":
         flags = tuple(answer[4].decode().split(",")) if answer[4] else ()
         return Settled(answer[1], answer[2], answer[3], flags)
     if kind in (b"dead", b"account_unknown"):
-        return None
+        return NotBooked()
     return _existing(attempt, answer)
 
 

@@ -18,6 +18,7 @@ from runtime.credits.results import (
     Existing,
     InProgress,
     LedgerError,
+    NotBooked,
     Refused,
     Released,
     Reserved,
@@ -156,11 +157,11 @@ class CreditLedger:
         answer = await self._ask("look_up", attempt, (), mode=Mode.READ)
         return decoding.knowledge(attempt, answer)
 
-    async def settle(self, settlement: Settlement) -> Settled | Existing | None:
+    async def settle(self, settlement: Settlement) -> Settled | Existing | NotBooked:
         """Charge the real cost, give back the rest, store the outcome.
 
         Returns:
-            ``None`` where the settlement is older than the horizon: it is not charged.
+            ``NotBooked`` if the settlement is older than the horizon: it is not charged.
 
         Raises:
             ValueError: a field is not allowed; the message names it.
@@ -180,7 +181,7 @@ class CreditLedger:
         answer = await self._ask("release", release.attempt, release.arguments(), ends=True)
         return decoding.release(release.attempt, answer)
 
-    async def end(self, ending: Ending) -> Settled | Released | Existing | None:
+    async def end(self, ending: Ending) -> Settled | Released | Existing | NotBooked:
         """Settle or release, as the ending says."""
         if isinstance(ending, Settlement):
             return await self.settle(ending)

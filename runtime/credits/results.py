@@ -160,6 +160,11 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class NotBooked:
+    """The settlement is older than the horizon, or its account is unknown: nothing is charged."""
+
+
+@dataclass(frozen=True, slots=True)
 class Released:
     """The reservation is given back. ``found`` is false where this attempt had none to release."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fallback.policy import Resolved, resolve
@@ -163,11 +163,11 @@ class Execution:
 
     def first_outcome(self, existing: Existing) -> ExecutionResult:
         """Return the outcome that the id has already, as far as the ledger still has it."""
-        return outcomes.decode(self.request.execution_id, existing) or self.result(
-            self.resolve(existing.reason or FallbackReason.OUTCOME_LOST),
-            kept=True,
-            charged_mc=existing.charged_mc,
-        )
+        if stored := outcomes.decode(self.request.execution_id, existing):
+            return stored
+        reason = existing.reason or FallbackReason.OUTCOME_LOST
+        lost = self.result(self.resolve(reason), kept=True, charged_mc=existing.charged_mc)
+        return replace(lost, attempts=(), replayed=True)
 
     def not_kept(self, reason: FallbackReason, detail: str | None = None) -> ExecutionResult:
         """Return the fallback values as a result that is no outcome: the id may be asked again."""

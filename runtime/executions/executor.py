@@ -32,6 +32,7 @@ from runtime.credits.results import (
     Existing,
     InProgress,
     LedgerUnavailable,
+    NotBooked,
     Refused,
     Released,
     Reserved,
@@ -294,7 +295,7 @@ class ActionRuntime:
 
         An outcome that the id has already, or is about to have, is given all the same (law 3).
         """
-        known: Settled | Released | InProgress | Existing | None
+        known: Settled | Released | InProgress | Existing | NotBooked | None
         if execution.progress.reserved is not None:
             known = await self._outbox.close(execution.release(), execution.deadline_s)
         else:
@@ -386,9 +387,11 @@ class ActionRuntime:
         charged_mc, available_mc = settlement.cost_mc, None
         if isinstance(settled, Settled):
             charged_mc, available_mc = settled.charged_mc, settled.available_mc
+        if is_lost := isinstance(settled, NotBooked):
+            charged_mc = 0
         return execution.result(
             resolved,
-            kept=True,
+            kept=not is_lost,
             charged_mc=charged_mc,
             available_after_mc=available_mc,
             detail=detail,

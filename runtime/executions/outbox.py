@@ -11,7 +11,14 @@ from runtime.background import Periodic, TaskSet
 from runtime.credits.endings import Ending, Release
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.ledger import CreditLedger
-from runtime.credits.results import Existing, LedgerError, LedgerUnavailable, Released, Settled
+from runtime.credits.results import (
+    Existing,
+    LedgerError,
+    LedgerUnavailable,
+    NotBooked,
+    Released,
+    Settled,
+)
 from runtime.executions.spool import Spool
 
 _log = logging.getLogger("creditgate.closing")
@@ -38,15 +45,15 @@ class Outbox:
 
     async def close(
         self, ending: Ending, deadline_s: float
-    ) -> Settled | Released | Existing | None:
+    ) -> Settled | Released | Existing | NotBooked | None:
         """End a reservation.
 
-        Nothing is lost when the caller is cancelled, ``deadline_s`` passes or Redis is away: the
-        ending is then sent in the background, or spooled. Endings may be sent twice: the
-        ledger recognizes their attempt.
+        Nothing is lost if the caller is cancelled, ``deadline_s`` passes or Redis is away: the
+        ending is then sent in the background, or spooled. An ending may be sent twice, because the
+        ledger recognizes its attempt.
 
         Returns:
-            ``None`` where the ledger has not answered (yet).
+            The ledger's answer, or ``None`` if it has not answered (yet).
         """
         try:
             async with asyncio.timeout_at(deadline_s):
@@ -96,7 +103,7 @@ class Outbox:
             await self._tasks.drain()
             await self._ledger.drain()
 
-    async def _send(self, ending: Ending) -> Settled | Released | Existing | None:
+    async def _send(self, ending: Ending) -> Settled | Released | Existing | NotBooked | None:
         try:
             answer = await self._ledger.end(ending)
         except LedgerUnavailable as error:

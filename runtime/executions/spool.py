@@ -20,7 +20,7 @@ from pathlib import Path
 from runtime.bounded_read import FileTooLarge, read_bounded
 from runtime.credits.endings import Ending, NewerFormat, from_json, to_json
 from runtime.credits.ledger import CreditLedger
-from runtime.credits.results import AccountDamaged, LedgerUnavailable
+from runtime.credits.results import AccountDamaged, LedgerUnavailable, NotBooked
 
 _log = logging.getLogger("creditgate.spool")
 _DEAD = "dead"
@@ -100,7 +100,9 @@ class Spool:
         """
         try:
             ending = await asyncio.to_thread(_read, path)
-            accepted = not self._too_old(path.name) and await ledger.end(ending) is not None
+            accepted = not self._too_old(path.name) and not isinstance(
+                await ledger.end(ending), NotBooked
+            )
         except (AccountDamaged, NewerFormat) as exc:
             raise _Waits(f"{type(exc).__name__}: {exc}") from exc
         except (LedgerUnavailable, FileNotFoundError):
