@@ -78,7 +78,7 @@ def capped(account_id: str, cap: Cap, reference: str, answer: Answer) -> bool:
 
 
 def changed(reference: str, answer: Answer) -> bool:
-    """Return whether something was changed now; ``False`` where the reference had done it."""
+    """Return whether something was changed now, not by an earlier use of the reference."""
     _check_reference(reference, answer)
     return bool(answer[1])
 
@@ -141,7 +141,7 @@ def settlement(attempt: ExecutionAttempt, answer: Answer) -> Settled | Existing 
 
 
 def knowledge(attempt: ExecutionAttempt, answer: Answer) -> Existing | InProgress | None:
-    """Return what ``look_up`` answered; ``None`` where nothing is known of the id."""
+    """Return what ``look_up`` answered, or ``None`` if the id is unknown."""
     kind = answer[0]
     if kind in (b"unknown", b"account_unknown"):
         return None
@@ -161,7 +161,7 @@ def release(attempt: ExecutionAttempt, answer: Answer) -> Released | Existing:
 
 
 def conclusion(attempt: ExecutionAttempt, answer: Answer) -> Refused | Existing | InProgress | None:
-    """Return what ``conclude`` answered; ``None`` where the refusal is now the outcome."""
+    """Return what ``conclude`` answered, or ``None`` if the refusal is now the outcome."""
     kind = answer[0]
     if kind == b"concluded":
         return None
@@ -219,7 +219,7 @@ def _existing(attempt: ExecutionAttempt, answer: Answer) -> Existing:
 
 
 def _reason(word: str) -> FallbackReason:
-    """Return a stored reason; one that only a newer release knows is as good as lost."""
+    """Return a stored reason; one that only a newer release knows counts as lost."""
     try:
         return FallbackReason(word)
     except ValueError:
