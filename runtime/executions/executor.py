@@ -32,6 +32,7 @@ from runtime.credits.results import (
     Existing,
     InProgress,
     LedgerUnavailable,
+    NotBooked,
     Refused,
     Released,
     Reserved,
@@ -52,7 +53,7 @@ from runtime.executions.execution import Execution, Timings
 from runtime.executions.model_calls import CallSession, ModelCalls
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
-from runtime.wording.limits import cap_reached_text
+from runtime.wording.caps import cap_reached_text
 from runtime.wording.reasons import no_turn_text, provider_down_text
 
 _log = logging.getLogger("creditgate.executor")
@@ -166,7 +167,7 @@ class ActionRuntime:
         return None if model is None else self._calls.is_healthy(model)
 
     async def drain(self) -> None:
-        """Wait until nothing of the executions that have ended is under way.
+        """Finish the background work of executions that have ended.
 
         Their reservations are then settled or released, or their endings wait in the spool while
         Redis is away, and other processes know what was learned from their answers. Leaving the
@@ -290,11 +291,11 @@ class ActionRuntime:
     async def _provider_down(
         self, execution: Execution, session: CallSession
     ) -> ExecutionResult | Pending:
-        """Fall back because the provider is down. Nothing of it is kept: ask again.
+        """Fall back because the provider is down. The result is not kept: ask again.
 
-        An outcome that the id has already, or is about to have, is given all the same (law 3).
+        An outcome that the id already has, or is about to have, is returned instead (law 3).
         """
-        known: Settled | Released | InProgress | Existing | None
+        known: Settled | Released | InProgress | Existing | NotBooked | None
         if execution.progress.reserved is not None:
             known = await self._outbox.close(execution.release(), execution.deadline_s)
         else:
@@ -307,7 +308,7 @@ class ActionRuntime:
         return execution.not_kept(FallbackReason.MODEL_UNAVAILABLE, detail)
 
     async def _look_up(self, execution: Execution) -> InProgress | Existing | None:
-        """Return what the ledger knows of the id, ``None`` where that is nothing."""
+        """Return what the ledger knows of the id, or ``None``."""
         try:
             async with asyncio.timeout_at(execution.deadline_s):
                 return await self._ledger.look_up(execution.attempt)
@@ -386,9 +387,11 @@ class ActionRuntime:
         charged_mc, available_mc = settlement.cost_mc, None
         if isinstance(settled, Settled):
             charged_mc, available_mc = settled.charged_mc, settled.available_mc
+        if is_lost := isinstance(settled, NotBooked):
+            charged_mc = 0
         return execution.result(
             resolved,
-            kept=True,
+            kept=not is_lost,
             charged_mc=charged_mc,
             available_after_mc=available_mc,
             detail=detail,
@@ -397,7 +400,7 @@ class ActionRuntime:
     async def _release(
         self, execution: Execution, reason: FallbackReason, unpaid_mc: int = 0
     ) -> ExecutionResult:
-        """Give everything back; ``unpaid_mc`` is the cost of an answer that nobody pays for."""
+        """Give everything back. ``unpaid_mc`` is the cost of an answer that is not charged."""
         resolved = execution.resolve(reason)
         since_s = time.perf_counter()
         released = await self._outbox.close(
