@@ -23,7 +23,7 @@ _UNSEEN = re.compile(
     "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0"
     "\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*+"
 )
-"""White space, controls, and what Unicode calls default ignorable: nothing of it can be seen."""
+"""White space, controls, and what Unicode calls default ignorable: none of it is visible."""
 
 
 def _check_limit(value: Any) -> int | float:

@@ -36,7 +36,7 @@ _HINTS: Mapping[type[LedgerError], str] = {
     GrantUnknown: ". Its grants and their ids:\n  creditgate balance --account ID",
     CapUnknown: ". Its caps:\n  creditgate cap list --account ID",
 }
-"""What to do about an error, to stand after its message."""
+"""Advice about an error, to stand after its message."""
 
 
 def report(ctx: click.Context, error: BaseException) -> int:

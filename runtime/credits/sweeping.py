@@ -40,7 +40,7 @@ class Sweeper:
         reached.
 
         Raises:
-            LedgerUnavailable: Redis, or one server of a cluster, can't be reached, or its clock can't
+            LedgerUnavailable: Redis, or a server of a cluster, can't be reached, or its clock can't
                 be trusted.
         """
         async with plain_commands(self._timeout_s):

@@ -12,7 +12,7 @@ from runtime.actions.answers import ParsedAnswer
 from runtime.credits.results import Existing, InProgress, Refused
 
 MOST_LOWERINGS = 3
-"""How often a quote is lowered before the execution waits: others may be quicker each time."""
+"""The times a quote is lowered before the execution waits: others may be quicker each time."""
 
 _LOWERED_FOR = frozenset(
     {FallbackReason.EXECUTION_TOO_LARGE, FallbackReason.CREDITS_RESERVED_ELSEWHERE}

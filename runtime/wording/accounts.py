@@ -35,7 +35,7 @@ def repeated_text(reference: str) -> str:
 
 
 def conflict_text(reference: str, field: str, stored: str) -> str:
-    """Return what a reference was used for before, where it can't be used again.
+    """Return what a reference was used for before.
 
     Args:
         field: the field of the change that differs, as ``ReferenceConflict`` names it.
