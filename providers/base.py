@@ -48,11 +48,18 @@ class CompletionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """An answer. ``usage`` is ``None`` when the provider reported none: unknown, not zero."""
+    """An answer.
+
+    Args:
+        usage: ``None`` when the provider reported none: unknown, not zero.
+        reasoning_beside: the provider bills reasoning beside the answer, outside the limit of
+            output tokens that was sent.
+    """
 
     text: str
     finish: FinishReason
     usage: TokenUsage | None
+    reasoning_beside: bool = False
 
 
 class Provider(Protocol):

@@ -17,10 +17,11 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
-from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
+from providers.errors import ProviderError
 from providers.litellm import answers as litellm_answers
 from providers.litellm import errors as litellm_errors
+from providers.litellm.usage import read_usage
 
 GLOBALS: Mapping[str, object] = MappingProxyType(
     {
@@ -212,6 +213,8 @@ class LiteLLMProvider:
                 await litellm.module.acompletion(**_arguments(request, litellm.timeout)),
                 request.max_output_tokens,
             )
+        except ProviderError:
+            raise
         except Exception as exc:  # noqa: BLE001 - one table decides what it means
             error = litellm_errors.translate(litellm.module, exc, before)
         finally:
@@ -290,6 +293,8 @@ def _is_sent_by_openai_sdk(model: str) -> bool:
 
 def _completion(response: Any, max_output_tokens: int) -> Completion:
     choice = response.choices[0]
+    if _broke_off(choice):
+        raise litellm_errors.broken_off()
     message = choice.message
     text = message.content
     if not text and getattr(message, "tool_calls", None):
@@ -298,7 +303,7 @@ def _completion(response: Any, max_output_tokens: int) -> Completion:
     text = text or ""
     if len(text) > _LONGEST_ANSWER_CHARS:
         raise ValueError("the answer is too long to be a model's")
-    usage = _usage(response, answered=bool(text))
+    usage, reasoning_beside = read_usage(getattr(response, "usage", None), answered=bool(text))
     finish = FinishReason.STOP
     if choice.finish_reason == "length":
         finish = FinishReason.LENGTH
@@ -307,37 +312,15 @@ def _completion(response: Any, max_output_tokens: int) -> Completion:
     elif usage is not None and usage.output_tokens >= max_output_tokens:
         # LiteLLM says "stop" of Anthropic's forced tool calls, also of those that were cut off.
         finish = FinishReason.LENGTH
-    return Completion(text=text, finish=finish, usage=usage)
+    return Completion(text, finish, usage, reasoning_beside)
+
+
+def _broke_off(choice: Any) -> bool:
+    """Return whether the provider broke off with an error, which LiteLLM calls a normal stop."""
+    kept = getattr(choice, "provider_specific_fields", None) or {}
+    return "error" in (choice.finish_reason, kept.get("native_finish_reason"))
 
 
 def _refusal(message: Any) -> Any:
     """Return OpenAI's ``refusal``, which LiteLLM keeps among the provider-specific fields."""
     return (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
-
-
-def _usage(response: Any, *, answered: bool) -> TokenUsage | None:
-    """Return the usage, by the higher figures where they contradict each other.
-
-    LiteLLM turns counts that are missing into zeros. No prompt and no text has 0 tokens, so such a
-    usage is unknown.
-    """
-    usage = getattr(response, "usage", None)
-    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    # xAI leaves reasoning out of completion_tokens; it is in total_tokens alone.
-    output = max(completion, _count(usage, "total_tokens") - prompt)
-    if prompt == 0 or (answered and output == 0):
-        return None
-    prompt_details = getattr(usage, "prompt_tokens_details", None)
-    output_details = getattr(usage, "completion_tokens_details", None)
-    written = min(_count(prompt_details, "cache_write_tokens"), prompt)
-    cached = min(_count(prompt_details, "cached_tokens"), prompt - written)
-    reasoning = _count(output_details, "reasoning_tokens")
-    if reasoning > output:
-        output += reasoning
-    return TokenUsage(prompt, output, cached, written, reasoning)
-
-
-def _count(counts: Any, name: str) -> int:
-    """Return a count of tokens; 0 where there is none or it is not a positive integer."""
-    value = getattr(counts, name, None)
-    return value if isinstance(value, int) and value > 0 else 0

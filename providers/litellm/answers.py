@@ -13,6 +13,22 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Some 20 times the longest answer of any model; a longer one comes from a broken server."""
 
+_HAS_ERROR = re.compile(rb'"error"\s*:\s*["{]')
+_NAMED_STATUS = (
+    ("rate_limit", 429),
+    ("quota", 429),
+    ("overloaded", 503),
+    ("unavailable", 503),
+    ("timeout", 504),
+    ("insufficient", 402),
+    ("authentication", 401),
+    ("permission", 403),
+    ("not_found", 404),
+    ("invalid", 400),
+)
+"""Parts of the names that providers give to errors, and the statuses that mean the same."""
+_UNNAMED_STATUS = 502
+
 _HAS_USAGE = re.compile(rb'"usage(?:Metadata)?"\s*:\s*\{')
 
 
@@ -56,11 +72,13 @@ async def _read(response: httpx.Response) -> httpx.Response:
         for name, value in response.headers.multi_items()
         if name not in ("content-encoding", "content-length", "transfer-encoding")
     ]
-    whole = bytes(content)
+    whole, status = bytes(content), response.status_code
+    if status == httpx.codes.OK:
+        status = status_of(whole)
     return httpx.Response(
-        response.status_code,
+        status,
         headers=headers,
-        content=with_usage(whole) if response.status_code == httpx.codes.OK else whole,
+        content=with_usage(whole) if status == httpx.codes.OK else whole,
         extensions=response.extensions,
     )
 
@@ -86,3 +104,35 @@ def with_usage(content: bytes) -> bytes:
     else:
         return content
     return json.dumps(body).encode()
+
+
+def status_of(content: bytes) -> int:
+    """Return the status that the body of an answer with status 200 stands for.
+
+    OpenRouter and gateways like it answer 200 before they know, and put the error of the provider
+    behind them into the body, with its own code: https://openrouter.ai/docs/api/reference/errors.
+    """
+    if not _HAS_ERROR.search(content):
+        return 200
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        return 200
+    if not isinstance(body, dict) or not body.get("error"):
+        return 200
+    if body.get("choices") or body.get("candidates") or body.get("content"):
+        return 200
+    return _status_of_error(body["error"])
+
+
+def _status_of_error(error: object) -> int:
+    """Return the status of an error by its code, else by its name, else that of a bad gateway."""
+    if not isinstance(error, dict):
+        return _UNNAMED_STATUS
+    names = [error.get("code"), error.get("type"), error.get("status")]
+    for name in names:
+        code = str(name)
+        if re.fullmatch("[45][0-9][0-9]", code):
+            return int(code)
+    text = " ".join(name.lower() for name in names if isinstance(name, str))
+    return next((status for part, status in _NAMED_STATUS if part in text), _UNNAMED_STATUS)

@@ -49,6 +49,15 @@ def translate(litellm: Any, error: Exception, before: BaseException | None) -> P
             to those of the call, but it says nothing about the call.
     """
     name, causes = type(error).__name__, tuple(_chain(error, before))
+    try:
+        return _translate(litellm, error, name, causes)
+    except Exception:  # noqa: BLE001 - what a server sends must not bring its own error to the log
+        return PossiblyExecuted(FailureKind.ERROR, f"the error can't be read ({name})")
+
+
+def _translate(
+    litellm: Any, error: Exception, name: str, causes: Sequence[BaseException]
+) -> ProviderError:
     answer = _error_answer(causes)
     if answer is not None:
         filtered = isinstance(error, litellm.ContentPolicyViolationError)
@@ -59,6 +68,13 @@ def translate(litellm: Any, error: Exception, before: BaseException | None) -> P
     if isinstance(error, litellm.Timeout):
         return PossiblyExecuted(FailureKind.TIMEOUT, f"no answer in time ({name})")
     return PossiblyExecuted(FailureKind.ERROR, f"the answer was lost or can't be read ({name})")
+
+
+def broken_off() -> ProviderError:
+    """Return the error of an answer that the provider ended with an error of its own."""
+    return PossiblyExecuted(
+        FailureKind.ERROR, "the provider broke off its answer with an error", retryable=True
+    )
 
 
 def _chain(error: BaseException, before: BaseException | None) -> Iterator[BaseException]:
@@ -201,7 +217,7 @@ def _retry_after_ms(answer: httpx.Response) -> int | None:
             continue
         try:
             wait_ms = float(asked) * unit_ms
-        except ValueError:
+        except (ValueError, OverflowError):
             wait_ms = _until_ms(asked)
         if not math.isnan(wait_ms):
             return int(min(max(wait_ms, 0), _MAX_RETRY_AFTER_MS))
@@ -211,8 +227,8 @@ def _retry_after_ms(answer: httpx.Response) -> int | None:
 def _until_ms(date: str) -> float:
     try:
         instant = parsedate_to_datetime(date)
-    except ValueError:
+        if instant.tzinfo is None:
+            instant = instant.replace(tzinfo=UTC)
+        return (instant - datetime.now(UTC)).total_seconds() * 1_000
+    except (ValueError, OverflowError, TypeError, IndexError):  # by the numbers that a server sends
         return math.nan
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=UTC)
-    return (instant - datetime.now(UTC)).total_seconds() * 1_000

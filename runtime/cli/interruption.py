@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one stops gently, the second at once."""
+"""Ctrl-C, SIGTERM and a lost terminal: the first one stops gently, the second at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruption:

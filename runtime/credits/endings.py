@@ -21,8 +21,8 @@ class Settlement:
         tokens: the journal's column, as ``journal.tokens_column`` writes it.
         exposure_mc: what earlier calls of the same execution, which gave no answer, may have cost
             the operator.
-        free_mc: what a free answer would have cost; it counts under caps, and is not charged.
         outcome: stored as the execution's outcome.
+        free_mc: what a free answer would have cost; it counts under caps, and is not charged.
     """
 
     attempt: ExecutionAttempt
@@ -33,8 +33,8 @@ class Settlement:
     rate_card_version: str
     flags: tuple[str, ...] = ()
     exposure_mc: int = 0
-    free_mc: int = 0
     outcome: bytes = b""
+    free_mc: int = 0
 
     def arguments(self) -> tuple[bytes | str | int, ...]:
         """Return the arguments of ``settle.lua`` that are its own.

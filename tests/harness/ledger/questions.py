@@ -141,9 +141,7 @@ def reserve(duel: Duel, made: Made, amount_mc: int, ttl_ms: int, final: bool) ->
     )
 
 
-def settle(
-    duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int, free_mc: int
-) -> Ask:
+def settle(duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int, free_mc: int) -> Ask:
     attempt = made.attempt
     # One that has not reserved here is an orphan: Redis lost its reservation.
     orphan = (ORPHAN_MC, duel.desk.now_ms - ORPHAN_AGE_MS)
