@@ -54,7 +54,8 @@ class Listing:
 
     ``prices`` begin with those above 0 input tokens; the others are those of longer requests, in
     order. ``bills_searches`` marks models that search the web by themselves and bill that beside
-    their tokens. What the map does not say is ``None``.
+    their tokens, ``reasons`` those that can think before they answer. What the map does not say is
+    ``None``.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Listing:
     per_request_usd: Decimal | None
     bills_searches: bool
     json_schema: bool | None
+    reasons: bool
     max_input_tokens: int | None
     max_output_tokens: int | None
     deprecated_on: date | None
@@ -140,6 +142,7 @@ def _listing(name: str, provider: str, entry: Mapping[str, Any]) -> Listing:
             {"search_context_cost_per_query", "citation_cost_per_token"}
         ),
         json_schema=schema if isinstance(schema, bool) else None,
+        reasons=entry.get("supports_reasoning") is True,
         max_input_tokens=_count(entry.get("max_input_tokens")),
         max_output_tokens=_count(entry.get("max_output_tokens")),
         deprecated_on=_day(entry.get("deprecation_date")),

@@ -271,6 +271,24 @@ def _arguments(request: CompletionRequest, timeout: Any) -> dict[str, Any]:
     return arguments
 
 
+def refuses_temperature(litellm_model: str, temperature: float) -> bool:
+    """Return whether LiteLLM would refuse to send this temperature to the model.
+
+    The first call imports LiteLLM, which takes seconds.
+    """
+    litellm = _load().module
+    try:
+        model, provider, _, _ = litellm.get_llm_provider(litellm_model)
+        litellm.utils.get_optional_params(
+            model=model, custom_llm_provider=provider, temperature=temperature
+        )
+    except litellm.UnsupportedParamsError:
+        return True
+    except Exception:  # noqa: BLE001 - what else is wrong with a model is another check's matter
+        return False
+    return False
+
+
 def _address(model: str, api_base: str | None) -> str | None:
     """Return the address as LiteLLM wants it: for Anthropic without the version, which it adds."""
     if api_base is None:

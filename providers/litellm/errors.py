@@ -168,7 +168,10 @@ def _unsent(litellm: Any, causes: Sequence[BaseException]) -> NotSent | None:
     # request: an unknown provider, a parameter that the model does not take, its own budget.
     alone = len(causes) == 1 and isinstance(first, litellm.BadRequestError)
     if alone or isinstance(first, litellm.BudgetExceededError):
-        return NotSent(FailureKind.REJECTED, f"LiteLLM refused the request ({name})")
+        why = ""
+        if isinstance(first, litellm.UnsupportedParamsError) and "temperature" in str(first):
+            why = ": the model does not take this temperature"
+        return NotSent(FailureKind.REJECTED, f"LiteLLM refused the request ({name}){why}")
     for cause in causes:
         if isinstance(cause, ModuleNotFoundError):
             return NotSent(

@@ -18,7 +18,7 @@ from fallback.policy import Resolved
 from fallback.reasons import FallbackReason
 from pricing.quote import covered_output_tokens
 from providers.base import Completion
-from providers.errors import ProviderError
+from providers.errors import NotSent, ProviderError
 from providers.pacing.queue import NoTurn, Turn
 from runtime.actions import outputs
 from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending, Source
@@ -356,7 +356,10 @@ class ActionRuntime:
             completion = await session.complete(reserved, turn)
         except ProviderError as error:
             progress.timings.note("provider", since_s)
-            return await self._release(execution, FallbackReason(f"provider_{error.kind}"))
+            # Nobody refused what was never sent: who asks must hear what stands in the way.
+            detail = str(error) if isinstance(error, NotSent) else None
+            reason = FallbackReason(f"provider_{error.kind}")
+            return await self._release(execution, reason, detail=detail)
         except Exception as error:  # noqa: BLE001 - law 4: whatever an adapter does
             # Its type alone: its message and its chain may quote the prompt, the answer or a key.
             _log.error("the provider adapter failed: %s", type(error).__name__)
@@ -428,7 +431,11 @@ class ActionRuntime:
         )
 
     async def _release(
-        self, execution: Execution, reason: FallbackReason, unpaid_mc: int = 0
+        self,
+        execution: Execution,
+        reason: FallbackReason,
+        unpaid_mc: int = 0,
+        detail: str | None = None,
     ) -> ExecutionResult:
         """Give everything back; ``unpaid_mc`` is the cost of an answer that nobody pays for."""
         resolved = execution.resolve(reason)
@@ -443,4 +450,4 @@ class ActionRuntime:
         if isinstance(released, Released):
             # Not found: the reservation expired, and another attempt has the id now.
             kept, available_mc = released.found, released.available_mc
-        return execution.result(resolved, kept=kept, available_after_mc=available_mc)
+        return execution.result(resolved, kept=kept, available_after_mc=available_mc, detail=detail)
