@@ -35,7 +35,7 @@ def test_run_twice_a_campaign_charges_once_and_gives_the_same_values(home: Home)
     assert second.status == 0
     assert second.json["replayed"] == second.json["model"] == 40
     assert second.json["charged_mc"] == 0
-    for quotes in ("input_undercounted", "quote_exceeded", "cut_by_us"):
+    for quotes in ("input_undercounted", "quote_exceeded", "usage_capped", "cut_by_us"):
         assert second.json[quotes] == 0
     assert second.json["charged_earlier_mc"] == once.charged_mc > 0
     assert second.json["balance"]["conserved"] is True

@@ -45,6 +45,8 @@ def test_law_17_no_charge_exceeds_the_bound_or_what_was_reported(
     usage, capped = bounded(reported, counted, max_output, allowance)
 
     assert capped == (usage != reported)
-    assert all(ours <= theirs for ours, theirs in zip(astuple(usage), astuple(reported), strict=True))
+    assert all(
+        ours <= theirs for ours, theirs in zip(astuple(usage), astuple(reported), strict=True)
+    )
     most = quote_mc(RATES, most_input_tokens(counted), max_output + allowance)
     assert cost_mc(RATES, usage) <= min(most, cost_mc(RATES, reported))

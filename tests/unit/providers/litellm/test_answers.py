@@ -13,7 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.litellm.answers import MAX_ANSWER_BYTES, AnswerTooLarge, guard_answers, with_usage
+from providers.litellm.answers import (
+    MAX_ANSWER_BYTES,
+    AnswerTooLarge,
+    guard_answers,
+    status_of,
+    with_usage,
+)
 
 CHUNK = b" " * 65_536
 
@@ -137,3 +143,46 @@ def test_law_15_a_body_that_is_too_deep_to_read_is_handed_on_as_it_is() -> None:
     content = b"[" * 200_000
 
     assert with_usage(content) is content
+
+
+@pytest.mark.parametrize(
+    "error, status",
+    [
+        ({"code": 429, "message": "Rate limited by the provider"}, 429),
+        ({"code": "429"}, 429),
+        ({"code": 502, "message": "Provider returned error"}, 502),
+        ({"code": 402, "message": "Insufficient credits"}, 402),
+        ({"code": 503}, 503),
+        ({"code": "rate_limit_exceeded"}, 429),
+        ({"code": "insufficient_quota"}, 429),
+        ({"type": "overloaded_error"}, 503),
+        ({"type": "invalid_request_error", "code": None}, 400),
+        ({"code": 200}, 502),
+        ({"code": 10**30}, 502),
+        ({"message": "something broke"}, 502),
+        ("model not found", 502),
+    ],
+)
+async def test_law_6_an_error_inside_a_200_has_the_status_of_its_own_code(
+    error: object, status: int
+) -> None:
+    body = json.dumps({"id": "gen-1", "error": error}).encode()
+
+    assert status_of(body) == status
+    assert (await handed_on(httpx.Response(200, content=body))).status_code == status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"choices": [{"message": {"content": "ok"}}], "error": {"code": 429}},
+        {"choices": [{"message": {"content": '"error": {"code": 429}'}}]},
+        {"choices": [], "error": None},
+        {"choices": [], "error": {}},
+        {"candidates": [{}], "error": {"code": 429}},
+        [{"error": {"code": 429}}],
+        {},
+    ],
+)
+def test_an_answer_that_is_there_is_no_error(body: object) -> None:
+    assert status_of(json.dumps(body).encode()) == 200
