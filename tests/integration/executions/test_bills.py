@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -12,12 +13,11 @@ from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
 from providers.errors import FailureKind, NotSent
-from runtime.actions import outputs
+from runtime.actions import answers
 from runtime.actions.requests import Source
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import LedgerUnavailable
 from runtime.executions import executor
-from runtime.executions.executor import ExecutorSettings
 from runtime.executions.spool import Spool
 from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action, reasons
 
@@ -31,7 +31,9 @@ class Biller:
     def __init__(
         self, usage: TokenUsage | None, text: str = ANSWER, *, reasoning_beside: bool = False
     ) -> None:
-        self.completion = Completion(text, FinishReason.STOP, usage, reasoning_beside)
+        self.completion = Completion(
+            text, FinishReason.STOP, usage, reasoning_beside=reasoning_beside
+        )
         self.calls = 0
 
     async def complete(self, request: CompletionRequest) -> Completion:
@@ -113,9 +115,11 @@ async def test_law_17_an_answer_without_usage_is_counted_on_at_most_its_limit(
 async def test_law_17_free_previews_count_under_a_cap_with_what_they_would_have_cost(
     open_bench: OpenWorkbench,
 ) -> None:
-    usage = TokenUsage(50, 10**9)
-    async with open_bench(provider=Biller(usage)) as bench:
-        bench.runtime._settings = ExecutorSettings(charge_previews=False)
+    def with_free_previews(config: dict[str, Any]) -> None:
+        config["executions"]["charge_previews"] = False
+
+    provider = Biller(TokenUsage(50, 10**9))
+    async with open_bench(provider=provider, change=with_free_previews) as bench:
         result, trace = await bench.traced(bench.request(source=Source.PREVIEW))
         columns = await entry(bench)
 
@@ -133,7 +137,7 @@ async def test_law_4_whatever_is_raised_after_the_call_the_reservation_ends(
     def fails(*args: Any, **kwargs: Any) -> Any:
         raise RecursionError(SECRET)
 
-    monkeypatch.setattr(outputs if where == "parse" else executor, where, fails)
+    monkeypatch.setattr(answers if where == "parse" else executor, where, fails)
     with caplog.at_level(logging.DEBUG):
         async with open_bench(provider=Biller(TokenUsage(50, 20))) as bench:
             result = await bench.execute()
@@ -181,7 +185,9 @@ async def test_law_4_a_spool_that_can_t_be_written_does_not_leave_execute(
         assert result.status == "model"
         assert (await bench.runtime.accounts.balance(ACCOUNT)).charged_mc == 0
         away = False
-        await bench.runtime._outbox._replay()
+        async with asyncio.timeout(20):
+            while not (await bench.runtime.accounts.balance(ACCOUNT)).charged_mc:  # noqa: ASYNC110 - Redis
+                await asyncio.sleep(0.05)
         books = await bench.books()
 
     assert books.charged_mc == result.charged_mc > 0
