@@ -42,9 +42,14 @@ def read_usage(usage: Any, *, answered: bool) -> tuple[TokenUsage | None, bool]:
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     total = _count(usage, "total_tokens")
     cached, written = _most(usage, _CACHED), _most(usage, _WRITTEN)
-    if cached + written > prompt or (cached and total == prompt + cached + written + completion):
-        prompt += cached + written
     reasoning = _count(getattr(usage, "completion_tokens_details", None), "reasoning_tokens")
+    explains_total = (
+        cached > 0
+        and total == prompt + cached + written + completion
+        and total != prompt + completion + reasoning
+    )
+    if cached + written > prompt or explains_total:
+        prompt += cached + written
     output = max(completion, total - prompt)
     if reasoning > output:
         output += reasoning

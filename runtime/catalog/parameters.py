@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pricing.price_map import PriceMapMissing, load_price_map
 from providers.litellm.adapter import refuses_temperature
 from runtime.config.errors import Mistake
+from runtime.config.succession import called_from
 
 if TYPE_CHECKING:
     from runtime.config import Config
@@ -27,18 +29,25 @@ def refused_parameters(config: Config, file: str = "config") -> list[Mistake]:
 
 def _refused(config: Config, file: str) -> Iterator[Mistake]:
     for action_id, action in config.actions.items():
-        model, temperature = config.models[action.model], action.temperature
-        if temperature is None or not _may_refuse(model.litellm_model):
+        temperature = action.temperature
+        if temperature is None:
             continue
-        if refuses_temperature(model.litellm_model, temperature):
-            yield Mistake(
-                file,
-                None,
-                None,
-                f"actions.{action_id}.temperature",
-                f"model {action.model!r} ({model.litellm_model}) does not take a temperature of "
-                f"{temperature:g}: leave it out",
-            )
+        for model_id in called_from(
+            datetime.now(UTC).date(),
+            config.models,
+            action.model,
+            allow_replacement=action.allow_replacement_model,
+        ):
+            name = config.models[model_id].litellm_model
+            if _may_refuse(name) and refuses_temperature(name, temperature):
+                yield Mistake(
+                    file,
+                    None,
+                    None,
+                    f"actions.{action_id}.temperature",
+                    f"model {model_id!r} ({name}) does not take a temperature of "
+                    f"{temperature:g}: leave it out",
+                )
 
 
 def _may_refuse(litellm_model: str) -> bool:

@@ -84,7 +84,12 @@ def test_when_credits_run_out_the_campaign_goes_on_and_a_retry_answers_the_rest(
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.long),
+    ],
 )
 def test_a_signal_takes_no_more_people_and_leaves_nothing_reserved(
     home: Home, number: signal.Signals

@@ -144,6 +144,18 @@ RATES = Rates(
             id="xai",
         ),
         pytest.param(
+            {
+                "prompt_tokens": 100,
+                "completion_tokens": 40,
+                "total_tokens": 190,
+                "completion_tokens_details": {"reasoning_tokens": 50},
+                "prompt_tokens_details": {"cached_tokens": 50},
+            },
+            TokenUsage(100, 90, 50, 0, 50),
+            8_450,
+            id="xai, as many tokens cached as thought",
+        ),
+        pytest.param(
             {"prompt_tokens": 100, "completion_tokens": 40, "total_tokens": 340},
             TokenUsage(100, 240),
             21_200,
