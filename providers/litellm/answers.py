@@ -42,13 +42,15 @@ _NAMED_STATUS = (
 """Parts of the names that providers give to errors, and the statuses that mean the same."""
 _UNNAMED_STATUS = 502
 
+_DIGITS = re.compile("[0-9]{1,30}")
+
 
 class UnreadableAnswer(Exception):
     """An answer that is no JSON object, or one that is larger or deeper than any model's."""
 
 
 def prepared(content: bytes) -> bytes:
-    """Return an answer as LiteLLM may read it: in one text, with an empty usage where it has none.
+    """Return an answer as LiteLLM may read it: in one text, with a usage of nothing but counts.
 
     LiteLLM raises without a usage for Anthropic and Gemini, and the answer would be lost, though
     the model ran and is billed. It reads an empty one as zeros, which mean the same to us: unknown.
@@ -60,18 +62,44 @@ def prepared(content: bytes) -> bytes:
     openings, marks = _marks(content)
     if openings > MAX_CHOICES or marks > MAX_VALUES_OF_CHOICES:
         _check_size(body)
+    changed, name = False, "usage"
     if "choices" in body:
-        return json.dumps(body).encode() if _tidied(body["choices"]) else content
-    if body.get("type") == "message":
-        name = "usage"
+        changed = _tidied(body["choices"])
+        body.setdefault(name, {})
+    elif body.get("type") == "message":
+        pass
     elif "candidates" in body or "promptFeedback" in body:
         name = "usageMetadata"
     else:
         return content
-    if isinstance(body.get(name), dict):
-        return content
-    body[name] = {}
-    return json.dumps(body).encode()
+    reported = body.get(name)
+    body[name] = _counts(reported)
+    return json.dumps(body).encode() if changed or body[name] != reported else content
+
+
+def _counts(usage: object) -> dict[str, Any]:
+    """Return the counts of a usage object, and of the objects in it.
+
+    LiteLLM raises for a count that is not a whole number, and the answer would be lost. So what
+    can't be read is left out: it is unknown, as if the provider had not reported it.
+    """
+    counts: dict[str, Any] = {}
+    for name, value in usage.items() if isinstance(usage, dict) else ():
+        if isinstance(value, dict) and not name.lower().endswith(("tokens", "count")):
+            counts[name] = _counts(value)
+        elif not name.lower().endswith("details") and (count := _count(value)) is not None:
+            counts[name] = count
+    return counts
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    return None
 
 
 def status_of(content: bytes) -> int:
