@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from providers.http import HttpAnswer, HttpClient, HttpError
-from providers.litellm.answers import prepared
+from providers.litellm.answers import prepared, status_of
 
 _SENT = frozenset(
     (
@@ -111,6 +111,8 @@ class OurTransport(httpx.AsyncBaseTransport):
         except HttpError as error:
             exchange.error = error
             raise
+        if answer.status == httpx.codes.OK:
+            answer = HttpAnswer(status_of(answer.body), answer.headers, answer.body)
         succeeded = 200 <= answer.status < 300
         if not succeeded and len(answer.body) > _MAX_ERROR_BYTES:
             answer = HttpAnswer(answer.status, answer.headers, b"")

@@ -22,6 +22,7 @@ class Settlement:
         exposure_mc: what earlier calls of the same execution, which gave no answer, may have cost
             the operator.
         outcome: stored as the execution's outcome.
+        free_mc: what a free answer would have cost; it counts under caps, and is not charged.
     """
 
     attempt: ExecutionAttempt
@@ -33,6 +34,7 @@ class Settlement:
     flags: tuple[str, ...] = ()
     exposure_mc: int = 0
     outcome: bytes = b""
+    free_mc: int = 0
 
     def arguments(self) -> tuple[bytes | str | int, ...]:
         """Return the arguments of ``settle.lua`` that no other verb has.
@@ -44,6 +46,7 @@ class Settlement:
         check_whole(self.reserved_mc, "reserved_mc")
         check_whole(self.reserved_at_ms, "reserved_at_ms")
         check_whole(self.exposure_mc, "exposure_mc")
+        check_whole(self.free_mc, "free_mc")
         flags = ",".join(self.flags)
         check_column(self.tokens, "tokens")
         check_column(self.rate_card_version, "rate_card_version")
@@ -56,6 +59,7 @@ class Settlement:
             self.rate_card_version,
             flags,
             self.exposure_mc,
+            self.free_mc,
             self.outcome,
         )
 
@@ -130,6 +134,7 @@ def from_json(plain: dict[str, Any]) -> Ending:
             rate_card_version=_text(plain["rate_card_version"]),
             flags=tuple(map(_text, plain["flags"])),
             exposure_mc=plain["exposure_mc"],
+            free_mc=plain.get("free_mc", 0),  # release 0.1 wrote none
             outcome=outcome,
         )
     raise ValueError(f"unknown kind of ending {plain['kind']!r}")

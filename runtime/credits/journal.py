@@ -19,7 +19,8 @@ one line of tab-separated columns, empty ones at its end left out:
     11  flags           late, orphan, superseded, quote_exceeded, usage_estimated, exposure, ...
     12  reason          why the execution fell back
     13  overage         millicredits that nothing was left to pay for
-    14  exposure        millicredits that the operator may owe without having charged them
+    14  exposure        millicredits that the operator may owe without having charged them; negative
+                        where a late ending corrects what was booked as its reservation expired
     15  effective_at    where it differs from ``at``: when time ended what is written only now
     16  actor          17  reference
     18  detail          to the end of the line; of an entry ``named`` the six dimensions separated
@@ -27,7 +28,7 @@ one line of tab-separated columns, empty ones at its end left out:
                         eligible, timezone; of a grant kind, priority, expiry; of a void grant and
                         reason; of a closing its reason; of a plan change plan, eligible; of a cap
                         its window and dimensions, limit, and what it began with; of a switch its
-                        target and 1 for on
+                        target and 1 for on; of a settlement that was free what it would have cost
 
 Reservations are not journaled: what a reservation had set aside is what its end moves out of
 ``reserved``.
@@ -41,6 +42,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fallback.reasons import FallbackReason
+from pricing.offers import MAX_MC
 from pricing.usage import TokenUsage
 from runtime.credits.identity import Dimensions
 
@@ -139,6 +141,11 @@ class JournalEntry:
     detail: tuple[str, ...]
 
     @property
+    def free_mc(self) -> int:
+        """The amount that an answer would have cost if it were not free; it counts under caps."""
+        return int(self.detail[0]) if self.kind is Kind.SETTLED and self.detail else 0
+
+    @property
     def slices(self) -> dict[str, int]:
         """The amounts, by grant, that the reservation ended by this entry had set aside."""
         slices: dict[str, int] = {}
@@ -223,7 +230,8 @@ def replay(entries: Iterable[JournalEntry]) -> Books:
         for posting in entry.postings:
             _move(books, entry, posting)
         books.overage_mc += entry.overage_mc
-        books.exposure_mc += entry.exposure_mc
+        # The ledger's sum stops at the largest amount, and a correction starts from there.
+        books.exposure_mc = max(0, min(MAX_MC, books.exposure_mc + entry.exposure_mc))
     return books
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fallback.reasons import FallbackReason
-from providers.base import FinishReason
+from pricing.usage import TokenUsage, bounded
+from providers.base import Completion, FinishReason
 from runtime.actions.answers import ParsedAnswer
 from runtime.credits.results import Existing, InProgress, Refused
 
@@ -138,3 +139,50 @@ def judge(parsed: ParsedAnswer, finish: FinishReason, *, lowered: bool) -> Verdi
             charged=not (lowered and parsed.invalid),
         )
     return Verdict(parsed.values, FallbackReason.OUTPUT_INVALID)
+
+
+_MOST_CHARS_PER_TOKEN = 16
+"""Longer text than this per token is not counted: that takes time, and no bill can be true."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """The usage that an answer is charged for (law 17), and the one that it may have had.
+
+    Args:
+        usage: what is charged, within the bound of the request.
+        reported: what the provider reported, or what we counted in its place.
+        flags: ``usage_estimated`` and ``usage_capped``, where they are true.
+    """
+
+    usage: TokenUsage
+    reported: TokenUsage
+    flags: tuple[str, ...]
+
+
+def bill(
+    completion: Completion,
+    counted_input: int,
+    max_output: int,
+    allowance: int,
+    count_text: Callable[[str], int],
+) -> Bill:
+    """Return what an answer is charged for, whatever the provider says that it used.
+
+    Args:
+        counted_input: our own count of the prompt, in tokens.
+        max_output: the limit of output tokens that was sent.
+        allowance: reasoning tokens, which count where the provider bills them beside that limit.
+        count_text: counts the tokens of an answer that came without usage.
+    """
+    allowance = allowance if completion.reasoning_beside else 0
+    reported, flags = completion.usage, []
+    if reported is None:
+        text = completion.text
+        too_long = len(text) > _MOST_CHARS_PER_TOKEN * max_output
+        reported = TokenUsage(counted_input, len(text) if too_long else count_text(text))
+        flags.append("usage_estimated")
+    usage, capped = bounded(reported, counted_input, max_output, allowance)
+    if capped:
+        flags.append("usage_capped")
+    return Bill(usage, reported, tuple(flags))

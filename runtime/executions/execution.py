@@ -9,6 +9,7 @@ from typing import Any
 
 from fallback.policy import Resolved, resolve
 from fallback.reasons import FallbackReason
+from pricing.offers import MAX_MC
 from pricing.quote import cost_mc, quote_mc
 from pricing.rate_card import RateCard, Rates
 from pricing.usage import TokenUsage
@@ -63,7 +64,8 @@ class Progress:
         attempts: the calls of the provider so far.
         possibly_executed: how many of them gave no answer and may be billed by the provider.
         completion: the model's answer.
-        usage: the tokens that the answer used, counted by us where the provider did not say.
+        usage: the tokens that the answer is charged for, counted by us where the provider did not
+            say.
     """
 
     quote: Quote
@@ -105,8 +107,8 @@ class Execution:
         return self.progress.possibly_executed * self.progress.quote.amount_mc
 
     def cost_mc(self, usage: TokenUsage) -> int:
-        """Return the real cost of an answer."""
-        return cost_mc(self.rates, usage)
+        """Return the cost of an answer with this usage, at most the largest amount."""
+        return min(MAX_MC, cost_mc(self.rates, usage))
 
     def lower(self, most_output_tokens: int) -> None:
         """Lower the quote to at most ``most_output_tokens`` of output."""
@@ -184,8 +186,16 @@ class Execution:
         cost_mc: int,
         flags: Sequence[str],
         resolved: Resolved,
+        *,
+        unpaid_mc: int = 0,
+        free_mc: int = 0,
     ) -> Settlement:
-        """Return the ending that charges ``cost_mc`` for an answer."""
+        """Return the ending that charges ``cost_mc`` for an answer.
+
+        Args:
+            unpaid_mc: what the provider reported beyond what the request could have used.
+            free_mc: what an answer that is not charged would have cost.
+        """
         return Settlement(
             attempt=self.attempt,
             cost_mc=cost_mc,
@@ -194,7 +204,8 @@ class Execution:
             tokens=tokens_column(usage),
             rate_card_version=self.card.version,
             flags=tuple(flags),
-            exposure_mc=self.exposure_mc,
+            exposure_mc=min(MAX_MC, self.exposure_mc + unpaid_mc),
+            free_mc=free_mc,
             outcome=self.outcome(resolved),
         )
 
@@ -209,7 +220,8 @@ class Execution:
         Args:
             unpaid_mc: the cost of an answer that the account does not pay for.
         """
-        return Release(self.attempt, reason, self.exposure_mc + unpaid_mc, outcome)
+        exposure_mc = min(MAX_MC, self.exposure_mc + unpaid_mc)
+        return Release(self.attempt, reason, exposure_mc, outcome)
 
 
 def unprepared(

@@ -17,9 +17,8 @@ from functools import partial
 from fallback.policy import Resolved
 from fallback.reasons import FallbackReason
 from pricing.quote import covered_output_tokens
-from pricing.usage import TokenUsage
 from providers.base import Completion, FinishReason
-from providers.errors import ProviderError
+from providers.errors import NotSent, ProviderError
 from providers.pacing.queue import NoTurn, Turn
 from runtime.actions import answers
 from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending, Source
@@ -29,6 +28,7 @@ from runtime.credits.endings import Settlement
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import (
     BookingUnknown,
+    ExecutionConflict,
     Existing,
     InProgress,
     LedgerUnavailable,
@@ -46,6 +46,7 @@ from runtime.executions.decision import (
     Lower,
     Replay,
     Wait,
+    bill,
     judge,
     next_step,
 )
@@ -192,7 +193,7 @@ class ActionRuntime:
                     answer = await self._reserve(execution)
                     if isinstance(answer, Reserved):
                         execution.progress.reserved = answer
-                        return await self._call(execution, answer, session, turn)
+                        return await self._run_reserved(execution, answer, session, turn)
             except NoTurn as missed:
                 detail = no_turn_text(missed.bottleneck)
                 reason = FallbackReason.DEADLINE_EXCEEDED
@@ -317,6 +318,44 @@ class ActionRuntime:
 
     # The model
 
+    async def _run_reserved(
+        self, execution: Execution, reserved: Reserved, session: CallSession, turn: Turn
+    ) -> ExecutionResult | Pending:
+        """Call the model, and end the reservation whatever is raised on the way (law 4)."""
+        ended = False
+        try:
+            result = await self._call(execution, reserved, session, turn)
+            ended = True
+            return result
+        except (ExecutionConflict, asyncio.CancelledError):
+            ended = True  # nothing to end, or ended where the call was cancelled
+            raise
+        except Exception as error:  # noqa: BLE001 - law 4: the campaign goes on
+            # Its type alone: its message and its chain may quote the prompt, the answer or a key.
+            _log.error("an execution broke off: %s", type(error).__name__)
+            ended = True
+            return await self._broken_off(execution, session)
+        finally:
+            if not ended:
+                self._outbox.close_soon(execution.release(unpaid_mc=self._unsettled_mc(execution)))
+
+    async def _broken_off(self, execution: Execution, session: CallSession) -> ExecutionResult:
+        """Release what was reserved. An ending that came before this one stands (law 3)."""
+        answered = execution.progress.completion is not None
+        execution.progress.possibly_executed += session.calling
+        reason = FallbackReason.OUTPUT_INVALID if answered else FallbackReason.PROVIDER_ERROR
+        try:
+            return await self._release(execution, reason, unpaid_mc=self._unsettled_mc(execution))
+        except ExecutionConflict:
+            raise
+        except Exception as error:  # noqa: BLE001 - law 4: the campaign goes on
+            _log.error("a reservation is left to expire: %s", type(error).__name__)
+            return execution.not_kept(reason)
+
+    def _unsettled_mc(self, execution: Execution) -> int:
+        """Return what an answer that was not settled may cost the operator."""
+        return execution.reserved_mc if execution.progress.completion is not None else 0
+
     async def _call(
         self, execution: Execution, reserved: Reserved, session: CallSession, turn: Turn
     ) -> ExecutionResult | Pending:
@@ -328,9 +367,13 @@ class ActionRuntime:
             completion = await session.complete(reserved, turn)
         except ProviderError as error:
             progress.timings.note("provider", since_s)
-            return await self._release(execution, FallbackReason(f"provider_{error.kind}"))
-        except Exception:  # noqa: BLE001 - law 4: whatever an adapter does, the campaign goes on
-            _log.exception("the provider adapter failed")
+            # Nobody refused what was never sent: who asks must hear what stands in the way.
+            detail = str(error) if isinstance(error, NotSent) else None
+            reason = FallbackReason(f"provider_{error.kind}")
+            return await self._release(execution, reason, detail=detail)
+        except Exception as error:  # noqa: BLE001 - law 4: whatever an adapter does
+            # Its type alone: its message and its chain may quote the prompt, the answer or a key.
+            _log.error("the provider adapter failed: %s", type(error).__name__)
             progress.possibly_executed += session.calling
             return await self._release(execution, FallbackReason.PROVIDER_ERROR)
         except asyncio.CancelledError:
@@ -344,13 +387,17 @@ class ActionRuntime:
         self, execution: Execution, reserved: Reserved, completion: Completion
     ) -> ExecutionResult:
         """Validate the answer, then charge for it or release."""
-        progress, usage, flags = execution.progress, completion.usage, []
-        input_tokens = progress.quote.input_tokens
-        if usage is None:
-            output_tokens = execution.model.counter.count_text(completion.text)
-            usage = TokenUsage(input_tokens, output_tokens)
-            flags.append("usage_estimated")
-        progress.completion, progress.usage = completion, usage
+        progress, model, quote = execution.progress, execution.model, execution.progress.quote
+        progress.completion = completion
+        billed = bill(
+            completion,
+            quote.input_tokens,
+            quote.max_output_tokens,
+            model.reasoning_allowance_tokens,
+            model.counter.count_text,
+        )
+        usage, flags = billed.usage, list(billed.flags)
+        progress.usage = usage
         parsed = answers.parse(
             completion.text,
             execution.spec.outputs,
@@ -359,19 +406,23 @@ class ActionRuntime:
         )
         verdict = judge(parsed, completion.finish, lowered=progress.lowered)
         self._quoter.learn(execution, usage, cut=verdict.cut_by_us, charged=verdict.charged)
-        cost_mc = execution.cost_mc(usage)
+        cost_mc, free_mc = execution.cost_mc(usage), 0
+        unpaid_mc = execution.cost_mc(billed.reported) - cost_mc
         self.counters.answers += 1
-        self.counters.input_undercounted += usage.input_tokens > input_tokens
+        self.counters.input_undercounted += usage.input_tokens > quote.input_tokens
         self.counters.quote_exceeded += cost_mc > reserved.amount_mc
+        self.counters.usage_capped += usage != billed.reported
         self.counters.cut_by_us += not verdict.charged
         if not verdict.charged:
-            return await self._release(execution, verdict.reason, unpaid_mc=cost_mc)
+            return await self._release(execution, verdict.reason, unpaid_mc=cost_mc + unpaid_mc)
         if execution.request.source is Source.PREVIEW and not self._settings.charge_previews:
-            cost_mc = 0
+            cost_mc, free_mc = 0, cost_mc
             flags.append("free_preview")
         resolved = execution.resolve(verdict.reason, verdict.answered)
         detail = "; ".join(f"{name} {why}" for name, why in parsed.invalid.items()) or None
-        settlement = execution.settlement(reserved, usage, cost_mc, flags, resolved)
+        settlement = execution.settlement(
+            reserved, usage, cost_mc, flags, resolved, unpaid_mc=unpaid_mc, free_mc=free_mc
+        )
         return await self._settle(execution, settlement, resolved, detail)
 
     # The end
@@ -398,7 +449,11 @@ class ActionRuntime:
         )
 
     async def _release(
-        self, execution: Execution, reason: FallbackReason, unpaid_mc: int = 0
+        self,
+        execution: Execution,
+        reason: FallbackReason,
+        unpaid_mc: int = 0,
+        detail: str | None = None,
     ) -> ExecutionResult:
         """Give everything back. ``unpaid_mc`` is the cost of an answer that is not charged."""
         resolved = execution.resolve(reason)
@@ -413,4 +468,4 @@ class ActionRuntime:
         if isinstance(released, Released):
             # Not found: the reservation expired, and another attempt has the id now.
             kept, available_mc = released.found, released.available_mc
-        return execution.result(resolved, kept=kept, available_after_mc=available_mc)
+        return execution.result(resolved, kept=kept, available_after_mc=available_mc, detail=detail)

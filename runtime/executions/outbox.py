@@ -22,6 +22,8 @@ from runtime.credits.results import (
 from runtime.executions.spool import Spool
 
 _log = logging.getLogger("creditgate.closing")
+MOST_IN_MEMORY = 10_000
+"""Endings kept in memory while neither Redis nor the disk takes them; some kilobytes each."""
 
 
 class Outbox:
@@ -36,6 +38,7 @@ class Outbox:
         self._spool = spool
         self._tasks = TaskSet()
         self._replays = Periodic("replaying the spool", self._replay, replay_every_ms / 1000)
+        self._in_memory: deque[Ending] = deque(maxlen=MOST_IN_MEMORY)
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     def start(self) -> None:
@@ -49,8 +52,8 @@ class Outbox:
         """End a reservation.
 
         Nothing is lost if the caller is cancelled, ``deadline_s`` passes or Redis is away: the
-        ending is then sent in the background, or spooled. An ending may be sent twice, because the
-        ledger recognizes its attempt.
+        ending is then sent in the background, or spooled, or kept in memory if the disk refuses
+        too. An ending may be sent twice, because the ledger recognizes its attempt.
 
         Returns:
             The ledger's answer, or ``None`` if it has not answered (yet).
@@ -93,6 +96,7 @@ class Outbox:
         """Finish background work, and try once more to empty the spool."""
         await self._replays.aclose()
         await self.drain()
+        await self._send_kept()
         with suppress(LedgerError, OSError):
             await self._spool.replay(self._ledger)
 
@@ -108,11 +112,35 @@ class Outbox:
             answer = await self._ledger.end(ending)
         except LedgerUnavailable as error:
             _log.warning("Redis is away (%s); the ending waits in the spool", error)
-            await self._spool.put(ending)
+            await self._keep(ending)
             return None
         finally:
             self._wake(ending.attempt.account_id)
         return answer
+
+    async def _keep(self, ending: Ending) -> None:
+        """Spool an ending; keep it in memory until the next replay where the disk refuses."""
+        try:
+            await self._spool.put(ending)
+        except OSError as error:
+            _log.error("the spool can't be written (%s); the ending waits in memory", error)
+            self._in_memory.append(ending)
+
+    async def _send_kept(self) -> None:
+        """Send or spool what waits in memory, the oldest first, until neither takes it."""
+        while self._in_memory:
+            ending = self._in_memory[0]
+            try:
+                await self._ledger.end(ending)
+            except LedgerUnavailable:
+                try:
+                    await self._spool.put(ending)
+                except OSError:
+                    return
+            except Exception as error:  # noqa: BLE001 - the ledger will never take it
+                _log.error("an ending in memory can't be settled: %s", type(error).__name__)
+            with suppress(ValueError):
+                self._in_memory.remove(ending)
 
     def _wake(self, account_id: str) -> None:
         queue = self._waiting.get(account_id)
@@ -129,6 +157,7 @@ class Outbox:
             _log.error("an ending was lost in the background: %s", type(error).__name__)
 
     async def _replay(self) -> None:
+        await self._send_kept()
         try:
             replay = await self._spool.replay(self._ledger)
         except (LedgerError, OSError) as error:

@@ -142,7 +142,7 @@ def reserve(duel: Duel, made: Made, amount_mc: int, ttl_ms: int, final: bool) ->
     )
 
 
-def settle(duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int) -> Ask:
+def settle(duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int, free_mc: int) -> Ask:
     attempt = made.attempt
     # One that has not reserved here is an orphan: Redis lost its reservation.
     orphan = (ORPHAN_MC, duel.desk.now_ms - ORPHAN_AGE_MS)
@@ -160,6 +160,7 @@ def settle(duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int) -> Ask
                 tokens="",
                 rate_card_version="",
                 exposure_mc=exposure_mc,
+                free_mc=free_mc,
                 outcome=body,
             )
         )
@@ -175,6 +176,7 @@ def settle(duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int) -> Ask
             amount_mc,
             at_ms,
             exposure_mc,
+            free_mc,
             body,
         ),
         ends=True,
