@@ -19,6 +19,7 @@ from pathlib import Path
 from runtime.credits.endings import Ending, NewerFormat, from_json, to_json
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import AccountDamaged, ExecutionConflict, LedgerUnavailable
+from runtime.private_files import make_private_folder
 
 _log = logging.getLogger("creditgate.spool")
 _DEAD = "dead"
@@ -52,6 +53,7 @@ class Spool:
 
         Raises:
             OSError: the disk refuses.
+        NotPrivate: others own the folder or can write to it.
         """
         await asyncio.to_thread(self._write, ending)
 
@@ -112,7 +114,7 @@ class Spool:
                     path.unlink()
 
     def _write(self, ending: Ending) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._folder)
         name = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
         unfinished = self._folder / f"{name}.part"
         handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -129,7 +131,7 @@ class Spool:
 
     def _bury(self, path: Path) -> None:
         dead = self._folder / _DEAD
-        dead.mkdir(mode=0o700, exist_ok=True)
+        make_private_folder(dead)
         with suppress(FileNotFoundError):
             path.rename(dead / path.name)
 

@@ -37,7 +37,9 @@ async def open_client(section: RedisSection, data_dir: Path) -> AsyncIterator[Cl
 def make_client(section: RedisSection, url: str) -> Client:
     """Return a client with the section's settings, which connects when it is first used."""
     timeout_s = section.timeout_ms / 1000
-    options = {"password": section.password.get_secret_value()} if section.password else {}
+    options = {"username": section.username} if section.username else {}
+    if section.password:
+        options["password"] = section.password.get_secret_value()
     if section.cluster:
         # These time-outs are for plain commands; with half of the whole, one server that hangs
         # leaves time to ask another one for the map.

@@ -30,9 +30,10 @@ def check_config(context: click.Context, config_path: Path, as_json: bool) -> No
     """Check a config file and report every mistake at once, with line and column.
 
     Secrets that it refers to must exist, but are not shown. Exits with 2 if there is a mistake;
-    warnings are none.
+    warnings are none. A data folder that others can write to is refused too.
     """
     from runtime.config import ConfigError, load_config
+    from runtime.private_files import check_data_folders
 
     require_config(config_path)
     config: Config | None = None
@@ -41,6 +42,8 @@ def check_config(context: click.Context, config_path: Path, as_json: bool) -> No
         config = load_config(config_path)
     except ConfigError as error:
         mistakes = error.mistakes
+    if config is not None:
+        check_data_folders(config.data_dir)
     warnings = config.warnings if config else ()
     if as_json:
         _print_json(mistakes, warnings)
