@@ -68,8 +68,10 @@ if TYPE_CHECKING:
     "--out",
     type=PATH,
     metavar="FILE",
-    help="Write the results there as they come, one JSON object a line. Replaces the file.",
+    help="Write the results there as they come, one JSON object a line. Replaces those of an "
+    "earlier run.",
 )
+@click.option("--force", is_flag=True, help="Let --out replace a file that holds no results.")
 @click.option(
     "--retry-fallbacks",
     is_flag=True,
@@ -89,6 +91,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     concurrency: int,
     limit: int | None,
     out: Path | None,
+    force: bool,
     retry_fallbacks: bool,
     as_json: bool,
 ) -> None:
@@ -122,9 +125,11 @@ def run(  # noqa: PLR0913 - one parameter an option
         source=Source(source),
     )
     if out is not None:
-        _check_out(out, people_path)
+        _check_out(out, force, people_path, config_path)
     summary = check_people(campaign, people, limit)
-    settings = RunSettings(campaign, people, summary, concurrency, limit, out, retry_fallbacks)
+    settings = RunSettings(
+        campaign, people, summary, concurrency, limit, out, retry_fallbacks, force
+    )
     report = run_async(_run(config, settings))
     if report.failure is not None:
         click.echo("\n".join(summary_lines(campaign, report)), err=True)
@@ -160,9 +165,13 @@ def _campaign_id(given: str | None, people_path: Path) -> str:
     return given
 
 
-def _check_out(out: Path, people_path: Path) -> None:
-    if out.exists() and out.samefile(people_path):
-        raise BadInput("--out: is the people file itself; results need a file of their own")
+def _check_out(out: Path, force: bool, people_path: Path, config_path: Path) -> None:
+    from runtime.cli.output_file import check_output
+
+    for path, name in ((people_path, "people file"), (config_path, "config file")):
+        if out.exists() and out.samefile(path):
+            raise BadInput(f"--out: is the {name} itself; results need a file of their own")
+    check_output(out, force=force)
 
 
 def check_people(

@@ -6,25 +6,32 @@ import asyncio
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
 from runtime.actions.requests import ExecutionResult
 from runtime.campaigns.people import Person
+from runtime.cli.output_file import open_output
+from runtime.cli.terminal import harmless
 
 _FLUSH_AFTER_S = 0.2
 
 
 class ResultsFile:
-    """Writes results, and flushes them soon after. It replaces the file, and is open at once.
+    """Writes results, and flushes them soon after. It replaces earlier results.
 
     A disk that is full (or another ``OSError``) is raised by the next ``write``, and is
     ``failure`` when all is written and the file closed.
+
+    Args:
+        force: replace another file too.
+
+    Raises:
+        BadInput: the file is not one to write results to.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, force: bool = False) -> None:
         self._path = path
-        # What has no UTF-8 form becomes \ud800 and the like, which is how JSON writes it anyway.
-        self._file: TextIO = path.open("w", encoding="utf-8", errors="backslashreplace")
+        self._file = open_output(path, force=force)
         self._flushing: asyncio.TimerHandle | None = None
         self.failure: OSError | None = None
 
@@ -38,7 +45,8 @@ class ResultsFile:
             raise self.failure
         line = {"person_id": person.person_id, **result.to_json()}
         try:
-            self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+            text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+            self._file.write(f"{harmless(text)}\n")
         except OSError as error:
             self.failure = self._named(error)
             raise
