@@ -82,7 +82,7 @@ def test_a_stream_that_can_not_write_a_letter_shows_its_number() -> None:
     finally:
         sys.stdout = before
     stream.flush()
-    assert stream.buffer.getvalue() == b"n\\xe9\\u009b\n"  # type: ignore[attr-defined]
+    assert stream.buffer.getvalue() == b"n\\xe9\\u009b\n"
 
 
 def test_the_streams_are_as_before_afterwards() -> None:
