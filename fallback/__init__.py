@@ -1,1 +1,1 @@
-"""Which configured value stands in for which output, and why: pure policy."""
+"""Fallback values and the reasons for them: pure policy."""

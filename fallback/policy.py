@@ -1,4 +1,4 @@
-"""The values of outputs: the answered ones, or their fallbacks with a reason."""
+"""The values of outputs: those the model answered, or their fallbacks with a reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Status = Literal["model", "mixed", "fallback"]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where one value came from. ``reason`` is given for a fallback, and for nothing else."""
+    """The origin of one value. Only a fallback has a ``reason``."""
 
     mark: Literal["model", "fallback"]
     reason: FallbackReason | None = None
@@ -41,7 +41,7 @@ def resolve(
     """Give every output its value: the answered one, or else its fallback with ``reason``.
 
     ``fallbacks`` holds every output of the action, ``answered`` the valid values of the answer.
-    Nothing that is passed in is changed, or shared with the result where it could be changed.
+    The arguments are not changed, and the result shares no mutable value with them.
 
     Raises:
         ValueError: ``answered`` holds an output that the action does not have.

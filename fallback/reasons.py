@@ -16,7 +16,7 @@ class ReasonGroup(StrEnum):
 
 
 class FallbackReason(StrEnum):
-    """Why an output bears its fallback value. The list is closed: adding to it changes the API."""
+    """The reason for a fallback value. The list is closed: adding to it changes the API."""
 
     INSUFFICIENT_CREDITS = "insufficient_credits"
     CREDITS_RESERVED_ELSEWHERE = "credits_reserved_elsewhere"
@@ -46,7 +46,7 @@ class FallbackReason(StrEnum):
 
     @property
     def group(self) -> ReasonGroup:
-        """The group under which people see this reason."""
+        """The group that people see this reason under."""
         return _GROUP_OF[self]
 
 

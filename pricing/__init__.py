@@ -1,1 +1,1 @@
-"""What an execution may cost and what it did cost: pure functions on integers."""
+"""Quotes, costs and offers: pure functions on integers."""

@@ -1,6 +1,6 @@
-"""The root of creditgate's errors. It stands on the lowest floor, so that every room can use it.
+"""The root of creditgate's errors, in the lowest layer so that every package can use it.
 
-Each class is defined in the room that raises it, and all are imported from ``creditgate``.
+Each class is defined in the package that raises it. Hosts import them all from ``creditgate``.
 
 CreditgateError
 ├── ConfigError                 the configuration has mistakes; ``mistakes`` lists them all
@@ -37,7 +37,7 @@ from __future__ import annotations
 
 
 class CreditgateError(Exception):
-    """Anything that creditgate raises on purpose. The message is one that a person can act on.
+    """The base of all errors that creditgate raises on purpose; the message says what to do.
 
     Example:
         >>> try:

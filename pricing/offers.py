@@ -1,4 +1,4 @@
-"""How accounts come to credits: packs to buy, offers, and when granted credits expire."""
+"""The ways in which accounts get credits: packs, offers, and the expiry of grants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_EXPIRES_AFTER_DAYS = 36_500
 
 
 class GrantKind(StrEnum):
-    """Where granted credits come from."""
+    """The origin of granted credits."""
 
     INTRODUCTORY = "introductory"
     PROMOTIONAL = "promotional"
@@ -41,17 +41,17 @@ DEFAULT_PRIORITY: Mapping[GrantKind, int] = MappingProxyType(
 
 
 class PurchaseRefused(CreditgateError, ValueError):
-    """A purchase that is not sold; the message says what is."""
+    """A purchase of an amount that is not sold; the message says which amounts are."""
 
 
 @dataclass(frozen=True)
 class Offer:
     """The rule by which accounts on a paid plan get a grant, once.
 
-    ``paying_from``: accounts that already pay on this day get the grant on this day, later
-    ones on their first paid day; ``None``: all get it on their first paid day.
-    ``paying_until``: the last first paid day that still gets it; ``None``: it stays open.
-    ``expires_after_days``: the grant ends when that many days after its own day are over, by
+    ``paying_from``: accounts that already pay on this day get the grant on this day, later ones
+    on their first paid day; ``None``: every account gets it on its first paid day.
+    ``paying_until``: the latest first paid day for which the offer holds; ``None``: no end.
+    ``expires_after_days``: the grant expires when this many days after its own day are over, in
     the account's time zone; ``None``: never.
 
     Raises:
@@ -67,7 +67,7 @@ class Offer:
 
     def __post_init__(self) -> None:
         if not self.id:
-            raise ValueError("id: an offer needs one")
+            raise ValueError("id: an offer must have one")
         if self.kind is GrantKind.PURCHASED:
             raise ValueError("kind: an offer gives credits away, it can't be 'purchased'")
         check_amount_mc(self.amount_mc, "amount_mc")
@@ -115,15 +115,15 @@ class Pack:
 def offer_grants(offers: Iterable[Offer], *, paying_since: date, timezone: str) -> list[OfferGrant]:
     """Return the grants that an account on a paid plan gets, in the order of the offers.
 
-    The caller checks the plan. A grant may have expired already: an account that has been
-    paying for long gets its offers as they were, and the ledger's clock decides.
+    The caller checks the plan. A grant may have expired already: an account that has paid for a
+    long time gets its offers with their original dates, and the ledger's clock decides.
 
     Args:
-        paying_since: the account's first paid day, by its own time zone.
+        paying_since: the account's first paid day, in its own time zone.
         timezone: the account's IANA time zone.
 
     Raises:
-        ValueError: ``paying_since`` is no date, or the time zone does not exist.
+        ValueError: ``paying_since`` is not a date, or the time zone does not exist.
     """
     _check_date(paying_since, "paying_since")
     check_timezone(timezone)
@@ -151,18 +151,18 @@ def expiry_instant(granted_on: date, days: int, timezone: str) -> datetime:
     zone = check_timezone(timezone)
     try:
         midnight = datetime.combine(granted_on + timedelta(days=days + 1), time.min, zone)
-        # Clocks may skip or repeat midnight. PEP 495 reads a skipped one by the offset before
-        # the change, which gives the change itself, and a repeated one as its first: both are
-        # when the day before is over.
+        # Clocks may skip or repeat midnight. PEP 495 reads a skipped midnight with the offset
+        # before the change, which gives the instant of the change, and takes the first of a
+        # repeated one. In both cases the day before ends there.
         return midnight.astimezone(UTC)
     except OverflowError:
         raise ValueError(
-            f"granted_on: {granted_on} and {days} days go beyond the calendar"
+            f"granted_on: {granted_on} and {days} days are beyond the end of the calendar"
         ) from None
 
 
 def purchase_amount_mc(
-    credits: int,  # noqa: A002 - the unit that is sold; site's credits() means nothing here
+    credits: int,  # noqa: A002 - the unit that is sold; nothing here calls site's credits()
     pack: Pack,
 ) -> int:
     """Return the millicredits of a purchase of whole packs.
@@ -185,7 +185,7 @@ def check_amount_mc(value: object, field: str) -> int:
     """Return an amount of millicredits that is safe to book.
 
     Raises:
-        ValueError: not an integer (a bool is none), not above 0, or above ``MAX_MC``.
+        ValueError: not an integer (a bool is not one either), not above 0, or above ``MAX_MC``.
     """
     if type(value) is not int or not 0 < value <= MAX_MC:
         raise ValueError(f"{field}: found {value!r}, allowed is an integer from 1 to {MAX_MC:,}")
@@ -201,7 +201,7 @@ def check_timezone(timezone: object) -> ZoneInfo:
     try:
         if isinstance(timezone, str):
             return ZoneInfo(timezone)
-    # A folder's name ("Europe") and an over-long one come as OSError from the zone's file.
+    # The name of a folder ("Europe") and one that is too long raise OSError.
     except (ZoneInfoNotFoundError, ValueError, OSError):
         pass
     raise ValueError(

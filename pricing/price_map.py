@@ -1,4 +1,4 @@
-"""What LiteLLM's price map says of a model. It is read from disk: its package carries the file."""
+"""LiteLLM's price map, read from the file in its package: no network is needed."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _CLASSES = {
 }
 _ABOVE = re.compile(rf"(?:{'|'.join(_CLASSES.values())})_above_(?P<count>\d+)(?P<k>k?)_tokens")
 _FROM_THRESHOLD_ON = ("xai",)
-"""Whose higher prices begin at the threshold, not above it; so LiteLLM counts them too."""
+"""Providers whose higher prices begin at the threshold, not above it, as LiteLLM has it too."""
 
 _FAMILIES = ("vertex_ai", "bedrock", "fireworks_ai")
-"""Whose models the map has under several providers, as ``vertex_ai-anthropic_models``."""
+"""Providers that the map splits into several, such as ``vertex_ai-anthropic_models``."""
 
 
 class PriceMapMissing(CreditgateError):
-    """The installed litellm package does not hold the price map that it should."""
+    """The installed litellm package has no price map, or a damaged one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """US dollars a token, by token class; ``None`` where the map gives none."""
+    """US dollars per token, by token class; ``None`` where the map gives no price."""
 
     above_input_tokens: int
     input_usd: Decimal | None
@@ -50,11 +50,11 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What the map says of one model.
+    """The map's entry for one model.
 
-    ``prices`` begin with those above 0 input tokens; the others are those of longer requests, in
-    order. ``bills_searches`` marks models that search the web by themselves and bill that beside
-    their tokens. What the map does not say is ``None``.
+    ``prices`` begin with the ordinary ones; those of longer requests follow, by length.
+    ``bills_searches`` marks models that search the web by themselves and bill the searches in
+    addition to tokens. A field that the map does not give is ``None``.
     """
 
     name: str
@@ -70,16 +70,16 @@ class Listing:
 
 
 class PriceMap:
-    """The models that LiteLLM knows, by its names for them, as ``openai/gpt-4.1``."""
+    """The models that LiteLLM lists, under its own names, such as ``openai/gpt-4.1``."""
 
     def __init__(self, entries: Mapping[str, Mapping[str, Any]]) -> None:
         self._entries = entries
 
     def find(self, litellm_model: str) -> Listing | None:
-        """Return what the map says of a model; its provider stands in front of the name.
+        """Return the listing of a model, named ``PROVIDER/NAME``, or ``None``.
 
-        Some entries bear the provider in their own name and others don't; those that don't count
-        only if they are this provider's.
+        Some entries have the provider in their name. Others are found without it, if they belong
+        to the same provider.
         """
         provider, _, rest = litellm_model.partition("/")
         if litellm_model in self._entries:
@@ -90,7 +90,7 @@ class PriceMap:
         return _listing(litellm_model, provider, entry)
 
     def near(self, litellm_model: str) -> list[str]:
-        """Return up to three names of chat models that are spelled much like this one."""
+        """Return up to three names of chat models with a similar spelling."""
         return get_close_matches(litellm_model, set(self._chat_models()), n=3, cutoff=0.7)
 
     def _chat_models(self) -> Iterator[str]:
@@ -105,7 +105,7 @@ def load_price_map() -> PriceMap:
     """Return the map of the installed LiteLLM, without importing it and without the network.
 
     Raises:
-        PriceMapMissing: the file is not there, or is not what it should be.
+        PriceMapMissing: the file is missing or damaged.
     """
     spec = find_spec("litellm")
     for folder in (spec and spec.submodule_search_locations) or ():
@@ -119,7 +119,7 @@ def load_price_map() -> PriceMap:
                     f"the price map in {path} is damaged: reinstall litellm"
                 ) from None
             return PriceMap(entries)
-    raise PriceMapMissing("no price map in the installed litellm: reinstall litellm")
+    raise PriceMapMissing("the installed litellm has no price map: reinstall litellm")
 
 
 def _provider(entry: Mapping[str, Any]) -> str:
@@ -165,7 +165,7 @@ def _prices(provider: str, entry: Mapping[str, Any]) -> Iterator[Prices]:
 
 
 def _ranges(entry: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
-    """Return prices that are listed by ranges of input tokens: above how many, and which."""
+    """Return the prices that are listed by ranges of input tokens, each with its lower end."""
     try:
         found = [(int(tier["range"][0]), tier) for tier in entry.get("tiered_pricing", ())]
     except (TypeError, KeyError, IndexError, ValueError):

@@ -1,4 +1,4 @@
-"""What models cost: dated rates by model and token class."""
+"""Rate cards: dated rates by model and token class."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from enum import StrEnum
 from types import MappingProxyType
 
 MAX_RATE_MC = 10**12
-"""The highest rate: 1,000 credits a token. With it no possible call can cost 2^53 mc."""
+"""The highest rate, 1,000 credits per token: no possible call can cost 2^53 mc."""
 
 
 class ModelClass(StrEnum):
-    """What a model is for: complex work at more credits a run, or speed at fewer."""
+    """The purpose of a model: complex work at more credits a run, or speed at fewer."""
 
     REASONING = "reasoning"
     QUICK = "quick"
@@ -25,7 +25,7 @@ class TokenRates:
     """Millicredits per 1,000,000 tokens, by token class.
 
     Raises:
-        ValueError: a rate is no integer, negative or above ``MAX_RATE_MC``.
+        ValueError: a rate is not an integer from 0 to ``MAX_RATE_MC``.
     """
 
     input_mc: int
@@ -43,7 +43,7 @@ class TokenRates:
 
     @property
     def dearest_input_mc(self) -> int:
-        """The most that an input token can cost, whatever class it turns out to be."""
+        """The most that an input token can cost, whatever its class."""
         return max(self.input_mc, self.cached_input_mc, self.cache_write_mc)
 
     @property
@@ -60,12 +60,12 @@ class TokenRates:
 class Tier(TokenRates):
     """The rates of requests with more than ``above_input_tokens`` of input, for all their tokens.
 
-    That is how providers bill long contexts: not the tokens above, but the whole request.
+    Providers bill long contexts like this: the whole request, not only the tokens above.
     Sources: https://ai.google.dev/gemini-api/docs/pricing ("prompts > 200k tokens") and
     LiteLLM's ``input_cost_per_token_above_200k_tokens``.
 
     Raises:
-        ValueError: as ``TokenRates``, or ``above_input_tokens`` is no integer above zero.
+        ValueError: as ``TokenRates``, or ``above_input_tokens`` is not an integer above zero.
     """
 
     above_input_tokens: int
@@ -79,17 +79,17 @@ class Tier(TokenRates):
 
 @dataclass(frozen=True, slots=True)
 class Rates(TokenRates):
-    """What one model costs: millicredits per 1,000,000 tokens, by token class.
+    """The rates of one model: millicredits per 1,000,000 tokens, by token class.
 
     ``per_request_mc`` is millicredits per answer. ``tiers`` are the rates of long requests, from
-    the shortest to the longest. In none of them is a token class cheaper than in the one before,
-    so that one token more never makes a request cheaper. ``free`` says that zero rates are meant:
-    without it a model whose rates are all zero counts as unpriced.
+    the shortest to the longest; no token class is cheaper in a tier than in the one before, so one
+    token more never makes a request cheaper. ``free`` states that zero rates are meant: a model
+    whose rates are all zero counts as unpriced without it.
 
     Raises:
-        ValueError: a rate is no integer, negative or above ``MAX_RATE_MC``; all rates are
-            zero without ``free``; ``free`` with a rate that is not zero or with tiers; tiers in
-            another order, or one that is cheaper than the one before.
+        ValueError: a rate is not an integer from 0 to ``MAX_RATE_MC``; all rates are zero without
+            ``free``; ``free`` with a rate above zero or with tiers; tiers in another order, or
+            one that is cheaper than the one before.
     """
 
     per_request_mc: int = 0
@@ -100,7 +100,7 @@ class Rates(TokenRates):
         TokenRates.__post_init__(self)
         costs_nothing = not any(rate for _, rate in self._rates())
         if costs_nothing and not self.free:
-            raise ValueError("all rates are zero: give the rates, or say free: true")
+            raise ValueError("all rates are zero: set the rates, or free: true")
         if self.free and (self.tiers or not costs_nothing):
             raise ValueError("free: true contradicts rates that are not zero")
         before: TokenRates = self
@@ -117,7 +117,7 @@ class Rates(TokenRates):
             before = tier
 
     def at(self, input_tokens: int) -> TokenRates:
-        """Return the rates that hold for all tokens of a request with so much input."""
+        """Return the rates for all tokens of a request with this many input tokens."""
         for tier in reversed(self.tiers):
             if input_tokens > tier.above_input_tokens:
                 return tier
@@ -138,14 +138,14 @@ class RateCard:
 
     def __post_init__(self) -> None:
         if not self.version:
-            raise ValueError("version: a rate card needs one")
+            raise ValueError("version: a rate card must have one")
         _check_utc(self.effective_from, "effective_from")
-        # A copy that nobody can change: receipts name the version and rely on it.
+        # An immutable copy: receipts name the version and rely on it.
         object.__setattr__(self, "rates", MappingProxyType(dict(self.rates)))
 
 
 class RateCards:
-    """All rate cards, past and to come; each is in force until the next one begins.
+    """All rate cards, past and future; each is in force until the next one begins.
 
     Raises:
         ValueError: two cards share a version or an ``effective_from``.

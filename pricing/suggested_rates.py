@@ -1,4 +1,4 @@
-"""Rates for a rate card, from what a provider charges and a markup."""
+"""Suggested rates: a provider's prices times a markup."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ _TOKENS_PER_RATE = 1_000_000
 
 
 class NotSuggested(CreditgateError, ValueError):
-    """There are no rates for a model; the message says why, to stand after its name."""
+    """No rates can be derived for a model; the message says why and follows the model's name."""
 
 
 def suggest_rates(listing: Listing, markup: Decimal, today: date) -> Rates:
     """Return the prices of a model times the markup, each rounded up to a whole millicredit.
 
-    A class of tokens without a price of its own, or with one of zero, costs as input or output
-    does: an unknown price never becomes a free token. Where a longer request would be cheaper,
-    the rate of shorter ones stays, since ``Rates`` never get cheaper.
+    A token class without a price, or with a price of zero, costs as much as input or output does:
+    an unknown price never becomes a free token. If a longer request would be cheaper, the rate of
+    shorter ones stays, since ``Rates`` never get cheaper.
 
     Raises:
-        NotSuggested: it is no chat model, is not offered any more, has no price or one of zero,
-            or bills what a rate card does not hold.
+        NotSuggested: it is not a chat model, is no longer offered, has no price or a price of
+            zero, or bills something that a rate card cannot hold.
     """
     if listing.mode != "chat":
         mode = listing.mode or "unknown"
-        raise NotSuggested(f"is of mode {mode!r}; only chat models can be called")
+        raise NotSuggested(f"has the mode {mode!r}; only chat models can be called")
     if listing.deprecated_on is not None and listing.deprecated_on <= today:
-        raise NotSuggested(f"is deprecated: its provider gave it up on {listing.deprecated_on}")
+        raise NotSuggested(f"is deprecated: its provider retired it on {listing.deprecated_on}")
     if listing.bills_searches:
-        raise NotSuggested("bills its searches beside the tokens, which a rate card does not hold")
+        raise NotSuggested("bills searches in addition to tokens, which a rate card cannot hold")
     usual, *longer = listing.prices
     for name, price in (("input", usual.input_usd), ("output", usual.output_usd)):
         if price is None:
@@ -82,5 +82,5 @@ def _by_class(
 
 
 def _mc(price_usd: Decimal | None, markup: Decimal) -> Fraction:
-    """Return millicredits, not rounded yet; 0 where there is no price."""
+    """Return a price in millicredits, not rounded yet; 0 if there is none."""
     return Fraction(price_usd or 0) * Fraction(markup) * CREDITS_PER_USD * MC_PER_CREDIT

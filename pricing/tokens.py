@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 TOKENS_PER_MESSAGE = 3
 TOKENS_PER_NAME = 1
 REPLY_PRIMING_TOKENS = 3
-"""What OpenAI adds round each message, for a name, and once for the answer's beginning.
+"""Tokens that OpenAI adds around each message, for a name, and once for the start of the answer.
 
 Source: https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken
 """
 
 _SCHEMA_WRAPPER_TOKENS = 32
-"""Room for what surrounds a schema where the model reads it: heading, name, line breaks.
+"""Room for the text around a schema as the model reads it: heading, name, line breaks.
 
 OpenAI puts ``# Response Formats``, a line with ``## name`` and the compact JSON into the system
 message, see https://cookbook.openai.com/articles/openai-harmony ("Structured output"). That is
@@ -39,7 +39,7 @@ _SHORT_TEXT_CHARS = 8_000
 _SHORT_TEXTS_KEPT = 1_024
 _LONG_TEXTS_KEPT = 8
 _SCHEMAS_KEPT = 256
-"""Together the caches of one counter keep some 8 MB of text, and 32 MB at the very worst."""
+"""The caches of one counter keep about 8 MB of text together, 32 MB at the very most."""
 
 _SEGMENT_CHARS = 64_000
 _CUT = re.compile(
@@ -47,21 +47,21 @@ _CUT = re.compile(
     r"|(?<=\S)(?= )"
     r"|(?<=\S[\r\n])(?= ?[^\s/])"
 )
-"""Where no match of the encodings' patterns can go on: after a word or a number, before a space,
-after the one line break behind something. None of them looks back over such a place either."""
+"""Places that no match of the encodings' patterns spans: after a word or a number, before a space,
+after a single line break that follows text. None of the patterns looks back across them either."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Vocabulary:
-    """An encoding's merge ranks, as LiteLLM bundles them, and its way to split text."""
+    """An encoding's merge ranks, as LiteLLM bundles them, and its pattern for splitting text."""
 
     url_sha1: str
     sha256: str
     pattern: str
 
 
-# Patterns, addresses (here their SHA-1, which is how tiktoken names cached files) and hashes are
-# those of tiktoken's own definitions, tiktoken_ext/openai_public.py; a test compares them.
+# Patterns, addresses (as their SHA-1, which is how tiktoken names cached files) and hashes are
+# those of tiktoken's own definitions in tiktoken_ext/openai_public.py; a test compares them.
 _VOCABULARIES: Mapping[str, _Vocabulary] = {
     "o200k_base": _Vocabulary(
         "fb374d419588a4632f3f557e76b4b70aebbca790",
@@ -89,23 +89,23 @@ ENCODINGS: tuple[str, ...] = tuple(_VOCABULARIES)
 """The encodings that can be counted exactly: OpenAI's."""
 
 OTHER = "other"
-"""Stands for all other tokenizers: their tokens are bounded, with ``OTHER_MARGIN_PERCENT``."""
+"""Any other tokenizer: its tokens are bounded from above, with ``OTHER_MARGIN_PERCENT``."""
 
 OTHER_MARGIN_PERCENT = 75
 EXACT_MARGIN_PERCENT = 10
-"""The margins to add where nobody knows better; docs/tokens.md says what was measured.
+"""The default margins; docs/tokens.md has the measurements.
 
-For OpenAI's models, texts are exact, and the margin is for what may stand round them unseen.
+Counts of texts are exact for OpenAI's models; their margin is for what may be added unseen.
 """
 
 CLAUDE_SCHEMA_OVERHEAD_TOKENS = 850
-"""Room for the instructions that Claude gets with a forced tool: 804 with Opus 4.7, 315 to 589
-with most others (Anthropic's tool use page, "Pricing"). With its own structured outputs, which
-newer models have, it gets fewer.
+"""Room for the instructions that Claude gets with a forced tool: 804 tokens with Opus 4.7, 315 to
+589 with most others (Anthropic's tool use page, "Pricing"). The structured outputs of newer models
+take fewer.
 """
 
 _OTHER_TEMPLATE_TOKENS = 32
-"""Room for what other models' templates say by themselves: Llama 3.1's names two dates."""
+"""Room for text in other models' own templates: Llama 3.1's has two dates."""
 
 _CAUTIOUS_ENCODING = "p50k_base"
 _PACKED = re.compile(r" ?(?:(.{1,4}?)\1+|[0-9]+|[^\w\x00-\x7f]+)", re.DOTALL)
@@ -113,24 +113,24 @@ _CAPITALS = re.compile(r" ?[A-Z]{2,}")
 
 
 class VocabularyMissing(CreditgateError):
-    """The installed litellm package does not hold the vocabulary that it should."""
+    """The installed litellm package lacks a tokenizer's vocabulary, or has a damaged one."""
 
 
 @cache
 def load_encoding(name: str) -> Encoding:
     """Return an encoding, built once in a process from the files that LiteLLM bundles.
 
-    It knows no special tokens, so all text is plain text to it. The first call takes half a
-    second. Neither the network nor an environment variable is used, nor is litellm imported.
+    It has no special tokens: all text is plain text. The first call takes half a second. No
+    network and no environment variable is used, and litellm is not imported.
 
     Raises:
         ValueError: the name is not one of ``ENCODINGS``.
-        VocabularyMissing: the file is not there, or is not the one that is expected.
+        VocabularyMissing: the file is missing or damaged.
     """
     if name not in _VOCABULARIES:
         raise ValueError(f"encoding: found {name!r}, allowed are {', '.join(ENCODINGS)}")
     vocabulary = _VOCABULARIES[name]
-    # Commands that count nothing should not pay the 30 ms that this import takes.
+    # Imported late: it takes 30 ms, which commands that count nothing should not pay.
     from tiktoken import Encoding
 
     return Encoding(
@@ -155,13 +155,13 @@ def _read(name: str, vocabulary: _Vocabulary) -> bytes:
             raise VocabularyMissing(
                 f"the vocabulary {name} in {path} is damaged: reinstall litellm"
             )
-    raise VocabularyMissing(f"no vocabulary {name} in the installed litellm: reinstall litellm")
+    raise VocabularyMissing(f"the installed litellm has no vocabulary {name}: reinstall litellm")
 
 
 def encoding_of(model: str) -> str:
-    """Return the encoding that tiktoken knows for a model's name, or ``OTHER``.
+    """Return tiktoken's encoding for a model's name, or ``OTHER``.
 
-    What stands before the name, as LiteLLM writes it, is of no matter: ``openai/gpt-4.1``.
+    A provider in front of the name, as in ``openai/gpt-4.1``, is ignored.
     """
     from tiktoken.model import encoding_name_for_model
 
@@ -178,8 +178,8 @@ class TokenCounter:
     Args:
         encoding: one of ``ENCODINGS``, or ``OTHER`` for models with another tokenizer.
         margin_percent: added to the tokens of a whole request.
-        schema_overhead_tokens: added to requests with a schema where the provider turns it into
-            a forced tool call with instructions of its own; see
+        schema_overhead_tokens: added to requests with a schema, for providers that turn it into a
+            forced tool call with instructions of their own; see
             ``CLAUDE_SCHEMA_OVERHEAD_TOKENS``.
 
     Raises:
@@ -210,11 +210,11 @@ class TokenCounter:
         self._count_schema = lru_cache(maxsize=_SCHEMAS_KEPT)(self._count_schema_once)
 
     def count_text(self, text: str) -> int:
-        """Return the tokens of a text; what looks like a special token is plain text.
+        """Return the tokens of a text; special tokens are counted as plain text.
 
-        Exact for OpenAI's encodings, but for runs of more than 64,000 characters without a word
-        that ends: they count as many tokens as they have bytes, which none of them exceeds. For
-        ``OTHER``, a bound that is still to get its margin.
+        Exact for OpenAI's encodings, except for runs of more than 64,000 characters without the end
+        of a word, which count as one token per byte, an upper bound. For ``OTHER``, an upper
+        bound without its margin.
         """
         if len(text) <= _SHORT_TEXT_CHARS:
             return self._count_short(text)
@@ -227,11 +227,11 @@ class TokenCounter:
     ) -> int:
         """Return an upper bound of the input tokens that a request is billed for.
 
-        Messages and what OpenAI puts round them are exact for OpenAI's models. The schema is
-        counted as the JSON that is sent and some room for its heading: providers show models
-        the same names, options and descriptions in a layout that is shorter or the same. The
-        margin is put on all of it and rounded up; the schema's overhead is the provider's own
-        figure and gets none. The schema must not change afterwards: it is known again by
+        The count of messages, with what OpenAI adds around them, is exact for OpenAI's models. The
+        schema is counted as the JSON that is sent, with some room for its heading: providers show
+        models the same names, options and descriptions in the same or a shorter layout. The
+        margin is added to all of it, rounded up; the schema's overhead is the provider's own
+        figure and gets no margin. Do not change the schema afterwards: its count is cached by
         identity.
         """
         tokens = REPLY_PRIMING_TOKENS
@@ -275,20 +275,20 @@ class TokenCounter:
         if self._encoding != OTHER:
             return len(load_encoding(self._encoding).encode_ordinary(text))
         bound = _weigh(text)
-        # Some tokenizers, Claude's published one among them, normalize first: one ligature of
-        # Arabic becomes 18 letters.
+        # Some tokenizers, such as the one that Claude publishes, normalize first: a single Arabic
+        # ligature becomes 18 letters.
         if not unicodedata.is_normalized("NFKC", text):
             bound = max(bound, _weigh(unicodedata.normalize("NFKC", text)))
         return bound
 
 
 def _weigh(text: str) -> int:
-    """Return how many tokens another tokenizer may need for a text, before any margin.
+    """Return the most tokens that another tokenizer may need for a text, without margin.
 
-    GPT-3's vocabulary is small and knows little but English and code, so that those which know
-    more languages need fewer tokens. What it packs more tightly than others is taken apart again:
-    numbers (Gemini, Mistral and Qwen take a token for each digit), repetitions, signs beyond
-    ASCII, and capitals.
+    GPT-3's vocabulary is small and mostly of English and code; newer vocabularies have more
+    languages and need fewer tokens. Text that it packs more tightly than others counts more:
+    numbers (Gemini, Mistral and Qwen use a token for each digit), repetitions, signs beyond ASCII,
+    and capitals.
     """
     weights = _weights()
     return sum(
@@ -312,7 +312,7 @@ def _weight(token: bytes) -> int:
 
 
 class _SameObject:
-    """A key that is equal to itself alone, and keeps its object alive, so that ids stay unique."""
+    """A key that compares by identity. It keeps its object alive, so that the id stays unique."""
 
     __slots__ = ("value",)
 
@@ -327,10 +327,10 @@ class _SameObject:
 
 
 def _segments(text: str) -> Iterable[str]:
-    """Cut a long text where all the encodings cut it anyway, so that the counts add up.
+    """Yield parts of a long text, cut where every encoding cuts it too, so that counts add up.
 
     tiktoken's matcher runs out of stack on some texts of a million characters, and its panic is
-    no ``Exception`` (openai/tiktoken issues 15 and 245).
+    not an ``Exception`` (openai/tiktoken issues 15 and 245).
     """
     start = 0
     while start < len(text):

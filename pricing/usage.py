@@ -9,9 +9,9 @@ from dataclasses import dataclass
 class TokenUsage:
     """Token counts of one answer.
 
-    ``cached_input_tokens`` and ``cache_write_tokens`` are parts of
-    ``input_tokens``; ``reasoning_tokens`` is a part of ``output_tokens``.
-    Unknown usage is ``None`` where a ``TokenUsage`` is expected, never zeros.
+    ``cached_input_tokens`` and ``cache_write_tokens`` are parts of ``input_tokens``;
+    ``reasoning_tokens`` is a part of ``output_tokens``. Unknown usage is ``None`` in place of a
+    ``TokenUsage``, never zeros.
 
     Raises:
         ValueError: a count is negative, or a part is larger than its whole.

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from pricing.usage import TokenUsage
 
+MAX_ANSWER_CHARS = 200_000
+"""The longest answer that is read, thoughts included. It is some 50,000 tokens of English."""
+
 Message = dict[str, str]
 """A chat message: ``{"role": "system" | "user", "content": text}``."""
 
@@ -22,11 +25,17 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address and a key with which models are called. ``repr`` never shows the key."""
+    """An address and a key with which models are called. ``repr`` never shows the key.
+
+    ``proxy`` is the HTTP proxy on the way there, and may hold a password. ``ca_file`` has the
+    certificates to trust instead of the public ones.
+    """
 
     name: str
     api_key: str | None = field(default=None, repr=False)
     api_base: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    ca_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +57,16 @@ class CompletionRequest:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """An answer. ``usage`` is ``None`` when the provider reported none: unknown, not zero."""
+    """An answer.
+
+    ``usage`` is ``None`` when the provider reported none: unknown, not zero. ``after_thoughts`` is
+    true if the model thought before the text, and the provider took its thoughts off.
+    """
 
     text: str
     finish: FinishReason
     usage: TokenUsage | None
+    after_thoughts: bool = False
 
 
 class Provider(Protocol):

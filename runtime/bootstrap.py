@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from redis.asyncio import Redis, RedisCluster
@@ -46,6 +47,7 @@ async def open_runtime(
     provider: Provider | None = None,
     actions: ActionSource | None = None,
     on_alert: Callable[[Alert], None] = lambda alert: None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> AsyncIterator[ActionRuntime]:
     """Open a runtime that runs actions against prepaid credits.
 
@@ -65,6 +67,8 @@ async def open_runtime(
         on_alert: called with each ``Alert`` that a call of this process raised, after it was
             written to Redis, on the event loop: it must not block. What it raises is logged, and
             changes nothing. Alerts that another process raised are not heard here.
+        clock: returns the time in UTC by which rate cards come into force and models retire; pass
+            another one to try a coming change before its day. Credits always go by Redis' clock.
 
     Raises:
         LedgerUnavailable: Redis can't be reached.
@@ -112,6 +116,7 @@ async def open_runtime(
                 config.build_rate_cards(),
                 learning,
                 config.compliance_prompt,
+                clock=clock,
             ),
             settings=ExecutorSettings(
                 reservation_ttl_ms=config.executions.reservation_ttl_ms,

@@ -1,4 +1,4 @@
-"""Suggestions for names that were mistyped."""
+"""Suggestions for mistyped names."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from collections.abc import Iterable
 
 
 def did_you_mean(word: str, allowed: Iterable[str], *, or_list: bool = True) -> str:
-    """Return ``; did you mean 'x'?``, or else the allowed names, at most 15 of them.
+    """Return ``; did you mean 'x'?`` for a similar name, or else up to 15 of the allowed names.
 
     Args:
-        or_list: ``False`` for messages that list the names anyway; nothing is returned then.
+        or_list: ``False`` if the message lists the names itself; without a similar name the result
+            is then empty.
+
+    Example:
+        >>> did_you_mean("grwth", ["growth", "trial"])
+        "; did you mean 'growth'?"
     """
-    # Imported when a name is wrong: every command would pay for it at its start.
+    # Imported only when a name is wrong: otherwise it would slow down every command's start.
     import difflib
 
     names = sorted(allowed)

@@ -19,8 +19,12 @@ ID_TEXT_RULE = "text of 1 to 200 characters without control characters"
 is_strict_id = re.compile(ID_PATTERN.strip("^$")).fullmatch
 """Match a strict id as a whole; ``None`` for anything else."""
 
+MAX_ID_TEXT_LENGTH = 200
+
 # Lone surrogates have no UTF-8 form, so neither Redis nor HTTP could carry them.
-is_id_text = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,200}").fullmatch
+is_id_text = re.compile(
+    rf"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{{1,{MAX_ID_TEXT_LENGTH}}}"
+).fullmatch
 """Match an id text as a whole; ``None`` for anything else."""
 
 is_reference = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}").fullmatch

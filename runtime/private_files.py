@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from pricing.errors import CreditgateError
+from runtime.bounded_read import read_bounded
 
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
@@ -68,18 +69,26 @@ def read_private_file(path: Path, *, most_bytes: int) -> bytes:
 
     Raises:
         FileNotFoundError: there is none.
-        NotPrivate: others own it or can use it, it is no plain file, or it is too long.
+        NotPrivate: others own it or can use it.
+        OSError: it can't be read, is not a regular file, or is larger than ``most_bytes``.
     """
-    # Without O_NONBLOCK, opening a pipe would wait for somebody to write to it.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise NotPrivate(f"{path} must be a file")
+
+    def check(found: os.stat_result) -> None:
         _check(path, found, forbidden=_OPEN_TO_OTHERS, mode=_FILE_MODE)
-        content = file.read(most_bytes + 1)
-    if len(content) > most_bytes:
-        raise NotPrivate(f"{path} must have at most {most_bytes:,} bytes")
-    return content
+
+    return read_bounded(path, most_bytes, check=check)
+
+
+def use_by_everybody(path: Path) -> str | None:
+    """Return what every user of the machine can do with a file: "read" or "change" it.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    mode = path.stat().st_mode
+    if mode & stat.S_IWOTH:
+        return "change"
+    return "read" if mode & stat.S_IROTH else None
 
 
 def _check(path: Path, found: os.stat_result, *, forbidden: int, mode: int) -> None:

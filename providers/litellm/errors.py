@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,9 @@ from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderErr
 
 if TYPE_CHECKING:
     import httpx
+
+    from providers.http import HttpAnswer
+    from providers.litellm.transport import Exchange
 
 _RATE_LIMITED = 429
 _TIMEOUTS = {408, 504, 524}
@@ -32,53 +33,72 @@ _RAN_ALL_THE_SAME = {
 }
 """Codes of errors with a status in the 400s that the model had to run for, or that are billed."""
 _MAX_RETRY_AFTER_MS = 86_400_000
+_LONGEST_CHAIN = 32
+"""Of exceptions behind one; a chain may be a circle."""
 
 
-def translate(litellm: Any, error: Exception, before: BaseException | None) -> ProviderError:
+def check_status(exchange: Exchange) -> None:
+    """Refuse an answer that LiteLLM took for one though its status says otherwise: a redirect.
+
+    Raises:
+        ValueError: ``translate`` knows what it means.
+    """
+    if exchange.answer is not None and not _succeeded(exchange.answer):
+        raise ValueError
+
+
+def translate(litellm: Any, error: Exception, exchange: Exchange) -> ProviderError:
     """Return the error of the call that the exception stands for.
 
     LiteLLM's class and status are not enough: a refused connection, an answer that it can't read
-    and one without usage all become errors with a made-up status. A status counts only if an HTTP
-    answer is behind it, and a failed connection only if the client reported it. Everything else
-    may have been executed.
-
-    The message holds nothing that the provider wrote, which may quote the key or the prompt.
-
-    Args:
-        before: the exception that was being handled as the call began, if any. Python chains it
-            to those of the call, but it says nothing about the call.
+    and one without usage all become errors with a made-up status. What went over the wire
+    decides. The message holds nothing that the provider wrote, which may quote the key or the
+    prompt.
     """
-    name, causes = type(error).__name__, tuple(_chain(error, before))
-    answer = _error_answer(causes)
-    if answer is not None:
+    from providers.http import NotConnected  # brings aiohttp
+
+    name = type(error).__name__
+    if not exchange.begun:
+        return _refused(error, name)
+    if exchange.answer is None:
+        if isinstance(exchange.error, NotConnected):
+            return NotSent(FailureKind.ERROR, f"{exchange.error}", retryable=True)
+        lost = exchange.error or "the answer was lost"
+        return PossiblyExecuted(FailureKind.ERROR, f"{lost}")
+    if not _succeeded(exchange.answer):
         filtered = isinstance(error, litellm.ContentPolicyViolationError)
-        return _by_status(name, answer, filtered=filtered)
-    unsent = _unsent(litellm, causes)
-    if unsent is not None:
-        return unsent
-    if isinstance(error, litellm.Timeout):
-        return PossiblyExecuted(FailureKind.TIMEOUT, f"no answer in time ({name})")
-    return PossiblyExecuted(FailureKind.ERROR, f"the answer was lost or can't be read ({name})")
+        return _by_status(name, _as_response(exchange.answer), filtered=filtered)
+    return PossiblyExecuted(FailureKind.ERROR, f"the answer can't be read ({name})")
 
 
-def _chain(error: BaseException, before: BaseException | None) -> Iterator[BaseException]:
-    seen = {id(before)}
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
+def _succeeded(answer: HttpAnswer) -> bool:
+    return 200 <= answer.status < 300
 
 
-def _error_answer(causes: Sequence[BaseException]) -> httpx.Response | None:
-    """Return the provider's HTTP answer with an error status, if there is one."""
+def _as_response(answer: HttpAnswer) -> httpx.Response:
     import httpx
 
-    for cause in reversed(causes):
-        # The SDKs' and LiteLLM's own errors have a response too, but one that they made up.
-        if isinstance(cause, httpx.HTTPStatusError):
-            return cause.response
-    return None
+    return httpx.Response(answer.status, headers=list(answer.headers), content=answer.body)
+
+
+def _refused(error: BaseException, name: str) -> NotSent:
+    """Return the error of a request that LiteLLM never handed to our client.
+
+    It raises by itself while it prepares a request: for an unknown provider, a parameter that
+    the model does not take, its own budget.
+    """
+    cause: BaseException | None = error
+    for _ in range(_LONGEST_CHAIN):
+        if isinstance(cause, ModuleNotFoundError):
+            return NotSent(
+                FailureKind.REJECTED, f"LiteLLM needs the package {cause.name} for this provider"
+            )
+        if isinstance(cause, UnicodeEncodeError):
+            return NotSent(FailureKind.REJECTED, "the request holds what can't be encoded")
+        if cause is None:
+            break
+        cause = cause.__cause__ or cause.__context__
+    return NotSent(FailureKind.REJECTED, f"LiteLLM refused the request ({name})")
 
 
 def _by_status(name: str, answer: httpx.Response, *, filtered: bool) -> ProviderError:
@@ -93,6 +113,9 @@ def _by_status(name: str, answer: httpx.Response, *, filtered: bool) -> Provider
         kind = FailureKind.TIMEOUT
     elif status in _RAN_NOTHING:
         certainty = Rejected
+    elif 300 <= status < 400:
+        # A redirect, which is not followed: this host ran nothing, and no other was asked.
+        kind, certainty = FailureKind.REJECTED, Rejected
     elif 400 <= status < 500:
         kind = FailureKind.REJECTED
         certainty = PossiblyExecuted if filtered or codes & _RAN_ALL_THE_SAME else Rejected
@@ -141,48 +164,6 @@ def _day_is_used_up(answer: httpx.Response) -> bool:
             if isinstance(violation, dict) and "PerDay" in str(violation.get("quotaId")):
                 return True
     return False
-
-
-def _unsent(litellm: Any, causes: Sequence[BaseException]) -> NotSent | None:
-    """Return the error of a request that was certainly never sent, if this is one."""
-    if any(_failed_to_connect(cause, causes) for cause in causes):
-        return NotSent(FailureKind.ERROR, "no connection to the provider", retryable=True)
-    first, name = causes[0], type(causes[0]).__name__
-    # LiteLLM raises these by itself, with no other error behind them, while it prepares a
-    # request: an unknown provider, a parameter that the model does not take, its own budget.
-    alone = len(causes) == 1 and isinstance(first, litellm.BadRequestError)
-    if alone or isinstance(first, litellm.BudgetExceededError):
-        return NotSent(FailureKind.REJECTED, f"LiteLLM refused the request ({name})")
-    for cause in causes:
-        if isinstance(cause, ModuleNotFoundError):
-            return NotSent(
-                FailureKind.REJECTED, f"LiteLLM needs the package {cause.name} for this provider"
-            )
-        if isinstance(cause, UnicodeEncodeError):
-            return NotSent(FailureKind.REJECTED, "the request holds what can't be encoded")
-    return None
-
-
-def _failed_to_connect(cause: BaseException, causes: Sequence[BaseException]) -> bool:
-    import aiohttp
-    import httpx
-
-    if any(isinstance(other, aiohttp.ClientError) for other in causes):
-        # LiteLLM turns aiohttp's errors into httpx's, and a connection that was reset after the
-        # request was sent into a ConnectError: only aiohttp's own tell one from the other.
-        return isinstance(
-            cause,
-            aiohttp.ClientConnectorError
-            | aiohttp.ConnectionTimeoutError
-            | aiohttp.ClientHttpProxyError,
-        )
-    if any(isinstance(other, asyncio.CancelledError) for other in causes):
-        # A session that is closed cancels its requests, whatever they are at.
-        return False
-    return isinstance(
-        cause,
-        httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError,
-    )
 
 
 def _retry_after_ms(answer: httpx.Response) -> int | None:

@@ -61,7 +61,7 @@ class MockServer:
     def __init__(self, options: MockOptions) -> None:
         self._options = options
         self._model = MockModel(options)
-        self._default_scenario = parse_scenario(options.scenario) if options.scenario else None
+        self.play(options.scenario)
         self._seen: OrderedDict[bytes, int] = OrderedDict()
         self._closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -107,6 +107,17 @@ class MockServer:
         answer named none, or none came whole. ``model_runs`` counts both: a provider bills them.
         """
         return self._books.as_json()
+
+    def play(self, scenario: str | None) -> None:
+        """Answer so from now on, unless a request brings a scenario of its own.
+
+        Args:
+            scenario: as ``parse_scenario`` reads it; ``None`` to draw by the rates of the options.
+
+        Raises:
+            ScenarioError: the scenario can't be read.
+        """
+        self._default_scenario = parse_scenario(scenario) if scenario else None
 
     async def aclose(self) -> None:
         """Stop listening and end every open request."""

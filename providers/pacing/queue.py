@@ -30,7 +30,7 @@ _POLL_S = (0.02, 0.05)
 """The time until the next exchange where that depends on other processes."""
 _LONGEST_WAIT_S = 1.0
 _RETURN_WITHIN_S = 0.01
-"""How long a returned slot waits for requests that the same exchange could serve."""
+"""The time that a returned slot waits for requests that the same exchange could serve."""
 _SLOT_OUTLIVES_MS = 1_000
 _LONGEST_PAUSE_S = 60.0
 _PAUSE_SPREAD_S = 1.0

@@ -23,6 +23,16 @@ _DENSE_TEXT = "天地玄黄宇宙洪荒"
 """Text of one token a character with o200k_base; a real answer of that length takes fewer."""
 
 _NUMBER_TEXT = re.compile(r"[-+]?[0-9]{1,32}(\.[0-9]{1,32})?([eE][-+]?[0-9]{1,3})?", re.ASCII)
+_MOST_ITEMS = 2_000
+"""The most items of a list that are compared with options, repeats included."""
+
+_UNSEEN = re.compile(
+    "[\\s\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    "\ufff0-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]*+"
+)
+"""White space, controls, and what Unicode calls default ignorable: nothing of it can be seen."""
+
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -119,7 +129,11 @@ class TextOutput(_Output):
         return str(value)
 
     def read(self, value: Any) -> str:
-        return self.check(_storable(value.strip()) if isinstance(value, str) else value)
+        if isinstance(value, str):
+            value = _storable(value.strip())
+            # A text that nobody can see is empty.
+            value = "" if _UNSEEN.fullmatch(value) else value
+        return self.check(value)
 
     def limits(self) -> str:
         least = f"at least {self.min_length} and " if self.min_length > 1 else ""
@@ -264,10 +278,25 @@ class _Select(_Output):
             raise Unfit(f"must be one of the {len(self.options)} options")
         return self._named[value]
 
+    @cached_property
+    def _longest_loosely(self) -> int:
+        # Taken apart, a character has at most four; folding it gives at most three.
+        return 4 * max(map(len, self.options))
+
     def _option_meant(self, value: Any) -> str:
+        """Return the option that a value names in another case, or as a number or boolean."""
+        if isinstance(value, bool):
+            value = json.dumps(value)
+        elif isinstance(value, (int, float)) and math.isfinite(value):
+            written = json.dumps(value)
+            value = written if written in self._named else written.removesuffix(".0")
         if isinstance(value, str) and value not in self._named:
             text = value.strip()
-            value = text if text in self._named else self._loosely_named.get(_loosely(text), value)
+            # Long texts are not looked at: composing accents can take the square of their length.
+            if text in self._named or len(text) > self._longest_loosely:
+                value = text
+            else:
+                value = self._loosely_named.get(_loosely(text), value)
         return self._option_named(value)
 
 
@@ -323,9 +352,14 @@ class MultiSelectOutput(_Select):
         return self._counted(chosen)
 
     def read(self, value: Any) -> list[str]:
-        items = [value] if isinstance(value, str) else value
+        items = value
+        if isinstance(value, (str, int, float)):
+            items = _list_in(value) if isinstance(value, str) else None
+            items = [value] if items is None else items
         if not isinstance(items, list):
             raise Unfit(f"must be a list of options, found {_kind(value)}")
+        if len(items) > _MOST_ITEMS:
+            raise Unfit(f"names {len(items)} options")
         return self._counted(list(dict.fromkeys([self._option_meant(item) for item in items])))
 
     def _counted(self, chosen: list[str]) -> list[str]:
@@ -370,6 +404,17 @@ def _kind(value: Any) -> str:
         if isinstance(value, types):
             return word
     return f"a value of type {type(value).__name__}"
+
+
+def _list_in(text: str) -> list[Any] | None:
+    """Return the list that a text is, as JSON (``'["a", "b"]'``); ``None`` if it is none."""
+    if text.lstrip()[:1] != "[":
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, list) else None
 
 
 def _storable(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -11,16 +11,21 @@ from functools import wraps
 from typing import Any
 
 from liquid import Environment, FalsyStrictUndefined
-from liquid.exceptions import OutputStreamLimitError, UndefinedError
-from liquid.filter import sequence_filter
+from liquid.exceptions import UndefinedError
+from liquid.filter import sequence_filter, string_filter
 
-TEXT_LIMIT = 1_000_000
-"""The most characters of a prompt, and of each text that its template makes."""
+from runtime.actions.linear_filters import LINEAR_FILTERS, check_items, strip_html
+from runtime.actions.render_budget import TEXT_LIMIT, Budget, TooLarge, size_of
 
-_ITEMS_LIMIT = 100_000
-_UNIQ_ITEMS_LIMIT = 2_000
-"""Liquid's ``uniq`` compares each element with each other one."""
+SLOW_TEXT_LIMIT = 50_000
+"""The most characters of a text for the filters that Python does letter by letter."""
+_SLOW_FILTERS = frozenset({"escape_once", "url_decode", "url_encode"})
+
 _INTEGER_BITS_LIMIT = 4_096
+_DIGITS_LIMIT = 1_000
+_STEPS_OF_A_FILTER = 2
+_LAYOUT_LIMIT = 1_000
+"""The most characters of a date's layout, which can ask for more than it has."""
 
 _REMOVED_FILTERS = ("safe", "escapejs")
 """Filters for HTML escaping, which prompts don't do."""
@@ -30,29 +35,12 @@ _DIGITS_OF_A_DATE = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 """Layouts of dates and times that are digits alone, by their length."""
 
 
-def without_nulls(value: Any) -> Any:
-    """Return a list or an object without the nulls in it, at any depth; itself if it has none."""
-    kind = type(value)
-    if kind is list or kind is tuple:
-        kept = [without_nulls(item) for item in value if item is not None]
-        if len(kept) == len(value) and all(a is b for a, b in zip(kept, value, strict=True)):
-            return value
-        return kept
-    if kind is dict:
-        for item in value.values():
-            if item is None or (type(item) in _NESTING and without_nulls(item) is not item):
-                return {k: without_nulls(v) for k, v in value.items() if v is not None}
-    return value
-
-
-_NESTING = frozenset({list, tuple, dict})
-
-
 def as_text(value: object) -> str:
     """Return a value as it prints: booleans as true and false, numbers without an exponent.
 
     Raises:
         liquid.exceptions.UndefinedError: there is no value.
+        TooLarge: it is larger than a prompt may be.
     """
     if type(value) is str:
         return value
@@ -61,16 +49,41 @@ def as_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (list, tuple, dict)):
+        size_of(value)
         return json.dumps(value, ensure_ascii=False, default=as_text)
+    if isinstance(value, Decimal) and value.is_finite():
+        _check_digits(abs(value.adjusted()) + len(value.as_tuple().digits))
     text = str(value)
     if isinstance(value, (float, Decimal)) and "e" in text.lower():
         return format(Decimal(text), "f")
     return text
 
 
+def _check_digits(count: int) -> None:
+    if count > _DIGITS_LIMIT:
+        raise TooLarge(f"a number has more than {_DIGITS_LIMIT:,} digits")
+
+
 @sequence_filter
-def _join(items: Iterable[object], separator: object = " ") -> str:
-    return as_text(separator).join(as_text(item) for item in items)
+def _join(items: Sequence[object], separator: object = " ") -> str:
+    between = as_text(separator)
+    room = TEXT_LIMIT - len(between) * (len(items) - 1)
+    texts = []
+    for item in items:
+        texts.append(as_text(item))
+        room -= len(texts[-1])
+        _check_length(TEXT_LIMIT - room)
+    return between.join(texts)
+
+
+def _check_length(length: int, most: int = TEXT_LIMIT) -> None:
+    if length > most:
+        raise TooLarge(f"a text has more than {most:,} characters")
+
+
+@string_filter
+def _strip_html(text: str, *, budget: Budget) -> str:
+    return strip_html(text, budget)
 
 
 @sequence_filter
@@ -125,51 +138,70 @@ def _instant(value: object) -> date:
     return datetime.fromisoformat(text)
 
 
-def _guarded(name: str, function: Callable[..., Any], *, takes_text: bool) -> Callable[..., Any]:
-    """Wrap a filter so that it refuses missing values, and huge arguments and results."""
-    items_limit = _UNIQ_ITEMS_LIMIT if name == "uniq" else _ITEMS_LIMIT
+def _guarded(name: str, function: Callable[..., Any], *, texts: slice) -> Callable[..., Any]:
+    """Wrap a filter so that it refuses missing values, and too large arguments and results.
+
+    Args:
+        texts: the arguments that the filter would turn into text in its own way.
+    """
+    most_text = SLOW_TEXT_LIMIT if name in _SLOW_FILTERS else TEXT_LIMIT
 
     @wraps(function)
-    def guarded(*arguments: Any, **options: Any) -> Any:
-        for argument in arguments:
+    def guarded(*given: Any, context: Any, **options: Any) -> Any:
+        arguments = list(given)
+        for argument in (*arguments, *options.values()):
             if isinstance(argument, FalsyStrictUndefined):
                 raise UndefinedError(argument.msg, token=argument.token)
-            if isinstance(argument, (list, tuple, range)) and len(argument) > items_limit:
-                raise OutputStreamLimitError("too many elements", token=None)
-        if takes_text:
-            arguments = tuple(
-                as_text(a) if isinstance(a, (bool, float, list, tuple, dict)) else a
-                for a in arguments
-            )
+            _check_argument(argument, most_text)
+            context.budget.read(argument)
+        arguments[texts] = [
+            as_text(a) if isinstance(a, (bool, float, list, tuple, dict)) else a
+            for a in arguments[texts]
+        ]
         if name in _REPLACING_FILTERS and len(arguments) > 2:
             text, old, new = (str(argument) for argument in arguments[:3])
-            if len(text) + text.count(old) * len(new) > TEXT_LIMIT:
-                raise OutputStreamLimitError("too long", token=None)
+            _check_length(len(text) + text.count(old) * len(new))
+        if name == "date" and len(arguments) > 1:
+            _check_length(len(as_text(arguments[1])), _LAYOUT_LIMIT)
+        if name == "strip_html":
+            options["budget"] = context.budget
         result = function(*arguments, **options)
         if result is None:
             return FalsyStrictUndefined(name, token=None)
-        if isinstance(result, str) and len(result) > TEXT_LIMIT:
-            raise OutputStreamLimitError("too long", token=None)
-        if isinstance(result, int) and result.bit_length() > _INTEGER_BITS_LIMIT:
-            raise OutputStreamLimitError("too large a number", token=None)
+        _check_argument(result, TEXT_LIMIT)
+        context.budget.step(_STEPS_OF_A_FILTER)
         return result
 
+    guarded.with_context = True  # type: ignore[attr-defined]  # so Liquid knows to give it
     return guarded
+
+
+def _check_argument(value: object, most_text: int) -> None:
+    if isinstance(value, str):
+        _check_length(len(value), most_text)
+    elif isinstance(value, (list, tuple, range)):
+        check_items(len(value))
+    elif isinstance(value, int) and value.bit_length() > _INTEGER_BITS_LIMIT:
+        raise TooLarge(f"a whole number has more than {_INTEGER_BITS_LIMIT:,} bits")
+
+
+def _texts_of(name: str, function: Callable[..., Any]) -> slice:
+    if not function.__module__.endswith((".string", ".linear_filters")) or name in (
+        "slice",
+        "uniq",
+    ):
+        return slice(0)  # `slice` takes lists
+    # The options of `truncate` are numbers.
+    return slice(1 if name in ("truncate", "truncatewords") else None)
 
 
 def _filters() -> dict[str, Callable[..., Any]]:
     standard = Environment().filters
     for name in (*_REMOVED_FILTERS, "default"):
         del standard[name]
-    standard.update(date=_date, join=_join, map=_map)
+    standard.update(LINEAR_FILTERS, date=_date, join=_join, map=_map, strip_html=_strip_html)
     guarded = {
-        name: _guarded(
-            name,
-            function,
-            # `slice` takes lists, and the options of `truncate` are numbers: they convert alone.
-            takes_text=function.__module__.endswith(".string")
-            and name not in ("slice", "truncate", "truncatewords"),
-        )
+        name: _guarded(name, function, texts=_texts_of(name, function))
         for name, function in standard.items()
     }
     # Not guarded: it is there for missing values.

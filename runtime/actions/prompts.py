@@ -8,26 +8,25 @@ as JSON.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from io import StringIO
 from typing import Any, TextIO
 
 from liquid import BoundTemplate, Environment, FalsyStrictUndefined, RenderContext, Token
 from liquid.ast import Node
+from liquid.builtin.expressions.primitive import RangeLiteral
 from liquid.builtin.output import Output, OutputNode
 from liquid.builtin.tags.echo_tag import EchoNode, EchoTag
-from liquid.exceptions import (
-    LiquidError,
-    OutputStreamLimitError,
-    ResourceLimitError,
-    UndefinedError,
-)
+from liquid.exceptions import LiquidError, ResourceLimitError, UndefinedError
+from liquid.expression import Expression
 from liquid.static_analysis import TemplateAnalysis, Variable
 from liquid.undefined import UNDEFINED
 
 from pricing.errors import CreditgateError
-from runtime.actions.prompt_values import FILTERS, TEXT_LIMIT, as_text, without_nulls
+from runtime.actions.prompt_values import FILTERS, as_text
+from runtime.actions.render_budget import ROUNDS_LIMIT, TEXT_LIMIT, Budget, TooLarge
+from runtime.actions.template_source import SourceProblem, check_source, markup
 from runtime.hints import did_you_mean
 
 SCOPES = frozenset({"customer", "event", "journey", "campaign", "workspace"})
@@ -61,46 +60,95 @@ class PromptError(CreditgateError):
 
 
 class _Context(RenderContext):
-    """A context in which a null counts as missing."""
+    """A context in which a null counts as missing, and all work is counted."""
 
-    __slots__ = ()
+    __slots__ = ("_local_sizes", "budget")
+
+    def __init__(self, template: BoundTemplate, data: Mapping[str, Any], budget: Budget) -> None:
+        super().__init__(template, globals=data)
+        self.budget = budget
+        self._local_sizes: dict[str, int] = {}
+
+    @property
+    def disabled_tags(self) -> list[str]:
+        """None; Liquid asks for them before it renders a node, so that every node is counted."""
+        self.budget.step()
+        return _NONE_DISABLED
+
+    @disabled_tags.setter
+    def disabled_tags(self, _: object) -> None:
+        pass
 
     def get(
         self, path: list[object], *, token: Token | None, default: object = UNDEFINED
     ) -> object:
         root = path[0]
+        budget = self.budget
+        is_data = root in SCOPES
         try:
             # Nothing in a template can take a scope's name, so that globals may be asked first.
-            value = self.globals[root] if root in SCOPES else self.scope[root]  # type: ignore[index]  # roots that are not names were refused
+            value = self.globals[root] if is_data else self.scope[root]  # type: ignore[index]  # roots that are not names were refused
             for segment in path[1:]:
                 if type(value) is dict and segment in value:
                     value = value[segment]
                 else:
-                    value = self.get_item(without_nulls(value), segment)
+                    value = self.get_item(
+                        budget.without_nulls(value) if is_data else value, segment
+                    )
         except (KeyError, TypeError, IndexError):
             value = None
         if value is None:
             if default is UNDEFINED:
                 return self.env.undefined(str(root), token=token)
             return default
-        return without_nulls(value)
+        budget.read(value)
+        # What is not data was made of it, without nulls.
+        return budget.without_nulls(value) if is_data else value
+
+    def assign(self, key: str, val: Any) -> None:
+        self._local_sizes[key] = self.budget.size(val)
+        if sum(self._local_sizes.values()) > _VARIABLES_LIMIT:
+            raise TooLarge(f"its variables take more than {_VARIABLES_LIMIT:,} characters")
+        self.budget.step(len(self._local_sizes))
+        self.locals[key] = val
+
+    def raise_for_loop_limit(self, length: int = 1) -> None:
+        self.budget.rounds(length)
 
     def get_buffer(self, buf: TextIO | None = None) -> StringIO:
-        return _Buffer()
+        return _Buffer(self.budget)
+
+
+_NONE_DISABLED: list[str] = []
+_VARIABLES_LIMIT = 4 * TEXT_LIMIT
 
 
 class _Buffer(StringIO):
     """Collects text up to a limit. Liquid's own turns \\r into \\n and refuses lone surrogates."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
         super().__init__()
+        self._budget = budget
         self._room = TEXT_LIMIT
 
     def write(self, text: str) -> int:
+        self._budget.write(len(text))
         self._room -= len(text)
         if self._room < 0:
-            raise OutputStreamLimitError("too long", token=None)
+            raise TooLarge(f"its text has more than {TEXT_LIMIT:,} characters")
         return super().write(text)
+
+
+class _Range(RangeLiteral):
+    """Numbers from one to another. Liquid's own makes a list of them all to turn them round."""
+
+    __slots__ = ()
+
+    def evaluate(self, context: RenderContext) -> range:
+        found = super().evaluate(context)
+        if found.stop - found.start > ROUNDS_LIMIT:
+            raise TooLarge(f"a range has more than {ROUNDS_LIMIT:,} numbers")
+        return found
 
 
 class _Template(BoundTemplate):
@@ -127,8 +175,6 @@ class _Echo(EchoTag):
 class _Environment(Environment):
     template_class = _Template
     context_depth_limit = 30
-    loop_iteration_limit = 10_000
-    local_namespace_limit = 4 * TEXT_LIMIT
 
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         super().setup_tags_and_filters(extra=extra)
@@ -160,14 +206,18 @@ class Prompt:
         self._name = name
         self._source = source
         try:
+            check_source(source)
             self._template = _ENVIRONMENT.from_string(source, name=name)
             analysis = self._template.analyze(include_partials=False)
+        except SourceProblem as found:
+            raise self._refusal(found.index, found.problem) from None
         except LiquidError as error:
             raise self._refusal(_error_index(source, error), str(error.message)) from None
         except RecursionError:
             raise self._refusal(0, "it is nested too deeply") from None
         self._nodes = self._template.nodes
         self._check(analysis)
+        _bound_ranges(_walk(self._nodes, RenderContext(self._template)))
         self._paths = {
             variable.span.index: str(variable)
             for variables in analysis.variables.values()
@@ -186,19 +236,23 @@ class Prompt:
         """
         return self._attributes
 
-    def render(self, data: Mapping[str, Any]) -> str:
+    def render(self, data: Mapping[str, Any], budget: Budget | None = None) -> str:
         """Return the text for one person's data, given by scope.
 
         Lone surrogates, which have no UTF-8 form, become U+FFFD; all else is verbatim.
 
+        Args:
+            budget: what the rendering may take, shared with other prompts; its own by default.
+
         Raises:
-            PromptError: a value that is printed is missing or null, a filter failed, or the text
-                is too long.
+            PromptError: a value that is printed is missing or null, a filter failed, or a bound of
+                ``render_budget`` was reached.
         """
         if self._static is not None:
             return self._static
-        context = _Context(self._template, globals=data)
-        buffer = _Buffer()
+        budget = budget or Budget()
+        context = _Context(self._template, data, budget)
+        buffer = _Buffer(budget)
         try:
             for node in self._nodes:
                 node.render(context, buffer)
@@ -217,8 +271,10 @@ class Prompt:
             path = None if token is None else self._paths.get(token.start_index)
             what = path or "a value that it prints"
             return PromptError(self._name, line, f"{what} is missing", path)
-        if isinstance(error, ResourceLimitError):
-            problem = "its text, its loops or its variables grow too large"
+        if isinstance(error, TooLarge):
+            problem = f"it grows too large: {error.bound}"
+        elif isinstance(error, ResourceLimitError):
+            problem = "it grows too large: its tags are nested too deeply"
         else:
             problem = f"it can't be rendered with this data ({type(error).__name__})"
         return PromptError(self._name, line, problem, None)
@@ -250,7 +306,14 @@ class Prompt:
         return self._source.count("\n", 0, max(index, 0)) + 1
 
 
-_MARKUP = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+@lru_cache(maxsize=512)
+def compiled(name: str, source: str) -> Prompt:
+    """Return a ``Prompt`` that is compiled once: it takes up to 50 ms of CPU.
+
+    Raises:
+        PromptSyntaxError: as ``Prompt`` does.
+    """
+    return Prompt(name, source)
 
 
 def _error_index(source: str, error: LiquidError) -> int:
@@ -258,12 +321,12 @@ def _error_index(source: str, error: LiquidError) -> int:
         return error.token.start_index
     # Liquid knows no place for what is missing at the end of an expression: it is in the first
     # piece of markup that has the same error by itself.
-    for markup in _MARKUP.finditer(source):
+    for start, end in markup(source):
         try:
-            _ENVIRONMENT.from_string(markup.group())
+            _ENVIRONMENT.from_string(source[start:end])
         except LiquidError as own:
             if own.message == error.message:
-                return markup.start()
+                return start
     return 0
 
 
@@ -271,6 +334,17 @@ def _walk(nodes: Iterable[Node], context: RenderContext) -> Iterable[Node]:
     for node in nodes:
         yield node
         yield from _walk(node.children(context, include_partials=False), context)
+
+
+def _bound_ranges(nodes: Iterable[Node]) -> None:
+    for node in nodes:
+        expressions: list[Expression] = [*node.expressions()]
+        while expressions:
+            expression = expressions.pop()
+            if type(expression) is RangeLiteral:
+                # The parser has no seam for an expression class of ours.
+                expression.__class__ = _Range
+            expressions += expression.children()
 
 
 def _attribute(variable: Variable) -> str:

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from providers.base import Message
 from runtime.actions import outputs as typed
 from runtime.actions.outputs import OutputField
-from runtime.actions.prompts import Prompt
+from runtime.actions.prompts import Prompt, compiled
+from runtime.actions.render_budget import Budget
 from runtime.ids import ID_PATTERN
 
 _OPTIONS_LIMIT = 1_000
@@ -115,7 +116,7 @@ class ActionSpec(BaseModel):
     def _check_template(cls, source: str, info: ValidationInfo) -> str:
         if info.field_name == "user" and not source.strip():
             raise ValueError("the user prompt is empty; it must say what the model is to do")
-        Prompt(str(info.field_name), source)
+        compiled(str(info.field_name), source)
         return source
 
     @field_validator("outputs")
@@ -164,7 +165,7 @@ class ActionSpec(BaseModel):
 
     @cached_property
     def _prompts(self) -> tuple[Prompt, Prompt]:
-        return Prompt("system", self.system), Prompt("user", self.user)
+        return compiled("system", self.system), compiled("user", self.user)
 
     @cached_property
     def _instruction(self) -> str:
@@ -202,11 +203,12 @@ class ActionSpec(BaseModel):
                 failed.
         """
         system, user = self._prompts
-        text = system.render(data)
+        budget = Budget()
+        text = system.render(data, budget)
         if prepend or with_instruction:
             parts = (prepend, text, self._instruction if with_instruction else "")
             text = "\n\n".join(part for part in parts if part)
-        messages = [{"role": "user", "content": user.render(data)}]
+        messages = [{"role": "user", "content": user.render(data, budget)}]
         if text:
             messages.insert(0, {"role": "system", "content": text})
         return messages

@@ -1,4 +1,4 @@
-"""Runs one action for many people, with bounded concurrency and little work a person."""
+"""Campaign runs: one action for many people, with bounded concurrency."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending,
 from runtime.actions.spec import ActionSpec
 from runtime.campaigns.people import Person
 from runtime.executions.executor import ActionRuntime
+from runtime.ids import MAX_ID_TEXT_LENGTH
 
 MAX_CONCURRENCY = 1_000
 
-_LONGEST_ID = 200
 _MAX_ASKS = 4
 _MAX_RETRIES = 1_000
 _LONGEST_WAIT_S = 60.0
 _YIELD_EVERY_S = 0.02
 
-# A trial before the campaign must not be taken for the campaign's own visit.
+# A test run before the campaign must not use up the execution ids of the campaign itself.
 _VISITS = {Source.LIVE: "1", Source.TEST: "test1", Source.PREVIEW: "preview1"}
 
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
-    """What is run, where, and for whose credits."""
+    """An action, the campaign that runs it, and the account that pays."""
 
     account_id: str
     workspace_id: str
@@ -38,23 +38,23 @@ class Campaign:
     source: Source = Source.LIVE
 
     def request(self, person: Person, retry: int = 0) -> ExecutionRequest:
-        """Return the request for one person; it is the same each time the campaign is run.
+        """Return the request for one person, the same in every run of the campaign.
 
         Args:
-            retry: 1 and up name further executions, for people who got fallback values.
+            retry: 1 and above name further executions, for people who got fallback values.
 
         Raises:
-            InvalidRequest: an id can't be part of a request; ``check`` names it.
+            InvalidRequest: an id is not allowed in a request; ``check`` names the field.
         """
         return self._request(person, self._execution_id(person.person_id, retry))
 
     def check(self, person: Person) -> None:
-        """Check that the campaign can be run for this person.
+        """Check that the campaign can run for this person.
 
         Raises:
-            InvalidRequest: naming the field that is wrong.
+            InvalidRequest: a field is wrong; the message names it.
         """
-        # The execution's own id is made of the others: by itself it is always right.
+        # The execution id is made of the other ids, and is right if they are.
         self._request(person, self.action.id)
 
     def _request(self, person: Person, execution_id: str) -> ExecutionRequest:
@@ -73,7 +73,7 @@ class Campaign:
         journey_id = f"{self.campaign_id}.{person_id}"
         visit = _VISITS[self.source] + (f":r{retry}" if retry else "")
         execution_id = f"{journey_id}:{self.action.id}:{visit}"
-        if len(execution_id) > _LONGEST_ID:
+        if len(execution_id) > MAX_ID_TEXT_LENGTH:
             digest = hashlib.sha256(journey_id.encode("utf-8", "surrogatepass")).hexdigest()
             execution_id = f"sha256-{digest}:{self.action.id}:{visit}"
         return execution_id
@@ -81,12 +81,12 @@ class Campaign:
 
 @dataclass(slots=True)
 class Tally:
-    """What happened so far, by person.
+    """The counts of a run so far, by person.
 
-    ``charged_mc`` is what this run was charged, ``charged_earlier_mc`` what earlier runs were for
-    the answers that came again (``replayed``). ``reasons`` counts people by why at least one of
-    their values is a fallback. ``unfinished`` people were being answered by somebody else all
-    the time, and have no result.
+    ``charged_mc`` is the charge of this run, ``charged_earlier_mc`` that of earlier runs for
+    answers that were returned again (``replayed``). ``reasons`` counts the people with at least one
+    fallback value, by its reason. ``unfinished`` people have no result: their executions were
+    running elsewhere.
     """
 
     people: int = 0
@@ -126,12 +126,12 @@ class Tally:
 class CampaignRun:
     """One run of a campaign.
 
-    A fixed number of workers takes people from one iterator, so that a file of any length needs
-    no more memory than its rows under way.
+    A fixed number of workers takes people from one iterator, so memory holds only the people who
+    are being worked on, however long the file is.
 
     Args:
-        on_result: hears each person's result as it comes; what it raises ends the run.
-        retry_fallbacks: people whose stored outcome is all fallback values are asked for again.
+        on_result: called with each person's result as it arrives; an exception ends the run.
+        retry_fallbacks: run a new execution for people whose stored outcome is all fallback values.
     """
 
     def __init__(
@@ -160,14 +160,14 @@ class CampaignRun:
         self._yielded_s = 0.0
 
     async def run(self, people: Iterable[Person]) -> Tally:
-        """Run the action for everybody, and return the tally.
+        """Run the action for all people, and return the tally.
 
-        Whatever goes wrong with one person's execution or with ``people`` ends the run; what is
-        under way is finished first.
+        An exception from an execution or from ``people`` ends the run, after the executions that
+        have started are finished.
 
         Raises:
-            ExecutionConflict: the campaign's executions were used for something else.
-            PeopleError: a row can't be read.
+            ExecutionConflict: an execution id of the campaign was used for something else.
+            PeopleError: a row cannot be read.
         """
         feed = iter(people)
         self._workers = [asyncio.create_task(self._work(feed)) for _ in range(self._concurrency)]
@@ -177,11 +177,11 @@ class CampaignRun:
         return self.tally
 
     def stop(self) -> None:
-        """Take no more people; what is under way goes on to its end."""
+        """Take no more people, and let the executions that have started finish."""
         self._stopping.set()
 
     def cancel(self) -> None:
-        """End at once: what is under way gives its credits back."""
+        """Cancel the executions that have started, which releases their credits."""
         self.stop()
         for worker in self._workers:
             worker.cancel()
@@ -201,14 +201,14 @@ class CampaignRun:
                 self.tally.add(result)
                 if isinstance(result, ExecutionResult):
                     self._on_result(person, result)
-        except Exception as error:  # noqa: BLE001 - kept for run(), once the others have finished
+        except Exception as error:  # noqa: BLE001 - run() raises it once the others have finished
             self._failure = self._failure or error
             self.stop()
 
     async def _execute(self, person: Person) -> ExecutionResult | Pending:
         result = await self._ask(person, 0)
         retry = 0
-        # A stored outcome that is no answer is passed over for the next execution's.
+        # A stored outcome without an answer is skipped for that of the next execution.
         while (
             self._retry_fallbacks
             and isinstance(result, ExecutionResult)
@@ -232,7 +232,7 @@ class CampaignRun:
         return result
 
     async def _wait(self, seconds: float) -> bool:
-        """Wait, unless the run is to stop; return whether it goes on."""
+        """Wait, and return whether the run goes on; it ends the wait if it is stopped."""
         try:
             async with asyncio.timeout(min(seconds, _LONGEST_WAIT_S)):
                 await self._stopping.wait()
@@ -241,7 +241,7 @@ class CampaignRun:
         return False
 
     async def _let_others_go_on(self) -> None:
-        """Give way now and then: an execution that fails early awaits nothing at all."""
+        """Yield to the event loop now and then: an execution that fails early awaits nothing."""
         now_s = time.monotonic()
         if now_s - self._yielded_s > _YIELD_EVERY_S:
             self._yielded_s = now_s

@@ -35,20 +35,20 @@ SAMPLE_SIZE = 2_000
 _YIELD_EVERY = 50
 
 Data = Mapping[str, Mapping[str, Any]]
-"""The scopes that templates read, of one person."""
+"""One person's data: the scopes that templates read."""
 
 
 class Sample:
-    """Picks people at random from a stream, each with the same chance, and keeps so many.
+    """A random sample of a stream of people, each with the same chance of being kept.
 
     Vitter, "Random Sampling with a Reservoir", ACM TOMS 11(1), 1985, algorithm R.
 
     Args:
-        size: the most to keep. Of fewer people all are kept.
+        size: the most people to keep.
         seed: the same seed picks the same people from the same stream.
 
     Raises:
-        ValueError: the size is below 2: one alone does not tell how far the others may be.
+        ValueError: the size is below 2, which is too few to estimate a range.
     """
 
     def __init__(self, size: int = SAMPLE_SIZE, seed: int = 0) -> None:
@@ -61,14 +61,14 @@ class Sample:
 
     @classmethod
     def of(cls, people: Iterable[Data], size: int = SAMPLE_SIZE, seed: int = 0) -> Self:
-        """Return a sample of all of these."""
+        """Return a sample of these people."""
         sample = cls(size, seed)
         for data in people:
             sample.add(data)
         return sample
 
     def add(self, data: Data) -> None:
-        """Take the next one of the stream."""
+        """Add the next person of the stream."""
         self.total += 1
         if len(self.people) < self._size:
             self.people.append(data)
@@ -77,7 +77,7 @@ class Sample:
 
 
 class Covers(StrEnum):
-    """The most that an account's credits cover."""
+    """The highest of a campaign's costs that an account's credits cover."""
 
     WORST_CASE = "worst_case"
     LIKELY = "likely"
@@ -87,10 +87,10 @@ class Covers(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Millicredits for a whole campaign.
+    """The cost of a whole campaign, in millicredits.
 
-    ``expected_mc`` is what it should cost, ``low_mc`` to ``high_mc`` where the real cost should
-    lie in 95 of 100 campaigns, ``worst_mc`` what it costs if every answer costs its quote.
+    ``expected_mc`` is the expected cost. The real cost should be between ``low_mc`` and ``high_mc``
+    in 95 of 100 campaigns. ``worst_mc`` is the cost if every answer costs its quote.
     """
 
     expected_mc: int = 0
@@ -101,14 +101,14 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How far an account's credits go.
+    """The reach of an account's credits.
 
     Args:
-        usable: whether the account may use credits at all: it is open, on a plan with AI credits.
-        covers: the most that the credits suffice for: the worst case, the upper end of the range,
-            the expected cost, or less than that.
-        people: how many of the campaign's people have their turn before the credits are used up;
-            ``people_least`` and ``people_most`` by the upper and the lower end of the range.
+        usable: the account may use credits: it is open and its plan has AI credits.
+        covers: the highest cost that the credits cover: the worst case, the upper end of the
+            range, the expected cost, or less than that.
+        people: the number of people who are reached before the credits are used up;
+            ``people_least`` and ``people_most`` at the upper and the lower end of the range.
     """
 
     account_id: str
@@ -122,16 +122,16 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What running an action for some people will cost.
+    """The estimated cost of running an action for a number of people.
 
     Args:
-        model_id: the model that would be called now, ``None`` if none can be.
-        people: how many there are.
-        counted: how many of them were rendered and counted, picked at random.
-        before_a_call: how many of all would get fallback values without a call, and why.
-        answers_known: how many answers of this version on this model it goes by; 0 if it goes by
-            the action's limits.
-        reach: how far the account's credits go, if an account was named.
+        model_id: the model that would be called now, or ``None``.
+        people: the number of people.
+        counted: the number of people, picked at random, whose prompts were rendered and counted.
+        before_a_call: the number of people who would get fallback values without a call, by reason.
+        answers_known: the number of earlier answers, of this version on this model, that the
+            estimate is based on; 0 if it is based on the action's limits.
+        reach: the reach of the account's credits, if an account was named.
     """
 
     action_id: str
@@ -160,7 +160,7 @@ class Estimate:
 
 
 class Estimator:
-    """Forecasts campaigns: renders and counts, and knows how long answers have been."""
+    """Estimates the costs of campaigns from rendered prompts and the lengths of earlier answers."""
 
     def __init__(self, ledger: CreditLedger, quoter: Quoter, learning: Learning) -> None:
         self._ledger = ledger
@@ -170,18 +170,18 @@ class Estimator:
     async def estimate(
         self, spec: ActionSpec, sample: Sample, *, account_id: str | None = None
     ) -> Estimate:
-        """Forecast what running the action for all people of the sample's stream will cost.
+        """Estimate the cost of running the action for all people of the sample's stream.
 
         Args:
-            account_id: whose credits it is held against.
+            account_id: the account that would pay; it adds ``reach`` to the estimate.
 
         Raises:
-            ValueError: the sample holds nobody.
+            ValueError: the sample is empty.
             AccountUnknown: there is no such account.
-            LedgerUnavailable: Redis can't be asked.
+            LedgerUnavailable: Redis cannot be reached.
         """
         if not sample.people:
-            raise ValueError("sample: holds nobody, needed is at least one person")
+            raise ValueError("sample: is empty, must hold at least one person")
         priced = self._quoter.price(spec)
         if isinstance(priced, FallbackReason):
             before, cost, known = {priced: sample.total}, Cost(), 0
@@ -204,10 +204,10 @@ class Estimator:
         )
 
     async def learned(self, spec: ActionSpec, model_ids: Iterable[str]) -> dict[str, Typical]:
-        """Return what an action's answers use typically, by model, where enough are known.
+        """Return the typical usage of an action's answers, for models with enough of them.
 
         Raises:
-            LedgerUnavailable: Redis can't be asked.
+            LedgerUnavailable: Redis cannot be reached.
         """
         found = {}
         for model_id in model_ids:
@@ -232,7 +232,7 @@ class Estimator:
         return People(sample.total, len(sample.people), tokens)
 
     async def _cost(self, spec: ActionSpec, priced: Priced, people: People) -> tuple[Cost, int]:
-        """Return the cost, and how many answers it goes by."""
+        """Return the cost, and the number of answers that it is based on."""
         rates, counter = priced.rates, priced.model.counter
         worst_mc = worst_case_mc(people, rates, spec.limits.max_output_tokens)
         history = await self._history(topic(spec, priced.model))

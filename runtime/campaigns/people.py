@@ -31,6 +31,7 @@ __all__ = ["FORMATS", "PeopleError", "PeopleFile", "PeopleSummary", "Person"]
 
 FORMATS = (".csv", ".jsonl")
 
+_MOST_ATTRIBUTES = 10_000
 _SAMPLE = 5
 _DUPLICATES_SHOWN = 3
 _BOM = b"\xef\xbb\xbf"
@@ -238,6 +239,10 @@ class _Attributes:
             known = self._names.setdefault(scope, set())
             if not attributes.keys() <= known:
                 known.update(attributes)
+                if len(known) > _MOST_ATTRIBUTES:
+                    raise PeopleError(
+                        f"the people have more than {_MOST_ATTRIBUTES:,} different attributes"
+                    )
 
     def names(self) -> frozenset[tuple[str, str]]:
         return frozenset((scope, name) for scope, names in self._names.items() for name in names)

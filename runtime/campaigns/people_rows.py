@@ -13,7 +13,8 @@ from runtime.actions.prompts import SCOPES
 from runtime.hints import did_you_mean
 
 PERSON_ID = "person_id"
-LONGEST_ROW_BYTES = 16 * 1024 * 1024
+LONGEST_ROW_BYTES = 1024 * 1024
+"""Rows are read on the event loop, and no template reads more of a person."""
 
 Data = dict[str, dict[str, Any]]
 
@@ -51,7 +52,7 @@ def parse_person(text: str, place: str, person_id: str | None = None, line: int 
     try:
         row = _JSON.decode(text)
     except json.JSONDecodeError as error:
-        raise PeopleError(f"{place}: column {error.colno}: not valid JSON: {error.msg}") from None
+        raise PeopleError(f"{place}, column {error.colno}: not valid JSON: {error.msg}") from None
     except (ValueError, RecursionError) as error:
         why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise PeopleError(f"{place}: JSON that can't be used: {why}") from None
@@ -88,8 +89,9 @@ class CsvRows:
         self._place = place
         # For the whole process: csv has no other way, and a prompt may be longer than its 128 kB.
         csv.field_size_limit(LONGEST_ROW_BYTES)
-        self._reader = csv.reader(lines, strict=True)
+        self._reader = csv.reader(self._bounded(lines), strict=True)
         self._line = 1
+        self._row_length = 0
 
     def __iter__(self) -> Iterator[Person]:
         header = self._next_row()
@@ -107,11 +109,22 @@ class CsvRows:
                 raise self._mistake(f"{PERSON_ID} is empty")
             yield Person(row[id_column], _data(columns, row), self._line)
 
+    def _bounded(self, lines: Iterable[str]) -> Iterator[str]:
+        """Yield the lines; cells in quotes may go on over many of them."""
+        for line in lines:
+            self._row_length += len(line)
+            if self._row_length > LONGEST_ROW_BYTES:
+                raise self._mistake(
+                    f"the row is longer than {LONGEST_ROW_BYTES:,} characters; is a quote missing?"
+                )
+            yield line
+
     def _next_row(self) -> list[str] | None:
         """Return the next row that is not blank, and set ``_line`` to the line where it begins."""
         row: list[str] = []
         while not row:
             self._line = self._reader.line_num + 1
+            self._row_length = 0
             try:
                 row = next(self._reader)
             except StopIteration:

@@ -1,4 +1,4 @@
-"""A rate card for chosen models, from the prices that LiteLLM lists."""
+"""Suggested rate cards, from the prices that LiteLLM lists."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pricing.rate_card import RateCard, Rates
 from pricing.suggested_rates import NotSuggested, suggest_rates
 from runtime.config.sections import ModelSection
 from runtime.hints import did_you_mean
-from runtime.ids import ID_PATTERN
+from runtime.ids import ID_RULE, is_strict_id
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A card, LiteLLM's name of each of its models, and what is to be known of some."""
+    """A suggested card, with LiteLLM's names of its models and notes on some of them."""
 
     card: RateCard
     names: Mapping[str, str]
@@ -26,16 +26,17 @@ class Suggestion:
 
 
 def chosen_models(asked: Sequence[str], configured: Mapping[str, ModelSection]) -> dict[str, str]:
-    """Return LiteLLM's names of models by our own ids.
+    """Return LiteLLM's names of the models to suggest rates for, by our own ids.
 
     Args:
         asked: ids of configured models, ``PROVIDER/NAME``, or ``ID=PROVIDER/NAME``.
 
     Raises:
-        ValueError: none is asked for, or with all that make no sense, a line each.
+        ValueError: no model is named, or some cannot be understood; the message has a line for
+            each.
     """
     if not asked:
-        raise ValueError("there is no model to suggest rates for: the config has none")
+        raise ValueError("there is no model to suggest rates for: the config has no models")
     chosen: dict[str, str] = {}
     mistakes = []
     for one in asked:
@@ -45,31 +46,31 @@ def chosen_models(asked: Sequence[str], configured: Mapping[str, ModelSection]) 
             mistakes.append(f"{one}: {error}")
             continue
         if chosen.setdefault(model_id, name) != name:
-            mistakes.append(f"{one}: {model_id} would be {chosen[model_id]} as well")
+            mistakes.append(f"{one}: {model_id!r} already stands for {chosen[model_id]}")
     if mistakes:
         raise ValueError("\n".join(mistakes))
     return chosen
 
 
 def is_configured(asked: str) -> bool:
-    """Tell whether what is asked for is the id of a configured model."""
+    """Return whether an argument is the id of a configured model."""
     return not {"/", "="} & set(asked)
 
 
 def _chosen(asked: str, configured: Mapping[str, ModelSection]) -> tuple[str, str]:
-    """Return our id of one model, and LiteLLM's name."""
+    """Return our id of a model, and LiteLLM's name."""
     if is_configured(asked):
         if asked in configured:
             return asked, configured[asked].litellm_model
-        hint = did_you_mean(asked, configured) or "; name others as openai/gpt-4.1"
+        hint = did_you_mean(asked, configured) or "; name other models like openai/gpt-4.1"
         raise ValueError(f"the config has no such model{hint}")
     model_id, equals, name = asked.rpartition("=")
     if not all(name.partition("/")):
-        raise ValueError("must be like ID=PROVIDER/NAME, as writer=openai/gpt-4.1")
+        raise ValueError("must be ID=PROVIDER/NAME, such as writer=openai/gpt-4.1")
     if not equals:
         model_id = re.sub(r"[^A-Za-z0-9_.-]+", "-", name.partition("/")[2])[:64]
-    if not re.fullmatch(ID_PATTERN, model_id):
-        raise ValueError("an id has 1 to 64 of the characters A-Z a-z 0-9 _ . -")
+    if not is_strict_id(model_id):
+        raise ValueError(f"the id {model_id[:80]!r} must be {ID_RULE}")
     return model_id, name
 
 
@@ -87,11 +88,11 @@ def suggest_card(
         effective_from: in UTC.
 
     Raises:
-        ValueError: the version is no id; or with all models that are refused and why, a line
-            each, with the names of others that are spelled alike.
+        ValueError: the version is not an id, or some models are refused; the message has a line
+            for each, with the reason and similar names.
     """
-    if not re.fullmatch(ID_PATTERN, version):
-        raise ValueError("version: has 1 to 64 of the characters A-Z a-z 0-9 _ . -")
+    if not is_strict_id(version):
+        raise ValueError(f"version: found {version[:80]!r}, must be {ID_RULE}")
     listed = load_price_map()
     rates: dict[str, Rates] = {}
     refused, notes = [], {}
@@ -106,10 +107,10 @@ def suggest_card(
             refused.append(f"{name}: {error}")
         if listing.deprecated_on is not None:
             notes[model_id] = (
-                f"{name} is given up by its provider on {listing.deprecated_on} (retires_on)"
+                f"{name} is retired by its provider on {listing.deprecated_on} (set retires_on)"
             )
     if refused:
-        raise ValueError("no card was written. Refused:\n" + "\n".join(refused))
+        raise ValueError("no card was written. Refused models:\n" + "\n".join(refused))
     return Suggestion(RateCard(version, effective_from, rates), chosen, notes)
 
 

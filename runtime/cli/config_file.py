@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -43,9 +44,10 @@ def require_config(path: Path) -> None:
         return
     here = Path(EXAMPLE.name)
     example = here if here.is_file() else EXAMPLE
+    wanted = click.format_filename(path)
     raise BadInput(
-        f"there is no config file {click.format_filename(path)}. Start with a copy of the "
-        f"example:\n  cp {example} {click.format_filename(path)}\nor name yours with --config."
+        f"there is no config file {wanted}. Start with a copy of the example:\n"
+        f"  cp {quote(str(example))} {quote(wanted)}\nor name yours with --config."
     )
 
 

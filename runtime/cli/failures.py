@@ -1,4 +1,4 @@
-"""What went wrong, for people and as JSON; never a traceback."""
+"""Errors, as text for people and as JSON; never a traceback."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _message(error: BaseException) -> str | None:
 
 def _ledger_message(error: LedgerError) -> str:
     if isinstance(error, AccountUnknown):
-        return f"{error}:\n  creditgate account open ID --plan PLAN"
+        return f"{error}:\n  creditgate account open {error.account_id} --plan PLAN"
     if isinstance(error, AccountConflict) and error.field == "state":
         return f"{error}: what is closed stays as it is"
     if isinstance(error, GrantUnknown):

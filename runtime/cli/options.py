@@ -22,7 +22,7 @@ PATH = click.Path(path_type=Path)
 
 
 class BadInput(click.ClickException):
-    """What was asked can't be done; the message says why, and perhaps what to do."""
+    """A command that cannot be carried out; the message says why, and perhaps what to do."""
 
     exit_code = 2
 
@@ -36,6 +36,13 @@ def config_option(function: _F) -> _F:
     """``--config FILE``."""
     return click.option(
         "--config", "config_path", type=PATH, default="config.yaml", help="The config file."
+    )(function)
+
+
+def action_option(function: _F) -> _F:
+    """``--action ID``, an action of the config."""
+    return click.option(
+        "--action", "action_id", required=True, metavar="ID", help="An action of the config."
     )(function)
 
 

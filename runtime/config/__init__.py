@@ -1,6 +1,6 @@
-"""The configuration: a YAML file, and what it says once every mistake is out of it.
+"""The configuration: a YAML file, read and checked as a whole.
 
-This package is the only reader of the environment.
+Only this package reads the environment.
 """
 
 from runtime.config.errors import ConfigError, Mistake

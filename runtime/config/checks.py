@@ -1,4 +1,4 @@
-"""Checks that the sections of a configuration fit each other."""
+"""Checks across the sections of a configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 from pricing.offers import MAX_MC
 from pricing.quote import quote_mc
 from pricing.tokens import ENCODINGS
+from providers.litellm.routes import OF_THE_HOST, ROUTES, provider_of
 from runtime.actions.spec import ActionSpec
+from runtime.config.addresses import is_public
 from runtime.config.document import ValuePath
 from runtime.config.sections import Config, ModelSection, RateCardSection, RatesSection
 from runtime.config.succession import called_from, called_on, with_successors
@@ -18,13 +20,13 @@ from runtime.hints import did_you_mean
 
 RETIRES_SOON_DAYS = 30
 _OTHER_TOKENIZERS = ("anthropic", "gemini", "mistral", "deepseek", "xai")
-"""Providers that have no model of OpenAI's."""
+"""Providers that do not offer OpenAI's models."""
 _HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that does not fit: a mistake, or a warning."""
+    """A mistake or a warning."""
 
     path: ValuePath
     message: str
@@ -34,10 +36,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Checker:
-    """Finds what does not fit in a config whose fields are right, each by itself.
+    """Finds mistakes across the sections of a config whose single fields are right.
 
-    ``wrong`` has the paths of what is already reported; the config holds a default or something
-    else in its place. What would follow from that is not reported.
+    ``wrong`` has the paths that are already reported, for which the config holds a default or a
+    stand-in. Mistakes that only follow from those are not reported.
     """
 
     config: Config
@@ -51,6 +53,7 @@ class Checker:
     def _findings(self) -> Iterator[Finding]:
         yield from self._executions()
         yield from self._redis()
+        yield from self._endpoints()
         yield from self._plans()
         yield from self._models()
         yield from self._rate_cards()
@@ -65,8 +68,8 @@ class Checker:
             yield Finding(
                 ("executions", "outcome_ttl_hours"),
                 f"outcomes are kept for {outcome_ms:,} ms, which must be more than "
-                f"spool_max_age_hours plus reservation_ttl_ms, {needed_ms:,} ms: a settlement "
-                "that waited that long would find no trace of its execution",
+                f"spool_max_age_hours plus reservation_ttl_ms, {needed_ms:,} ms: otherwise a "
+                "settlement from the spool may come after its execution is forgotten",
             )
 
     def _redis(self) -> Iterator[Finding]:
@@ -78,22 +81,34 @@ class Checker:
         if redis.url == "embedded":
             if redis.username is not None:
                 yield Finding(
-                    ("redis", "username"), "must be left out: an embedded server has none"
+                    ("redis", "username"), "must be left out: an embedded server has no users"
                 )
             if redis.password is not None:
                 yield Finding(
-                    ("redis", "password"), "must be left out: an embedded server has none"
+                    ("redis", "password"), "must be left out: an embedded server has no password"
                 )
             if redis.durability != "relaxed":
-                yield Finding(("redis", "durability"), "must be relaxed: so is an embedded server")
+                yield Finding(
+                    ("redis", "durability"),
+                    "must be relaxed: an embedded server offers nothing else",
+                )
         if not redis.cluster:
             return
         parts = urlsplit(redis.url)
         if parts.scheme not in ("redis", "rediss"):
-            message = f"must be left out: {redis.url.partition(':')[0]!r} is no node of a cluster"
+            message = f"must be left out: {redis.url.partition(':')[0]!r} cannot be a cluster"
             yield Finding(("redis", "cluster"), message)
         elif parts.path.strip("/") not in ("", "0") or "db" in parse_qs(parts.query):
-            yield Finding(("redis", "url"), "must name no database: a cluster has only one")
+            yield Finding(("redis", "url"), "must not name a database: a cluster has only one")
+
+    def _endpoints(self) -> Iterator[Finding]:
+        for name, endpoint in self.config.endpoints.items():
+            parts = urlsplit(endpoint.api_base or "")
+            if parts.scheme == "http" and endpoint.api_key and is_public(parts.hostname or ""):
+                yield Finding(
+                    ("endpoints", name, "api_base"),
+                    "must begin with https://: the key and all prompts would travel in the clear",
+                )
 
     def _plans(self) -> Iterator[Finding]:
         if not self.config.plans and not self._is_wrong("plans"):
@@ -104,10 +119,11 @@ class Checker:
             path: ValuePath = ("models", model_id)
             if found := self._unknown("endpoints", model.endpoint):
                 yield Finding((*path, "endpoint"), found)
+            yield from self._route(path, model)
             yield from self._retires_unseen(model_id, model)
-            provider = model.litellm_model.partition("/")[0]
+            provider = provider_of(model.litellm_model)
             if provider in _OTHER_TOKENIZERS and model.encoding in ENCODINGS:
-                found = f"is OpenAI's; models of {provider} may count several times as many tokens"
+                found = f"is OpenAI's; {provider} may count several times as many tokens"
                 yield Finding((*path, "encoding"), f"{found}: leave it out", warning=True)
             successor = model.replaced_by
             if successor is None:
@@ -119,15 +135,35 @@ class Checker:
                 names = " -> ".join([*line, model_id])
                 yield Finding((*path, "replaced_by"), f"models replace each other: {names}")
 
+    def _route(self, path: ValuePath, model: ModelSection) -> Iterator[Finding]:
+        """Check that the model's provider can be called, and that somebody says where it is."""
+        provider = provider_of(model.litellm_model)
+        if provider == OF_THE_HOST:
+            return
+        route = ROUTES.get(provider)
+        if route is None:
+            hint = did_you_mean(provider, ROUTES)
+            found = (
+                f"provider {provider!r} cannot be called{hint}: LiteLLM cannot be made to send its "
+                "requests over the client of creditgate (docs/providers.md lists those it can)"
+            )
+            yield Finding((*path, "litellm_model"), found)
+            return
+        endpoint = self.config.endpoints.get(model.endpoint)
+        lacks_address = endpoint is not None and endpoint.api_base is None
+        if route.address is None and lacks_address and not self._is_wrong("endpoints"):
+            found = f"must have api_base: there is no usual address for {provider}"
+            yield Finding(("endpoints", model.endpoint), found)
+
     def _retires_unseen(self, model_id: str, model: ModelSection) -> Iterator[Finding]:
-        """Warn of a model that retires soon and that no action here names: others may."""
+        """Warn of a model that retires soon, if no action of the config names it."""
         day = model.retires_on
         if day is None or not 0 < (day - self.now.date()).days <= RETIRES_SOON_DAYS:
             return
         if any(action.model == model_id for action in self.config.actions.values()):
             return
         successor = called_on(day, self.config.models, model_id)
-        then = f"{successor!r} where they allow it" if successor else "fallback values"
+        then = f"{successor!r} if they allow it" if successor else "fallback values"
         found = f"retires on {day}; from then on actions that name it get {then}"
         yield Finding(("models", model_id, "retires_on"), found, warning=True)
 
@@ -136,7 +172,9 @@ class Checker:
         for index, card in enumerate(self.config.rate_cards):
             path: ValuePath = ("rate_cards", index)
             if card.version in seen:
-                yield Finding((*path, "version"), f"two rate cards are named {card.version!r}")
+                yield Finding(
+                    (*path, "version"), f"two rate cards have the version {card.version!r}"
+                )
             if card.effective_from in seen:
                 other = seen[card.effective_from]
                 found = f"rate card {other!r} begins at the same instant"
@@ -167,7 +205,7 @@ class Checker:
         if is_known and ttl_ms <= worst_ms:
             yield Finding(
                 (*path, "deadline_ms"),
-                f"the worst time of an execution, {limits.deadline_ms:,} ms and "
+                f"the longest time of an execution, {limits.deadline_ms:,} ms plus "
                 f"{self.config.redis.timeout_ms:,} ms (redis.timeout_ms) to settle, must be less "
                 f"than executions.reservation_ttl_ms, {ttl_ms:,} ms: the reservation would "
                 "expire while the model is being called",
@@ -182,14 +220,14 @@ class Checker:
                 )
         if limits.reservation == "adaptive" and limits.min_output_tokens is None:
             found = (
-                "has little to gain without min_output_tokens, which is then the longest valid "
-                "answer: never less is reserved"
+                "saves little without min_output_tokens, which is then the length of the longest "
+                "valid answer, the least that is reserved"
             )
             yield Finding((*path, "reservation"), found, warning=True)
         yield from self._room(path, action)
 
     def _room(self, path: ValuePath, action: ActionSpec) -> Iterator[Finding]:
-        """Check that each model that the action may call has room for the answer."""
+        """Check that each model that the action may call leaves room for the answer."""
         most = action.limits.max_output_tokens
         path = (*path, "max_output_tokens")
         for model_id in self._called_from(self.now, action):
@@ -214,11 +252,11 @@ class Checker:
                 yield Finding(
                     path,
                     f"must be less than tokens_per_minute of endpoint {model.endpoint!r}, "
-                    f"{a_minute:,}: one answer may take more than goes there in a minute",
+                    f"{a_minute:,}: one answer could use more than a minute's tokens",
                 )
 
     def _prices(self, path: ValuePath, action: ActionSpec) -> Iterator[Finding]:
-        """Check that what the action may call has a rate, today and later."""
+        """Check that each model that the action may call has a rate, today and later."""
         if self._is_wrong("rate_cards"):
             return
         cards = self._cards_from_now_on()
@@ -232,11 +270,11 @@ class Checker:
                 if rates is None:
                     yield Finding((*path, "model"), f"{since} has no rate for {model_id!r}")
                 elif _dearest_answer_mc(rates, action) > MAX_MC:
-                    found = f"at the rates of {since} one answer may cost more than a balance holds"
+                    found = f"at the rates of {since} one answer may cost more than any balance"
                     yield Finding((*path, "limits", "max_output_tokens"), found)
 
     def _called_from(self, instant: datetime, action: ActionSpec) -> Iterator[str]:
-        """Yield the models that the action calls from an instant on, one after the other."""
+        """Yield the models that the action calls from an instant on, in order."""
         return called_from(
             instant.date(),
             self.config.models,
@@ -245,13 +283,13 @@ class Checker:
         )
 
     def _cards_from_now_on(self) -> list[RateCardSection]:
-        """Return the card in force now and those to come; none if there is none in force."""
+        """Return the card in force now and later ones; an empty list if none is in force."""
         cards = sorted(self.config.rate_cards, key=lambda card: card.effective_from)
         begun = [card for card in cards if card.effective_from <= self.now]
         return [begun[-1], *cards[len(begun) :]] if begun else []
 
     def _retirement(self, path: ValuePath, action: ActionSpec) -> Iterator[Finding]:
-        """Tell of each model in turn that the action calls and that retires soon, or has."""
+        """Warn of each model that the action calls and that retires soon, or has retired."""
         called: str | None = action.model
         while called is not None:
             model = self.config.models[called]
@@ -276,7 +314,7 @@ class Checker:
             called = successor
 
     def _unknown(self, section: str, name: str) -> str | None:
-        """Say that a section has no such entry, or return ``None`` if it has."""
+        """Return a message that a section has no such entry, or ``None`` if it has."""
         entries = getattr(self.config, section)
         if name in entries or is_within((section, name), self.wrong):
             return None
@@ -287,12 +325,12 @@ class Checker:
 
 
 def _dearest_answer_mc(section: RatesSection, action: ActionSpec) -> int:
-    """Return what an answer may cost after a prompt that reaches the dearest tier."""
+    """Return the most that an answer can cost, with a prompt in the dearest tier."""
     rates = section.build()
     input_tokens = rates.tiers[-1].above_input_tokens + 1 if rates.tiers else 0
     return quote_mc(rates, input_tokens, action.limits.max_output_tokens)
 
 
 def is_within(path: ValuePath, parents: Collection[ValuePath]) -> bool:
-    """Return whether a path, or one that it is a part of, is among ``parents``."""
+    """Return whether ``parents`` has a path, or one that contains it."""
     return any(path[:length] in parents for length in range(len(path) + 1))

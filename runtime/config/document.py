@@ -1,4 +1,4 @@
-"""YAML 1.2 files read into plain data that knows the position of every value."""
+"""YAML 1.2 files, read into plain data with the position of every value."""
 
 from __future__ import annotations
 
@@ -14,20 +14,26 @@ from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
+from runtime.bounded_read import FileTooLarge, read_bounded
 from runtime.config.errors import ConfigError, Mistake
 
 ValuePath = tuple[str | int, ...]
 """The keys and list indices that lead to a value."""
 
 _TAG = "tag:yaml.org,2002:"
+MOST_BYTES = 1_000_000
+"""The most bytes of a config with all that it includes: YAML of that size takes seconds to read."""
+MOST_FILES = 100
+
 # Aliases can multiply a small file into billions of values.
 _MOST_VALUES = 100_000
-# Beyond this many digits on either side of the point a number is a slip of the hand, and turning
-# it into an integer could take all memory.
+# A number with more digits than this before or after the point is a typing mistake, and turning it
+# into an integer could take all memory.
 _MOST_DIGITS = 30
-# What quoted text can hold by an escape, and neither UTF-8 nor the file system can.
+# Escapes in quoted text can produce these; UTF-8 and file systems cannot hold them.
 _UNFIT = re.compile("[\0\ud800-\udfff]")
 _UNFIT_TEXT = "holds a NUL character or half of a surrogate pair, which cannot be stored"
+_TOO_LARGE = f"a config may take at most {MOST_BYTES:,} bytes, with all that it includes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +47,10 @@ class Mark:
 
 @dataclass(slots=True)
 class Document:
-    """The data of a file and of all that it includes.
+    """The data of a file and of the files that it includes.
 
-    Numbers with a point are ``Decimal``, dates are text. ``broken`` has the paths whose values
-    are already reported in ``mistakes`` and stand as ``None`` in ``data``.
+    Numbers with a point are ``Decimal``, dates are text. ``broken`` has the paths of values that
+    ``mistakes`` reports already; they are ``None`` in ``data``.
     """
 
     data: dict[str, Any] = field(default_factory=dict)
@@ -60,14 +66,14 @@ class Document:
     ) -> Mistake:
         """Return a mistake at the value (or key) of ``path``, or of its nearest known parent.
 
-        ``text_line`` is the line within a text (from 1): in a literal block (``|``), whose lines
-        are those of the file, the mistake is placed there.
+        ``text_line`` is the line within a text (from 1). The mistake is placed at that line if the
+        text is a literal block (``|``), whose lines are lines of the file.
         """
         known = path
         while known and known not in self._values:
             known = known[:-1]
         exact = known == path
-        # What is not in the file is missing from its parent, which is known by its key.
+        # A value that is not in the file is reported at the key of its parent.
         marks = self._keys if at_key or not exact else self._values
         mark = marks.get(known, self._values[known])
         if text_line is not None and path in self._literals:
@@ -77,7 +83,7 @@ class Document:
     def note(
         self, path: ValuePath, key: Mark | None, value: Mark, *, literal: bool = False
     ) -> None:
-        """Remember where a value, and the key that names it, stand."""
+        """Remember the positions of a value and of its key."""
         self._values[path] = value
         if literal:
             self._literals.add(path)
@@ -98,17 +104,17 @@ def show_path(path: ValuePath) -> str:
 
 
 def read_document(text: str | None, origin: Path | str, base_dir: Path) -> Document:
-    """Read a file, or ``text`` that stands for one, with what it includes.
+    """Read a file, or ``text`` in its place, and the files that it includes.
 
     Args:
-        text: what to read; ``None`` reads the file ``origin``.
+        text: the text to read; ``None`` reads the file ``origin``.
         origin: the name for messages.
-        base_dir: the folder to which ``include`` is relative.
+        base_dir: the folder that ``include`` is relative to.
 
     Raises:
-        ConfigError: nothing can be made of a file: it cannot be read, is not UTF-8, not YAML, or
-            holds no mapping. All such files are named. Mistakes within a file that can be read
-            are left in the document.
+        ConfigError: some files are unusable: they cannot be read, are not UTF-8 or not YAML, or do
+            not hold a mapping. The message names them all. Mistakes within a file that can be
+            read are left in the document.
     """
     files = _Files()
     if text is None:
@@ -129,12 +135,19 @@ class _Files:
         self.names: list[str] = []
         self.mistakes: list[Mistake] = []
         self.unreadable: list[Mistake] = []
+        self._room = MOST_BYTES
         self._roots: list[MappingNode] = []
         self._seen: set[Path] = set()
 
     def add_file(self, path: Path, name: str, chain: tuple[Path, ...] = ()) -> None:
+        if len(self.names) >= MOST_FILES:
+            self._refuse(name, None, f"a config may have at most {MOST_FILES} files")
+            return
         try:
-            raw = path.read_bytes()
+            raw = read_bounded(path, self._room)
+        except FileTooLarge:
+            self._refuse(name, None, _TOO_LARGE)
+            return
         except (OSError, ValueError) as error:
             why = (getattr(error, "strerror", None) or "cannot be read").lower()
             if isinstance(error, FileNotFoundError):
@@ -151,6 +164,10 @@ class _Files:
 
     def add_text(self, text: str, name: str, base_dir: Path, chain: tuple[Path, ...]) -> None:
         self.names.append(name)
+        self._room -= len(text.encode("utf-8", "surrogatepass"))
+        if self._room < 0:
+            self._refuse(name, None, _TOO_LARGE)
+            return
         self._seen.update(chain[-1:])
         root = self._compose(text, name)
         if root is None:
@@ -167,7 +184,7 @@ class _Files:
                 self._include(entry, mark, base_dir, chain)
 
     def merged(self) -> MappingNode:
-        """Return one mapping: sections of several files become one, entry by entry."""
+        """Return one mapping, in which sections of several files are merged entry by entry."""
         first = self._roots[0]
         pairs: list[tuple[Node, Node]] = list(first.value)
         for root in self._roots[1:]:
@@ -204,7 +221,7 @@ class _Files:
             self.add_file(path, str(path), chain)
 
     def _compose(self, text: str, name: str) -> Node | None:
-        # A stream's name, unlike a string's, reaches the marks of its nodes.
+        # Only a stream can have a name, which the marks of its nodes then carry.
         stream = io.StringIO(text)
         stream.name = name
         if version := re.search(r"^%YAML[ \t]+(?!1\.2\s)(\S*)", text, re.MULTILINE):
@@ -257,13 +274,13 @@ class _Builder:
         self._document.note(path, key, key if key and _is_absent(node) else mark, literal=literal)
         self._values += 1
         if self._values > _MOST_VALUES:
-            message = f"the file has more than {_MOST_VALUES:,} values once aliases are followed"
+            message = f"the file has more than {_MOST_VALUES:,} values, counting those of aliases"
             mistake = self._document.mistake(path, message)
             raise ConfigError([*self._document.mistakes, mistake])
         if isinstance(node, ScalarNode):
             return self._scalar(node, path)
         if id(node) in self._open:
-            return self._broken(path, "is an alias of a value that it is itself part of")
+            return self._broken(path, "is an alias of a value that contains it")
         if node.tag not in (f"{_TAG}map", f"{_TAG}seq"):
             return self._broken(path, f"has the tag {_short_tag(node)}, which is not supported")
         self._open.add(id(node))
@@ -298,8 +315,8 @@ class _Builder:
     def _scalar(self, node: ScalarNode, path: ValuePath) -> Any:
         text: str = node.value
         kind = str(node.tag).removeprefix(_TAG)
-        # ruamel resolves dates, `<<` and `=` although YAML 1.2's core schema does not; here all
-        # of them are text, and the fields that want a date read it themselves.
+        # ruamel resolves dates, `<<` and `=` although YAML 1.2's core schema does not. Here they
+        # are text; fields that want a date parse it.
         if kind in ("str", "timestamp", "merge", "value"):
             return self._broken(path, _UNFIT_TEXT) if _UNFIT.search(text) else text
         if kind == "null":
@@ -312,7 +329,7 @@ class _Builder:
             if kind == "float":
                 return _decimal(text)
         except (ValueError, InvalidOperation):
-            return self._broken(path, "is not a number of reasonable size")
+            return self._broken(path, "is not a number, or has too many digits")
         return self._broken(path, f"has the tag {_short_tag(node)}, which is not supported")
 
     def _broken(self, path: ValuePath, message: str) -> None:
@@ -326,7 +343,7 @@ class _Builder:
 
 
 def _is_absent(node: Node) -> bool:
-    """Return whether a value was left out; its mark is then that of whatever comes after it."""
+    """Return whether a value was left out; its mark is then that of the next token."""
     return isinstance(node, ScalarNode) and node.value == "" and node.style is None
 
 
@@ -335,7 +352,7 @@ def _name(key: Node) -> str | None:
 
 
 def _joined(first: Node, second: Node) -> Node | None:
-    """Return what two files give for one section as one node, or ``None`` if they clash."""
+    """Return one node of a section's parts in two files, or ``None`` if they differ in kind."""
     for kind in (MappingNode, SequenceNode):
         if isinstance(first, kind) and isinstance(second, kind):
             values = [*first.value, *second.value]

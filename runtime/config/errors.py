@@ -1,4 +1,4 @@
-"""Mistakes in a configuration, with their positions."""
+"""Mistakes in a configuration, and the error that holds them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pricing.errors import CreditgateError
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One thing that is wrong, or (as a warning) soon will be.
+    """One mistake in a configuration, or one warning.
 
-    ``line`` and ``column`` count from 1 and are ``None`` where the file as a whole is meant.
-    ``path`` names the key, as in ``actions.greet.outputs.mood`` or ``rate_cards[0].rates``, and
-    is empty for mistakes of the YAML itself. The message never holds a secret.
+    ``line`` and ``column`` count from 1, and are ``None`` for a mistake of the file as a whole.
+    ``path`` names the key, such as ``actions.greet.outputs.mood`` or ``rate_cards[0].rates``, and
+    is empty for mistakes in the YAML itself. The message never holds a secret.
     """
 
     file: str
@@ -29,7 +29,7 @@ class Mistake:
 
 
 class ConfigError(CreditgateError):
-    """A configuration that cannot be used. ``mistakes`` has all that is wrong, in file order."""
+    """A configuration with mistakes. ``mistakes`` has all of them, in file order."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         super().__init__("\n".join(map(str, mistakes)))

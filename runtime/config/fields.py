@@ -1,9 +1,10 @@
-"""The kinds of values that sections share: ids, dates, credits, secrets, addresses."""
+"""Types of values that sections share: ids, dates, credits, secrets, addresses."""
 
 from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -24,9 +25,16 @@ from pydantic import (
 
 from pricing.offers import MAX_MC, MC_PER_CREDIT
 from pricing.rate_card import MAX_RATE_MC
-from runtime.ids import ID_PATTERN
+from runtime.bounded_read import read_bounded
+from runtime.config.addresses import check_host, check_query
+from runtime.ids import ID_RULE, is_strict_id
+
+MOST_SECRET_BYTES = 65_536
+"""The most bytes of a file that holds a secret."""
 
 KEY_PREFIX_PATTERN = r"^[A-Za-z0-9_.-]{1,32}$"
+KEY_PREFIX_RULE = "1 to 32 of the characters A-Z a-z 0-9 _ . -"
+"""``KEY_PREFIX_PATTERN`` in words, for messages."""
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _HOW = "write {env: NAME} or {file: PATH}, so that the secret stays out of the config"
@@ -34,7 +42,7 @@ _HOW = "write {env: NAME} or {file: PATH}, so that the secret stays out of the c
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a config refers to outside of itself."""
+    """The folder and the environment that a config refers to."""
 
     base_dir: Path
     environ: Mapping[str, str]
@@ -43,7 +51,7 @@ class Surroundings:
 def surroundings(info: ValidationInfo) -> Surroundings:
     """Return the surroundings that the loader passes as pydantic's validation context.
 
-    A ``Config`` that a host builds in Python gets the process's own.
+    A ``Config`` built in Python gets the current folder and the process's environment.
     """
     if isinstance(info.context, Surroundings):
         return info.context
@@ -60,10 +68,8 @@ def _located(name: str, around: Surroundings) -> Path:
 
 
 def _check_id(value: str) -> str:
-    if not re.fullmatch(ID_PATTERN, value):
-        raise ValueError(
-            f"must be 1 to 64 of the characters A-Z a-z 0-9 _ . -, found {value[:80]!r}"
-        )
+    if not is_strict_id(value):
+        raise ValueError(f"must be {ID_RULE}, found {value[:80]!r}")
     return value
 
 
@@ -88,13 +94,13 @@ def _to_instant(value: Any) -> datetime:
         except (ValueError, OverflowError):
             pass
     raise ValueError(
-        "must be a date like 2026-04-08 (its start in UTC) or a time with its offset "
+        "must be a date like 2026-04-08 (which begins in UTC) or a time with its offset "
         f"like 2026-04-08T12:00:00Z, found {describe(value)}"
     )
 
 
 def _to_mc(value: Any, most_mc: int) -> int:
-    # A float never gets here: the document keeps numbers with a point as Decimal.
+    # Never a float: the document keeps numbers with a point as Decimal.
     if not isinstance(value, int | Decimal) or isinstance(value, bool):
         raise ValueError(f"must be a number of credits, found {describe(value)}")
     amount_mc = Decimal(value) * MC_PER_CREDIT
@@ -128,7 +134,7 @@ def _to_cents(value: Any) -> int:
 
 
 def _to_secret(value: Any, info: ValidationInfo) -> SecretStr:
-    """Follow a reference. What it leads to, or what stands in its place, is never shown."""
+    """Return the secret that a reference leads to. Messages never show any part of it."""
     if isinstance(value, str):
         raise ValueError(f"must be a reference, found a value; {_HOW}")
     if not isinstance(value, dict) or set(value) not in ({"env"}, {"file"}):
@@ -145,7 +151,7 @@ def _to_secret(value: Any, info: ValidationInfo) -> SecretStr:
 
 def _from_env(name: str, around: Surroundings) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        # Not shown: this is where a key ends up that was pasted in place of a name.
+        # Not shown: somebody may have pasted a key in place of the name.
         raise ValueError("env must be the name of an environment variable, like OPENAI_API_KEY")
     secret = around.environ.get(name, "").strip()
     if not secret:
@@ -157,7 +163,7 @@ def _from_env(name: str, around: Surroundings) -> str:
 def _from_file(name: str, around: Surroundings) -> str:
     path = _located(name, around)
     try:
-        secret = path.read_text(encoding="utf-8").strip()
+        secret = read_bounded(path, MOST_SECRET_BYTES).decode().strip()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ValueError(f"the file {path} cannot be read: {why}") from None
@@ -173,10 +179,10 @@ def _to_folder(value: Any, info: ValidationInfo) -> Path:
 
 
 def check_url(value: str, schemes: tuple[str, ...]) -> str:
-    """Return an address that has one of the schemes, a place to go to, and no secret in it.
+    """Return an address with one of the schemes, a host or path, and no secret in it.
 
     Raises:
-        ValueError: without the address, which may hold a password.
+        ValueError: the address is wrong. The message does not show it: it may hold a password.
     """
     try:
         parts = urlsplit(value)
@@ -186,9 +192,11 @@ def check_url(value: str, schemes: tuple[str, ...]) -> str:
     if parts.scheme not in schemes:
         raise ValueError(f"must begin with {' or '.join(f'{s}://' for s in schemes)}")
     if "@" in parts.netloc:
-        raise ValueError("must not hold a user name or password; there is a key for the secret")
+        raise ValueError("must not hold a user name or password; secrets have a key of their own")
     if not (parts.path if parts.scheme == "unix" else parts.hostname) or port == 0:
-        raise ValueError("is an address that leads nowhere: its host, port or path is missing")
+        raise ValueError("is not a complete address: its host, port or path is missing")
+    check_query(parts.query)
+    check_host(parts.hostname or "")
     return value
 
 
@@ -196,8 +204,38 @@ def _check_api_base(value: str) -> str:
     return check_url(value, ("http", "https"))
 
 
+def _to_proxy(value: Any, info: ValidationInfo) -> SecretStr:
+    """Read a proxy's address: as it is, or by a reference if it holds a password."""
+    if isinstance(value, str):
+        try:
+            return SecretStr(check_url(value, ("http",)))
+        except ValueError as error:
+            if "user name" in str(error):
+                raise ValueError(f"must not hold a user name or password; {_HOW}") from None
+            raise
+    secret = _to_secret(value, info)
+    whole = secret.get_secret_value()
+    scheme, mark, rest = whole.partition("://")
+    check_url(scheme + mark + rest.rpartition("@")[2], ("http",))
+    return secret
+
+
+def _to_ca_file(value: Any, info: ValidationInfo) -> Path:
+    """Locate a file of certificates, and read it once: what is wrong is known at start."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError(f"must be the path of a file, found {describe(value)}")
+    path = _located(str(value), surroundings(info))
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        raise ValueError(f"the file {path} holds no certificates (PEM)") from None
+    except OSError as error:
+        raise ValueError(f"the file {path} cannot be read: {error.strerror}") from None
+    return path
+
+
 def describe(value: Any) -> str:
-    """Say what was found, for messages: short values as they are, others by their kind."""
+    """Return a value as messages show it: short ones as they are, others by their kind."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -226,3 +264,7 @@ GrantedMc = Annotated[
 Cents = Annotated[int, BeforeValidator(_to_cents), WithJsonSchema({"format": "US dollars"})]
 Secret = Annotated[SecretStr, BeforeValidator(_to_secret), WithJsonSchema({"format": "secret"})]
 ApiBase = Annotated[str, Strict(), AfterValidator(_check_api_base)]
+Proxy = Annotated[
+    SecretStr, BeforeValidator(_to_proxy), WithJsonSchema({"format": "text or secret"})
+]
+CaFile = Annotated[Path, BeforeValidator(_to_ca_file), WithJsonSchema({"format": "path"})]

@@ -1,11 +1,11 @@
-"""Loading a configuration: read, validate, check, and report all mistakes at once."""
+"""Loading of a configuration: read, validate, check, and report all mistakes at once."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from runtime.config.document import Document, ValuePath, read_document
 from runtime.config.errors import ConfigError, Mistake
 from runtime.config.fields import Surroundings
 from runtime.config.messages import explain, value_path
+from runtime.config.secret_files import open_to_everybody
 from runtime.config.sections import Config
-from runtime.ids import ID_PATTERN
+from runtime.ids import is_strict_id
 
-# Stands in for what is wrong in an entry, so that its other fields can still be checked against
-# the rest of the config, and what refers to it still finds it.
+# These replace the wrong fields of an entry, so that its other fields can be checked against the
+# rest of the config, and references to the entry are still found.
 _STAND_INS: Mapping[str, Mapping[str, Any]] = {
     "endpoints": {},
     "plans": {"ai_credits": False},
@@ -38,16 +39,19 @@ _STAND_INS: Mapping[str, Mapping[str, Any]] = {
 def load_config(
     path: Path | str, *, environ: Mapping[str, str] | None = None, now: datetime | None = None
 ) -> Config:
-    """Read a config file and what it includes, with its secrets.
+    """Read a config file, the files that it includes, and the secrets that it names.
 
     Args:
         path: the file. Relative paths in it are relative to its folder; in ``include``, to the
             folder of the file that includes.
-        environ: stands for the process's environment.
-        now: stands for the current time (UTC), by which rate cards are in force.
+        environ: replaces the process's environment.
+        now: replaces the current time (UTC), which decides about the rate cards in force.
 
     Raises:
-        ConfigError: with every mistake and its position.
+        ConfigError: the file has mistakes; the error has each of them with its position.
+
+    Example:
+        >>> config = load_config("config.yaml")
     """
     path = Path(path)
     document = read_document(None, path, path.parent)
@@ -62,10 +66,11 @@ def parse_config(
     environ: Mapping[str, str] | None = None,
     now: datetime | None = None,
 ) -> Config:
-    """Read a config from text, as ``load_config`` does from a file in ``base_dir``.
+    """Read a config from text, as ``load_config`` reads one from a file in ``base_dir``.
 
     Raises:
-        ConfigError: with every mistake and its position; ``origin`` is their file.
+        ConfigError: the text has mistakes; the error has each of them with its position and
+            ``origin`` as its file.
     """
     folder = Path(base_dir)
     return _build(read_document(text, origin, folder), folder, environ, now)
@@ -87,10 +92,12 @@ def _build(
         translated = _translated(error, document)
         mistakes += [found for path, found in translated if not is_within(path, document.broken)]
         wrong = wrong.union(path for path, _ in translated)
-        config = _with_stand_ins(wrong, document.data, around)
+        # A root that cannot be read leaves nothing to check.
+        config = None if () in wrong else _with_stand_ins(wrong, document.data, around)
     warnings: list[Mistake] = []
     if config is not None:
-        for finding in Checker(config, now or datetime.now(UTC), wrong).findings():
+        found_by_checker = Checker(config, now or datetime.now(UTC), wrong).findings()
+        for finding in chain(found_by_checker, open_to_everybody(document.data, base_dir)):
             found = document.mistake(finding.path, finding.message, at_key=finding.at_key)
             (warnings if finding.warning else mistakes).append(found)
     if config is None or mistakes:
@@ -115,7 +122,7 @@ def _translated(error: ValidationError, document: Document) -> list[tuple[ValueP
 def _with_stand_ins(
     wrong: Iterable[ValuePath], data: Mapping[str, Any], around: Surroundings
 ) -> Config | None:
-    """Return a config in which what is wrong is left out or replaced, if there can be one."""
+    """Return a config without the wrong parts, or with others in their place, if possible."""
     kept = dict(data)
     for section, *names in sorted(wrong, key=len, reverse=True):
         part = kept.get(str(section))
@@ -137,9 +144,9 @@ def _with_stand_in(
     name: str | int,
     field: str | int | None = None,
 ) -> dict[str, Any]:
-    """Return entries in which one, or a field of it, is replaced; it goes if its name is wrong."""
+    """Return entries with one replaced, or a field of it; without it if its name is wrong."""
     others = {key: value for key, value in entries.items() if key != name}
-    if not re.fullmatch(ID_PATTERN, str(name)):
+    if not is_strict_id(str(name)):
         return others
     entry = entries.get(str(name))
     right = entry if field is not None and isinstance(entry, dict) else {}

@@ -1,4 +1,4 @@
-"""pydantic's errors in the words of this project, with what was meant where that can be told."""
+"""Messages for pydantic's errors, with a suggestion for mistyped names."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pydantic_core import ErrorDetails
 
 from runtime.actions.outputs import NAME_PATTERN
 from runtime.config.document import ValuePath
-from runtime.config.fields import KEY_PREFIX_PATTERN, describe
+from runtime.config.fields import KEY_PREFIX_PATTERN, KEY_PREFIX_RULE, describe
 from runtime.config.renamed import renamed_key
 from runtime.hints import did_you_mean
-from runtime.ids import ID_PATTERN
+from runtime.ids import ID_PATTERN, ID_RULE
 
 _WANTED = {
     "int_type": "a whole number",
@@ -41,23 +41,23 @@ _LIMITS = {
     "too_long": ("max_length", "have at most {} entries"),
     "enum": ("expected", "be {}"),
     "literal_error": ("expected", "be {}"),
-    "union_tag_invalid": ("expected_tags", "be of one of the types {}"),
-    "union_tag_not_found": ("discriminator", "have {}, which says what it is"),
+    "union_tag_invalid": ("expected_tags", "be one of the types {}"),
+    "union_tag_not_found": ("discriminator", "have {}, which says of what type it is"),
     "string_pattern_mismatch": ("pattern", "be {}"),
 }
 _PATTERNS = {
-    ID_PATTERN: "1 to 64 of the characters A-Z a-z 0-9 _ . -",
-    NAME_PATTERN: "1 to 64 of the characters A-Z a-z 0-9 _, not beginning with a digit",
-    KEY_PREFIX_PATTERN: "1 to 32 of the characters A-Z a-z 0-9 _ . -",
+    ID_PATTERN: ID_RULE,
+    NAME_PATTERN: "1 to 64 of the characters A-Z a-z 0-9 _, without a digit in front",
+    KEY_PREFIX_PATTERN: KEY_PREFIX_RULE,
 }
 
 
 def explain(error: ErrorDetails, schema: dict[str, Any]) -> str:
-    """Say what is wrong, what was found, and what is allowed.
+    """Return a message with what is wrong, what was found, and what is allowed.
 
     Args:
         error: one of pydantic's errors.
-        schema: the JSON Schema of the whole config, where the allowed keys are looked up.
+        schema: the JSON Schema of the whole config, which has the allowed keys.
     """
     kind, found, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "missing":
@@ -69,7 +69,7 @@ def explain(error: ErrorDetails, schema: dict[str, Any]) -> str:
     if kind in _WANTED:
         return f"must be {_WANTED[kind]}, found {describe(found)}{_hint(kind, found)}"
     if kind in _WANTED_PARTS:
-        # A key or an address with a password may stand where its section belongs: not shown.
+        # Not shown: it may be a key, or an address with a password, in place of a section.
         shown = "a single text" if isinstance(found, str) else describe(found)
         return f"must be {_WANTED_PARTS[kind]}, found {shown}"
     if kind not in _LIMITS:
@@ -81,7 +81,7 @@ def explain(error: ErrorDetails, schema: dict[str, Any]) -> str:
 
 
 def value_path(location: ValuePath, schema: dict[str, Any]) -> ValuePath:
-    """Return the path in the file of pydantic's location, which has more in it than keys."""
+    """Return the path in the file of one of pydantic's locations, which have more than keys."""
     path: list[str | int] = []
     node = schema
     for part in location:
@@ -106,7 +106,7 @@ def _unknown_key(location: ValuePath, schema: dict[str, Any]) -> str:
 
 
 def _inside(node: dict[str, Any], part: str | int, schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of one part of what ``node`` describes; an empty one if unknown."""
+    """Return the schema of one part of ``node``; an empty one if it is unknown."""
     tags = node.get("discriminator", {}).get("mapping", {})
     by_pattern = list(node.get("patternProperties", {}).values())
     inner: Any = (
@@ -121,7 +121,7 @@ def _inside(node: dict[str, Any], part: str | int, schema: dict[str, Any]) -> di
 
 
 def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Follow references, and through optional values to what they are when given."""
+    """Return a schema without references, and an optional value's as if it were given."""
     options = [item for item in node.get("anyOf", []) if item.get("type") != "null"]
     if len(options) == 1:
         return _resolved(options[0], schema)

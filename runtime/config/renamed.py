@@ -1,4 +1,4 @@
-"""Keys that earlier releases had, with their present names."""
+"""Keys of earlier releases that have a new name."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from types import MappingProxyType
 RENAMED_KEYS: Mapping[str, str] = MappingProxyType(
     {"endpoints.*.breaker.open_max_ms": "max_open_ms"}
 )
-"""New names by old paths; ``*`` stands for any name or index."""
+"""New names by old paths; ``*`` matches any name or index."""
 
 
 def renamed_key(path: Sequence[str | int]) -> str | None:
-    """Return the new name of a key that an earlier release had, or ``None``."""
+    """Return the new name of a renamed key, or ``None``."""
     for old, new in RENAMED_KEYS.items():
         parts = old.split(".")
         if len(parts) == len(path) and all(

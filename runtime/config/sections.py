@@ -38,6 +38,7 @@ from runtime.config.errors import Mistake
 from runtime.config.fields import (
     KEY_PREFIX_PATTERN,
     ApiBase,
+    CaFile,
     Cents,
     Date,
     Flag,
@@ -48,6 +49,7 @@ from runtime.config.fields import (
     Instant,
     Percent,
     Positive,
+    Proxy,
     RateMc,
     Secret,
     Text,
@@ -57,7 +59,7 @@ from runtime.config.fields import (
 
 
 class Section(BaseModel):
-    """A section: frozen, and without unknown keys."""
+    """The base of sections: frozen, with unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -68,13 +70,13 @@ def _check_redis_url(value: str) -> str:
 
 def _check_litellm_model(value: str) -> str:
     if not re.fullmatch(r"[^\s/]+/\S+", value):
-        raise ValueError(f"must have its provider in front, as openai/gpt-4o-mini; found {value!r}")
+        raise ValueError(f"must be PROVIDER/NAME, such as openai/gpt-4o-mini, found {value!r}")
     return value
 
 
 def _check_installation_key(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < 16:
-        raise ValueError("is too short for a key; it must have at least 16 characters")
+        raise ValueError("must have at least 16 characters")
     return value
 
 
@@ -100,7 +102,7 @@ class RedisSection(Section):
 
 
 class ExecutionsSection(Section):
-    """Settings of executions: identity, reservations and records."""
+    """Settings of executions: reservations, stored outcomes and the spool."""
 
     outcome_ttl_hours: Hours = 168
     reservation_ttl_ms: Positive = 120_000
@@ -110,7 +112,7 @@ class ExecutionsSection(Section):
 
 
 class BreakerSection(Section):
-    """The circuit breaker: after how many failures a model is not called, and for how long."""
+    """The circuit breaker: the failures that open it, and the time that it stays open."""
 
     failures: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10
     open_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] = 2_000
@@ -125,15 +127,17 @@ class BreakerSection(Section):
         return self
 
     def build(self) -> BreakerSettings:
-        """Return the settings."""
+        """Return the breaker's settings."""
         return BreakerSettings(self.failures, self.open_ms, self.max_open_ms)
 
 
 class EndpointSection(Section):
-    """One provider's address and key. Without ``api_base`` it is the provider's own address."""
+    """A provider's address, key and limits; without ``api_base``, its usual address."""
 
     api_base: ApiBase | None = None
     api_key: Secret | None = None
+    proxy: Proxy | None = None
+    ca_file: CaFile | None = None
     max_concurrency: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 64
     shared_concurrency: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = None
     requests_per_minute: Annotated[int, Field(strict=True, ge=1, le=100_000_000)] | None = None
@@ -141,7 +145,7 @@ class EndpointSection(Section):
     breaker: BreakerSection = BreakerSection()
 
     def build_limit(self) -> EndpointLimit:
-        """Return what may be asked of it, by this process and by all together."""
+        """Return the endpoint's limits, for this process and for all processes together."""
         shared = SharedLimit(
             self.shared_concurrency, self.requests_per_minute, self.tokens_per_minute
         )
@@ -156,7 +160,7 @@ class PlanSection(Section):
 
 
 class PackSection(Section):
-    """The unit in which credits are bought."""
+    """The unit that credits are sold in."""
 
     amount_mc: GrantedMc = Field(default=100_000 * MC_PER_CREDIT, alias="credits")
     price_cents: Cents = Field(default=1_000, alias="price_usd")
@@ -189,16 +193,16 @@ class OfferSection(Section):
 
 
 class AlertsSection(Section):
-    """When an account is told that its credits run low, and how soon again."""
+    """Settings of low-credit alerts: their threshold, and the pause between two of them."""
 
     low_percent: Annotated[int, Field(strict=True, ge=1, le=99)] = 20
     cooldown_minutes: Annotated[int, Field(strict=True, ge=0, le=525_600)] = 60
 
 
 class ModelSection(Section):
-    """A model that actions may name by our own id.
+    """A model that actions name by our own id.
 
-    How its tokens are counted, where that is left out, follows from the model's name.
+    Fields about counting tokens have defaults that depend on the model's name.
     """
 
     litellm_model: Annotated[Text, AfterValidator(_check_litellm_model)]
@@ -214,7 +218,7 @@ class ModelSection(Section):
     replaced_by: Text | None = None
 
     def counting(self) -> tuple[str, int, int]:
-        """Return encoding, margin in per cent, and a schema's overhead in tokens."""
+        """Return the encoding, the margin in percent, and a schema's overhead in tokens."""
         encoding = self.encoding or encoding_of(self.litellm_model)
         margin, overhead = self.token_margin_percent, self.schema_overhead_tokens
         if margin is None:
@@ -235,7 +239,7 @@ class TokenRatesSection(Section):
     reasoning_mc: RateMc | None = Field(default=None, alias="reasoning")
 
     def by_class(self) -> dict[str, int]:
-        """Return all rates; a class without its own costs as input or output does."""
+        """Return all rates; a class without its own has that of input or output."""
 
         def own_or(own: int | None, usual: int) -> int:
             return usual if own is None else own
@@ -250,7 +254,7 @@ class TokenRatesSection(Section):
 
 
 class TierSection(TokenRatesSection):
-    """What all tokens of a request with more input than this cost."""
+    """The rates for all tokens of a request with more than this many input tokens."""
 
     above_input_tokens: Positive
 
@@ -282,7 +286,7 @@ class RatesSection(TokenRatesSection):
 
 
 class RateCardSection(Section):
-    """What the models cost from one instant on, until the next card."""
+    """The rates of models from one instant on, until the next card."""
 
     version: Id
     effective_from: Instant
@@ -295,7 +299,7 @@ class RateCardSection(Section):
 
 
 def _name_actions(value: Any) -> Any:
-    """Give every action its id, which is its key, and plain floats for numbers with a point."""
+    """Return actions with their keys as ids, and with numbers with a point as floats."""
     if not isinstance(value, dict):
         return value
     return {
@@ -315,8 +319,8 @@ def _with_floats(value: Any) -> Any:
 class Config(Section):
     """A whole configuration, as ``load_config`` returns it.
 
-    Built in Python it has its fields checked alone, not whether they fit each other. ``repr``
-    shows no secret.
+    A config built in Python is checked field by field, but not across sections. ``repr`` does not
+    show secrets.
     """
 
     version: Literal[1]
@@ -343,7 +347,7 @@ class Config(Section):
 
     @property
     def warnings(self) -> tuple[Mistake, ...]:
-        """What is no mistake today but deserves a look, such as a model that retires soon."""
+        """Things to look at that are not mistakes, such as a model that retires soon."""
         return self._warnings
 
     def with_warnings(self, warnings: Iterable[Mistake]) -> Self:
@@ -353,7 +357,7 @@ class Config(Section):
         return copy
 
     def build_rate_cards(self) -> RateCards:
-        """Return the rate cards, which know the rates in force at an instant."""
+        """Return the rate cards, which give the rates in force at an instant."""
         return RateCards([section.build() for section in self.rate_cards])
 
     def build_offers(self) -> list[Offer]:
@@ -361,7 +365,7 @@ class Config(Section):
         return [section.build(offer_id) for offer_id, section in self.offers.items()]
 
     def build_pack(self) -> Pack:
-        """Return the unit in which credits are bought."""
+        """Return the unit that credits are sold in."""
         return Pack(self.pack.amount_mc // MC_PER_CREDIT, self.pack.price_cents)
 
     def build_endpoint(self, name: str) -> Endpoint:
@@ -371,11 +375,17 @@ class Config(Section):
             KeyError: there is no endpoint of that name.
         """
         section = self.endpoints[name]
-        key = None if section.api_key is None else section.api_key.get_secret_value()
-        return Endpoint(name=name, api_key=key, api_base=section.api_base)
+        key, proxy = section.api_key, section.proxy
+        return Endpoint(
+            name=name,
+            api_key=None if key is None else key.get_secret_value(),
+            api_base=section.api_base,
+            proxy=None if proxy is None else proxy.get_secret_value(),
+            ca_file=None if section.ca_file is None else str(section.ca_file),
+        )
 
     def with_api_base(self, endpoint: str, api_base: str) -> Self:
-        """Return a copy in which an endpoint has another address; the demo's has a free port.
+        """Return a copy with another address for an endpoint, such as the demo's, on a free port.
 
         Raises:
             KeyError: there is no endpoint of that name.

@@ -1,4 +1,4 @@
-"""The rule of succession: which model is called on a day, when models retire and replace others."""
+"""The rule of succession: the model that is called on a day, as models retire."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Retirable(Protocol):
-    """A model that may retire on a day, and may have a successor."""
+    """A model that may have a day of retirement and a successor."""
 
     @property
     def retires_on(self) -> date | None: ...
@@ -18,7 +18,7 @@ class Retirable(Protocol):
 
 
 def with_successors(models: Mapping[str, Retirable], model_id: str | None) -> Iterator[str]:
-    """Yield a model and those that replace it, in turn, each once; unknown ids end the line."""
+    """Yield a model and its successors, each once, up to an unknown id."""
     seen: set[str] = set()
     while model_id is not None and model_id in models and model_id not in seen:
         yield model_id
@@ -29,10 +29,10 @@ def with_successors(models: Mapping[str, Retirable], model_id: str | None) -> It
 def called_on(
     day: date, models: Mapping[str, Retirable], model_id: str, *, allow_replacement: bool = True
 ) -> str | None:
-    """Return the model that is called for ``model_id`` on a day, ``None`` if none is.
+    """Return the model that is called for ``model_id`` on a day, or ``None``.
 
-    A model is called until the day before it retires. From then on the first of its successors
-    that has not retired itself takes its place, if the action allows a replacement.
+    A model is called until the day before it retires. After that, the first of its successors that
+    has not retired takes its place, if the action allows a replacement.
     """
     for candidate in with_successors(models, model_id):
         if not _has_retired(models[candidate], day):
@@ -45,7 +45,7 @@ def called_on(
 def called_from(
     day: date, models: Mapping[str, Retirable], model_id: str, *, allow_replacement: bool = True
 ) -> Iterator[str]:
-    """Yield the models that are called for ``model_id``, one after the other, from a day on."""
+    """Yield the models that are called for ``model_id`` from a day on, in order."""
     while True:
         called = called_on(day, models, model_id, allow_replacement=allow_replacement)
         if called is None:

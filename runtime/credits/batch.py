@@ -22,7 +22,7 @@ from runtime.credits.results import Alert
 from runtime.credits.scripts import Scripts
 from runtime.redis.errors import RedisUnavailable, UnknownOutcome
 from runtime.redis.keys import Keys, bucket_of, slot_of_bucket
-from runtime.redis.transport import Reply, Request, ScriptTransport, bulk
+from runtime.redis.transport import Reply, Request, Transport, bulk
 
 Answer = list[Any]
 # The longer a script, the likelier the server's process is interrupted in it, and others wait for
@@ -116,7 +116,7 @@ class Batcher:
 
     def __init__(
         self,
-        transport: ScriptTransport,
+        transport: Transport,
         scripts: Scripts,
         keys: Keys,
         header: tuple[str, str, str],

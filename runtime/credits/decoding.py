@@ -9,7 +9,6 @@ from runtime.credits.caps import Cap, CapStatus, cap_of
 from runtime.credits.identity import FINGERPRINT_FIELDS, ExecutionAttempt
 from runtime.credits.results import (
     AccountConflict,
-    AccountDamaged,
     Balance,
     CapUnknown,
     ExecutionConflict,
@@ -214,13 +213,16 @@ def balance(account_id: str, answer: Answer) -> Balance:
 def _existing(attempt: ExecutionAttempt, answer: Answer) -> Existing:
     if answer[0] == b"conflict":
         raise ExecutionConflict(attempt.execution_id, FINGERPRINT_FIELDS[answer[1] - 1])
-    try:
-        reason = FallbackReason(answer[4].decode()) if answer[4] else None
-    except ValueError as exc:
-        raise AccountDamaged(
-            f"damaged: outcome of {attempt.execution_key}: reason {answer[4]!r} is unknown"
-        ) from exc
+    reason = _reason(answer[4].decode(errors="replace")) if answer[4] else None
     return Existing(answer[1].decode(), answer[2], answer[3], reason, answer[5])
+
+
+def _reason(word: str) -> FallbackReason:
+    """Return a stored reason; one that only a newer release knows is as good as lost."""
+    try:
+        return FallbackReason(word)
+    except ValueError:
+        return FallbackReason.OUTCOME_LOST
 
 
 def _grant(grant_id: str, record: str) -> GrantBalance:

@@ -100,4 +100,4 @@ async def _told_by(primary: Primary) -> Mapping[str, Any]:
 
 
 def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value

@@ -31,6 +31,7 @@ from runtime.credits.watch import Watch, own_clock_ms
 from runtime.redis.cluster import transport_to
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
+from runtime.redis.transport import Transport
 
 __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
 
@@ -45,6 +46,8 @@ class CreditLedger:
         client: redis-py's, of one server or of a cluster; owned by the caller.
         identity: keyed hashes with the installation key.
         scripts: the assembled Lua; tests pass one with a clock of their own.
+        transport: runs the scripts. Without one, over connections of the client's pool, or of
+            pools like it for a cluster.
         on_alert: is called with each alert that this process's calls raised, after it was written.
         clock_ms: this process's clock, which is compared with the servers'.
 
@@ -64,6 +67,7 @@ class CreditLedger:
         commerce: Commerce | None = None,
         *,
         scripts: Scripts | None = None,
+        transport: Transport | None = None,
         on_alert: Callable[[Alert], None] = lambda alert: None,
         clock_ms: Callable[[], int] = own_clock_ms,
     ) -> None:
@@ -73,7 +77,7 @@ class CreditLedger:
         self.watch = Watch(client, self.settings.timeout_ms, clock_ms)
         self._installation = Installation(client, self._keys, self.settings, self.watch)
         batcher = Batcher(
-            transport_to(client, self.settings.timeout_ms, self.settings.replicas),
+            transport or transport_to(client, self.settings.timeout_ms, self.settings.replicas),
             scripts or batch_scripts(),
             self._keys,
             self.settings.header,

@@ -59,6 +59,7 @@ class AccountUnknown(LedgerError):
 
     def __init__(self, account_id: str) -> None:
         super().__init__(f"account {account_id!r} is unknown; open it first")
+        self.account_id = account_id
 
 
 class AccountConflict(LedgerError):

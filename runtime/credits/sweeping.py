@@ -31,6 +31,7 @@ class Sweeper:
         self._script_client = script_client
         self._watch = watch
         self._timeout_s = timeout_ms / 1000
+        self._told: set[str] = set()
 
     async def sweep(self) -> int:
         """End what is due in every bucket; return the number of accounts visited.
@@ -73,14 +74,22 @@ class Sweeper:
         ]
 
     async def _sweep_account(self, account_id: str) -> None:
-        more_due = 1
+        more_due, is_sound = 1, True
         try:
             while more_due:
                 call = Call("expire", (), ends=True)
                 _, more_due, stopped = await self._script_client.ask(account_id, call)
                 if stopped:
-                    _log.error(
-                        "account %s: %s; it can't expire", account_id, damage(stopped.decode())
-                    )
+                    is_sound = False
+                    self._tell(account_id, f"{damage(stopped.decode())}; it can't expire")
         except (AccountDamaged, AccountUnknown) as exc:
-            _log.error("account %s can't be swept: %s", account_id, exc)
+            self._tell(account_id, f"can't be swept: {exc}")
+            is_sound = False
+        if is_sound:
+            self._told.discard(account_id)
+
+    def _tell(self, account_id: str, why: str) -> None:
+        """Log what is wrong with an account, once until a sweep finds it sound."""
+        if account_id not in self._told:
+            self._told.add(account_id)
+            _log.error("account %s: %s", account_id, why)

@@ -47,7 +47,7 @@ class Watch:
         self._clock_ms = clock_ms
         self._clocks: dict[str, str] = {}
         self._memory: dict[str, str] = {}
-        self._clocks_at_s: dict[str, float] = {}
+        self._clocks_at_ms: dict[str, int] = {}
         self._hides_memory: set[str] = set()
         self._rounds: Periodic | None = None
 
@@ -97,10 +97,12 @@ class Watch:
             _log.debug("the watch: %s", exc)  # a call that needs the server will say so
 
     async def _look_at(self, primary: Primary) -> None:
-        name, now_s = str(primary), time.monotonic()
-        if now_s - self._clocks_at_s.get(name, -CLOCK_EVERY_S) >= CLOCK_EVERY_S:
+        name, now_ms = str(primary), self._clock_ms()
+        read_at_ms = self._clocks_at_ms.get(name)
+        # By the clock that is compared: where it was set, it is compared anew at once.
+        if read_at_ms is None or abs(now_ms - read_at_ms) >= CLOCK_EVERY_S * 1000:
             self._note(self._clocks, name, await self._clock_fault(primary))
-            self._clocks_at_s[name] = now_s
+            self._clocks_at_ms[name] = now_ms
         self._note(self._memory, name, await self._memory_fault(primary))
 
     async def _clock_fault(self, primary: Primary) -> str:
@@ -142,7 +144,7 @@ class Watch:
         self.faults = self._memory | self._clocks
 
     def _forget_all_but(self, names: set[str]) -> None:
-        for known in (self._clocks, self._memory, self._clocks_at_s):
+        for known in (self._clocks, self._memory, self._clocks_at_ms):
             for name in known.keys() - names:
                 del known[name]
         self.faults = self._memory | self._clocks

@@ -8,11 +8,11 @@ from typing import Any
 
 from fallback.reasons import FallbackReason
 from providers.base import FinishReason
-from runtime.actions.outputs import ParsedAnswer
+from runtime.actions.answers import ParsedAnswer
 from runtime.credits.results import Existing, InProgress, Refused
 
 MOST_LOWERINGS = 3
-"""How often a quote is lowered before the execution waits: others may take the rest each time."""
+"""The times a quote is lowered before the execution waits: others may take the rest each time."""
 
 _LOWERED_FOR = frozenset(
     {FallbackReason.EXECUTION_TOO_LARGE, FallbackReason.CREDITS_RESERVED_ELSEWHERE}

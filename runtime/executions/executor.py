@@ -18,10 +18,10 @@ from fallback.policy import Resolved
 from fallback.reasons import FallbackReason
 from pricing.quote import covered_output_tokens
 from pricing.usage import TokenUsage
-from providers.base import Completion
+from providers.base import Completion, FinishReason
 from providers.errors import ProviderError
 from providers.pacing.queue import NoTurn, Turn
-from runtime.actions import outputs
+from runtime.actions import answers
 from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending, Source
 from runtime.actions.source import ActionSource
 from runtime.actions.spec import ActionSpec
@@ -164,6 +164,16 @@ class ActionRuntime:
         """Return whether a model's provider answers; ``None`` if this process made no call yet."""
         model = self._quoter.model(model_id)
         return None if model is None else self._calls.is_healthy(model)
+
+    async def drain(self) -> None:
+        """Wait until nothing of the executions that have ended is under way.
+
+        Their reservations are then settled or released, or their endings wait in the spool while
+        Redis is away, and other processes know what was learned from their answers. Leaving the
+        block of ``open_runtime`` does the same. Executions that still run are not waited for.
+        """
+        await self._outbox.drain()
+        await self._quoter.share()
 
     # Credits
 
@@ -340,7 +350,12 @@ class ActionRuntime:
             usage = TokenUsage(input_tokens, output_tokens)
             flags.append("usage_estimated")
         progress.completion, progress.usage = completion, usage
-        parsed = outputs.parse(completion.text, execution.spec.outputs)
+        parsed = answers.parse(
+            completion.text,
+            execution.spec.outputs,
+            after_thoughts=completion.after_thoughts,
+            cut_off=completion.finish is FinishReason.LENGTH,
+        )
         verdict = judge(parsed, completion.finish, lowered=progress.lowered)
         self._quoter.learn(execution, usage, cut=verdict.cut_by_us, charged=verdict.charged)
         cost_mc = execution.cost_mc(usage)

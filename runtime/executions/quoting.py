@@ -169,6 +169,10 @@ class Quoter:
         )
         self._learning.note(topic(spec, execution.model), added)
 
+    async def share(self) -> None:
+        """Share what was learned with other processes now; while Redis is away, it waits."""
+        await self._learning.share()
+
     def _lower_to_what_was_learned(self, execution: Execution) -> None:
         spec, model = execution.spec, execution.model
         learned = self._learning.output_tokens_to_reserve(topic(spec, model))

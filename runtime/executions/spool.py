@@ -12,18 +12,27 @@ import logging
 import os
 import secrets
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runtime.bounded_read import FileTooLarge, read_bounded
 from runtime.credits.endings import Ending, NewerFormat, from_json, to_json
 from runtime.credits.ledger import CreditLedger
-from runtime.credits.results import AccountDamaged, ExecutionConflict, LedgerUnavailable
+from runtime.credits.results import AccountDamaged, LedgerUnavailable
 from runtime.private_files import make_private_folder
 
 _log = logging.getLogger("creditgate.spool")
 _DEAD = "dead"
 _UNFINISHED_AFTER_S = 600
+
+MOST_FILE_BYTES = 2 * 1024 * 1024
+"""Larger files are set aside. An ending with a larger outcome is written without its values."""
+
+
+class _Waits(Exception):
+    """An ending that can't be taken now, while others can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ class Spool:
     def __init__(self, folder: Path, max_age_ms: int = 24 * 3_600_000) -> None:
         self._folder = folder
         self._max_age_ms = max_age_ms
+        self._told: dict[str, str] = {}
 
     async def put(self, ending: Ending) -> None:
         """Keep an ending; it is on disk, synced, when this returns.
@@ -60,37 +70,68 @@ class Spool:
     async def replay(self, ledger: CreditLedger) -> Replay:
         """Send what is spooled, oldest first, until Redis is away again.
 
-        An ending that the ledger will never take (too old, in conflict, or not an ending at all)
-        moves to ``dead/``. One that can't be taken now (its account is damaged, a newer release
-        wrote it, the file can't be read) stays and does not hold up the others.
+        An ending that the ledger will never take (too old, in conflict, too large, or not an ending
+        at all) moves to ``dead/``. One that can't be taken now (its account is damaged, a newer
+        release wrote it, the file can't be read) stays. Neither holds up the others, and each is
+        logged once.
         """
         done = dead = 0
-        waiting: list[str] = []
+        waiting: dict[str, str] = {}
         names = await asyncio.to_thread(self._names)
         for position, name in enumerate(names):
-            path = self._folder / name
             try:
-                ending = await asyncio.to_thread(_read, path)
-                accepted = not self._too_old(name) and await ledger.end(ending) is not None
+                sent = await self._replay_one(self._folder / name, ledger)
             except FileNotFoundError:
                 continue  # another process sharing the folder was faster
-            except (AccountDamaged, NewerFormat, OSError) as exc:
-                waiting.append(f"{name}: {type(exc).__name__}: {exc}")
+            except _Waits as exc:
+                waiting[name] = str(exc)
                 continue
             except LedgerUnavailable:
                 return Replay(done, dead, len(waiting) + len(names) - position)
-            except (ExecutionConflict, KeyError, TypeError, ValueError) as exc:
-                _log.error("spooled ending %s can't be settled: %s", name, type(exc).__name__)
-                accepted = False
-            if accepted:
-                path.unlink(missing_ok=True)
-                done += 1
-            else:
-                self._bury(path)
-                dead += 1
-        if waiting:
-            _log.error("%d spooled endings have to wait, first %s", len(waiting), waiting[0])
+            done += sent
+            dead += not sent
+        self._tell(waiting)
         return Replay(done, dead, len(waiting))
+
+    async def _replay_one(self, path: Path, ledger: CreditLedger) -> bool:
+        """Send one ending; return whether the ledger took it, or else it is dead.
+
+        Raises:
+            _Waits: it can't be taken now, for a reason of its own.
+            LedgerUnavailable: Redis is away.
+        """
+        try:
+            ending = await asyncio.to_thread(_read, path)
+            accepted = not self._too_old(path.name) and await ledger.end(ending) is not None
+        except (AccountDamaged, NewerFormat) as exc:
+            raise _Waits(f"{type(exc).__name__}: {exc}") from exc
+        except (LedgerUnavailable, FileNotFoundError):
+            raise
+        except OSError as exc:
+            if not isinstance(exc, FileTooLarge):
+                raise _Waits(f"{type(exc).__name__}: {exc}") from exc
+            accepted = self._is_dead(path, exc)
+        except Exception as exc:  # noqa: BLE001 - one file must not end the replay of the others
+            accepted = self._is_dead(path, exc)
+        try:
+            self._remove(path, bury=not accepted)
+        except OSError as exc:
+            raise _Waits(f"can't be removed: {exc}") from exc
+        return accepted
+
+    def _is_dead(self, path: Path, error: Exception) -> bool:
+        if path.name not in self._told:
+            self._told[path.name] = type(error).__name__
+            _log.error("spooled ending %s can't be settled: %s", path.name, type(error).__name__)
+        return False
+
+    def _tell(self, waiting: Mapping[str, str]) -> None:
+        """Log why endings wait, once for each file and reason."""
+        new = {name: why for name, why in waiting.items() if self._told.get(name) != why}
+        self._told = dict(waiting)
+        if new:
+            name, why = next(iter(new.items()))
+            _log.error("%d more spooled endings have to wait, first %s: %s", len(new), name, why)
 
     def _too_old(self, name: str) -> bool:
         written_ns, _, _ = name.partition("-")
@@ -119,7 +160,7 @@ class Spool:
         unfinished = self._folder / f"{name}.part"
         handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(to_json(ending), file)
+            file.write(_encoded(ending))
             file.flush()
             os.fsync(file.fileno())
         unfinished.rename(self._folder / f"{name}.json")
@@ -129,12 +170,23 @@ class Spool:
         finally:
             os.close(folder)
 
-    def _bury(self, path: Path) -> None:
+    def _remove(self, path: Path, *, bury: bool) -> None:
+        if not bury:
+            path.unlink(missing_ok=True)
+            return
         dead = self._folder / _DEAD
         make_private_folder(dead)
         with suppress(FileNotFoundError):
             path.rename(dead / path.name)
 
 
+def _encoded(ending: Ending) -> str:
+    text = json.dumps(to_json(ending))
+    if len(text) > MOST_FILE_BYTES:
+        # The charge counts more: asked again, the id answers `outcome_lost`.
+        text = json.dumps(to_json(replace(ending, outcome=b"")))
+    return text
+
+
 def _read(path: Path) -> Ending:
-    return from_json(json.loads(path.read_bytes()))
+    return from_json(json.loads(read_bounded(path, MOST_FILE_BYTES)))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
-from fallback.policy import Origin, Resolved
+from fallback.policy import Origin, Resolved, Status
 from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
 from runtime.actions.requests import ExecutionResult
@@ -13,6 +13,9 @@ from runtime.actions.spec import ActionSpec
 from runtime.credits.results import Existing
 
 _FORMAT = 1
+
+MOST_BYTES = 1024 * 1024
+"""The largest outcome that is read again: more than any model writes in one answer."""
 
 
 def encode(
@@ -54,39 +57,67 @@ def _usage_columns(usage: TokenUsage) -> tuple[int, ...]:
 
 
 def decode(execution_id: str, existing: Existing) -> ExecutionResult | None:
-    """Return the stored outcome as a result, or ``None`` if its values are gone."""
+    """Return the stored outcome as a result, or ``None`` if its values can't be had.
+
+    They are gone, larger than ``MOST_BYTES``, or in a shape, or with a reason, that this release
+    does not know.
+    """
     try:
-        outcome = json.loads(existing.outcome)
-    except ValueError:
+        if len(existing.outcome) > MOST_BYTES:
+            return None
+        return _result(execution_id, existing, json.loads(existing.outcome))
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
-    if not isinstance(outcome, dict) or outcome.get("f") != _FORMAT:
-        return None
-    values: dict[str, Any] = outcome["v"]
-    reasons: dict[str, str] = outcome["o"]
+
+
+def _result(execution_id: str, existing: Existing, outcome: dict[str, Any]) -> ExecutionResult:
+    if outcome["f"] != _FORMAT:
+        raise ValueError("another format")
+    values = _mapping(outcome["v"])
+    reasons, written = _mapping(outcome["o"]), _mapping(outcome["w"])
+    version, card, usage = outcome["a"], outcome["c"], outcome["u"]
     origins = {
         name: Origin("fallback", FallbackReason(reasons[name]))
         if name in reasons
         else Origin("model")
         for name in values
     }
-    written: dict[str, dict[str, str]] = outcome["w"]
+    if outcome["s"] not in get_args(Status) or not reasons.keys() <= values.keys():
+        raise ValueError("a status or a reason that belongs to no value")
+    if not isinstance(version, str) or not isinstance(card, str | None):
+        raise TypeError("a version that is not text")
     return ExecutionResult(
         execution_id=execution_id,
         kept=True,
         status=outcome["s"],
         values=values,
         attributes={
-            store: {attribute: values[name] for attribute, name in written.get(store, {}).items()}
+            store: {
+                attribute: values[name]
+                for attribute, name in _mapping(written.get(store, {})).items()
+            }
             for store in ("journey", "customer")
         },
         origins=origins,
         charged_mc=existing.charged_mc,
-        reserved_mc=outcome["r"],
+        reserved_mc=_whole(outcome["r"]),
         available_after_mc=None,
-        usage=None if outcome["u"] is None else TokenUsage(*outcome["u"]),
+        usage=None if usage is None else TokenUsage(*map(_whole, usage)),
         attempts=(),
         timings_ms={},
-        action_version=outcome["a"],
-        rate_card_version=outcome["c"],
+        action_version=version,
+        rate_card_version=card,
         replayed=True,
     )
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("not an object")
+    return value
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError("not a whole number")
+    return value

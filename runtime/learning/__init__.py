@@ -1,1 +1,1 @@
-"""Learning from executions: the lengths of an action's answers, and forecasts made of them."""
+"""Learning from executions: the lengths of an action's answers, and forecasts based on them."""

@@ -1,4 +1,4 @@
-"""Forecasts of what answers cost, by a history or, as long as there is none, by limits."""
+"""Forecasts of the cost of answers, from a history or, without one, from limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pricing.usage import TokenUsage
 from runtime.learning.history import History
 
 ENOUGH_TO_FORECAST = 20
-"""With fewer answers than this, the action's limits say more than the answers do."""
+"""The answers that a forecast needs; with fewer, the action's limits say more."""
 
 _Z = 1.96
 _SKEWNESS = 2.3
@@ -23,7 +23,7 @@ _STEP_TOKENS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Expected millicredits, and a range in which 95 of 100 campaigns like this one should end."""
+    """The expected cost, and the range that the cost of 95 in 100 such campaigns should be in."""
 
     expected_mc: float
     low_mc: float
@@ -35,11 +35,11 @@ class Typical:
     """The usage of a typical answer.
 
     Args:
-        input_share: real input tokens for each token that we count.
+        input_share: real input tokens per token that we count.
+        output_tokens: the mean number of output tokens.
         cached_share: the share of the real input that is read from a cache.
         written_share: the share of the real input that is written to a cache.
-        output_tokens: the mean; a fraction, as means are.
-        reasoning_share: the share of the output that is spent on thinking.
+        reasoning_share: the share of the output that is reasoning.
     """
 
     input_share: float
@@ -50,7 +50,7 @@ class Typical:
 
     @classmethod
     def of(cls, history: History) -> Self:
-        """Return the mean of the answers of a history, which must have some."""
+        """Return the mean of the answers of a history, which must not be empty."""
         sums, n = history.counts, history.charged
         real = max(1, sums.get("y", 0))
         return cls(
@@ -63,14 +63,14 @@ class Typical:
 
     @property
     def visible_output_tokens(self) -> float:
-        """The mean of the visible output, without thinking."""
+        """The mean number of output tokens without reasoning."""
         return self.output_tokens * (1 - self.reasoning_share)
 
     def cost_mc(self, rates: Rates, counted_tokens: int) -> float:
-        """Return the mean cost of an answer to an input of so many counted tokens."""
+        """Return the mean cost of an answer to an input of this many counted tokens."""
         less = math.floor(self.output_tokens)
         part = self.output_tokens - less
-        # Means of whole tokens would be off by up to half a token for each person.
+        # A mean rounded to whole tokens would be off by up to half a token for each person.
         return (1 - part) * cost_mc(rates, self._usage(counted_tokens, less)) + part * cost_mc(
             rates, self._usage(counted_tokens, less + 1)
         )
@@ -89,12 +89,12 @@ class Typical:
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The people of a campaign, and the sample of them that was counted.
+    """The people of a campaign, and the sample whose prompts were counted.
 
     Args:
         total: the number of people.
-        counted: the number of people in the sample, picked at random; all, or at least two.
-        input_tokens: the count for each person in the sample who would get a call.
+        counted: the number of people in the sample: all of them, or at least two picked at random.
+        input_tokens: the input tokens of each person in the sample who would get a call.
     """
 
     total: int
@@ -107,7 +107,7 @@ class People:
         return self.total * len(self.input_tokens) / self.counted
 
     def sum_of(self, each: Sequence[float]) -> float:
-        """Return the sum over all people, from one amount for each counted one who is called."""
+        """Return the sum over all people, from the amounts of the sample's called ones."""
         return math.fsum(each) * self.total / self.counted
 
 
@@ -118,10 +118,10 @@ def worst_case_mc(people: People, rates: Rates, max_output_tokens: int) -> int:
 
 
 def by_limits(people: People, rates: Rates, shortest: int, longest: int) -> Range:
-    """Return what a campaign costs as far as the limits tell.
+    """Return a campaign's cost, estimated from the limits alone.
 
-    The expected answer lies at the geometric mean of the shortest and the longest one. The range
-    goes from shortest answers, with all input read from a cache, to longest ones.
+    The expected length of an answer is the geometric mean of the shortest and the longest one. The
+    range goes from the shortest answers, with all input read from a cache, to the longest ones.
     """
     expected = Typical(1.0, math.sqrt(max(shortest, 1) * longest))
     least = Typical(1.0, shortest, cached_share=1.0)
@@ -134,18 +134,18 @@ def by_limits(people: People, rates: Rates, shortest: int, longest: int) -> Rang
 
 
 def by_history(people: People, rates: Rates, history: History) -> Range:
-    """Return what a campaign costs if its answers are like those that are known.
+    """Return a campaign's cost, estimated from the answers of its history.
 
-    Three things are uncertain, and their variances add up: how far M answers fall from their mean
-    (M v, with v the variance of one answer's cost), how far the mean of the n known ones is from
-    the true one (M^2 v / n), and how far those who were counted are from all people (the usual
-    formula for a sample without replacement). The range is that many standard deviations on
-    either side as Student's t has it for n answers.
+    Three uncertainties add their variances: the deviation of M answers from their mean (M v, with v
+    the variance of one answer's cost), that of the mean of the n known answers from the true mean
+    (M^2 v / n), and that of the sample from all people (the usual formula for a sample without
+    replacement). The range extends to either side by Student's t for n answers, in standard
+    deviations.
 
-    Lengths of answers are skewed to the right, and few of them hardly ever include the longest, so
-    that both mean and spread are then taken for too small. The upper end is corrected for that
-    as Johnson has it, "Modified t Tests and Confidence Intervals for Asymmetrical Populations",
-    JASA 73(363), 1978, with the skewness of a lognormal distribution with a sigma of 0.6.
+    Lengths of answers are skewed to the right, and a few answers rarely include the longest ones,
+    so both mean and spread tend to be too small. The upper end is corrected: Johnson, "Modified
+    t Tests and Confidence Intervals for Asymmetrical Populations", JASA 73(363), 1978, with the
+    skewness of a lognormal distribution with a sigma of 0.6.
     """
     typical = Typical.of(history)
     costs = [typical.cost_mc(rates, tokens) for tokens in people.input_tokens]
@@ -166,9 +166,9 @@ def by_history(people: People, rates: Rates, history: History) -> Range:
 
 
 def _variance_of_one(history: History, typical: Typical, rates: Rates, counted: int) -> float:
-    """Return the variance of an answer's cost around that of its like, in square millicredits.
+    """Return the variance of one answer's cost, in square millicredits.
 
-    Output, input beyond what was counted for it, and cached input are taken as independent.
+    Output, the difference between real and counted input, and cached input count as independent.
     """
     sums, n = history.counts, history.charged
     share = typical.input_share
@@ -191,7 +191,7 @@ def _variance_of_one(history: History, typical: Typical, rates: Rates, counted: 
 
 
 def _student_t(freedom: int) -> float:
-    """Return Student's t of 97.5%, to 0.001 from 15 degrees of freedom on.
+    """Return Student's t for 97.5%, accurate to 0.001 from 15 degrees of freedom.
 
     Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
     """

@@ -1,15 +1,16 @@
-"""Histories of an action's answers: their lengths, and the tokens that their input really had.
+"""Histories of an action's answers: their lengths, and their real numbers of tokens.
 
-Lengths are counted in logarithmic buckets: any quantile is known with a relative accuracy of 2%, in
-little memory, and the counts of several processes are put together by adding them up. The scheme
-is DDSketch's: Masson, Rim and Lee, "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with
-Relative-Error Guarantees", PVLDB 12(12), 2019, https://arxiv.org/abs/1908.10693. Beside them stand
-sums, whose means are exact.
+Lengths are counted in logarithmic buckets, which give any quantile with a relative accuracy of 2%
+in little memory; the counts of several processes are merged by adding them. The scheme is
+DDSketch's: Masson, Rim and Lee, "DDSketch: A Fast and Fully-Mergeable Quantile Sketch with
+Relative-Error Guarantees", PVLDB 12(12), 2019, https://arxiv.org/abs/1908.10693. A history also
+holds sums, whose means are exact.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,26 +18,30 @@ from pricing.usage import TokenUsage
 
 ACCURACY = 0.02
 ENOUGH_TO_RESERVE = 50
-"""With fewer answers than this, the worst case is reserved."""
+"""The answers that adaptive reservations need; with fewer, the worst case is reserved."""
 
 _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
 _LOG_GAMMA = math.log(_GAMMA)
+
+MOST_TOKENS = 1_000_000
+"""Longer inputs and answers count as if they had so many tokens, so that the sums of their squares
+stay whole numbers that Lua, which adds in floating point, keeps exactly."""
 
 _QUANTILE = 0.995
 _HEADROOM = 1.2
 
 Counts = Mapping[str, int]
-"""The fields of a history's hash: digits are a bucket, letters a sum."""
+"""The fields of a history's hash: digits name a bucket, letters a sum."""
 
 
 def bucket_of(tokens: int) -> int:
-    """Return the bucket of a length: the one with ``gamma^(i-1) < tokens <= gamma^i``."""
+    """Return the bucket ``i`` of a length, with ``gamma^(i-1) < tokens <= gamma^i``."""
     return math.ceil(math.log(tokens) / _LOG_GAMMA) if tokens > 1 else 0
 
 
 def upper_edge(bucket: int) -> int:
     """Return the longest length in a bucket."""
-    # What a logarithm has rounded must not make an edge fall below its own bucket's lengths.
+    # Rounding must not move an edge below the lengths of its own bucket.
     return math.floor(_GAMMA**bucket + 1e-6)
 
 
@@ -48,36 +53,53 @@ def observed(
     cut: bool,
     charged: bool,
 ) -> dict[str, int]:
-    """Return what one answer adds to its history.
+    """Return the counts and sums that one answer adds to its history.
 
     Args:
         counted_input_tokens: our own count, margin included.
         max_output_tokens: the action's own limit.
-        cut: a limit that we lowered ended the answer. Its full length is not known, so it counts
-            as the longest possible.
-        charged: the account pays for the answer; only such answers count in the sums.
+        cut: the answer was cut off by a limit that we lowered. Its full length is unknown and
+            counts as the longest possible.
+        charged: the account pays for the answer; only such answers are added to the sums.
     """
     length = max_output_tokens if cut else usage.output_tokens
-    added = {str(bucket_of(length)): 1}
+    added = {str(bucket_of(_clamped(length))): 1}
     if cut:
         added["cut"] = 1
     if charged:
-        output, counted, real = usage.output_tokens, counted_input_tokens, usage.input_tokens
+        output, counted = _clamped(usage.output_tokens), _clamped(counted_input_tokens)
+        real, cached = _clamped(usage.input_tokens), _clamped(usage.cached_input_tokens)
         added |= {
             "n": 1,
             "o": output,
             "oo": output * output,
-            "r": usage.reasoning_tokens,
+            "r": _clamped(usage.reasoning_tokens),
             "x": counted,
             "xx": counted * counted,
             "y": real,
             "yy": real * real,
             "xy": counted * real,
-            "c": usage.cached_input_tokens,
-            "cc": usage.cached_input_tokens * usage.cached_input_tokens,
-            "w": usage.cache_write_tokens,
+            "c": cached,
+            "cc": cached * cached,
+            "w": _clamped(usage.cache_write_tokens),
         }
     return added
+
+
+def _clamped(tokens: int) -> int:
+    return max(0, min(tokens, MOST_TOKENS))
+
+
+_MOST_BUCKET = bucket_of(MOST_TOKENS)
+_SUM = re.compile("[a-z]{1,3}", re.ASCII)
+_BUCKET = re.compile("[0-9]{1,4}", re.ASCII)
+
+
+def is_field(name: str) -> bool:
+    """Return whether a field is a bucket or a sum; others in a stored hash are not ours."""
+    if _BUCKET.fullmatch(name):
+        return int(name) <= _MOST_BUCKET
+    return _SUM.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +110,7 @@ class History:
 
     @property
     def answers(self) -> int:
-        """The number of answers, cut ones included; old ones fade."""
+        """The number of answers, including those cut off; old ones fade out."""
         return sum(count for name, count in self.counts.items() if name.isdigit())
 
     @property
@@ -102,9 +124,9 @@ class History:
         return self.counts.get("n", 0)
 
     def quantile(self, share: float) -> int | None:
-        """Return a length that this share of the answers do not exceed, at most 4% too high.
+        """Return a length that this share of the answers does not exceed, at most 4% too high.
 
-        ``None`` without answers. A cut answer counts as the longest possible.
+        An answer that was cut off counts as the longest possible. ``None`` without answers.
         """
         buckets = sorted((int(name), n) for name, n in self.counts.items() if name.isdigit())
         rank = math.ceil(share * sum(count for _, count in buckets))
@@ -115,12 +137,11 @@ class History:
         return None
 
     def output_tokens_to_reserve(self) -> int | None:
-        """Return the output tokens that an execution should be paid for in advance.
+        """Return the output tokens to reserve for an execution, or ``None`` for the worst case.
 
-        They are the 99.5% quantile and a fifth on top. ``None`` stands for the worst case, as long
-        as too few answers are known. Where more than 0.5% of the answers were cut off, the quantile
-        is the longest possible length, so the worst case is reserved until longer answers are
-        known.
+        They are the 99.5% quantile plus 20%. The worst case is reserved as long as too few answers
+        are known. If more than 0.5% of the answers were cut off, the quantile is the longest
+        possible length, so the worst case is reserved until longer answers are known.
         """
         if self.answers < ENOUGH_TO_RESERVE:
             return None
@@ -128,7 +149,7 @@ class History:
         return None if length is None else math.ceil(length * _HEADROOM)
 
     def plus(self, added: Counts) -> History:
-        """Return this history with what was added to it."""
+        """Return this history plus these counts."""
         if not added:
             return self
         counts = dict(self.counts)

@@ -1,4 +1,4 @@
-"""Shares what was learned with other processes, beside the executions and never in their way."""
+"""Sharing of histories with other processes, in the background of executions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import cache
 from typing import NamedTuple
 
 from runtime.background import Periodic
-from runtime.learning.history import ENOUGH_TO_RESERVE, History
+from runtime.learning.history import ENOUGH_TO_RESERVE, History, is_field
 from runtime.redis.errors import RedisUnavailable
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client, bounded
@@ -21,7 +21,7 @@ _log = logging.getLogger("creditgate.learning")
 
 SHARE_EVERY_S = 1.0
 MOST_ANSWERS = 4_096
-"""A history that knows more is halved."""
+"""The most answers in a history; beyond it, all counts are halved."""
 
 _DAY_S = 86_400
 _LIFE_S = 30 * _DAY_S
@@ -30,7 +30,11 @@ _MOST_TOPICS = 1_000
 
 
 class LearningUnavailable(Exception):
-    """Redis can't be asked for what was learned, or what it holds is damaged."""
+    """Redis cannot be reached, or the history in it is damaged."""
+
+
+class _Damaged(LearningUnavailable):
+    """A damaged record of one topic; the others can be shared."""
 
 
 @cache
@@ -39,7 +43,7 @@ def _script() -> Script:
 
 
 class Topic(NamedTuple):
-    """A version of an action, named by its content, on a model: what answers are learned by."""
+    """The key of a history: a version of an action, named by its content, and a model."""
 
     action_id: str
     version: str
@@ -48,7 +52,7 @@ class Topic(NamedTuple):
 
 @dataclass(slots=True)
 class _Known:
-    """One topic in this process: what Redis answered last, and what was not sent to it yet."""
+    """One topic in this process: the last answer of Redis, and the counts not sent to it yet."""
 
     shared: History = field(default_factory=History)
     unshared: Counter[str] = field(default_factory=Counter)
@@ -64,10 +68,11 @@ class _Known:
 
 
 class Learning:
-    """Histories of the answers of actions, from all processes that share the Redis.
+    """Histories of the answers of actions, shared by all processes on the same Redis.
 
-    Executions read and write this process's memory alone. Once a second, what was seen is added to
-    Redis, and what the others saw is read. While Redis is away, what is known stays known.
+    Executions read and write the memory of this process only. Once a second, new counts are added
+    to Redis and those of the other processes are read. While Redis is away, the last known
+    histories stay in use.
 
     Args:
         timeout_ms: for each exchange with Redis.
@@ -82,26 +87,27 @@ class Learning:
         self._turn = asyncio.Lock()
         self._rounds = Periodic("sharing what was learned", self._share_when_wanted, SHARE_EVERY_S)
         self._away = False
+        self._told: set[Topic] = set()
 
     def output_tokens_to_reserve(self, topic: Topic) -> int | None:
-        """Return the output tokens to pay for in advance, ``None`` for the worst case."""
+        """Return the output tokens to reserve, or ``None`` for the worst case."""
         return self._use(topic).to_reserve
 
     def note(self, topic: Topic, added: Mapping[str, int]) -> None:
-        """Remember an answer, as ``history.observed`` describes it."""
+        """Add an answer, as described by ``history.observed``."""
         known = self._use(topic)
         unshared = known.unshared
-        for name, count in added.items():  # in half of the time that update() takes
+        for name, count in added.items():  # takes half the time of update()
             unshared[name] = unshared.get(name, 0) + count
         if "cut" in added:
-            # Not in a second, when others may have been cut off for the same reason.
+            # At once: until the next round, others could be cut off for the same reason.
             known.look_again()
 
     async def history(self, topic: Topic) -> History:
-        """Return what all processes know, and what this one has not shared yet.
+        """Return the history of all processes, including what this one has not shared yet.
 
         Raises:
-            LearningUnavailable: Redis can't be asked, or what it holds is damaged.
+            LearningUnavailable: Redis cannot be reached, or the history in it is damaged.
         """
         known = self._use(topic)
         async with self._turn:
@@ -109,19 +115,24 @@ class Learning:
         return known.history
 
     def start(self) -> None:
-        """Begin to share, until ``aclose``."""
+        """Start to share every second, until ``aclose``."""
         self._rounds.start()
 
     async def aclose(self) -> None:
-        """Share what is left, and no more."""
+        """Stop, and share what is left."""
         await self._rounds.aclose()
-        await self._share_all()
+        await self.share()
+
+    async def share(self) -> None:
+        """Share what is there now, after what is on its way. While Redis is away, it waits."""
+        async with self._turn:
+            await self._share_each()
 
     def _use(self, topic: Topic) -> _Known:
         known = self._known.get(topic)
         if known is None:
             if len(self._known) >= _MOST_TOPICS:
-                # Actions that are made anew for each execution must not fill the memory.
+                # Actions made anew for each execution must not fill the memory.
                 del self._known[next(iter(self._known))]
             known = self._known[topic] = _Known()
         known.used = True
@@ -131,12 +142,7 @@ class Learning:
     async def _share_when_wanted(self) -> None:
         await self._wanted.wait()
         self._wanted.clear()
-        await self._share_all()
-
-    async def _share_all(self) -> None:
-        """Share what is there, after what is on its way."""
-        async with self._turn:
-            await self._share_each()
+        await self.share()
 
     async def _share_each(self) -> None:
         for topic, known in list(self._known.items()):
@@ -144,12 +150,20 @@ class Learning:
                 continue
             try:
                 await self._share(topic, known)
+            except _Damaged as error:
+                # Not until it is used again: there is nothing new to share.
+                known.used = False
+                if topic not in self._told:
+                    self._told.add(topic)
+                    _log.warning("what was learned of answers is damaged: %s", error)
+                continue
             except LearningUnavailable as error:
                 self._wanted.set()
                 if not self._away:
                     self._away = True
-                    _log.warning("what was learned of answers can't be shared now: %s", error)
+                    _log.warning("the lengths of answers cannot be shared now: %s", error)
                 return
+            self._told.discard(topic)
         self._away = False
 
     async def _share(self, topic: Topic, known: _Known) -> None:
@@ -161,17 +175,26 @@ class Learning:
             async with bounded(self._timeout_s):
                 told = await _script().run(self._client, [key], [*limits, *added])
         except BaseException as exc:
-            # It may have arrived all the same: an answer that counts twice does no harm.
+            # Redis may have added it all the same: an answer that counts twice does no harm.
             known.unshared.update(sent)
             known.used = True
             if isinstance(exc, RedisUnavailable):
                 raise LearningUnavailable(str(exc)) from exc
             raise
-        words = [part.decode() if isinstance(part, bytes) else str(part) for part in told]
-        try:
-            known.shared = History(dict(zip(words[::2], map(int, words[1::2]), strict=True)))
-        except ValueError as exc:
-            raise LearningUnavailable(
-                f"{key} holds a field that is not a count ({exc}): delete it"
-            ) from exc
+        kind, found = _text(told[0]), told[1]
+        if kind == "too_much":
+            # Kept, it would grow still more. What is learned are hints: nothing is charged by them.
+            raise _Damaged(
+                f"{key}: the sum {_text(found)} grows too large; what was new is dropped"
+            )
+        if kind == "damaged":
+            known.unshared.update(sent)
+            raise _Damaged(f"{key} holds a field that is not a count ({_text(found)}): delete it")
+        words = list(map(_text, found))
+        pairs = zip(words[::2], words[1::2], strict=True)
+        known.shared = History({name: int(count) for name, count in pairs if is_field(name)})
         known.look_again()
+
+
+def _text(part: object) -> str:
+    return part.decode(errors="replace") if isinstance(part, bytes) else str(part)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 from redis.asyncio import Redis
 from redis.exceptions import (
@@ -31,7 +31,7 @@ from runtime.redis.errors import (
 )
 from runtime.redis.script import Script
 
-__all__ = ["Reply", "Request", "ScriptTransport", "ServerTransport", "bulk"]
+__all__ = ["Reply", "Request", "ScriptTransport", "ServerTransport", "Transport", "bulk"]
 
 Abandoned = Callable[[Reply | None], None]
 
@@ -86,6 +86,16 @@ def _by_sha(script: Script) -> bytes:
 
 
 _ASKING = b"*1\r\n" + bulk("ASKING")
+
+
+class Transport(Protocol):
+    """A way of script calls to their server, such as a ``ScriptTransport``."""
+
+    async def run(self, request: Request, on_abandoned: Abandoned) -> Reply:
+        """Run the script and return its answers, as ``ScriptTransport.run`` does."""
+
+    async def drain(self) -> None:
+        """Wait until nothing is under way, as ``ScriptTransport.drain`` does."""
 
 
 class ScriptTransport(ABC):

@@ -1,1 +1,1 @@
-"""Turns at endpoints, shared by all processes through Redis."""
+"""Turns to call an endpoint, shared by all processes through Redis."""

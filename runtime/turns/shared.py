@@ -1,4 +1,4 @@
-"""Turns at endpoints for all processes that share a Redis."""
+"""Turns to call an endpoint, for all processes on the same Redis."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ASK_AGAIN_AFTER_S = 1.0
 
 
 def assemble(clock: str | None = None) -> Script:
-    """Return the script; ``clock`` is the source that defines ``server_ms`` in tests."""
+    """Return the script; tests pass the source of another ``server_ms`` as ``clock``."""
     first = shipped_clock() if clock is None else clock
     return Script.of(f"{first}\n{read_lua(__package__, 'turns.lua')}")
 
@@ -39,22 +39,22 @@ _shipped = cache(assemble)
 
 @dataclass(slots=True)
 class _Alone:
-    """The turns that one endpoint gives out while Redis is away: this process's share."""
+    """This process's share of the turns at an endpoint, while Redis is away."""
 
     turns: LocalTurns
     until_s: float
 
 
 class RedisTurns:
-    """Gives out turns by the Redis server's clock: the ``TurnSource`` of ``providers.pacing.rule``.
+    """Gives out turns by the Redis server's clock; a ``TurnSource`` of ``providers.pacing.rule``.
 
-    While Redis can't be asked, this process gives out its share of the limits, by the number of
-    processes seen last; what it holds already counts. Slots that Redis still counts end by
-    themselves.
+    While Redis cannot be reached, this process gives out its share of the limits, divided by the
+    number of processes seen last; slots that it already holds count. Slots that Redis still counts
+    expire by themselves.
 
     Args:
-        client: redis-py's, of one server or of a cluster; owned by the caller.
-        timeout_ms: of one exchange with Redis.
+        client: redis-py's client of one server or of a cluster; owned by the caller.
+        timeout_ms: for each exchange with Redis.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class RedisTurns:
         self._script = script or _shipped()
         self._process = secrets.token_hex(6)
         self._processes: dict[str, int] = {}
-        # By endpoint: slots that Redis gave out, and until when by our own clock.
+        # By endpoint: the slots that Redis gave out, and when each ends by our own clock.
         self._held: dict[str, dict[str, int]] = {}
         self._alone: dict[str, _Alone] = {}
 
@@ -81,7 +81,7 @@ class RedisTurns:
         returned: Sequence[Returned],
         wanted: Sequence[TurnRequest],
     ) -> TurnsGiven:
-        """Take back what is returned, then give turns to requests in order, as far as they go."""
+        """Take returned turns back, then serve requests in order until one lacks something."""
         held = self._held.setdefault(endpoint, {})
         for one in returned:
             held.pop(one.slot, None)
@@ -92,11 +92,11 @@ class RedisTurns:
                     served, lack, wait_ms, processes = await self._run(
                         endpoint, _arguments(self._process, limit, returned, wanted)
                     )
-            except Exception as error:  # noqa: BLE001 - redis-py lets more than its own through
+            except Exception as error:  # noqa: BLE001 - redis-py raises more than its own errors
                 alone = self._go_alone(endpoint, limit, error)
             else:
                 if self._alone.pop(endpoint, None) is not None:
-                    _log.warning("endpoint %s: its shared limits are counted again", endpoint)
+                    _log.warning("endpoint %s: shared limits are counted in Redis again", endpoint)
                 self._processes[endpoint] = processes
                 now_us = _own_clock_us()
                 for request in wanted[:served]:
@@ -119,7 +119,7 @@ class RedisTurns:
             return alone
         processes = self._processes.get(endpoint, 1)
         _log.warning(
-            "endpoint %s: its shared limits can't be counted (%s); this process takes 1/%d of them",
+            "endpoint %s: Redis cannot count shared limits (%s); this process takes 1/%d of them",
             endpoint,
             type(error).__name__,
             processes,

@@ -1,15 +1,15 @@
--- turns: takes back what is returned at one endpoint, then serves requests in order until one lacks
--- something. The rule is that of providers/pacing/rule.py. What is added: each process that waits gets
--- its share of the free slots, and one that waited before gets a slot first.
--- KEYS: slots (sorted set, until when in ms), waiting (sorted set of processes, in turn),
---       seen (sorted set of processes, when they last asked in ms), taken (hash: for each rate
---       until when it is taken in us; the last place in the queue)
--- ARGV: process, slots in all (0: not limited), window of requests and of tokens in us (0: not
---       limited), number of returns, number of requests; for each return: slot, cost of requests
---       and of tokens in us to be given back; for each request: slot ('' for none), its
---       time to live in ms, cost of requests and of tokens in us
+-- turns: takes returned turns at one endpoint back, then serves requests in order until one lacks
+-- something. The rule is that of providers/pacing/rule.py, with fairness between processes: each one
+-- that waits gets its share of the free slots, and those that waited before are served first.
+-- KEYS: slots (sorted set, end in ms), waiting (sorted set of processes, in order),
+--       seen (sorted set of processes, last request in ms), taken (hash: for each rate the time
+--       up to which it is taken, in us; the last place in the queue)
+-- ARGV: process, number of slots (0: no limit), window of requests and of tokens in us (0: no
+--       limit), number of returns, number of requests; for each return: slot, cost of requests
+--       and of tokens in us to give back; for each request: slot ('' for none), time to live
+--       in ms, cost of requests and of tokens in us
 -- answer: {requests served, what the next one lacks (0 nothing, 1 slot, 2 requests, 3 tokens),
---          in how many ms it may be there, processes seen lately}
+--          the ms to wait for it, processes seen lately}
 
 local SLOTS, WAITING, SEEN, TAKEN = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local GONE_MS, FORGOTTEN_MS, LONGEST_DEBT_US = 1000, 60000, 120000000
@@ -47,7 +47,7 @@ for _ = 1, returns do
   end
 end
 
--- What is owed beyond this is a clock that went back.
+-- A longer debt means that the clock went back.
 for rate in pairs(taken) do
   local latest_us = now_us + windows[rate] + LONGEST_DEBT_US
   taken[rate] = math.min(math.max(taken[rate], now_us), latest_us)
@@ -69,7 +69,7 @@ end
 local function lack(slot, costs)
   if most > 0 and slot ~= '' and slots_left <= 0 then return SLOT, 0 end
   for rate = 1, #RATES do
-    -- A request for more than the whole window is served when the window is free, and is owed then.
+    -- A request for more than the whole window is served once the window is free, and leaves a debt.
     local needed_us = math.min(costs[rate], windows[rate]) - windows[rate]
     local wait_us = taken[rate] and taken[rate] - now_us + needed_us or 0
     if wait_us > 0 then return SLOT + rate, wait_us end
@@ -100,7 +100,7 @@ if most > 0 then
   if lacking ~= SLOT then
     redis.call('ZREM', WAITING, process)
   elseif slots_taken > 0 or is_new then
-    -- A process that was served goes to the end of the queue, a new one joins there.
+    -- A process that was served goes to the end of the queue; a new one joins at the end.
     redis.call('ZADD', WAITING, redis.call('HINCRBY', TAKEN, 'place', 1), process)
   end
 end

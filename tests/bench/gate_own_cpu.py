@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
-from runtime.actions import outputs
+from runtime.actions import answers
 from runtime.actions.requests import Pending
 from runtime.credits.endings import Settlement
 from runtime.credits.identity import ExecutionAttempt
@@ -88,6 +88,7 @@ class _Parts:
 
     def __init__(self, stage: Stage, workload: Workload) -> None:
         self._runtime = stage.runtime
+        self._ledger = stage.ledger
         self._workload = workload
         self._people = workload.people()
         self._numbers = itertools.count()
@@ -135,7 +136,7 @@ class _Parts:
             "render": _each_us(spec.render, people),
             "count tokens": _each_us(lambda prompt: count(prompt, schema), messages),
             "name the attempt": _each_us(name_attempt, people),
-            "parse": _each_us(lambda _: outputs.parse(_COMPLETION.text, spec.outputs), people),
+            "parse": _each_us(lambda _: answers.parse(_COMPLETION.text, spec.outputs), people),
             "outcome and result": _each_us(finish, people),
         }
 
@@ -148,7 +149,7 @@ class _Parts:
 
     def _attempt(self, trace: Execution) -> ExecutionAttempt:
         request, number = trace.request, next(self._numbers)
-        return self._runtime._ledger.attempt(
+        return self._ledger.attempt(
             account_id=request.account_id,
             execution_id=f"steps.{number}:reference:1",
             workspace_id=request.workspace_id,
@@ -161,7 +162,7 @@ class _Parts:
         )
 
     async def _reserve_and_settle(self, trace: Execution, attempt: ExecutionAttempt) -> None:
-        ledger = self._runtime._ledger
+        ledger = self._ledger
         reserved = await ledger.reserve(attempt, trace.progress.quote.amount_mc, _TTL_MS)
         if not isinstance(reserved, Reserved):
             raise RuntimeError(f"nothing was reserved: {reserved}")

@@ -57,6 +57,7 @@ async def _measure(workload: Workload) -> Measured:
             if (number + 1) % _TELL_EVERY == 0:
                 say(f"  {number + 1} of {_ROUNDS} rounds")
         tokens = await callers.prompt_tokens()
+        await callers.aclose()
     ratios = [gate.cpu_ms / bare.cpu_ms for gate, bare, _ in rounds]
     return Measured(
         median(ratios),
@@ -128,6 +129,10 @@ class _Callers:
             )
         )
         return completion.text
+
+    async def aclose(self) -> None:
+        """Close the adapter's connections."""
+        await self._adapter.aclose()
 
     async def check_equality(self) -> None:
         """Make sure that all three ask for the same: the mock provider's answers depend on it."""

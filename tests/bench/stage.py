@@ -14,9 +14,10 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from creditgate import ActionRuntime, ActionSpec, Config, load_config, open_runtime
+from creditgate import ActionRuntime, ActionSpec, Config, load_config, open_ledger, open_runtime
 from pricing.offers import GrantKind
 from providers.base import Endpoint, Message, Provider
+from runtime.credits.ledger import CreditLedger
 from runtime.redis.embedded import EmbeddedRedis
 from tests.harness.paths import ROOT
 
@@ -37,6 +38,8 @@ class Stage:
     config: Config
     folder: Path
     redis: str
+    ledger: CreditLedger
+    """The runtime's ledger as another process has it."""
 
     def endpoint(self, model_id: str) -> Endpoint:
         """Return where a model is called."""
@@ -79,7 +82,8 @@ async def open_stage(
         await runtime.accounts.grant(
             ACCOUNT, amount_mc=_GRANT_MC, kind=GrantKind.PURCHASED, reference="bench"
         )
-        yield Stage(runtime, config, folder, await describe_redis(redis.url))
+        ledger = await stack.enter_async_context(open_ledger(config))
+        yield Stage(runtime, config, folder, await describe_redis(redis.url), ledger)
 
 
 def bare_arguments(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
-
-from providers.litellm import adapter
 
 
 def litellm_module() -> Any:
-    """Return LiteLLM as the adapter has it."""
-    assert adapter._loaded is not None
-    return adapter._loaded.module
+    """Return LiteLLM as the adapter imported it."""
+    return sys.modules["litellm"]
+
+
+def is_internal_call() -> bool:
+    """Return whether LiteLLM takes the calls of this context for its own."""
+    return bool(sys.modules["litellm._internal_context"].is_internal_call.get())

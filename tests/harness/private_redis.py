@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from runtime.redis.embedded import EmbeddedRedis
+
+
+def runs(data_dir: Path) -> bool:
+    """Return whether a folder's server lives: it holds a lock until it ends, whatever of."""
+    with (data_dir / "server.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 class PrivateRedis:
@@ -29,9 +40,8 @@ class PrivateRedis:
     async def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
         """Kill the server, or end it by another signal, and wait until it is gone."""
         os.kill(self.pid, how)
-        watcher = EmbeddedRedis(self._data_dir)
         async with asyncio.timeout(10):
-            while watcher._is_running():  # noqa: ASYNC110  another process has no event to wait for
+            while runs(self._data_dir):  # noqa: ASYNC110  another process has no event to wait for
                 await asyncio.sleep(0.01)
 
     def pause(self) -> None:
@@ -44,6 +54,6 @@ class PrivateRedis:
 
     async def aclose(self) -> None:
         """Stop the server for good."""
-        if EmbeddedRedis(self._data_dir)._is_running():
+        if runs(self._data_dir):
             self.resume()
         await self._joined.aclose()

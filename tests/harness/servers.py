@@ -8,20 +8,22 @@ from __future__ import annotations
 import ctypes
 import os
 import random
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from redis import Redis
 
-from runtime.redis import embedded as embedded_redis
-from runtime.redis import embedded_binary as redis_binary
+from runtime.redis.embedded_binary import EmbeddedRedisUnavailable, find_server
 
 OLDEST, NEWER, CLUSTER = "6.2", "7", "cluster"
 OTHERS = (NEWER, CLUSTER)
@@ -44,14 +46,21 @@ def program(kind: str) -> Path:
     if kind == OLDEST:
         try:
             # Whatever is on PATH: the oldest release that the ledger promises to run on.
-            return redis_binary._carried_server(Path.home() / ".cache" / "creditgate").path
-        except redis_binary._NotCarried as error:
+            with mock.patch.dict(os.environ, PATH=""):
+                return find_server().path
+        except EmbeddedRedisUnavailable as error:
             raise ServerProgramMissing(f"no Redis 6.2: {error}") from error
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name) or shutil.which(name, path="/usr/bin:/usr/local/bin")
-        if found and (redis_binary._version_of(Path(found)) or (0,)) >= (7,):
+        if found and _major_version(found) >= 7:
             return Path(found)
     raise ServerProgramMissing("no Redis 7 or newer: apt-get install redis-server")
+
+
+def _major_version(server_program: str) -> int:
+    told = subprocess.run([server_program, "--version"], capture_output=True, text=True, check=True)
+    found = re.search(r"\bv=(\d+)", told.stdout)
+    return int(found[1]) if found else 0
 
 
 def _client_program() -> str:
@@ -78,7 +87,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = port
         # Not in the folder, whose path may be longer than a socket's may be.
-        self._socket_folder = embedded_redis._socket_folder(None)
+        self._socket_folder = Path(tempfile.mkdtemp(prefix="creditgate-", dir="/tmp"))
         self.url = (
             f"redis://127.0.0.1:{port}" if port else f"unix://{self._socket_folder}/redis.sock"
         )

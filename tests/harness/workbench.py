@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
+from ruamel.yaml import YAML
 
 from creditgate import ActionRuntime, ActionSpec, Config, ExecutionRequest, ExecutionResult
 from fallback.reasons import FallbackReason
@@ -20,10 +22,11 @@ from runtime.config import parse_config
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Balance
 from runtime.executions.execution import Execution
+from runtime.executions.spool import Spool
 from runtime.redis.keys import Keys
 
 ACCOUNT = "acme"
-
+Change = Callable[[dict[str, Any]], None]
 
 _CONFIG = """
 version: 1
@@ -32,7 +35,7 @@ redis: {{url: "{redis_url}", key_prefix: {key_prefix}, timeout_ms: {timeout_ms}}
 executions: {{wait_for_credits_ms: {wait_ms}, reservation_ttl_ms: 120000}}
 alerts: {{low_percent: 30, cooldown_minutes: 90}}
 endpoints:
-  mock: {{api_base: "{api_base}", max_concurrency: 512{endpoint}}}
+  mock: {{api_base: "{api_base}", max_concurrency: {max_concurrency}{endpoint}}}
 plans:
   trial: {{ai_credits: false}}
   growth: {{ai_credits: true}}
@@ -40,21 +43,23 @@ models:
   writer: {{litellm_model: openai/gpt-4o-mini, endpoint: mock, class: quick}}
   other: {{litellm_model: openai/gpt-4.1-mini, endpoint: mock, class: quick}}
   wordy: {{litellm_model: openai/gpt-4o-mini, endpoint: mock, class: quick, json_schema: false}}
+  hanging: {{litellm_model: "openai/gpt-4o-mini#hang", endpoint: mock, class: quick}}
   retired:
-    {{litellm_model: openai/gpt-4o-mini, endpoint: mock, class: quick, retires_on: 2026-01-01}}
+    {{litellm_model: openai/gpt-4o-mini, endpoint: mock, class: quick, retires_on: "2026-01-01"}}
   replaced:
     litellm_model: openai/gpt-4o-mini
     endpoint: mock
     class: quick
-    retires_on: 2026-01-01
+    retires_on: "2026-01-01"
     replaced_by: writer
 rate_cards:
   - version: "2026-01"
-    effective_from: 2026-01-01T00:00:00Z
+    effective_from: "2026-01-01T00:00:00Z"
     rates:
       writer: {{input: 1000, output: 10000}}
       other: {{input: 1000, output: 10000}}
       wordy: {{input: 1000, output: 10000}}
+      hanging: {{input: 1000, output: 10000}}
       retired: {{input: 1000, output: 10000}}
       replaced: {{input: 1000, output: 10000}}
 actions: {{}}
@@ -102,12 +107,11 @@ class Workbench:
     mock: MockServer
     redis: Redis
     keys: Keys
+    ledger: CreditLedger
+    """The runtime's ledger as another process has it."""
+    spool: Spool
+    """The runtime's spool, likewise."""
     ids: Any = field(default_factory=lambda: itertools.count(1))
-
-    @property
-    def ledger(self) -> CreditLedger:
-        """The ledger that the runtime reserves in."""
-        return self.runtime._ledger
 
     def request(self, spec: ActionSpec | None = None, **changes: Any) -> ExecutionRequest:
         """A request with an id of its own, unless it is given."""
@@ -147,6 +151,19 @@ class Workbench:
             while not (await self.runtime.accounts.balance(ACCOUNT)).reserved_mc:  # noqa: ASYNC110 - Redis
                 await asyncio.sleep(0.005)
 
+    @asynccontextmanager
+    async def turns_taken(self, count: int) -> AsyncIterator[None]:
+        """Have so many turns at the endpoint taken, by executions whose calls hang."""
+        called = await self.calls() + count
+        holders = [asyncio.create_task(self.execute(action(model="hanging"))) for _ in range(count)]
+        async with asyncio.timeout(10):
+            while await self.calls() < called:  # noqa: ASYNC110 - the server's count
+                await asyncio.sleep(0.005)
+        yield
+        for holder in holders:
+            holder.cancel()
+        await asyncio.gather(*holders, return_exceptions=True)
+
     async def calls(self) -> int:
         """How many requests reached the provider so far."""
         return int(self.mock.stats()["requests"])
@@ -176,17 +193,24 @@ def make_config(
     *,
     timeout_ms: int = 1_000,
     wait_ms: int = 300,
+    max_concurrency: int = 512,
     endpoint: str = "",
+    change: Change = lambda config: None,
 ) -> Config:
-    """The tests' config, on these parts; ``endpoint`` is more of the endpoint's section."""
-    return parse_config(
-        _CONFIG.format(
-            data_dir=data_dir,
-            redis_url=redis_url,
-            key_prefix=key_prefix,
-            api_base=api_base,
-            timeout_ms=timeout_ms,
-            wait_ms=wait_ms,
-            endpoint=f", {endpoint}" if endpoint else "",
-        )
+    """The tests' config, on these parts.
+
+    ``endpoint`` is more of the endpoint's section; ``change`` may change all of it.
+    """
+    written = _CONFIG.format(
+        data_dir=data_dir,
+        redis_url=redis_url,
+        key_prefix=key_prefix,
+        api_base=api_base,
+        timeout_ms=timeout_ms,
+        wait_ms=wait_ms,
+        max_concurrency=max_concurrency,
+        endpoint=f", {endpoint}" if endpoint else "",
     )
+    config = YAML(typ="safe").load(written)
+    change(config)
+    return parse_config(json.dumps(config))

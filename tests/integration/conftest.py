@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,13 @@ from providers.base import Provider
 from providers.litellm.adapter import LiteLLMProvider
 from providers.mock.options import MockOptions
 from providers.mock.server import start
-from runtime.bootstrap import open_runtime
+from runtime.bootstrap import open_ledger, open_runtime
+from runtime.executions.spool import Spool
 from runtime.redis.embedded import EmbeddedRedis
 from runtime.redis.keys import Keys
 from tests.harness.private_redis import PrivateRedis
 from tests.harness.servers import LedgerServers
-from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, make_config
+from tests.harness.workbench import ACCOUNT, Change, OpenWorkbench, Workbench, make_config
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -79,7 +81,10 @@ def open_bench(
         api_base: str | None = None,
         timeout_ms: int = 1_000,
         wait_ms: int = 300,
+        max_concurrency: int = 512,
         endpoint: str = "",
+        change: Change = lambda config: None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         **mock: Any,
     ) -> AsyncIterator[Workbench]:
         server = await start(MockOptions(**mock))
@@ -91,9 +96,14 @@ def open_bench(
                 api_base or f"{server.url}/v1",
                 timeout_ms=timeout_ms,
                 wait_ms=wait_ms,
+                max_concurrency=max_concurrency,
                 endpoint=endpoint,
+                change=change,
             )
-            async with open_runtime(config, provider=provider) as runtime:
+            async with (
+                open_runtime(config, provider=provider, clock=clock) as runtime,
+                open_ledger(config) as ledger,
+            ):
                 await runtime.accounts.open_account(ACCOUNT, plan="growth")
                 if credits_mc:
                     await runtime.accounts.grant(
@@ -103,7 +113,8 @@ def open_bench(
                         reference="test",
                     )
                 async with Redis.from_url(url) as redis:
-                    yield Workbench(runtime, server, redis, Keys(key_prefix))
+                    spool = Spool(config.data_dir / "spool")
+                    yield Workbench(runtime, server, redis, Keys(key_prefix), ledger, spool)
         finally:
             await server.aclose()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runtime.cli.config_file import load
-from runtime.cli.options import PATH, config_option, examples, json_option
+from runtime.cli.options import PATH, action_option, config_option, examples, json_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ _LINE_EVERY_S = 5.0
     )
 )
 @config_option
-@click.option("--action", "action_id", required=True, metavar="ID", help="An action of the config.")
+@action_option
 @click.option(
     "--people",
     "people_path",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
-from runtime.cli.options import examples, json_option
+from runtime.cli.options import BadInput, examples, json_option
 
 _SHARE = click.FloatRange(0, 1)
 
@@ -128,11 +129,14 @@ def mock_provider(until_stdin_closes: bool, as_json: bool, **options: Any) -> No
         wanted = MockOptions(**options)
     if until_stdin_closes:
         _end_with_stdin()
-    main_loop(wanted, announce)
+    try:
+        main_loop(wanted, announce)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise BadInput(f"can't listen on {wanted.host}:{wanted.port}: {reason}") from None
 
 
 def _end_with_stdin() -> None:
-    import os
     import signal
     import threading
 

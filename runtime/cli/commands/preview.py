@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runtime.cli.config_file import load
-from runtime.cli.options import PATH, BadInput, account_option, config_option, examples, json_option
+from runtime.cli.options import (
+    PATH,
+    BadInput,
+    account_option,
+    action_option,
+    config_option,
+    examples,
+    json_option,
+)
 
 if TYPE_CHECKING:
     from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending
@@ -30,7 +38,7 @@ _NOBODY = "preview"
     )
 )
 @config_option
-@click.option("--action", "action_id", required=True, metavar="ID", help="An action of the config.")
+@action_option
 @account_option
 @click.option(
     "--person",
@@ -83,7 +91,7 @@ def preview(  # noqa: PLR0913 - one parameter an option
     person = _person(person_json, people_path, person_id, attributes)
     known = {(scope, name) for scope, names in person.data.items() for name in names}
     for path in missing_attributes(action, known):
-        click.echo(f"note: the prompt reads {path}, which is not known of this person", err=True)
+        click.echo(f"note: the prompt reads {path}, which this person does not have", err=True)
     with refusals():
         request = ExecutionRequest(
             execution_id=f"preview.{uuid.uuid4().hex}:{action.id}:1",
@@ -136,7 +144,7 @@ def _person(
     from runtime.cli.failures import refusals
 
     if person_json is not None and people_path is not None:
-        raise BadInput("--person and --people: one of them can say who it is, not both")
+        raise BadInput("--person and --people: give one of them, not both")
     person = Person(person_id or _NOBODY, {}, 1)
     if person_json is not None:
         person = parse_person(person_json, "--person", person.person_id)
@@ -144,7 +152,7 @@ def _person(
         people = PeopleFile(people_path).read()
         found = next((one for one in people if person_id in (None, one.person_id)), None)
         if found is None:
-            raise BadInput(f"--person-id: nobody in {people_path} has it")
+            raise BadInput(f"--person-id: no person in {people_path} has it")
         person = found
     data: dict[str, Any] = person.data
     for text in attributes:

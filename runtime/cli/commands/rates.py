@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 _SOURCE = "From the prices that LiteLLM {litellm} lists, times {markup}; a credit is $0.0001."
 _NOTES = (
-    "They are no promise of a provider: compare them with its price page. Surcharges for regions,",
+    "No provider promises them: compare them with its price page. Surcharges for regions,",
     "priority or tools are not in them. A card replaces the one before as a whole: what it lacks",
     "has no rate.",
 )
 
 
 class _Markup(click.ParamType["Decimal"]):
-    """What prices are multiplied by."""
+    """A factor that prices are multiplied by."""
 
     name = "factor"
 
@@ -199,4 +199,4 @@ def _write_new(path: Path, text: str) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise BadInput(f"--out: {click.format_filename(path)} is there already") from None
+        raise BadInput(f"--out: {click.format_filename(path)} already exists") from None

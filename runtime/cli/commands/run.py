@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from runtime.cli.config_file import load
-from runtime.cli.options import PATH, BadInput, account_option, config_option, examples, json_option
+from runtime.cli.options import (
+    PATH,
+    BadInput,
+    account_option,
+    action_option,
+    config_option,
+    examples,
+    json_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +39,7 @@ if TYPE_CHECKING:
     )
 )
 @config_option
-@click.option("--action", "action_id", required=True, metavar="ID", help="An action of the config.")
+@action_option
 @click.option(
     "--people",
     "people_path",

@@ -1,1 +1,1 @@
-"""What commands print: as text for people, as JSON for programs."""
+"""The output of commands: text for people, JSON for programs."""

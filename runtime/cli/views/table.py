@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 
 def table(rows: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> Iterator[str]:
-    """Yield the rows, indented; the columns whose indices are in ``right`` are flush right."""
+    """Yield the rows, indented; columns with an index in ``right`` are right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     flush_right = set(right)
     for row in rows:

@@ -15,7 +15,7 @@ from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 
 from pricing.offers import GrantKind, Offer
 from runtime.credits import scripts
-from runtime.credits.batch import Call
+from runtime.credits.batch import Batcher, Call
 from runtime.credits.endings import Settlement
 from runtime.credits.identity import Dimensions, ExecutionAttempt, Identity
 from runtime.credits.journal import JournalEntry, parse
@@ -30,10 +30,14 @@ from runtime.credits.results import (
     Reserved,
     Settled,
 )
+from runtime.credits.script_client import ScriptClient
 from runtime.credits.scripts import Scripts
 from runtime.credits.watch import own_clock_ms
-from runtime.redis.keys import Keys, bucket_of
+from runtime.redis.cluster import transport_to
+from runtime.redis.keys import Keys
 from runtime.redis.primaries import primaries
+from runtime.redis.transport import Transport
+from tests.harness.ledger.staged import StagedTransport
 from tests.harness.servers import CLUSTER_SCHEME
 
 ACCOUNT = "acme"
@@ -47,10 +51,11 @@ OFFERS = (
 START_MS = 4_000_000_000_000
 
 
-# The key is not declared, but of the account's slot, which is all that a cluster asks for.
+# The transport says what time it is, behind all other arguments.
 SCRIPTS_WITH_CLOCK = scripts.assemble("""
+local told_ms = tonumber(table.remove(ARGV))
 local function server_ms()
-  return tonumber(redis.call('GET', string.match(KEYS[1], '^.-{b%d+}:') .. 'clock'))
+  return told_ms
 end""")
 
 
@@ -73,23 +78,29 @@ def connect(url: str, connections: int = 16, **options: Any) -> Redis | RedisClu
     return Redis.from_pool(pool)
 
 
+def settings_of(prefix: str, **changes: Any) -> LedgerSettings:
+    return LedgerSettings(key_prefix=prefix, **({"alert_cooldown_ms": 0} | changes))
+
+
 def make_ledger(
     client: Redis | RedisCluster,
     prefix: str,
     *,
     scripts: Scripts | None = None,
+    transport: Transport | None = None,
     offers: Sequence[Offer] = (),
-    alerts: list[Alert] | None = None,
+    on_alert: Callable[[Alert], None] = lambda alert: None,
     clock_ms: Callable[[], int] = own_clock_ms,
     **settings: Any,
 ) -> CreditLedger:
     return CreditLedger(
         client,
         Identity(INSTALLATION_KEY),
-        LedgerSettings(key_prefix=prefix, **({"alert_cooldown_ms": 0} | settings)),
+        settings_of(prefix, **settings),
         Commerce(PLANS, offers),
         scripts=scripts,
-        on_alert=(lambda alert: None) if alerts is None else alerts.append,
+        transport=transport,
+        on_alert=on_alert,
         clock_ms=clock_ms,
     )
 
@@ -112,22 +123,10 @@ class Desk:
     alerts: list[Alert] = field(default_factory=list)
     now_ms: int = START_MS
     numbers: Any = field(default_factory=lambda: itertools.count(1))
-    clocks: dict[int, int] = field(default_factory=dict)
-
-    def go_by_own_clock(self) -> None:
-        """Have the clock that SCRIPTS_WITH_CLOCK reads set before whatever the ledger asks."""
-        ask, setting = self.ledger._script_client.ask, asyncio.Lock()
-
-        async def ask_by_own_clock(account_id: str, call: Call, **options: Any) -> Any:
-            bucket = bucket_of(account_id)
-            if self.clocks.get(bucket) != self.now_ms:
-                async with setting:
-                    now_ms = self.now_ms
-                    await self.client.set(self.keys.bucket(bucket, "clock"), now_ms)
-                    self.clocks[bucket] = now_ms
-            return await ask(account_id, call, **options)
-
-        self.ledger._script_client.ask = ask_by_own_clock  # type: ignore[method-assign]  # that is the point
+    transport: StagedTransport = field(init=False)
+    """The way to the server, of a desk that ``open_desk`` opened."""
+    script_client: ScriptClient = field(init=False)
+    """Asks what no verb of the ledger asks alone."""
 
     @property
     def keys(self) -> Keys:
@@ -139,6 +138,11 @@ class Desk:
             k for k in self.keys.of_account(account_id) if k.endswith(f"{account_id}:{part}")
         ]
         return name
+
+    def outcome_key(self, execution_id: str, account_id: str = ACCOUNT) -> str:
+        """The key of an execution's outcome."""
+        name = Identity(INSTALLATION_KEY).execution_key(account_id, execution_id)
+        return self.keys.outcome(account_id, name)
 
     async def set_clock(self, now_ms: int) -> None:
         self.now_ms = now_ms
@@ -219,7 +223,17 @@ class Desk:
         return {grant.grant_id: grant for grant in (await self.balance()).grants}[grant_id]
 
     async def write_what_is_due(self, account_id: str = ACCOUNT) -> None:
-        await self.ledger._script_client.ask(account_id, Call("expire", (), ends=True))
+        await self.script_client.ask(account_id, Call("expire", (), ends=True))
+
+    def another_ledger(self, **changes: Any) -> CreditLedger:
+        """Return another process's ledger on the same accounts, by the same clock."""
+        return make_ledger(
+            self.client,
+            self.prefix,
+            scripts=SCRIPTS_WITH_CLOCK,
+            transport=self.transport,
+            **changes,
+        )
 
     async def journal(self, account_id: str = ACCOUNT) -> list[JournalEntry]:
         raw = await self.client.xrange(self.key("journal", account_id))
@@ -237,8 +251,7 @@ class Desk:
 
     async def dump(self) -> dict[bytes, bytes | None]:
         """Every key of the ledger, byte for byte."""
-        names = [name for name in await self.names() if not name.endswith(b"}:clock")]
-        return {name: await self.client.dump(name) for name in names}
+        return {name: await self.client.dump(name) for name in await self.names()}
 
     async def contents(self, names: Sequence[str]) -> dict[str, object]:
         """What these keys hold; Redis' own order of hashes aside, which a growing table changes."""
@@ -263,13 +276,36 @@ _READING = {
 
 
 @asynccontextmanager
-async def open_desk(url: str, prefix: str, **settings: Any) -> AsyncIterator[Desk]:
+async def open_desk(
+    url: str,
+    prefix: str,
+    *,
+    offers: Sequence[Offer] = (),
+    on_alert: Callable[[Alert], None] | None = None,
+    **changes: Any,
+) -> AsyncIterator[Desk]:
     """A ledger with these settings; its clock stands still until it is set."""
     client = connect(url)
     alerts: list[Alert] = []
-    ledger = make_ledger(client, prefix, scripts=SCRIPTS_WITH_CLOCK, alerts=alerts, **settings)
+    settings = settings_of(prefix, **changes)
+    way = transport_to(client, settings.timeout_ms, settings.replicas)
+    transport = StagedTransport(way, lambda: desk.now_ms)
+    hear = on_alert or alerts.append
+    ledger = make_ledger(
+        client,
+        prefix,
+        scripts=SCRIPTS_WITH_CLOCK,
+        transport=transport,
+        offers=offers,
+        on_alert=hear,
+        **changes,
+    )
     desk = Desk(client, prefix, ledger, alerts)
-    desk.go_by_own_clock()
+    desk.transport = transport
+    desk.script_client = ScriptClient(
+        Batcher(transport, SCRIPTS_WITH_CLOCK, desk.keys, settings.header, hear),
+        settings.timeout_ms,
+    )
     try:
         yield desk
     finally:

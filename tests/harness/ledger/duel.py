@@ -10,11 +10,10 @@ from datetime import UTC, date, datetime
 from functools import partial
 
 from runtime.credits.identity import ExecutionAttempt
-from runtime.redis.keys import bucket_of
 from tests.harness.ledger.comparison import Comparison, insist
 from tests.harness.ledger.desk import OFFERS, PLANS, SCRIPTS_WITH_CLOCK, Desk
-from tests.harness.ledger.loss import Loss, LossyTransport
 from tests.harness.ledger.plain import answer_of, stored_as_text
+from tests.harness.ledger.staged import Loss
 from tests.harness.ledger.wire import Wire
 from tests.harness.model import Identity, Model, Rules
 from tests.harness.model.caps import window_end
@@ -56,7 +55,6 @@ class Duel:
     wire: Wire
     account_id: str
     model: Model = field(init=False)
-    transport: LossyTransport = field(init=False)
     comparison: Comparison = field(init=False)
     made: list[Made] = field(default_factory=list)
     reserved: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -69,7 +67,7 @@ class Duel:
         settings = self.desk.ledger.settings
         rules = Rules(HORIZON_MS, PLANS, settings.low_marks, settings.alert_cooldown_ms)
         self.model = Model(rules, clock=at_ms, plan=plan)
-        self.transport = LossyTransport(self.desk.ledger)
+        self.desk.transport.losses.clear()
         self.comparison = Comparison(self.desk, self.wire, self.account_id)
         self.desk.alerts.clear()
         await self.set_clock(at_ms)
@@ -88,12 +86,10 @@ class Duel:
     async def set_clock(self, at_ms: int) -> None:
         """Move the server's clock, onwards or back."""
         self.done += 1
-        bucket = bucket_of(self.account_id)
-        self.desk.now_ms = self.desk.clocks[bucket] = self.model.clock = at_ms
-        forgotten = [self.outcome_key(name) for name in self.model.forget_outcomes()]
+        self.desk.now_ms = self.model.clock = at_ms
         # Redis would forget them by itself, by a clock that the test does not set.
-        commands = [("DEL", *forgotten)] if forgotten else []
-        await self.wire.ask(("SET", self.desk.keys.bucket(bucket, "clock"), at_ms), *commands)
+        if forgotten := [self.outcome_key(name) for name in self.model.forget_outcomes()]:
+            await self.wire.ask(("DEL", *forgotten))
         self.is_current = False
 
     # Asking
@@ -102,9 +98,9 @@ class Duel:
         """Ask together: the first goes alone, and those that came meanwhile go as one batch."""
         told = len(self.desk.alerts), len(self.model.alerts)
         self.done += len(asks)
-        self.transport.losses = list(lose)
+        self.desk.transport.losses[:] = lose
         answers = await asyncio.gather(*(answer_of(each.ledger()) for each in asks))
-        self.transport.losses.clear()
+        self.desk.transport.losses.clear()
         orders = _orders(asks, lose)
         if len(orders) > 1:
             orders.insert(0, orders.pop(await self._scripts_before_the_accounts(len(orders))))
@@ -220,8 +216,7 @@ class Duel:
     # Keys
 
     def outcome_key(self, execution_id: str) -> str:
-        key = self.desk.ledger._identity.execution_key(self.account_id, execution_id)
-        return self.desk.keys.outcome(self.account_id, key)
+        return self.desk.outcome_key(execution_id, self.account_id)
 
     def all_keys(self) -> list[str]:
         executions = sorted({made.attempt.execution_id for made in self.made})

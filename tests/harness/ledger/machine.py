@@ -16,7 +16,7 @@ from tests.harness.ledger import questions
 from tests.harness.ledger.desk import START_MS, Desk
 from tests.harness.ledger.dice import Dice, draws
 from tests.harness.ledger.duel import HORIZON_MS, Ask, Duel, Made
-from tests.harness.ledger.loss import Loss
+from tests.harness.ledger.staged import Loss
 from tests.harness.ledger.wire import Wire
 from tests.harness.model import CapName, Identity
 from tests.harness.model.caps import WINDOWS, window_end

@@ -12,8 +12,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.harness.ledger.desk import OFFERS, open_desk
 from tests.harness.ledger.duel import COOLDOWN_MS, HORIZON_MS
-from tests.harness.ledger.loss import asking_again_at_once, one_script_call_at_a_time
 from tests.harness.ledger.machine import LedgerAgainstModel
+from tests.harness.ledger.staged import asking_again_at_once, one_script_call_at_a_time
 from tests.harness.ledger.wire import open_wire
 
 T = TypeVar("T")

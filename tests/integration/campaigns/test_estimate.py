@@ -46,7 +46,7 @@ async def estimate(
 @asynccontextmanager
 async def estimator_of(bench: Workbench, tmp_path: Path) -> AsyncIterator[Estimator]:
     """Estimate as a process of its own would, once what was learned has been shared."""
-    await bench.runtime._quoter._learning._share_all()
+    await bench.runtime.drain()
     url = bench.redis.connection_pool.connection_kwargs
     config = make_config(
         tmp_path / "data",

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
-from runtime.credits.batch import MAX_CALLS, Answer, Call
+from runtime.credits.batch import MAX_CALLS
 from runtime.credits.endings import Release
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import BookingUnknown, LedgerError, Refused, Reserved, Settled
-from runtime.redis.errors import NotReached, UnknownOutcome
 from runtime.redis.primaries import primaries
-from runtime.redis.transport import Request, ServerTransport
+from runtime.redis.transport import Reply
 from tests.harness.ledger.desk import Desk, OpenDesk, connect, make_ledger
+from tests.harness.ledger.staged import Loss
 
 
 async def script_calls(desk: Desk) -> int:
@@ -58,14 +59,8 @@ async def test_no_script_call_has_more_calls_than_others_may_be_made_to_wait_for
     desk: Desk,
 ) -> None:
     await desk.open(100_000)
-    batcher = desk.ledger._script_client._batcher
-    request_of, sizes = batcher._request, []
-
-    def count(account_id: str, calls: Sequence[Call]) -> Request:
-        sizes.append(len(calls))
-        return request_of(account_id, calls)
-
-    batcher._request = count  # type: ignore[method-assign]  # a spy
+    sizes = desk.transport.sizes
+    sizes.clear()
     attempts = [desk.attempt() for _ in range(300)]
     await asyncio.gather(*(desk.reserve(1, attempt) for attempt in attempts))
     await asyncio.gather(*(desk.ledger.release(Release(attempt)) for attempt in attempts))
@@ -76,21 +71,11 @@ async def test_no_script_call_has_more_calls_than_others_may_be_made_to_wait_for
 
 async def test_a_call_whose_answer_was_lost_is_asked_again_by_the_same_attempt(desk: Desk) -> None:
     await desk.open(1_000)
-    batcher = desk.ledger._script_client._batcher
-    submit = batcher.submit
-    lost: list[Answer] = []
-
-    async def lose_the_first_answer(account_id: str, call: Call) -> Answer:
-        answer = await submit(account_id, call)
-        if not lost:
-            lost.append(answer)
-            raise UnknownOutcome("the connection was lost")
-        return answer
-
-    batcher.submit = lose_the_first_answer  # type: ignore[method-assign]  # lost on the way
+    before = desk.transport.asked
+    desk.transport.losses = [Loss.ANSWER]
     attempt, reserved = await desk.reserve(500)
 
-    assert len(lost) == 1
+    assert desk.transport.asked - before == 2
     assert isinstance(await desk.settle(attempt, reserved, 400), Settled)
     balance = await desk.balance()
     assert (balance.charged_mc, balance.available_mc) == (400, 600)
@@ -100,17 +85,10 @@ async def test_what_may_have_been_booked_stays_unknown_when_the_next_asking_is_n
     desk: Desk,
 ) -> None:
     await desk.open(1_000)
-    faults = iter([UnknownOutcome("the connection was lost"), NotReached("nobody is there")])
+    desk.transport.losses = [Loss.ANSWER, Loss.REQUEST]
 
-    async def fail(account_id: str, call: Call) -> Answer:
-        raise next(faults)
-
-    batcher = desk.ledger._script_client._batcher
-    submit = batcher.submit
-    batcher.submit = fail  # type: ignore[method-assign]  # the server goes away
-    with pytest.raises(BookingUnknown, match="the connection was lost"):
+    with pytest.raises(BookingUnknown, match="lost on the way back"):
         await desk.reserve(500)
-    batcher.submit = submit  # type: ignore[method-assign]  # and is back
 
 
 async def test_endings_go_before_reservations_that_came_earlier(desk: Desk) -> None:
@@ -206,16 +184,13 @@ async def test_a_caller_cancelled_when_its_answer_is_there_already_leaves_nothin
     await desk.open(1_000)
     given_back: list[ExecutionAttempt] = []
     desk.ledger.hand_abandoned_to(given_back.append)
-    batcher = desk.ledger._script_client._batcher
     tasks: list[asyncio.Task[object]] = []
-    answers_of = batcher._answers
 
-    def cancel_before_anyone_wakes(account_id: str, reply: list[object]) -> list[list[object]]:
-        if len(reply[0]) > 1:  # type: ignore[arg-type]  # the batch, not the call that went alone
+    def cancel_before_anyone_wakes(reply: Reply) -> None:
+        if len(reply[0]) > 1:  # the batch, not the call that went alone
             asyncio.get_running_loop().call_soon(lambda: [task.cancel() for task in tasks])
-        return answers_of(account_id, reply)
 
-    batcher._answers = cancel_before_anyone_wakes  # type: ignore[method-assign]  # a spy
+    desk.transport.on_answer = cancel_before_anyone_wakes
     alone = asyncio.create_task(desk.reserve(1))
     await asyncio.sleep(0)
     attempts = [desk.attempt() for _ in range(3)]
@@ -247,18 +222,11 @@ async def test_a_caller_cancelled_between_two_askings_gives_back_what_the_first_
     desk: Desk,
 ) -> None:
     await desk.open(1_000)
-    batcher = desk.ledger._script_client._batcher
-    submit, lost = batcher.submit, asyncio.Event()
-
-    async def answer_lost(account_id: str, call: Call) -> Answer:
-        await submit(account_id, call)
-        lost.set()
-        raise UnknownOutcome("the connection was lost")
-
-    batcher.submit = answer_lost  # type: ignore[method-assign]  # its answer is lost on the way
+    lost = asyncio.Event()
+    desk.transport.losses = [Loss.ANSWER]
+    desk.transport.on_answer = lambda reply: lost.set()
     caller = asyncio.create_task(desk.reserve(500))
     await lost.wait()
-    batcher.submit = submit  # type: ignore[method-assign]  # found again
     caller.cancel()
     await asyncio.gather(caller, return_exceptions=True)
     await desk.ledger.drain()
@@ -338,21 +306,34 @@ async def test_accounts_that_share_few_connections_are_served_in_turn(
     await asyncio.sleep(0)
 
 
+async def take_connections(client: Redis, count: int) -> None:
+    """Take so many connections of the client's pool at once; fails if they are not there."""
+    pool: Any = client.connection_pool  # redis-py types its pools in parts only
+    async with AsyncExitStack() as taken, asyncio.timeout(5):
+        for _ in range(count):
+            taken.push_async_callback(pool.release, await pool.get_connection())
+
+
+async def connected(desk: Desk) -> int:
+    told = [await primary.info("clients") for primary in await primaries(desk.client)]
+    return sum(int(clients["connected_clients"]) for clients in told)
+
+
 async def test_idle_connections_never_take_the_whole_pool(desk: Desk) -> None:
     await asyncio.gather(
         *(desk.open(10, account_id=f"acme-{number}") for number in range(40)),
     )
     await asyncio.gather(*(desk.balance(f"acme-{number}") for number in range(40)))
 
-    transport: Any = desk.ledger._script_client._batcher._transport
-    if isinstance(transport, ServerTransport):
-        servers = [transport._server]
-        assert len(servers[0].idle) <= desk.client.connection_pool.max_connections // 2
+    if isinstance(desk.client, Redis):
+        size = desk.client.connection_pool.max_connections
+        await take_connections(desk.client, size // 2)
+        await desk.ledger.drain()
+        await take_connections(desk.client, size)
     else:
-        servers = list(transport._map._servers.values())
-    assert any(server.idle for server in servers)
-    await desk.ledger.drain()
-    assert not any(server.idle for server in servers)
+        before = await connected(desk)
+        await desk.ledger.drain()
+        assert await connected(desk) < before
     assert (await desk.balance("acme-7")).available_mc == 10
 
 

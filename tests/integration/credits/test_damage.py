@@ -266,7 +266,7 @@ async def test_an_error_in_the_script_itself_is_ledger_unavailable_and_changes_n
     before = await desk.dump()
 
     with pytest.raises(LedgerUnavailable, match="failed"):
-        await desk.ledger._script_client.ask(ACCOUNT, Call("no_such_verb", ()))
+        await desk.script_client.ask(ACCOUNT, Call("no_such_verb", ()))
 
     assert await desk.dump() == before
 

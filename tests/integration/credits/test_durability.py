@@ -104,7 +104,8 @@ async def test_law_3c_what_too_few_acknowledged_is_unknown_and_settled_by_asking
     servers: tuple[Server, Server], desk: Desk, tmp_path: Path
 ) -> None:
     attempt, reserved = await desk.reserve(100)
-    outbox = Outbox(desk.ledger, Spool(tmp_path / "spool", 3_600_000), replay_every_ms=50)
+    spool = Spool(tmp_path / "spool", 3_600_000)
+    outbox = Outbox(desk.ledger, spool, replay_every_ms=50)
     settlement = Settlement(
         attempt, 60, 100, reserved.reserved_at_ms, "1,0,0,1,0", "v1", (), 0, b"the answer"
     )
@@ -114,7 +115,7 @@ async def test_law_3c_what_too_few_acknowledged_is_unknown_and_settled_by_asking
         await desk.ledger.reserve(desk.attempt(), 10, 1_000)
     deadline_s = asyncio.get_running_loop().time() + 10
     assert await outbox.close(settlement, deadline_s) is None
-    assert outbox._spool.waiting() == 1
+    assert spool.waiting() == 1
     # Asked again while the replica is still away, a call that writes nothing is no more certain.
     with pytest.raises(BookingUnknown):
         await desk.ledger.end(settlement)
@@ -124,7 +125,7 @@ async def test_law_3c_what_too_few_acknowledged_is_unknown_and_settled_by_asking
     servers[1].resume()
     outbox.start()
     async with asyncio.timeout(10):
-        while outbox._spool.waiting():  # noqa: ASYNC110 - a folder tells nobody
+        while spool.waiting():  # noqa: ASYNC110 - a folder tells nobody
             await asyncio.sleep(0.02)
     await outbox.aclose()
     again = await desk.ledger.reserve(desk.attempt(attempt.execution_id), 100, 1_000)

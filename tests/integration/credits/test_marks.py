@@ -169,13 +169,11 @@ async def test_law_12b_an_alert_is_in_redis_as_well_as_told(desk: Desk) -> None:
 async def test_law_12b_a_listener_that_fails_does_not_make_the_settlement_look_undone(
     open_desk: OpenDesk,
 ) -> None:
-    async with open_desk() as desk:
+    def broken(alert: Alert) -> None:
+        raise RuntimeError(alert.mark)
+
+    async with open_desk(on_alert=broken) as desk:
         await desk.open(1_000)
-
-        def broken(alert: Alert) -> None:
-            raise RuntimeError(alert.mark)
-
-        desk.ledger._script_client._batcher._on_alert = broken
         await desk.spend(900)
 
         assert (await desk.balance()).charged_mc == 900

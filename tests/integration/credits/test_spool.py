@@ -12,16 +12,20 @@ import stat
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fallback.reasons import FallbackReason
 from runtime.credits.endings import Ending, Release, Settlement, from_json, to_json
-from runtime.credits.identity import ExecutionAttempt
+from runtime.credits.identity import Dimensions, ExecutionAttempt
+from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import LedgerUnavailable, Reserved
-from runtime.executions.spool import Replay, Spool
+from runtime.executions.spool import MOST_FILE_BYTES, Replay, Spool
 from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk, connect, make_ledger
 from tests.harness.private_redis import PrivateRedis
 
@@ -46,6 +50,14 @@ def settlement(attempt: ExecutionAttempt, reserved: Reserved, **changes: Any) ->
         "outcome": ANSWER,
     }
     return Settlement(**(fields | changes))
+
+
+PLAIN = to_json(
+    settlement(
+        ExecutionAttempt("acme", "e1", "k", "a", "f", Dimensions("w", "c", "a", "v", "m", "live")),
+        Reserved(100, 0, 1, 0),
+    )
+)
 
 
 def damaged_name() -> str:
@@ -144,7 +156,12 @@ async def test_files_and_folder_are_their_owners_alone(
         b"[]",
         b'{"format": 1}',
         b'{"format": "1"}',
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"format": 1, "kind": ' + b"9" * 5_000 + b"}",
+        b" " * (MOST_FILE_BYTES + 1),
     ],
+    ids=lambda content: repr(content[:20]),
 )
 async def test_law_15_a_file_that_is_no_ending_is_set_aside_and_stops_no_other(
     desk: Desk, spool: Spool, tmp_path: Path, content: bytes
@@ -250,6 +267,104 @@ async def test_law_15_a_damaged_account_keeps_only_its_own_endings_waiting(
     assert (await desk.balance(ACCOUNT)).charged_mc == 70
     assert "damaged:account" in caplog.text
     assert spool.waiting() == 1
+
+
+async def test_law_15_what_has_to_wait_is_logged_once(
+    desk: Desk, spool: Spool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await desk.open(1_000, account_id="damaged")
+    await spool.put(settlement(*await desk.reserve(100, desk.attempt(account_id="damaged"))))
+    await desk.client.hset(desk.key("account", "damaged"), "books", "garbage")
+    os.mkfifo(tmp_path / "spool" / damaged_name())
+
+    with caplog.at_level(logging.ERROR, "creditgate.spool"):
+        for _ in range(3):
+            assert await spool.replay(desk.ledger) == Replay(done=0, dead=0, left=2)
+
+    assert len(caplog.records) == 1
+    assert "2 more spooled endings have to wait" in caplog.text
+
+
+async def test_law_15_a_file_that_can_not_be_set_aside_stops_no_other(
+    desk: Desk, spool: Spool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await desk.open(1_000)
+    await spool.put(settlement(*await desk.reserve(100)))
+    (tmp_path / "spool" / damaged_name()).write_bytes(b"damaged")
+    (tmp_path / "spool" / "dead").write_text("a file where the folder should be")
+
+    with caplog.at_level(logging.ERROR, "creditgate.spool"):
+        assert await spool.replay(desk.ledger) == Replay(done=1, dead=0, left=1)
+        logged = len(caplog.records)
+        assert await spool.replay(desk.ledger) == Replay(done=0, dead=0, left=1)
+
+    assert len(caplog.records) == logged
+    assert (await desk.balance()).charged_mc == 70
+
+
+async def test_law_15_an_ending_with_a_huge_outcome_is_charged_without_its_values(
+    desk: Desk, spool: Spool, tmp_path: Path
+) -> None:
+    await desk.open(1_000)
+    attempt, reserved = await desk.reserve(100)
+    await spool.put(settlement(attempt, reserved, outcome=b"x" * MOST_FILE_BYTES))
+
+    assert files(tmp_path)[0].stat().st_size < 10_000
+    assert await spool.replay(desk.ledger) == Replay(done=1, dead=0, left=0)
+    assert (await desk.balance()).charged_mc == 70
+
+
+@pytest.mark.parametrize("unit", [b"[],", b"1,", b'"x",'])
+async def test_law_15_reading_a_spooled_file_at_its_bound_takes_50_ms_of_the_loops_cpu_at_most(
+    desk: Desk, spool: Spool, tmp_path: Path, unit: bytes
+) -> None:
+    content = b'{"flags": [' + unit * ((MOST_FILE_BYTES - 100) // len(unit)) + b"0]}"
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "1.json").write_bytes(content)
+
+    before_s = time.thread_time()
+    replay = await spool.replay(desk.ledger)
+
+    assert replay.dead == 1
+    assert time.thread_time() - before_s < 0.050
+
+
+@given(
+    st.binary(max_size=200)
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["format", "kind", "attempt", "outcome", "reason", "cost_mc"]),
+                inner,
+            )
+        ),
+    ).map(lambda value: json.dumps(value).encode())
+    | st.dictionaries(
+        st.sampled_from(["kind", "attempt", "outcome", "cost_mc", "flags", "tokens", "format"]),
+        st.none() | st.integers() | st.text() | st.lists(st.integers()) | st.floats(),
+        min_size=1,
+    ).map(lambda change: json.dumps(PLAIN | change).encode())
+)
+@settings(max_examples=100)
+def test_law_15_any_spooled_file_is_settled_set_aside_or_left(content: bytes) -> None:
+    class Ledger:
+        async def end(self, ending: Ending) -> object:
+            ending.arguments()
+            return object()
+
+    async def replay(folder: Path) -> Replay:
+        ledger = cast("CreditLedger", Ledger())
+        return await Spool(folder).replay(ledger)
+
+    with TemporaryDirectory() as name:
+        (Path(name) / f"{time.time_ns():020d}-1.json").write_bytes(content)
+        (Path(name) / f"{time.time_ns():020d}-2.json").write_text(json.dumps(PLAIN))
+        done = asyncio.run(replay(Path(name)))
+
+    assert done.done >= 1, "the second one is an ending"
+    assert done.done + done.dead + done.left == 2
 
 
 async def test_an_ending_of_a_newer_release_waits_for_it(

@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -52,17 +51,18 @@ async def fill_to(desk: Desk, percent: int) -> None:
     await desk.client.config_set("maxmemory", used * 100 // percent)
 
 
-def forget_when_clocks_were_read(desk: Desk) -> None:
-    desk.ledger.watch._clocks_at_s.clear()
-
-
 # Clocks
 
 
 @pytest.mark.parametrize("off_ms", [61_000, -61_000])
 async def test_law_11a_with_a_clock_that_is_far_off_nothing_is_reserved_or_swept(
-    desk: Desk, clock: Clock, off_ms: int, caplog: pytest.LogCaptureFixture
+    desk: Desk,
+    clock: Clock,
+    off_ms: int,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(watch, "CLOCK_EVERY_S", 0)
     attempt, reserved = await desk.reserve(100)
     await desk.reserve(100, ttl_ms=1)
     await asyncio.sleep(0.002)
@@ -71,7 +71,6 @@ async def test_law_11a_with_a_clock_that_is_far_off_nothing_is_reserved_or_swept
 
     await desk.ledger.check_installation()
     for _ in range(3):
-        forget_when_clocks_were_read(desk)
         await desk.ledger.watch.look()
 
     side = "behind" if off_ms > 0 else "ahead of"
@@ -86,7 +85,6 @@ async def test_law_11a_with_a_clock_that_is_far_off_nothing_is_reserved_or_swept
     assert isinstance(await desk.settle(attempt, reserved, 60), Settled)
 
     clock.off_ms = 0
-    forget_when_clocks_were_read(desk)
     await desk.ledger.watch.look()
     await desk.reserve(10)
     await desk.ledger.sweep()
@@ -103,30 +101,36 @@ async def test_a_clock_within_a_minute_is_good_enough(
     await desk.ledger.sweep()
 
 
-async def test_clocks_are_read_every_30_s_and_memory_every_5(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-    looked = desk.ledger.watch
-    clock_fault, memory_fault = looked._clock_fault, looked._memory_fault
+async def commands(desk: Desk, *names: str) -> list[int]:
+    """How often the server was given these commands so far."""
+    told = await desk.client.info("commandstats")
+    return [told.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in names]
 
-    async def clocks(primary: Any) -> str:
-        asked.append("clock")
-        return await clock_fault(primary)
 
-    async def memory(primary: Any) -> str:
-        asked.append("memory")
-        return await memory_fault(primary)
-
-    monkeypatch.setattr(looked, "_clock_fault", clocks)
-    monkeypatch.setattr(looked, "_memory_fault", memory)
+async def test_clocks_are_read_every_30_s_and_memory_every_5(desk: Desk, clock: Clock) -> None:
+    clocks, infos = await commands(desk, "time", "info")
     for _ in range(13):
-        await looked.look()
-        for name in looked._clocks_at_s:
-            looked._clocks_at_s[name] -= watch.MEMORY_EVERY_S
+        await desk.ledger.watch.look()
+        clock.off_ms += int(watch.MEMORY_EVERY_S * 1000)
 
-    assert asked.count("memory") == 13
-    assert asked.count("clock") == 3
+    clocks_now, infos_now = await commands(desk, "time", "info")
+    by_the_test = 1
+    assert clocks_now - clocks == 3
+    assert infos_now - infos - by_the_test == 13
+
+
+@pytest.mark.parametrize("set_by_ms", [61_000, -61_000])
+async def test_a_clock_that_is_set_wrong_is_noticed_at_the_next_look(
+    desk: Desk, clock: Clock, set_by_ms: int
+) -> None:
+    await desk.ledger.watch.look()
+    assert not desk.ledger.watch.faults
+
+    clock.off_ms = set_by_ms
+    await desk.ledger.watch.look()
+
+    with pytest.raises(LedgerUnavailable, match=r"61\.0 s"):
+        await desk.reserve(10)
 
 
 # Memory

@@ -16,8 +16,8 @@ from pricing.quote import quote_mc
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
 from runtime.bootstrap import open_runtime
-from runtime.executions.quoting import topic
 from runtime.learning.history import ENOUGH_TO_RESERVE, History
+from runtime.learning.sharing import Learning, Topic
 from tests.harness.workbench import OpenWorkbench, Workbench, action, make_config
 
 MOST = 1_000
@@ -59,10 +59,9 @@ async def execute(
 
 async def shared(bench: Workbench, spec: ActionSpec = ADAPTIVE) -> History:
     """Share what was learned now; return what all know."""
-    quoter = bench.runtime._quoter
-    priced = quoter.price(spec)
-    assert not isinstance(priced, FallbackReason)
-    return await quoter._learning.history(topic(spec, priced.model))
+    await bench.runtime.drain()
+    another = Learning(bench.redis, bench.keys, timeout_ms=1_000)
+    return await another.history(Topic(spec.id, spec.version, spec.model))
 
 
 async def learn(bench: Workbench, count: int = ENOUGH_TO_RESERVE) -> None:

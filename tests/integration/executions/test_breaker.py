@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+
+import pytest
+import pytest_asyncio
 
 from fallback.reasons import FallbackReason
-from providers.mock.options import parse_scenario
 from runtime.actions.requests import Pending
 from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action, reasons
 
 UNAVAILABLE = {FallbackReason.MODEL_UNAVAILABLE}
 FAILURES = 3
 BREAKER = f"breaker: {{failures: {FAILURES}, open_ms: 60000, max_open_ms: 60000}}"
-
-
-def begin(bench: Workbench, scenario: str) -> None:
-    """From now on the provider does this."""
-    bench.mock._default_scenario = parse_scenario(scenario) if scenario else None
 
 
 async def break_it(bench: Workbench) -> int:
@@ -27,11 +24,13 @@ async def break_it(bench: Workbench) -> int:
     return await bench.calls()
 
 
-def end_open_time(bench: Workbench) -> None:
-    """Let the time be over for which the provider is left alone."""
-    for breaker in bench.runtime._calls._breakers.values():
-        assert breaker._open_until_s is not None
-        breaker._open_until_s = 0.0
+@pytest_asyncio.fixture
+async def end_open_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let the time pass for which the provider is left alone."""
+    loop, passed_s = asyncio.get_running_loop(), [0]
+    now_s = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now_s() + sum(passed_s))
+    return lambda: passed_s.append(61)
 
 
 async def until_called(bench: Workbench, calls: int) -> None:
@@ -41,10 +40,10 @@ async def until_called(bench: Workbench, calls: int) -> None:
 
 
 async def test_a_provider_that_is_down_gets_one_probe_and_all_others_fall_back_at_once(
-    open_bench: OpenWorkbench,
+    open_bench: OpenWorkbench, end_open_time: Callable[[], None]
 ) -> None:
     async with open_bench(endpoint=BREAKER) as bench:
-        begin(bench, "status=500,delay_ms=50")
+        bench.mock.play("status=500,delay_ms=50")
         assert bench.runtime.is_healthy("writer") is None
         calls = await break_it(bench)
         assert calls == FAILURES
@@ -58,14 +57,14 @@ async def test_a_provider_that_is_down_gets_one_probe_and_all_others_fall_back_a
             assert (await bench.runtime.accounts.balance(ACCOUNT)).reserved_mc == 0
             assert await bench.calls() == calls + period - 1
 
-            end_open_time(bench)
+            end_open_time()
             results = await asyncio.gather(*(bench.execute() for _ in range(30)))
             probes = [result for result in results if result.attempts]
             assert [reasons(probe) for probe in probes] == [{FallbackReason.PROVIDER_ERROR}]
             assert await bench.calls() == calls + period
 
-        begin(bench, "")
-        end_open_time(bench)
+        bench.mock.play(None)
+        end_open_time()
         assert (await bench.execute()).status == "model"
         results = await asyncio.gather(*(bench.execute() for _ in range(30)))
         assert all(result.status == "model" for result in results)
@@ -81,7 +80,7 @@ async def test_a_person_who_fell_back_because_of_it_is_asked_for_anew(
     async with open_bench(endpoint=BREAKER.replace("60000", "1500")) as bench:
         answered = bench.request()
         first = await bench.run(answered)
-        begin(bench, "status=503")
+        bench.mock.play("status=503")
         calls = await break_it(bench)
         refused = bench.request()
         journal = bench.keys.of_account(ACCOUNT)[8]
@@ -95,7 +94,7 @@ async def test_a_person_who_fell_back_because_of_it_is_asked_for_anew(
         assert await bench.calls() == calls
         assert await bench.redis.xlen(journal) == entries
 
-        begin(bench, "")
+        bench.mock.play(None)
         await asyncio.sleep(1.5)
         assert (await bench.run(refused)).status == "model"
 
@@ -104,11 +103,11 @@ async def test_an_execution_that_still_runs_elsewhere_is_not_ended_by_it(
     open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(endpoint=BREAKER) as bench:
-        begin(bench, "hang")
+        bench.mock.play("hang")
         request = bench.request()
         running = asyncio.create_task(bench.run(request))
         await until_called(bench, 1)
-        begin(bench, "status=500")
+        bench.mock.play("status=500")
         await break_it(bench)
 
         again = await bench.runtime.execute(request)
@@ -119,21 +118,23 @@ async def test_an_execution_that_still_runs_elsewhere_is_not_ended_by_it(
         await asyncio.wait([running])
 
 
-async def test_a_cancelled_probe_leaves_its_place_to_the_next(open_bench: OpenWorkbench) -> None:
+async def test_a_cancelled_probe_leaves_its_place_to_the_next(
+    open_bench: OpenWorkbench, end_open_time: Callable[[], None]
+) -> None:
     async with open_bench(endpoint=BREAKER) as bench:
-        begin(bench, "status=500")
+        bench.mock.play("status=500")
         calls = await break_it(bench)
-        begin(bench, "hang")
-        end_open_time(bench)
+        bench.mock.play("hang")
+        end_open_time()
         probe = asyncio.create_task(bench.execute())
         await until_called(bench, calls + 1)
         assert reasons(await bench.execute()) == UNAVAILABLE
         probe.cancel()
         await asyncio.wait([probe])
-        begin(bench, "")
+        bench.mock.play(None)
 
         assert (await bench.execute()).status == "model"
-        await bench.runtime._outbox.drain()
+        await bench.runtime.drain()
         assert (await bench.books()).exposure_mc > 0
 
 
@@ -142,28 +143,26 @@ async def test_requests_that_are_refused_say_nothing_against_their_provider(
 ) -> None:
     async with open_bench(endpoint=BREAKER) as bench:
         for scenario in ("status=400", "status=429", "malformed=broken_json", "refusal"):
-            begin(bench, scenario)
+            bench.mock.play(scenario)
             for _ in range(FAILURES + 1):
                 await bench.execute()
         assert await bench.calls() == 4 * (FAILURES + 1)
-        begin(bench, "")
+        bench.mock.play(None)
         assert (await bench.execute()).status == "model"
 
 
 async def test_a_time_out_counts_if_the_provider_had_its_time(open_bench: OpenWorkbench) -> None:
-    async with open_bench(endpoint=BREAKER) as bench:
-        begin(bench, "hang")
+    turns = FAILURES + 1
+    async with open_bench(endpoint=BREAKER, max_concurrency=turns) as bench:
+        bench.mock.play("hang")
         hurried = action(limits={"deadline_ms": 2_000})
-        queues, far_s = bench.runtime._calls._queues, asyncio.get_running_loop().time() + 60
-        async with AsyncExitStack() as taken:
-            for _ in range(512):
-                await taken.enter_async_context(queues.turn("mock", 0, far_s))
-            late = [asyncio.create_task(bench.execute(hurried)) for _ in range(FAILURES + 1)]
+        async with bench.turns_taken(turns):
+            late = [asyncio.create_task(bench.execute(hurried)) for _ in range(turns)]
             await asyncio.sleep(1.2)
         for task in late:
             assert reasons(await task) == {FallbackReason.PROVIDER_TIMEOUT}
         calls = await bench.calls()
-        assert calls == FAILURES + 1, "their turn came late, and they were called all the same"
+        assert calls == 2 * turns, "their turn came late, and they were called all the same"
 
         in_time = action(limits={"attempt_timeout_ms": 200})
         for _ in range(FAILURES):
@@ -176,7 +175,7 @@ async def test_a_retry_is_not_made_once_the_provider_is_left_alone(
     open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(endpoint=BREAKER) as bench:
-        begin(bench, "status=503")
+        bench.mock.play("status=503")
         result = await bench.execute(action(limits={"attempts": 9}))
         assert reasons(result) == {FallbackReason.PROVIDER_ERROR}
         assert len(result.attempts) == await bench.calls() == FAILURES
@@ -185,9 +184,9 @@ async def test_a_retry_is_not_made_once_the_provider_is_left_alone(
 
 async def test_calls_of_another_model_go_on(open_bench: OpenWorkbench) -> None:
     async with open_bench(endpoint=BREAKER) as bench:
-        begin(bench, "status=500")
+        bench.mock.play("status=500")
         await break_it(bench)
-        begin(bench, "")
+        bench.mock.play(None)
         assert reasons(await bench.execute()) == UNAVAILABLE
         assert (await bench.execute(action(model="other"))).status == "model"
 
@@ -196,7 +195,7 @@ async def test_many_at_once_at_a_dead_provider_leave_no_credits_behind(
     open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(endpoint=BREAKER, wait_ms=0, timeout_ms=10_000) as bench:
-        begin(bench, "status=500,delay_ms=20")
+        bench.mock.play("status=500,delay_ms=20")
         results = await asyncio.gather(
             *(bench.execute(action(limits={"attempts": 2})) for _ in range(100))
         )

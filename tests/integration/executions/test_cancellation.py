@@ -61,7 +61,7 @@ async def test_cancelled_at_any_await_point_an_execution_leaves_nothing_reserved
         cancelled = 0
         for turns in (*range(25), 40, 80, 160, 320):
             cancelled += await cancel_in(phase, turns, provider, bench)
-            await bench.runtime._outbox.drain()
+            await bench.runtime.drain()
             await bench.books()
 
         assert cancelled
@@ -76,7 +76,7 @@ async def test_many_cancelled_at_once_leave_nothing_reserved(open_bench: OpenWor
             if position % 2 == 0:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await bench.runtime._outbox.drain()
+        await bench.runtime.drain()
 
         await bench.books()
 
@@ -92,7 +92,7 @@ async def test_cancelled_during_the_call_it_is_exposure_and_the_id_may_be_asked_
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await bench.runtime._outbox.drain()
+        await bench.runtime.drain()
         await bench.books()
 
         again = await bench.run(request)

@@ -126,9 +126,8 @@ async def played(provider: str, redis_url: str, prefix: str, folder: Path) -> As
 
 
 async def play(runtime: ActionRuntime, cell: Cell) -> None:
-    ledger = runtime._ledger
-    await ledger.accounts.open_account(cell.account, plan="growth")
-    await ledger.accounts.grant(
+    await runtime.accounts.open_account(cell.account, plan="growth")
+    await runtime.accounts.grant(
         cell.account, amount_mc=AMPLE_MC, kind=GrantKind.PROMOTIONAL, reference="test"
     )
     limits: dict[str, Any] = {"attempts": ATTEMPTS, "deadline_ms": 60_000}
@@ -148,7 +147,7 @@ async def play(runtime: ActionRuntime, cell: Cell) -> None:
     )
     assert isinstance(result, ExecutionResult)
     cell.result = result
-    cell.books = await ledger.accounts.balance(cell.account)
+    cell.books = await runtime.accounts.balance(cell.account)
 
 
 @pytest.mark.parametrize("provider", MODELS)

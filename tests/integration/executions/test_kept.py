@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from fallback.reasons import FallbackReason
-from providers.mock.options import parse_scenario
 from runtime.credits.results import LedgerUnavailable
 from tests.harness.private_redis import PrivateRedis
 from tests.harness.workbench import OpenWorkbench, Workbench, action, reasons
@@ -17,7 +15,7 @@ from tests.harness.workbench import OpenWorkbench, Workbench, action, reasons
 
 async def again_after_the_cause_is_gone(bench: Workbench, request: Any) -> Any:
     """Ask again with credits, a working provider and all data."""
-    bench.mock._default_scenario = None
+    bench.mock.play(None)
     return await bench.run(
         bench.request(execution_id=request.execution_id, person_id=request.person_id)
     )
@@ -37,7 +35,7 @@ async def test_law_3_what_the_model_or_its_provider_ended_is_kept(
     open_bench: OpenWorkbench, scenario: str, reason: FallbackReason | None
 ) -> None:
     async with open_bench() as bench:
-        bench.mock._default_scenario = parse_scenario(scenario) if scenario else None
+        bench.mock.play(scenario or None)
         request = bench.request()
         first = await bench.run(request)
 
@@ -69,12 +67,9 @@ async def test_law_3_a_refusal_is_kept_even_if_there_are_credits_by_then(
 
 
 async def test_law_3_a_deadline_that_passed_in_the_queue_is_kept(open_bench: OpenWorkbench) -> None:
-    async with open_bench() as bench:
-        queues, far_s = bench.runtime._calls._queues, asyncio.get_running_loop().time() + 60
+    async with open_bench(max_concurrency=1) as bench:
         request = bench.request(action(limits={"deadline_ms": 200}))
-        async with AsyncExitStack() as taken:
-            for _ in range(512):
-                await taken.enter_async_context(queues.turn("mock", 0, far_s))
+        async with bench.turns_taken(1):
             first = await bench.run(request)
 
         again = await again_after_the_cause_is_gone(bench, request)
@@ -110,14 +105,11 @@ async def test_a_model_that_is_not_called_any_more_is_not_kept(bench: Workbench)
 async def test_an_account_that_was_never_opened_keeps_nothing(
     open_bench: OpenWorkbench, deadline_ms: int
 ) -> None:
-    async with open_bench() as bench:
+    async with open_bench(max_concurrency=1) as bench:
         request = bench.request(
             action(limits={"deadline_ms": deadline_ms}), account_id="acme-2", person_id="p1"
         )
-        queues, far_s = bench.runtime._calls._queues, asyncio.get_running_loop().time() + 60
-        async with AsyncExitStack() as taken:
-            for _ in range(512 if deadline_ms == 200 else 0):
-                await taken.enter_async_context(queues.turn("mock", 0, far_s))
+        async with bench.turns_taken(1 if deadline_ms == 200 else 0):
             first = await bench.run(request)
         await bench.runtime.accounts.open_account("acme-2", plan="growth")
         await bench.runtime.accounts.purchase("acme-2", credits=100_000, payment_reference="paid")
@@ -134,7 +126,7 @@ async def test_an_account_that_was_never_opened_keeps_nothing(
 async def test_a_provider_that_is_left_alone_is_not_kept(open_bench: OpenWorkbench) -> None:
     breaker = "breaker: {failures: 1, open_ms: 100, max_open_ms: 100}"
     async with open_bench(endpoint=breaker) as bench:
-        bench.mock._default_scenario = parse_scenario("status=500")
+        bench.mock.play("status=500")
         await bench.execute()
         request = bench.request()
         first = await bench.run(request)

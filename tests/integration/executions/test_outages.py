@@ -15,9 +15,9 @@ DEADLINE_MS = 4_000
 
 
 async def until_replayed(bench: Workbench) -> None:
-    outbox = bench.runtime._outbox
+    await bench.runtime.drain()
     async with asyncio.timeout(20):
-        while outbox._tasks or outbox._spool.waiting():  # noqa: ASYNC110 - a folder tells nobody
+        while bench.spool.waiting():  # noqa: ASYNC110 - a folder tells nobody
             await asyncio.sleep(0.05)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import Any
 
@@ -293,18 +292,17 @@ async def test_a_missing_attribute_is_a_prompt_error_that_names_it(bench: Workbe
     assert await bench.calls() == 0
 
 
-async def test_an_inline_action_on_a_model_without_a_price_is_not_called(bench: Workbench) -> None:
-    from datetime import UTC, datetime
+async def test_an_inline_action_on_a_model_without_a_price_is_not_called(
+    open_bench: OpenWorkbench,
+) -> None:
+    def leave_the_price_out(config: dict[str, Any]) -> None:
+        del config["rate_cards"][0]["rates"]["writer"]
 
-    from pricing.rate_card import RateCard, RateCards
+    async with open_bench(change=leave_the_price_out) as bench:
+        result = await bench.execute()
 
-    empty = RateCard("empty", datetime(2026, 1, 1, tzinfo=UTC), {})
-    bench.runtime._quoter._rate_cards = RateCards([empty])
-
-    result = await bench.execute()
-
-    assert reasons(result) == {FallbackReason.MODEL_NOT_PRICED}
-    assert await bench.calls() == 0
+        assert reasons(result) == {FallbackReason.MODEL_NOT_PRICED}
+        assert await bench.calls() == 0
 
 
 async def test_a_retired_model_is_unavailable_unless_another_may_stand_in(bench: Workbench) -> None:
@@ -318,16 +316,13 @@ async def test_a_retired_model_is_unavailable_unless_another_may_stand_in(bench:
 
 
 async def test_no_slot_within_the_deadline_is_deadline_exceeded(open_bench: OpenWorkbench) -> None:
-    async with open_bench() as bench:
-        queues, far_s = bench.runtime._calls._queues, asyncio.get_running_loop().time() + 60
-        async with AsyncExitStack() as taken:
-            for _ in range(512):
-                await taken.enter_async_context(queues.turn("mock", 0, far_s))
+    async with open_bench(max_concurrency=1) as bench:
+        async with bench.turns_taken(1):
             result = await bench.execute(action(limits={"deadline_ms": 200}))
 
         assert reasons(result) == {FallbackReason.DEADLINE_EXCEEDED}
         assert "this process" in (result.detail or "")
-        assert await bench.calls() == 0
+        assert await bench.calls() == 1, "the one that took the turn"
 
 
 async def test_a_charged_id_whose_values_are_gone_is_outcome_lost_and_makes_no_call(

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from fallback.reasons import FallbackReason
 from pricing.quote import cost_mc
-from pricing.rate_card import RateCard, RateCards, Rates, Tier
+from pricing.rate_card import Rates
 from providers.base import Completion, CompletionRequest
 from providers.litellm.adapter import LiteLLMProvider
-from runtime.catalog.models import Models
 from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action
 
+START = datetime(2026, 1, 1, tzinfo=UTC)
 CHANGE = datetime(2026, 12, 1, tzinfo=UTC)
 CHEAP = Rates(1_000_000, 10_000_000, 1_000_000, 1_000_000, 10_000_000)
 DEAR = Rates(3_000_000, 30_000_000, 3_000_000, 3_000_000, 30_000_000)
-CARDS = RateCards(
-    [
-        RateCard("before", datetime(2026, 1, 1, tzinfo=UTC), {"writer": CHEAP}),
-        RateCard("after", CHANGE, {"writer": DEAR}),
-    ]
-)
+
+
+def card(version: str, since: datetime, **rates: Any) -> dict[str, Any]:
+    """A rate card on which one model has a price, as the config writes it."""
+    written = {"version": version, "effective_from": since.isoformat()}
+    return {**written, "rates": {"writer": rates}}
+
+
+def change_rates(config: dict[str, Any]) -> None:
+    """Have the writer cost ``CHEAP``, and from the change on ``DEAR``."""
+    before = card("before", START, input=1_000, output=10_000)
+    after = card("after", CHANGE, input=3_000, output=30_000)
+    config["rate_cards"] = [before, after]
 
 
 class SlowProvider:
@@ -50,10 +57,9 @@ async def test_the_version_quoted_is_the_version_settled_though_another_comes_in
     open_bench: OpenWorkbench,
 ) -> None:
     provider = SlowProvider()
-    async with open_bench(provider=provider) as bench:
-        quoter = bench.runtime._quoter
-        quoter._rate_cards, quoter._clock = CARDS, lambda: provider.now
-
+    async with open_bench(
+        provider=provider, change=change_rates, clock=lambda: provider.now
+    ) as bench:
         during = await bench.execute()
         journaled = await last_entry(bench)
         afterwards = await bench.execute()
@@ -76,13 +82,13 @@ async def test_an_answer_that_began_before_its_model_retired_is_settled(
     open_bench: OpenWorkbench,
 ) -> None:
     provider = SlowProvider()
-    async with open_bench(provider=provider) as bench:
-        quoter = bench.runtime._quoter
-        quoter._rate_cards, quoter._clock = CARDS, lambda: provider.now
-        quoter._models = Models(
-            {m.id: replace(m, retires_on=date(2026, 12, 1)) for m in quoter._models}
-        )
 
+    def retire_the_writer(config: dict[str, Any]) -> None:
+        config["models"]["writer"]["retires_on"] = CHANGE.date().isoformat()
+
+    async with open_bench(
+        provider=provider, change=retire_the_writer, clock=lambda: provider.now
+    ) as bench:
         assert (await bench.execute()).status == "model"
         retired = await bench.execute()
 
@@ -93,15 +99,14 @@ async def test_an_answer_that_began_before_its_model_retired_is_settled(
 
 @pytest.mark.parametrize("above, is_long", [(20, True), (20_000, False)])
 async def test_a_long_request_pays_what_its_tier_costs(
-    bench: Workbench, above: int, is_long: bool
+    open_bench: OpenWorkbench, above: int, is_long: bool
 ) -> None:
-    tier = Tier(2_000_000, 15_000_000, 2_000_000, 2_000_000, 15_000_000, above_input_tokens=above)
-    tiered = replace(CHEAP, tiers=(tier,))
-    started = datetime(2026, 1, 1, tzinfo=UTC)
-    quoter = bench.runtime._quoter
-    quoter._rate_cards = RateCards([RateCard("tiered", started, {"writer": tiered})])
+    def add_a_tier(config: dict[str, Any]) -> None:
+        tier = {"above_input_tokens": above, "input": 2_000, "output": 15_000}
+        config["rate_cards"] = [card("tiered", START, input=1_000, output=10_000, tiers=[tier])]
 
-    result = await bench.execute()
+    async with open_bench(change=add_a_tier) as bench:
+        result = await bench.execute()
 
     assert result.usage is not None
     paid_in, paid_out = (2, 15) if is_long else (1, 10)
@@ -110,18 +115,20 @@ async def test_a_long_request_pays_what_its_tier_costs(
     assert result.charged_mc <= result.reserved_mc
 
 
-async def test_a_prompt_that_does_not_fit_into_the_context_is_not_sent(bench: Workbench) -> None:
-    quoter = bench.runtime._quoter
+async def test_a_prompt_that_does_not_fit_into_the_context_is_not_sent(
+    open_bench: OpenWorkbench,
+) -> None:
+    def narrow_the_context(config: dict[str, Any]) -> None:
+        config["models"]["writer"]["context_tokens"] = 1_000
+
     spec = action(limits={"max_output_tokens": 120})
-    models = list(quoter._models)
-    quoter._models = Models({m.id: replace(m, context_tokens=1_000) for m in models})
+    async with open_bench(change=narrow_the_context) as bench:
+        short = await bench.execute(spec)
+        long = await bench.execute(spec, data={"customer": {"message": "card " * 900}})
 
-    short = await bench.execute(spec)
-    long = await bench.execute(spec, data={"customer": {"message": "card " * 900}})
-
-    assert short.status == "model"
-    assert {origin.reason for origin in long.origins.values()} == {FallbackReason.PROMPT_ERROR}
-    assert long.detail is not None
-    assert "do not fit into the 1,000 tokens of model 'writer'" in long.detail
-    assert await bench.calls() == 1
-    assert (await bench.books()).charged_mc == short.charged_mc
+        assert short.status == "model"
+        assert {origin.reason for origin in long.origins.values()} == {FallbackReason.PROMPT_ERROR}
+        assert long.detail is not None
+        assert "do not fit into the 1,000 tokens of model 'writer'" in long.detail
+        assert await bench.calls() == 1
+        assert (await bench.books()).charged_mc == short.charged_mc

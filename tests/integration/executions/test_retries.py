@@ -91,6 +91,6 @@ async def test_cancelled_between_two_attempts_only_calls_that_were_made_are_expo
         await asyncio.sleep(0.3)
         running.cancel()
         await asyncio.wait([running])
-        await bench.runtime._outbox.drain()
+        await bench.runtime.drain()
 
         assert (await bench.books()).exposure_mc == lost_calls * quote_mc

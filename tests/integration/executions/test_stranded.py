@@ -26,14 +26,15 @@ async def run_down(bench: Workbench, specs: list[ActionSpec]) -> list[tuple[Exec
     async def execute(spec: ActionSpec) -> tuple[ExecutionResult, int]:
         result, trace = await bench.traced(bench.request(spec))
         assert trace is not None
-        return result, least_mc(bench, trace)
+        return result, least_mc(trace)
 
     return await asyncio.gather(*map(execute, specs))
 
 
-def least_mc(bench: Workbench, trace: Execution) -> int:
+def least_mc(trace: Execution) -> int:
     """The quote of an execution's shortest answer."""
-    tokens = bench.runtime._quoter.least_output_tokens(trace.spec, trace.model)
+    tokens = trace.spec.limits.min_output_tokens
+    assert tokens is not None
     return quote_mc(trace.rates, trace.progress.quote.input_tokens, tokens)
 
 

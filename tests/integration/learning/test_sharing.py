@@ -97,17 +97,105 @@ async def test_a_damaged_history_is_named_and_stops_nobody(
         await known.aclose()
 
 
+@pytest.mark.parametrize(
+    "field, value",
+    [("n", "many"), ("o", "9007199254740992"), ("7", "-1"), ("n", "1.5"), ("o", "9" * 40)],
+)
+async def test_law_15_a_damaged_history_is_left_as_it_is_and_keeps_no_other_from_being_shared(
+    redis_url: str, key_prefix: str, caplog: pytest.LogCaptureFixture, field: str, value: str
+) -> None:
+    key = Keys(key_prefix).learned(*ROUTE)
+    async with Redis.from_url(redis_url) as redis, learning(redis_url, key_prefix) as known:
+        await redis.hset(key, field, value)
+        for _ in range(3):
+            known.note(ROUTE, answer(80))
+            known.note(ROUTE._replace(version="v2"), answer(80))
+            await known.share()
+
+        assert await redis.hgetall(key) == {field.encode(): value.encode()}
+        assert len(caplog.records) == 1
+        assert key in caplog.text
+    async with learning(redis_url, key_prefix) as other:
+        assert (await other.history(ROUTE._replace(version="v2"))).answers == 3
+
+
+@pytest.mark.parametrize("make", ["SET", "fields"])
+async def test_law_15_a_key_that_holds_no_history_keeps_no_other_from_being_shared(
+    redis_url: str, key_prefix: str, make: str
+) -> None:
+    key = Keys(key_prefix).learned(*ROUTE)
+    async with Redis.from_url(redis_url) as redis, learning(redis_url, key_prefix) as known:
+        if make == "SET":
+            await redis.set(key, "text")
+        else:
+            await redis.hset(key, mapping={f"field{number}": 1 for number in range(1_001)})
+        known.note(ROUTE, answer(80))
+        known.note(ROUTE._replace(version="v2"), answer(80))
+        await known.share()
+
+        with pytest.raises(LearningUnavailable, match=key):
+            await known.history(ROUTE)
+        assert (await known.history(ROUTE._replace(version="v2"))).answers == 1
+
+
+async def test_law_15_foreign_fields_of_a_history_are_left_out(
+    redis_url: str, key_prefix: str
+) -> None:
+    foreign: dict[str | bytes, int] = {
+        "99999": 3,
+        "\u00b2": 3,
+        "7x": 3,
+        b"\xff": 3,
+        "": 3,
+        "123456789": 3,
+    }
+    async with Redis.from_url(redis_url) as redis, learning(redis_url, key_prefix) as known:
+        await redis.hset(Keys(key_prefix).learned(*ROUTE), mapping=foreign)  # type: ignore[arg-type]
+        known.note(ROUTE, answer(80, 60))
+
+        assert (await known.history(ROUTE)).answers == 60
+        assert (known.output_tokens_to_reserve(ROUTE) or 0) >= 80
+
+
+async def test_law_15_reports_of_billions_of_tokens_are_counted_once_and_shared(
+    redis_url: str, key_prefix: str
+) -> None:
+    absurd = observed(
+        TokenUsage(4 * 10**9, 4 * 10**9), 4 * 10**9, 4 * 10**9, cut=False, charged=True
+    )
+    async with learning(redis_url, key_prefix) as known:
+        for _ in range(100):
+            known.note(ROUTE, absurd)
+        await known.history(ROUTE)
+        history = await known.history(ROUTE)
+
+        assert (history.answers, history.charged) == (100, 100)
+
+
+async def test_law_15_counts_that_grow_too_large_are_dropped_and_not_sent_again(
+    redis_url: str, key_prefix: str
+) -> None:
+    async with learning(redis_url, key_prefix) as known:
+        known.note(ROUTE, {"oo": 2**53})
+        known.note(ROUTE._replace(version="v2"), answer(80))
+        await known.share()
+
+        known.note(ROUTE, answer(80))
+        assert (await known.history(ROUTE)).answers == 1
+        assert (await known.history(ROUTE._replace(version="v2"))).answers == 1
+
+
 async def test_while_redis_is_away_what_is_known_stays_known_and_nothing_is_lost(
     private_redis: PrivateRedis, key_prefix: str
 ) -> None:
     async with learning(private_redis.url, key_prefix) as known:
         known.note(ROUTE, answer(80, 60))
-        await known._share_all()
+        await known.share()
         before = known.output_tokens_to_reserve(ROUTE)
         await private_redis.stop()
 
         known.note(ROUTE, answer(80, 5))
-        await known._share_all()
+        await known.share()
         assert known.output_tokens_to_reserve(ROUTE) == before is not None
         new = ROUTE._replace(version="v2")
         assert known.output_tokens_to_reserve(new) is None, "nothing known: the worst case"

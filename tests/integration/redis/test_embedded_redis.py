@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from runtime.redis.embedded import EmbeddedRedis, EmbeddedRedisUnavailable, find_server
 from tests.harness.paths import ROOT
-from tests.harness.private_redis import PrivateRedis
+from tests.harness.private_redis import PrivateRedis, runs
 
 pytestmark = pytest.mark.usefixtures("redis_server_program")
 
@@ -75,10 +75,6 @@ async def leave(user: subprocess.Popen[str]) -> int:
     """Close a user's stdin, so that it leaves; return its exit code."""
     await asyncio.to_thread(user.communicate)
     return user.returncode
-
-
-def runs(data_dir: Path) -> bool:
-    return EmbeddedRedis(data_dir)._is_running()
 
 
 def socket_folder(server: EmbeddedRedis) -> Path:

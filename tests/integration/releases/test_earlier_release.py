@@ -371,10 +371,10 @@ async def test_an_account_of_a_newer_schema_is_refused_by_its_number_and_left_as
     await left_behind.redis.hset(key, "schema", newer)
     before = await left_behind.contents()
 
-    async with left_behind.runtime(NoCall()) as runtime:
+    async with left_behind.runtime(NoCall()) as runtime, left_behind.ledger() as ledger:
         for verb in (
             runtime.accounts.balance("acme"),
-            runtime._ledger.end(ending("open_under_caps")),
+            ledger.end(ending("open_under_caps")),
             runtime.accounts.purchase("acme", credits=100_000, payment_reference="payment-2"),
         ):
             with pytest.raises(LedgerUnavailable) as refused:

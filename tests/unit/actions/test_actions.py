@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from fallback.policy import Origin, resolve
 from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
-from runtime.actions.outputs import parse
+from runtime.actions.answers import parse
 from runtime.actions.prompts import PromptError
 from runtime.actions.requests import (
     Attempt,

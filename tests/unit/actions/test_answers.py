@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from runtime.actions.answers import parse
 from runtime.actions.outputs import (
     BooleanOutput,
     MultiSelectOutput,
@@ -19,7 +21,6 @@ from runtime.actions.outputs import (
     OutputField,
     SingleSelectOutput,
     TextOutput,
-    parse,
 )
 
 OUTPUTS: dict[str, OutputField] = {
@@ -41,6 +42,12 @@ _CASES = re.findall(
 
 Answer = dict[str, Any]
 
+
+def can_be_seen(text: str) -> bool:
+    kinds = {unicodedata.category(letter)[0] for letter in text} & {*"LNPS"}
+    return bool(kinds) and not {*text} & {*"\u115f\u1160\u3164\uffa0\u2800"}
+
+
 valid: st.SearchStrategy[Answer] = st.fixed_dictionaries(
     {
         "intent": st.sampled_from(["card", "transfer", "account", "other"]),
@@ -49,7 +56,7 @@ valid: st.SearchStrategy[Answer] = st.fixed_dictionaries(
         "urgent": st.booleans(),
         "reply": st.text(
             st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=60
-        ).filter(lambda text: text == text.strip() != ""),
+        ).filter(lambda text: text == text.strip() and can_be_seen(text)),
         "tags": st.lists(
             st.sampled_from(["new", "vip", "angry", "fraud"]), max_size=2, unique=True
         ),
@@ -76,7 +83,10 @@ DRESSINGS: tuple[Callable[[Answer], str], ...] = (
     lambda answer: f"```json\n{json.dumps(answer)}\n```",
     lambda answer: f"Certainly! {json.dumps(answer)} {{}} I hope that this helps.",
     lambda answer: f'<think>{{}} or {{"score": 1}}?</think>{json.dumps(answer)}',
-    lambda answer: json.dumps([answer, {"intent": "other"}]),
+    lambda answer: json.dumps([answer, {**answer, "note": "once more"}]),
+    lambda answer: json.dumps(json.dumps(answer)),
+    lambda answer: json.dumps({**answer, "tags": json.dumps(answer["tags"])}),
+    lambda answer: json.dumps(answer).replace("{", "{ /* { */", 1),
     lambda answer: json.dumps({"result": answer}),
     lambda answer: json.dumps({**answer, "explanation": None, "intents": [answer]}),
     lambda answer: json.dumps({key.upper(): value for key, value in answer.items()}),
@@ -119,7 +129,11 @@ def test_a_comma_before_a_closing_bracket_changes_nothing(answer: Answer) -> Non
     assert parse(text, OUTPUTS).values == answer
 
 
-@given(valid, st.text(st.characters(exclude_characters="\n"), max_size=30))
+# What looks like a tag of thoughts makes an answer unclear that is not strict JSON.
+@given(
+    valid,
+    st.text(st.characters(exclude_characters="\n<>[]|\uff1c\uff1e\uff5c\u2039\u203a"), max_size=30),
+)
 @example({"reply": "a // b, }", "intent": "card"}, '"}, "intent": "other"}')
 def test_a_comment_changes_nothing_whatever_it_says(answer: Answer, comment: str) -> None:
     text = re.sub(r"(?m)$", lambda _: f" // {comment}", json.dumps(answer, indent=1))

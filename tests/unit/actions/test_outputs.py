@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from runtime.actions.answers import parse
 from runtime.actions.outputs import (
     BooleanOutput,
     MultiSelectOutput,
@@ -19,7 +20,6 @@ from runtime.actions.outputs import (
     instruction,
     json_schema,
     longest_answer,
-    parse,
 )
 
 OUTPUTS: dict[str, OutputField] = {
@@ -156,10 +156,13 @@ class TestAnyAnswer:
     def test_is_found_in_fences_prose_and_lists(self, text: str) -> None:
         assert parse(text, OUTPUTS).values == GOOD
 
-    def test_is_the_first_object_that_is_complete(self) -> None:
-        second = json.dumps({**GOOD, "intent": "Other"})
+    def test_law_14_that_is_followed_by_another_one_is_no_answer_unless_both_say_the_same(
+        self,
+    ) -> None:
+        first, second = json.dumps(GOOD), json.dumps({**GOOD, "intent": "Other"})
 
-        assert parse(f"{json.dumps(GOOD)} or rather {second}", OUTPUTS).values == GOOD
+        assert parse(f"{first} or rather {second}", OUTPUTS).values == {}
+        assert parse(f"{first}, again: {first}", OUTPUTS).values == GOOD
 
     def test_that_is_cut_off_or_broken_has_no_values(self) -> None:
         text = json.dumps(GOOD)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from runtime.actions.prompt_values import TEXT_LIMIT
 from runtime.actions.prompts import Prompt, PromptError, PromptSyntaxError
+from runtime.actions.render_budget import TEXT_LIMIT
 
 PERSON: dict[str, Any] = {
     "customer": {

@@ -61,7 +61,7 @@ def test_a_missing_price_map_says_to_reinstall_litellm(home: Home) -> None:
     ended = home.invoke("models", "--json")
 
     assert ended.status == 2
-    assert ended.stderr == "Error: no price map in the installed litellm: reinstall litellm\n"
+    assert ended.stderr == "Error: the installed litellm has no price map: reinstall litellm\n"
     assert json.loads(ended.stdout)["error"]["kind"] == "PriceMapMissing"
 
 
@@ -70,7 +70,7 @@ def test_a_missing_vocabulary_says_to_reinstall_litellm(home: Home) -> None:
     ended = home.invoke("models", "--action", "route_message")
 
     assert ended.status == 2
-    assert "no vocabulary o200k_base in the installed litellm: reinstall litellm" in ended.stderr
+    assert "the installed litellm has no vocabulary o200k_base: reinstall litellm" in ended.stderr
     assert "itself failed" not in ended.stderr
 
 
@@ -81,7 +81,10 @@ def test_no_error_of_ours_is_told_as_a_bug(
     error = kind.__new__(kind, "the card is on the table")
     # What some of them carry beside their message.
     vars(error).update(
-        field="person_id", mistakes=[], reason=creditgate.FallbackReason.ACCOUNT_CLOSED
+        account_id="acme",
+        field="person_id",
+        mistakes=[],
+        reason=creditgate.FallbackReason.ACCOUNT_CLOSED,
     )
 
     status = report(click.Context(click.Command("run")), error)

@@ -147,12 +147,12 @@ def test_all_that_is_refused_is_named_with_the_reason_and_no_card_is_written() -
     "arguments, words",
     [
         (["nobody"], "nobody: the config has no such model; did you mean|there are"),
-        (["a b=openai/gpt-4.1"], "an id has 1 to 64"),
-        (["writer="], "must be like ID=PROVIDER/NAME"),
-        (["x=openai/gpt-4.1", "x=openai/gpt-4.1-mini"], "x would be openai/gpt-4.1 as well"),
-        (["openai/gpt-4.1", "--version", "a b"], "version: has 1 to 64"),
+        (["a b=openai/gpt-4.1"], "must be 1 to 64"),
+        (["writer="], "must be ID=PROVIDER/NAME"),
+        (["x=openai/gpt-4.1", "x=openai/gpt-4.1-mini"], "'x' already stands for openai/gpt-4.1"),
+        (["openai/gpt-4.1", "--version", "a b"], "must be 1 to 64"),
         (["openai/gpt-4.1", "--from", "tomorrow"], "'tomorrow'"),
-        (["openai/gpt-4.1", "--out", "config.yaml"], "is there already"),
+        (["openai/gpt-4.1", "--out", "config.yaml"], "already exists"),
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments: list[str], words: str) -> None:
@@ -174,7 +174,7 @@ def test_a_config_without_models_has_nothing_to_suggest_for() -> None:
     write({"version": 1, "plans": {"growth": {"ai_credits": True}}})
     told = rates("suggest", "--markup", "1.3")
     assert told.exit_code == 2
-    assert "the config has none" in told.stderr
+    assert "the config has no models" in told.stderr
 
 
 def test_a_model_that_its_provider_will_give_up_is_suggested_with_a_note() -> None:

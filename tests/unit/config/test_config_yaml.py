@@ -80,9 +80,15 @@ def test_aliases_that_multiply_into_billions_of_values_are_refused() -> None:
     assert "aliases" in mistakes_in("\n".join(levels))[-1].message
 
 
+def test_a_file_whose_root_has_a_tag_is_refused_at_its_beginning() -> None:
+    [mistake] = mistakes_in("!x {version: 1}\n")
+    assert (mistake.line, mistake.column) == (1, 1)
+    assert "the tag !x" in mistake.message
+
+
 def test_an_alias_of_what_it_is_part_of_is_refused() -> None:
     found = mistakes_in(f"{MINIMAL}offers: &o\n  a: *o\n")
-    assert any("part of" in mistake.message for mistake in found)
+    assert any("contains it" in mistake.message for mistake in found)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from fallback.reasons import FallbackReason
 from providers.base import FinishReason
-from runtime.actions.outputs import ParsedAnswer
+from runtime.actions.answers import ParsedAnswer
 from runtime.credits.results import Existing, InProgress, Refused
 from runtime.executions.decision import (
     MOST_LOWERINGS,

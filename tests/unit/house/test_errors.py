@@ -19,18 +19,28 @@ from pricing.errors import CreditgateError
 
 # None of these leaves creditgate: each is answered, or turned into another, where it arises.
 INTERNAL = {
-    "AnswerTooLarge",  # an answer that becomes PossiblyExecuted
+    "BadEncoding",  # an HTTP answer that becomes PossiblyExecuted
     "BadInput",  # click's own way to refuse an argument
+    "HttpError",  # the root of what our HTTP client raises
     "LearningUnavailable",  # counts that can't be read, for which limits stand in
+    "FileTooLarge",  # a file that its reader refuses in words of its own
     "JournalError",  # a damaged entry, for those who replay the journal
+    "Lost",  # an HTTP answer that becomes PossiblyExecuted
     "NewerFormat",  # a spooled settlement of a newer release, left to it
     "NoTurn",  # a deadline that ended in the endpoint's queue
+    "NotAnswered",  # an HTTP answer that becomes PossiblyExecuted
+    "NotConnected",  # a request that becomes NotSent
     "NotReached",  # a script that was not sent
     "RedisUnavailable",  # what becomes LedgerUnavailable
+    "RequestRefused",  # a request of LiteLLM's that becomes NotSent
     "ScenarioError",  # a word that the mock provider answers with 400
     "ScriptRefused",  # a script that Redis did not run
+    "Unclear",  # an answer of which it is not clear what counts
     "Unfit",  # a model's value that takes its fallback
+    "SourceProblem",  # a template's text that becomes PromptSyntaxError
+    "TooLarge",  # an HTTP answer, or a bound of rendering that becomes PromptError
     "UnknownOutcome",  # a script whose answer did not come
+    "UnreadableAnswer",  # an answer that becomes PossiblyExecuted
     "UnreadableRequest",  # a request that the mock provider answers with 400
 }
 

@@ -13,11 +13,14 @@ from pricing.usage import TokenUsage
 from runtime.learning.history import (
     ACCURACY,
     ENOUGH_TO_RESERVE,
+    MOST_TOKENS,
     History,
     bucket_of,
+    is_field,
     observed,
     upper_edge,
 )
+from runtime.learning.sharing import MOST_ANSWERS
 
 MOST = 1_000
 LENGTHS = st.integers(1, MOST)
@@ -89,3 +92,23 @@ def test_what_nobody_was_charged_for_is_not_in_the_sums() -> None:
     history = knowing([10, 30], cuts=3)
     assert (history.answers, history.charged, history.cut) == (5, 2, 3)
     assert history.counts["o"] == 40
+
+
+@given(st.integers(0, 10**30), st.integers(0, 10**30), st.integers(0, 10**30), st.booleans())
+def test_law_15_what_one_answer_adds_leaves_room_for_thousands_of_others(
+    input_tokens: int, output_tokens: int, counted: int, cut: bool
+) -> None:
+    usage = TokenUsage(input_tokens, output_tokens, input_tokens, 0, output_tokens)
+    added = observed(usage, counted, output_tokens, cut=cut, charged=True)
+
+    assert all(is_field(name) for name in added)
+    assert all(0 <= count * 2 * MOST_ANSWERS < 2**53 for count in added.values())
+    assert (History(added).quantile(0.5) or 0) <= 1.05 * MOST_TOKENS
+
+
+@given(st.dictionaries(st.text() | st.integers().map(str), st.integers(0, 2**53 - 1)))
+def test_law_15_any_stored_fields_make_a_history_that_can_be_asked(stored: dict[str, int]) -> None:
+    history = History({name: count for name, count in stored.items() if is_field(name)})
+
+    length = history.output_tokens_to_reserve()
+    assert length is None or length <= 2 * MOST_TOKENS

@@ -153,7 +153,7 @@ def test_a_first_paid_day_is_a_date(paying_since: Any) -> None:
 
 
 def test_an_expiry_beyond_the_calendar_is_refused() -> None:
-    with pytest.raises(ValueError, match="beyond the calendar"):
+    with pytest.raises(ValueError, match="beyond the end of the calendar"):
         expiry_instant(date(9999, 12, 31), 0, "UTC")
 
 

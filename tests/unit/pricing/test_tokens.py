@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -52,29 +53,43 @@ def encoding(monkeypatch: pytest.MonkeyPatch) -> CountingEncoding:
     return encoding
 
 
+def definition_of(name: str) -> dict[str, Any]:
+    """What our encoding was made of, as tiktoken would pickle it."""
+    definition: Any = load_encoding(name).__getstate__()
+    return dict(definition)
+
+
+def bundled_ranks(url: str, expected_hash: str) -> dict[bytes, int]:
+    """Stands in for tiktoken's download: the file that LiteLLM carries for the address."""
+    spec = find_spec("litellm")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    (folder,) = spec.submodule_search_locations
+    name = hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest()
+    content = Path(folder, "litellm_core_utils", "tokenizers", name).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == expected_hash
+    lines = (line.split() for line in content.splitlines())
+    return {base64.b64decode(token): int(rank) for token, rank in lines}
+
+
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_each_encoding_is_tiktokens_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    ours, vocabulary = load_encoding(name), pricing.tokens._VOCABULARIES[name]
-
-    def bundled(url: str, expected_hash: str) -> Mapping[bytes, int]:
-        assert expected_hash == vocabulary.sha256
-        assert hashlib.sha1(url.encode(), usedforsecurity=False).hexdigest() == vocabulary.url_sha1
-        return ours._mergeable_ranks
-
-    monkeypatch.setattr(openai_public, "load_tiktoken_bpe", bundled)
+    monkeypatch.setattr(openai_public, "load_tiktoken_bpe", bundled_ranks)
     theirs = openai_public.ENCODING_CONSTRUCTORS[name]()
 
-    assert ours._pat_str == theirs["pat_str"]
+    ours = definition_of(name)
+    assert ours["pat_str"] == theirs["pat_str"]
+    assert ours["mergeable_ranks"] == theirs["mergeable_ranks"]
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_counts_are_those_of_tiktoken_for_any_text(name: str) -> None:
     counter = TokenCounter(name)
-    ours = load_encoding(name)
+    ours = definition_of(name)
     theirs = Encoding(
         "theirs",
-        pat_str=ours._pat_str,
-        mergeable_ranks=ours._mergeable_ranks,
+        pat_str=ours["pat_str"],
+        mergeable_ranks=ours["mergeable_ranks"],
         special_tokens={word: 500_000 + index for index, word in enumerate(SPECIAL)},
     )
 
@@ -90,8 +105,7 @@ def test_counts_are_those_of_tiktoken_for_any_text(name: str) -> None:
 def test_a_request_in_any_script_is_counted_exactly_and_by_tiktokens_own_encoding(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ranks = load_encoding(name)._mergeable_ranks
-    monkeypatch.setattr(openai_public, "load_tiktoken_bpe", lambda *_, **__: ranks)
+    monkeypatch.setattr(openai_public, "load_tiktoken_bpe", bundled_ranks)
     theirs = Encoding(**openai_public.ENCODING_CONSTRUCTORS[name]())
     counter = TokenCounter(name)
 
@@ -308,7 +322,7 @@ def test_a_vocabulary_that_is_not_there_or_not_itself_is_said_so(
     spec = ModuleSpec("litellm", None, is_package=True)
     spec.submodule_search_locations = [str(tmp_path)]
     monkeypatch.setattr(pricing.tokens, "find_spec", lambda name: spec)
-    with pytest.raises(VocabularyMissing, match=r"no vocabulary o200k_base .* reinstall litellm"):
+    with pytest.raises(VocabularyMissing, match=r"no vocabulary o200k_base: reinstall litellm"):
         build("o200k_base")
 
     folder = tmp_path / "litellm_core_utils" / "tokenizers"

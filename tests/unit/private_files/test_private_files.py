@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime import private_files
+from runtime.bounded_read import FileTooLarge
 from runtime.private_files import (
     NotPrivate,
     check_data_folders,
@@ -106,7 +106,7 @@ def test_what_belongs_to_somebody_else_is_refused_with_what_to_run(
     path.write_bytes(b"0" * 64)
     path.chmod(0o600)
     monkeypatch.setattr(os, "geteuid", lambda: 54_321)
-    owner = private_files._user(os.getuid())
+    owner = path.owner()
     for check in (
         lambda: check_private_folder(tmp_path),
         lambda: read_private_file(path, most_bytes=100),
@@ -135,14 +135,14 @@ def test_a_private_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
     path.write_bytes(b"0" * 64)
     path.chmod(0o600)
     assert read_private_file(path, most_bytes=64) == b"0" * 64
-    with pytest.raises(NotPrivate, match="must have at most 63 bytes"):
+    with pytest.raises(FileTooLarge, match="is larger than 63 bytes"):
         read_private_file(path, most_bytes=63)
 
 
 def test_a_pipe_in_place_of_a_key_is_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "key"
     os.mkfifo(path, 0o600)
-    with pytest.raises(NotPrivate, match="must be a file"):
+    with pytest.raises(OSError, match="is not a regular file"):
         read_private_file(path, most_bytes=64)
 
 

@@ -11,7 +11,7 @@ import pytest
 from fallback.reasons import FallbackReason
 from runtime.credits.endings import Release
 from runtime.credits.identity import ExecutionAttempt
-from runtime.credits.results import AccountDamaged, Refused, Reserved
+from runtime.credits.results import AccountDamaged, Existing, Refused, Reserved
 from runtime.redis.keys import bucket_of
 from tests.harness.ledger.desk import ACCOUNT, Desk
 from tests.harness.ledger.verbs import ASKS, CAP, CHANGES, LOOKS, lived_in
@@ -188,7 +188,6 @@ async def test_law_11a_a_lost_or_damaged_record_is_named_and_never_taken_for_not
         "1\ts\tattempt\t{print}\t-5\t\t\t",
         "1\ts\tattempt\t{print}\t9007199254740992\t\t\t",
         "1\ts\tattempt\t{print}\t5\t99999999999999999999\t\t",
-        "1\tn\tattempt\t{print}\t0\t\tno_such_reason\t",
         "1\tx\tattempt\t{print}\t0\t\t\t",
     ],
 )
@@ -213,6 +212,24 @@ async def test_law_11a_a_damaged_outcome_is_named_by_every_verb_that_meets_it(
     with pytest.raises(AccountDamaged, match=attempt.execution_key):
         await desk.settle(attempt, lost, 5)
     assert (await desk.balance()).charged_mc == 100
+
+
+async def test_law_15_an_outcome_with_a_reason_of_a_newer_release_counts_as_lost(
+    desk: Desk,
+) -> None:
+    await lived_in(desk)
+    attempt = desk.attempt("journey-8:step:1")
+    key = desk.keys.outcome(ACCOUNT, attempt.execution_key)
+    header = f"1\tn\tattempt\t{attempt.fingerprint}\t7\t\tno_such_reason\t"
+    await desk.client.set(key, header + "\nthe bytes")
+
+    for verb in (
+        lambda: desk.ledger.reserve(attempt, 10, 1_000),
+        lambda: desk.ledger.look_up(attempt),
+    ):
+        known = await verb()
+        assert isinstance(known, Existing)
+        assert (known.reason, known.charged_mc) == (FallbackReason.OUTCOME_LOST, 7)
 
 
 # Newer records

@@ -22,7 +22,7 @@ from runtime.credits.results import (
     Settled,
     Voided,
 )
-from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk, make_ledger
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 from tests.harness.ledger.verbs import CHANGES, Change
 
 BACK = {"reference": "back-1", "reason": "charged back", "actor": "ann"}
@@ -189,12 +189,7 @@ async def test_law_5a_an_offer_is_given_once_whatever_became_of_its_terms(
         await desk.ledger.accounts.open_account(ACCOUNT, plan="growth", paying_since=since)
         assert (await desk.balance()).granted_mc == 500
 
-        changed = make_ledger(
-            desk.client,
-            desk.prefix,
-            scripts=desk.ledger._script_client._batcher._scripts,
-            offers=[offer(900)],
-        )
+        changed = desk.another_ledger(offers=[offer(900)])
         assert (
             await changed.accounts.open_account(ACCOUNT, plan="growth", paying_since=since) is False
         )

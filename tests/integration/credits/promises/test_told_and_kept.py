@@ -14,7 +14,7 @@ from runtime.credits.endings import Release
 from runtime.credits.journal import Kind, verify
 from runtime.credits.results import Existing, Refused, Settled
 from runtime.redis.keys import bucket_of
-from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk, make_ledger
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
 DAY = Cap(CapWindow.DAY)
 DAY_MS = 86_400_000
@@ -104,12 +104,7 @@ async def test_law_5a_an_offer_that_was_had_keeps_no_other_back(open_desk: OpenD
     since = date(2096, 5, 1)
     async with open_desk(offers=offers(500)[:1]) as desk:
         await desk.ledger.accounts.open_account(ACCOUNT, plan="growth", paying_since=since)
-        later = make_ledger(
-            desk.client,
-            desk.prefix,
-            scripts=desk.ledger._script_client._batcher._scripts,
-            offers=offers(900),
-        )
+        later = desk.another_ledger(offers=offers(900))
 
         await later.accounts.open_account(ACCOUNT, plan="growth", paying_since=since)
         await later.drain()

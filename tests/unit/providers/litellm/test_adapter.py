@@ -6,7 +6,10 @@ import asyncio
 import copy
 import json
 import logging
+import statistics
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,11 +20,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pricing.usage import TokenUsage
-from providers.base import Completion, CompletionRequest, Endpoint, FinishReason, Message
-from providers.errors import NotSent
+from providers.base import (
+    MAX_ANSWER_CHARS,
+    Completion,
+    CompletionRequest,
+    Endpoint,
+    FinishReason,
+    Message,
+)
+from providers.errors import NotSent, PossiblyExecuted, Rejected
+from providers.http import MAX_ANSWER_BYTES
 from providers.litellm import adapter
 from providers.litellm.adapter import LiteLLMProvider
-from tests.harness.litellm_module import litellm_module
+from providers.litellm.answers import MAX_CHOICES, MAX_VALUES_OF_CHOICES, prepared
+from providers.litellm.routes import ROUTES
+from tests.harness.litellm_module import is_internal_call, litellm_module
 
 BASE = "http://127.0.0.1:9/v1"
 MESSAGES: list[Message] = [
@@ -147,8 +160,13 @@ async def test_reasoning_models_get_their_limit_by_the_name_that_they_know(
 
 @pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-5-mini", "o3", "gpt-4.1", "my-own-model"])
 async def test_the_short_way_for_schemas_sends_what_the_long_way_sends(
-    provider: LiteLLMProvider, wire: respx.MockRouter, chat: respx.Route, model: str
+    provider: LiteLLMProvider,
+    wire: respx.MockRouter,
+    hosts_wire: respx.MockRouter,
+    chat: respx.Route,
+    model: str,
 ) -> None:
+    hosts_wire.route().mock(return_value=answer())
     await provider.complete(request(f"openai/{model}", schema=SCHEMA))
     await litellm_module().acompletion(
         model=f"openai/{model}",
@@ -162,22 +180,21 @@ async def test_the_short_way_for_schemas_sends_what_the_long_way_sends(
         timeout=5,
     )
 
-    ours, theirs = (call.request for call in wire.calls)
+    ours, theirs = sent(wire), sent(hosts_wire)
     assert ours.url == theirs.url
     assert json.loads(ours.content) == json.loads(theirs.content)
-    timings = {"x-stainless-read-timeout"}
-    assert {k: v for k, v in ours.headers.items() if k not in timings} == {
-        k: v for k, v in theirs.headers.items() if k not in timings
-    }
+    assert ours.headers["authorization"] == theirs.headers["authorization"]
 
 
-def test_a_model_behind_another_api_does_not_take_the_short_way() -> None:
-    adapter._load()
+async def test_a_model_behind_another_api_does_not_take_the_short_way(
+    provider: LiteLLMProvider,
+) -> None:
+    await provider.warm_up()
 
-    assert adapter._is_sent_by_openai_sdk("openai/gpt-4o-mini")
-    assert not adapter._is_sent_by_openai_sdk("openai/responses/gpt-4o-mini")
-    assert not adapter._is_sent_by_openai_sdk("openai/gpt-5-pro")
-    assert not adapter._is_sent_by_openai_sdk("mistral/mistral-small-latest")
+    assert adapter._is_bridged("openai/responses/gpt-4o-mini")
+    assert adapter._is_bridged("openai/gpt-5-pro")
+    assert not adapter._is_bridged("openai/gpt-4o-mini")
+    assert not adapter._is_bridged("mistral/mistral-small-latest")
 
 
 WIRES = {
@@ -221,14 +238,22 @@ async def test_law_16_without_a_key_the_provider_is_told_so(
     assert sent(wire).headers["authorization"] == "Bearer none"
 
 
-@pytest.mark.parametrize("model", [m for m in WIRES if not m.startswith(("azure", "hosted_vllm"))])
-async def test_law_16_an_address_in_the_environment_gets_no_requests_of_ours(
+@pytest.mark.parametrize("name", [name for name, route in ROUTES.items() if route.address])
+async def test_law_16_without_an_address_a_provider_is_where_litellm_has_it(
     provider: LiteLLMProvider,
     wire: respx.MockRouter,
+    hosts_wire: respx.MockRouter,
     monkeypatch: pytest.MonkeyPatch,
-    model: str,
+    name: str,
 ) -> None:
-    wire.route().mock(return_value=httpx.Response(400, json={}))
+    model = {
+        "anthropic": "anthropic/claude-sonnet-4-5",
+        "gemini": "gemini/gemini-2.5-flash",
+        "groq": "groq/llama-3.3-70b-versatile",
+    }.get(name, f"{name}/m")
+    refused = httpx.Response(400, json={})
+    wire.route().mock(return_value=refused)
+    hosts_wire.route().mock(return_value=refused)
     with pytest.raises(litellm_module().BadRequestError):
         await litellm_module().acompletion(
             model=model,
@@ -239,14 +264,13 @@ async def test_law_16_an_address_in_the_environment_gets_no_requests_of_ours(
             max_retries=0,
             timeout=5,
         )
-    name = model.partition("/")[0].upper()
-    for variable in (f"{name}_BASE_URL", f"{name}_API_BASE"):
+    for variable in (f"{name.upper()}_BASE_URL", f"{name.upper()}_API_BASE"):
         monkeypatch.setenv(variable, "http://127.0.0.1:1/elsewhere")
 
-    with pytest.raises(Exception, match="status 400"):
+    with pytest.raises(Rejected, match="status 400"):
         await provider.complete(request(model, base=None))
 
-    litellms, ours = (call.request for call in wire.calls)
+    litellms, ours = sent(hosts_wire), sent(wire)
     assert ours.url == litellms.url
     assert ours.url.host != "127.0.0.1"
     assert json.loads(ours.content) == json.loads(litellms.content)
@@ -317,6 +341,83 @@ async def test_a_forced_tool_call_is_an_answer(
     completion = await provider.complete(request())
 
     assert (completion.text, completion.finish) == ('{"intent":"top_up"}', FinishReason.STOP)
+
+
+def test_an_answer_in_parts_is_one_text_without_its_thoughts() -> None:
+    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": '{"intent":"buy"}'}]}
+    parts = [thinking, *({"type": "text", "text": text} for text in ('{"intent":', '"leave"}'))]
+    body = {"choices": [{"message": {"role": "assistant", "content": parts}}]}
+
+    whole = json.loads(prepared(json.dumps(body).encode()))
+
+    assert whole["choices"][0]["message"]["content"] == '{"intent":"leave"}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"content": [1]}', b'{"choices": 7}', b'{"choices": [7]}', b'{"choices": [{"message": 7}]}'],
+)
+def test_an_answer_in_another_form_is_left_as_it_is(body: bytes) -> None:
+    assert prepared(body) == body
+
+
+@pytest.mark.parametrize("content", [None, "", " \n"])
+async def test_an_answer_that_a_server_took_for_thoughts_is_one(
+    provider: LiteLLMProvider, chat: respx.Route, content: str | None
+) -> None:
+    chat.mock(return_value=answer(content, reasoning_content=' {"intent":"leave"}\n'))
+
+    completion = await provider.complete(request())
+
+    assert completion.text.strip() == '{"intent":"leave"}'
+    assert not completion.after_thoughts
+
+
+@pytest.mark.parametrize(
+    "thoughts, finish",
+    [
+        ('They wrote {"intent":"buy"}', "stop"),
+        ('{"intent":"buy"} or {"intent":"leave"}', "stop"),
+        ('["buy"]', "stop"),
+        ('{"intent":"buy"}', "length"),
+        ("", "stop"),
+    ],
+)
+async def test_law_14_thoughts_are_no_answer(
+    provider: LiteLLMProvider, chat: respx.Route, thoughts: str, finish: str
+) -> None:
+    chat.mock(return_value=answer(None, finish=finish, reasoning_content=thoughts))
+
+    assert (await provider.complete(request())).text == ""
+
+
+@pytest.mark.parametrize(
+    "content, fields",
+    [
+        ('{"intent":"buy"}', {"reasoning_content": "They wrote:"}),
+        ('<think>They wrote:</think>{"intent":"buy"}', {}),
+    ],
+    ids=["the server", "LiteLLM"],
+)
+async def test_law_14_what_follows_thoughts_that_were_taken_off_is_known_to(
+    provider: LiteLLMProvider, chat: respx.Route, content: str, fields: dict[str, Any]
+) -> None:
+    chat.mock(return_value=answer(content, **fields))
+
+    completion = await provider.complete(request())
+
+    assert (completion.text, completion.after_thoughts) == ('{"intent":"buy"}', True)
+
+
+async def test_an_answer_that_is_longer_than_what_is_read_is_cut_and_billed(
+    provider: LiteLLMProvider, chat: respx.Route
+) -> None:
+    chat.mock(return_value=answer("x" * 300_000))
+
+    completion = await provider.complete(request())
+
+    assert len(completion.text) == MAX_ANSWER_CHARS + 1
+    assert completion.usage == TokenUsage(30, 7)
 
 
 ANTHROPIC_ANSWER: dict[str, Any] = {
@@ -544,6 +645,9 @@ async def test_callbacks_of_the_process_are_not_handed_the_answer(
             heard.append("failure")
 
     monkeypatch.setattr(litellm_module(), "callbacks", [Listener()])
+    monkeypatch.setattr(
+        litellm_module(), "success_callback", [lambda *args: heard.append("synchronous success")]
+    )
     await provider.complete(request())
     chat.mock(return_value=httpx.Response(500, json={}))
     with pytest.raises(Exception, match="status 500"):
@@ -556,14 +660,13 @@ async def test_callbacks_of_the_process_are_not_handed_the_answer(
 async def test_a_call_leaves_the_hosts_own_calls_as_they_were(
     provider: LiteLLMProvider, chat: respx.Route
 ) -> None:
-    assert adapter._loaded is not None
     await provider.complete(request())
-    assert adapter._loaded.is_internal_call.get() is False
+    assert not is_internal_call()
 
     chat.mock(return_value=httpx.Response(500, json={}))
     with pytest.raises(Exception, match="status 500"):
         await provider.complete(request())
-    assert adapter._loaded.is_internal_call.get() is False
+    assert not is_internal_call()
 
 
 async def ask_without_the_adapter(model: str) -> Any:
@@ -572,25 +675,55 @@ async def ask_without_the_adapter(model: str) -> Any:
     )
 
 
-async def test_litellm_still_prices_the_hosts_own_calls(
-    provider: LiteLLMProvider, chat: respx.Route
-) -> None:
+async def test_litellm_still_prices_the_hosts_own_calls(hosts_wire: respx.MockRouter) -> None:
+    hosts_wire.route().mock(return_value=answer())
+
     response = await ask_without_the_adapter("openai/gpt-4o-mini")
 
+    # LiteLLM documents the cost of an answer under this name.
     assert response._hidden_params["response_cost"] > 0
 
 
-async def test_litellm_still_sends_the_hosts_own_calls_anew(
-    provider: LiteLLMProvider, wire: respx.MockRouter, chat: respx.Route
-) -> None:
-    chat.mock(side_effect=[httpx.RemoteProtocolError("gone"), answer()])
+async def test_litellm_still_sends_the_hosts_own_calls_anew(hosts_wire: respx.MockRouter) -> None:
+    hosts_wire.route().mock(side_effect=[httpx.RemoteProtocolError("gone"), answer()])
 
     await ask_without_the_adapter("mistral/mistral-small-latest")
 
-    assert len(wire.calls) == 2
+    assert len(hosts_wire.calls) == 2
+
+
+async def test_the_environment_still_counts_for_the_hosts_own_calls(
+    hosts_wire: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISTRAL_API_KEY", SECRET)
+    hosts_wire.route().mock(return_value=answer())
+
+    await litellm_module().acompletion(model="mistral/mistral-small-latest", messages=MESSAGES)
+
+    assert SECRET in sent(hosts_wire).headers["authorization"]
 
 
 # What is not sent at all
+
+
+@pytest.mark.parametrize(
+    "model, base",
+    [("bedrock/anthropic.claude-v2", BASE), ("hosted_vllm/m", None), ("azure/m", None)],
+)
+async def test_law_16_a_provider_without_a_client_of_ours_or_an_address_is_not_called(
+    provider: LiteLLMProvider,
+    wire: respx.MockRouter,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    base: str | None,
+) -> None:
+    for variable in ("HOSTED_VLLM_API_BASE", "AZURE_API_BASE"):
+        monkeypatch.setenv(variable, BASE)
+
+    with pytest.raises(NotSent, match=model.partition("/")[0]):
+        await provider.complete(request(model, base=base))
+
+    assert not wire.calls
 
 
 @pytest.mark.parametrize(
@@ -629,3 +762,44 @@ async def test_text_that_can_not_be_encoded_is_never_sent(
             CompletionRequest("openai/m", Endpoint("main", KEY, BASE), lone, max_output_tokens=9)
         )
     assert not wire.calls
+
+
+# What an answer costs
+
+
+def broken(part: str, values: int) -> dict[str, Any]:
+    """Return an answer with as many values of a wrong type as fit."""
+    message = {"role": "assistant", "content": "Hi", part: [{"a": 1}] * (values // 2 - 12)}
+    return {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+
+
+COSTLY: dict[str, dict[str, Any]] = {
+    "text": broken("x", 24) | {"id": "x" * (MAX_ANSWER_BYTES - 1_000)},
+    "quotes": broken("x", 24) | {"id": '"' * (MAX_ANSWER_BYTES // 2 - 1_000)},
+    "choices": {"choices": broken("x", 24)["choices"] * MAX_CHOICES},
+    "annotations": broken("annotations", MAX_VALUES_OF_CHOICES),
+    "tool calls": broken("tool_calls", MAX_VALUES_OF_CHOICES),
+    "images": broken("images", MAX_VALUES_OF_CHOICES),
+    "content": broken("content", MAX_VALUES_OF_CHOICES),
+    "blocks": ANTHROPIC_ANSWER | {"content": [{"type": "text", "text": "Hi"}] * 600},
+    "unknown blocks": ANTHROPIC_ANSWER | {"content": [{"a": 1}] * 900},
+}
+
+
+@pytest.mark.parametrize("body", COSTLY.values(), ids=COSTLY)
+@pytest.mark.parametrize("name", ["openai", "mistral", "anthropic"])
+@pytest.mark.filterwarnings("ignore::UserWarning:pydantic.main")
+async def test_law_15_an_answer_at_its_bounds_does_not_hold_the_event_loop(
+    provider: LiteLLMProvider, wire: respx.MockRouter, name: str, body: dict[str, Any]
+) -> None:
+    wire.route().mock(return_value=httpx.Response(200, json=body))
+    model = "anthropic/claude-sonnet-4-5" if name == "anthropic" else f"{name}/m"
+
+    async def call_s() -> float:
+        start_s = time.thread_time()
+        with suppress(PossiblyExecuted):
+            await provider.complete(request(model))
+        return time.thread_time() - start_s
+
+    await call_s()
+    assert statistics.median([await call_s() for _ in range(5)]) < 0.05

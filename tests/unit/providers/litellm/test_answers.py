@@ -2,104 +2,30 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-from collections.abc import AsyncIterator
-from contextvars import ContextVar
+from contextlib import suppress
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from providers.litellm.answers import MAX_ANSWER_BYTES, AnswerTooLarge, guard_answers, with_usage
+from providers.http import MAX_ANSWER_BYTES
+from providers.litellm.answers import (
+    MAX_CHOICES,
+    MAX_DEPTH,
+    MAX_MARKS,
+    MAX_VALUES,
+    MAX_VALUES_OF_CHOICES,
+    UnreadableAnswer,
+    prepared,
+)
+from tests.harness.bounds import assert_linear, cpu_s, peak_bytes
 
-CHUNK = b" " * 65_536
+MOST_S = 0.05
 
 scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=9)
 objects = st.dictionaries(st.text(max_size=9), scalars | st.lists(scalars, max_size=2), max_size=3)
-
-
-class Endless(httpx.AsyncByteStream):
-    """A body that goes on as long as somebody reads it, and knows how much that was."""
-
-    def __init__(self, first: bytes = b"", chunk: bytes = CHUNK) -> None:
-        self._first, self._chunk = first, chunk
-        self.sent = 0
-        self.closed = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._first
-        while True:
-            self.sent += len(self._chunk)
-            yield self._chunk
-
-    async def aclose(self) -> None:
-        self.closed = True
-
-
-class Transport:
-    """Answers each request with what it was made for."""
-
-    def __init__(self, answer: httpx.Response) -> None:
-        self._answer = answer
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return self._answer
-
-
-async def handed_on(answer: httpx.Response, *, ours: bool = True) -> httpx.Response:
-    class Guarded(Transport):
-        pass
-
-    guard_answers(Guarded, ContextVar("is_internal_call", default=ours))
-    return await Guarded(answer).handle_async_request(httpx.Request("POST", "http://h"))
-
-
-@pytest.mark.parametrize("status", [200, 500])
-async def test_law_15_an_answer_without_end_is_left_at_the_limit(status: int) -> None:
-    body = Endless()
-
-    with pytest.raises(AnswerTooLarge):
-        await handed_on(httpx.Response(status, stream=body))
-
-    assert body.closed
-    assert MAX_ANSWER_BYTES < body.sent <= MAX_ANSWER_BYTES + 2 * len(CHUNK)
-
-
-async def test_law_15_a_small_answer_that_unpacks_to_a_large_one_is_left_too() -> None:
-    packed = gzip.compress(CHUNK * 400)
-    assert len(packed) < MAX_ANSWER_BYTES / 100
-
-    with pytest.raises(AnswerTooLarge):
-        await handed_on(
-            httpx.Response(
-                200, headers={"Content-Encoding": "gzip"}, stream=httpx.ByteStream(packed)
-            )
-        )
-
-
-async def test_a_packed_answer_is_handed_on_unpacked_with_headers_that_are_true() -> None:
-    packed = gzip.compress(b'{"choices": []}')
-    answer = httpx.Response(
-        200,
-        headers={"Content-Encoding": "gzip", "Content-Length": str(len(packed)), "X-Id": "7"},
-        stream=httpx.ByteStream(packed),
-    )
-
-    whole = await handed_on(answer)
-
-    assert await whole.aread() == b'{"choices": []}'
-    assert whole.headers["X-Id"] == "7"
-    assert whole.headers["Content-Length"] == "15"
-    assert "Content-Encoding" not in whole.headers
-
-
-async def test_the_hosts_own_answers_are_not_touched() -> None:
-    answer = httpx.Response(200, stream=Endless())
-
-    assert await handed_on(answer, ours=False) is answer
 
 
 @pytest.mark.parametrize(
@@ -110,30 +36,131 @@ async def test_the_hosts_own_answers_are_not_touched() -> None:
         ({"candidates": []}, {"usageMetadata": {}}),
         ({"promptFeedback": {"blockReason": "SAFETY"}}, {"usageMetadata": {}}),
         ({"type": "message", "content": [{"text": '{"usage": {"a": 1}}'}]}, {"usage": {}}),
+        ({"type": "message", "content": [{"usage": {"a": 1}}]}, {"usage": {}}),
     ],
 )
 def test_an_answer_that_litellm_could_not_read_without_usage_gets_an_empty_one(
     body: dict[str, Any], usage: dict[str, Any]
 ) -> None:
-    assert json.loads(with_usage(json.dumps(body).encode())) == body | usage
+    assert json.loads(prepared(json.dumps(body).encode())) == body | usage
 
 
-@pytest.mark.parametrize("name", ["usage", "usageMetadata"])
+@pytest.mark.parametrize(
+    "kind, name", [({"type": "message"}, "usage"), ({"candidates": []}, "usageMetadata")]
+)
 @given(body=objects, usage=objects)
 def test_usage_that_is_there_is_never_touched(
-    name: str, body: dict[str, Any], usage: dict[str, Any]
+    kind: dict[str, Any], name: str, body: dict[str, Any], usage: dict[str, Any]
 ) -> None:
-    content = json.dumps({"type": "message", "candidates": []} | body | {name: usage}).encode()
+    content = json.dumps(body | kind | {name: usage}).encode()
 
-    assert with_usage(content) is content
-
-
-@given(st.binary(max_size=40) | objects.map(lambda value: json.dumps(value).encode()))
-def test_what_is_no_answer_of_theirs_is_handed_on_as_it_is(content: bytes) -> None:
-    assert with_usage(content) is content
+    assert prepared(content) is content
 
 
-def test_law_15_a_body_that_is_too_deep_to_read_is_handed_on_as_it_is() -> None:
-    content = b"[" * 200_000
+@pytest.mark.parametrize("name", ["annotations", "images", "audio", "reasoning_details"])
+def test_parts_of_a_message_that_nobody_reads_are_left_out(name: str) -> None:
+    choice = {"index": 0, "message": {"content": "Hi", name: [{"type": "x"}]}}
 
-    assert with_usage(content) is content
+    left = json.loads(prepared(json.dumps({"id": "c", "choices": [choice]}).encode()))
+
+    assert left == {"id": "c", "choices": [{"index": 0, "message": {"content": "Hi"}}]}
+
+
+@given(objects)
+def test_an_answer_of_another_form_is_handed_on_as_it_is(body: dict[str, Any]) -> None:
+    content = json.dumps(body).encode()
+
+    assert prepared(content) is content
+
+
+@given(st.binary(max_size=40))
+def test_what_is_no_json_object_is_never_handed_on(content: bytes) -> None:
+    try:
+        assert isinstance(json.loads(prepared(content)), dict)
+    except UnreadableAnswer:
+        with pytest.raises((ValueError, AssertionError)):
+            assert isinstance(json.loads(content), dict)
+
+
+def with_choices(count: int, name: str = "choices") -> bytes:
+    return json.dumps({name: [{"index": 0}] * count, "usageMetadata": {}}).encode()
+
+
+def nested(depth: int) -> bytes:
+    """An object with a list in a list, ``depth`` levels in all."""
+    return b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+
+
+@pytest.mark.parametrize(
+    "at_the_bound, beyond",
+    [
+        pytest.param(with_choices(MAX_CHOICES), with_choices(MAX_CHOICES + 1), id="choices"),
+        pytest.param(
+            with_choices(MAX_CHOICES, "candidates"),
+            with_choices(MAX_CHOICES + 1, "candidates"),
+            id="candidates",
+        ),
+        pytest.param(nested(MAX_DEPTH), nested(MAX_DEPTH + 1), id="depth"),
+        pytest.param(
+            json.dumps({"a": [0] * (MAX_VALUES - 1)}).encode(),
+            json.dumps({"a": [0] * MAX_VALUES}).encode(),
+            id="values",
+        ),
+        pytest.param(
+            json.dumps({"choices": [0], "a": [0] * (MAX_VALUES_OF_CHOICES - 3)}).encode(),
+            json.dumps({"choices": [0], "a": [0] * (MAX_VALUES_OF_CHOICES - 2)}).encode(),
+            id="values beside choices",
+        ),
+        pytest.param(
+            json.dumps({"a": "," * (MAX_MARKS - 1)}).encode(),
+            json.dumps({"a": "," * MAX_MARKS}).encode(),
+            id="marks",
+        ),
+    ],
+)
+def test_law_15_an_answer_is_handed_on_at_the_bound_and_not_beyond_it(
+    at_the_bound: bytes, beyond: bytes
+) -> None:
+    assert prepared(at_the_bound) is at_the_bound
+    with pytest.raises(UnreadableAnswer):
+        prepared(beyond)
+
+
+def tried(content: bytes) -> None:
+    with suppress(UnreadableAnswer):
+        prepared(content)
+
+
+def filled(piece: bytes, size: int = MAX_ANSWER_BYTES) -> bytes:
+    return piece * (size // len(piece))
+
+
+HOSTILE = {
+    "lists": b'{"a":[' + b"[]," * (MAX_MARKS // 2 - 2) + b"0]}",
+    "objects": b'{"a":[' + b'{"a":[]},' * (MAX_MARKS // 3 - 2) + b"0]}",
+    "numbers": b'{"a":[' + b"0," * (MAX_MARKS - 2) + b"0]}",
+    "names": b"{" + b",".join(b'"%d":0' % n for n in range(MAX_MARKS - 1)) + b"}",
+    "long numbers": b'{"a":1.' + filled(b"1") + b"}",
+    "one long text": b'{"a":"' + filled(b"\\u4f60") + b'"}',
+    "escapes": b'{"a":"' + filled(b'\\"') + b'"}',
+    "open text": b'{"a":"' + filled(b'\\"'),
+    "open lists": filled(b"["),
+    "open lists below the marks": b"[" * MAX_MARKS,
+    "spaces": filled(b" "),
+    "bytes": filled(b"\xff"),
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_law_15_looking_at_an_answer_of_any_form_takes_little_time_and_memory(
+    content: bytes,
+) -> None:
+    assert cpu_s(lambda: tried(content)) < MOST_S
+    assert peak_bytes(lambda: tried(content)) < 12 * MAX_ANSWER_BYTES
+
+
+@pytest.mark.parametrize("piece", [b'\\"', b"\\u4f60", b" ", b"x"])
+def test_law_15_a_text_of_twice_the_size_takes_about_twice_the_time(piece: bytes) -> None:
+    assert_linear(
+        lambda size: b'{"a":"' + filled(piece, size) + b'"}', tried, MAX_ANSWER_BYTES // 2
+    )

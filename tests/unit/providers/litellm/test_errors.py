@@ -9,17 +9,17 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
-import aiohttp
 import httpx
 import pytest
 import respx
 
-from providers.base import CompletionRequest, Endpoint
+from providers.base import MAX_ANSWER_CHARS, CompletionRequest, Endpoint
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
-from providers.litellm import adapter
+from providers.http import BadEncoding, Lost, NotConnected, TooLarge
 from providers.litellm import errors as litellm_errors
 from providers.litellm.adapter import LiteLLMProvider
-from tests.harness.litellm_module import litellm_module
+from providers.litellm.transport import Exchange
+from tests.harness.litellm_module import is_internal_call, litellm_module
 
 BASE = "http://127.0.0.1:9/v1"
 KEY = "sk-very-secret"
@@ -167,6 +167,20 @@ async def test_an_error_is_told_by_its_status_whatever_else_it_holds(
     assert (type(error), error.kind, error.retryable) == (Rejected, RATE_LIMITED, True)
 
 
+async def test_law_15_a_long_body_of_an_error_is_not_read(
+    provider: LiteLLMProvider, chat: respx.Route
+) -> None:
+    spaces = b" " * 65_536
+    chat.mock(return_value=httpx.Response(400, content=b'{"error": {"code": "content_filter"}}'))
+    assert type(await fail(provider, chat)) is PossiblyExecuted
+
+    chat.calls.clear()
+    chat.mock(
+        return_value=httpx.Response(400, content=spaces + b'{"error": {"code": "content_filter"}}')
+    )
+    assert type(await fail(provider, chat)) is Rejected
+
+
 async def test_a_prompt_that_is_too_long_is_rejected(
     provider: LiteLLMProvider, chat: respx.Route
 ) -> None:
@@ -262,93 +276,92 @@ async def test_an_answer_of_unknown_form_may_be_billed(
     assert error.status is None
 
 
-async def test_law_15_an_answer_longer_than_models_can_speak_is_no_answer(
+async def test_law_15_an_answer_longer_than_models_can_speak_is_cut_and_paid_for(
     provider: LiteLLMProvider, chat: respx.Route
 ) -> None:
     message = {"role": "assistant", "content": "of the provider " * 300_000}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
     chat.mock(return_value=httpx.Response(200, json={"id": "1", "choices": [choice]}))
 
-    error = await fail(provider, chat)
+    answer = await provider.complete(REQUEST)
 
-    assert (type(error), error.kind, error.retryable) == (PossiblyExecuted, ERROR, False)
+    assert len(answer.text) == MAX_ANSWER_CHARS + 1, "enough to know that it is too long"
 
 
 @pytest.mark.parametrize(
-    "broken, certainty, kind, retryable",
+    "broken, certainty, retryable",
     [
-        (httpx.ConnectError("refused"), NotSent, ERROR, True),
-        (httpx.ConnectTimeout("no route"), NotSent, ERROR, True),
-        (httpx.PoolTimeout("busy"), NotSent, ERROR, True),
-        (httpx.ReadTimeout("slow"), PossiblyExecuted, TIMEOUT, False),
-        (httpx.WriteTimeout("slow"), PossiblyExecuted, TIMEOUT, False),
-        (httpx.ReadError("reset"), PossiblyExecuted, ERROR, False),
-        (httpx.WriteError("reset"), PossiblyExecuted, ERROR, False),
-        (httpx.RemoteProtocolError("gone"), PossiblyExecuted, ERROR, False),
-        (RuntimeError(f"words of the provider: {KEY}"), PossiblyExecuted, ERROR, False),
+        (NotConnected("refused"), NotSent, True),
+        (Lost("reset"), PossiblyExecuted, False),
+        (TooLarge("more than any model says"), PossiblyExecuted, False),
+        (BadEncoding("damaged"), PossiblyExecuted, False),
+        (RuntimeError(f"words of the provider: {KEY}"), PossiblyExecuted, False),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else None,
 )
-@pytest.mark.parametrize("provider_name", ["openai", "mistral"], ids=["SDK", "HTTP handler"])
-async def test_a_broken_connection_means_what_is_certain(
+@pytest.mark.parametrize("model", ["openai/m", "mistral/m", "azure/m"])
+async def test_a_request_without_an_answer_means_what_is_certain(
     provider: LiteLLMProvider,
-    chat: respx.Route,
-    provider_name: str,
+    wire: respx.MockRouter,
+    model: str,
     broken: Exception,
     certainty: type[ProviderError],
-    kind: FailureKind,
     retryable: bool,
 ) -> None:
-    chat.mock(side_effect=broken)
-    request = CompletionRequest(
-        f"{provider_name}/m", REQUEST.endpoint, REQUEST.messages, max_output_tokens=10
-    )
+    route = wire.route().mock(side_effect=broken)
+    request = CompletionRequest(model, REQUEST.endpoint, REQUEST.messages, max_output_tokens=10)
 
-    error = await fail(provider, chat, request)
+    error = await fail(provider, route, request)
 
-    assert (type(error), error.kind, error.retryable) == (certainty, kind, retryable)
+    assert (type(error), error.kind, error.retryable) == (certainty, ERROR, retryable)
 
 
-def raised_from(*causes: BaseException) -> Exception:
-    """Return LiteLLM's usual error with these behind it, the outermost first."""
-    error: BaseException = litellm_module().InternalServerError("words", "openai", "m")
-    outermost = error
-    for cause in causes:
-        error.__cause__ = cause
-        error = cause
-    assert isinstance(outermost, Exception)
-    return outermost
-
-
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 304, 307, 308])
 @pytest.mark.parametrize(
-    "causes, certainty",
-    [
-        ([httpx.ConnectError("x"), aiohttp.ClientOSError(104, "reset")], PossiblyExecuted),
-        ([httpx.ConnectError("x"), asyncio.CancelledError()], PossiblyExecuted),
-        ([httpx.ReadError("x"), aiohttp.ServerDisconnectedError()], PossiblyExecuted),
-        ([httpx.ConnectTimeout("x"), aiohttp.ConnectionTimeoutError("x")], NotSent),
-        ([httpx.ReadTimeout("x"), aiohttp.SocketTimeoutError("x")], PossiblyExecuted),
-        ([httpx.ConnectError("x"), aiohttp.ClientConnectorError(None, OSError("x"))], NotSent),  # type: ignore[arg-type]  # the connection's key is for its text alone
-        ([ModuleNotFoundError("No module named 'google'", name="google")], NotSent),
-    ],
+    "model", ["openai/m", "mistral/m", "azure/m", "anthropic/claude-sonnet-4-5"]
 )
-async def test_only_a_connection_that_was_never_made_is_certainly_not_sent(
-    provider: LiteLLMProvider, causes: list[BaseException], certainty: type[ProviderError]
+async def test_law_16_a_redirect_is_a_rejected_call(
+    provider: LiteLLMProvider, wire: respx.MockRouter, model: str, status: int
 ) -> None:
-    error = litellm_errors.translate(litellm_module(), raised_from(*causes), None)
+    elsewhere = {"Location": "http://127.0.0.1:8/v1/chat/completions"}
+    route = wire.route().mock(return_value=httpx.Response(status, headers=elsewhere))
+    request = CompletionRequest(model, REQUEST.endpoint, REQUEST.messages, max_output_tokens=10)
 
-    assert type(error) is certainty
+    error = await fail(provider, route, request)
+
+    assert (type(error), error.kind, error.retryable) == (Rejected, REJECTED, False)
+    assert error.status == status
+
+
+async def test_law_16_an_answer_that_comes_with_a_redirect_is_none(
+    provider: LiteLLMProvider, chat: respx.Route
+) -> None:
+    message = {"role": "assistant", "content": "of the provider"}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    chat.mock(return_value=httpx.Response(304, json={"id": "1", "choices": [choice]}))
+
+    assert type(await fail(provider, chat)) is Rejected
+
+
+async def test_a_package_that_is_missing_is_named(provider: LiteLLMProvider) -> None:
+    error = litellm_module().InternalServerError("words", "openai", "m")
+    error.__cause__ = ModuleNotFoundError("No module named 'google'", name="google")
+
+    translated = litellm_errors.translate(litellm_module(), error, Exchange(httpx.URL(BASE)))
+
+    assert type(translated) is NotSent
+    assert "google" in str(translated)
 
 
 async def test_what_went_wrong_before_a_call_says_nothing_about_it(
     provider: LiteLLMProvider, chat: respx.Route
 ) -> None:
-    chat.mock(side_effect=httpx.ReadError("reset"))
+    chat.mock(side_effect=Lost("reset"))
     earlier = httpx.Response(401, request=httpx.Request("POST", BASE))
     try:
         earlier.raise_for_status()
     except httpx.HTTPStatusError:
-        with pytest.raises(PossiblyExecuted, match="lost"):
+        with pytest.raises(PossiblyExecuted, match="reset"):
             await provider.complete(REQUEST)
 
 
@@ -369,8 +382,7 @@ async def test_a_cancelled_call_is_cancelled_not_failed(
 
     with pytest.raises(asyncio.CancelledError):
         await calling
-    assert adapter._loaded is not None
-    assert adapter._loaded.is_internal_call.get() is False
+    assert not is_internal_call()
 
 
 # Google's errors

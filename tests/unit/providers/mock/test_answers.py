@@ -12,6 +12,7 @@ from pricing.tokens import TokenCounter
 from providers.mock.answers import Asked, MockModel, value_for
 from providers.mock.openai import read
 from providers.mock.options import MALFORMED, AnswerKind, MockOptions, Scenario
+from runtime.actions.answers import parse
 from runtime.actions.outputs import (
     BooleanOutput,
     MultiSelectOutput,
@@ -20,7 +21,6 @@ from runtime.actions.outputs import (
     SingleSelectOutput,
     TextOutput,
     json_schema,
-    parse,
 )
 
 options = st.lists(

@@ -23,6 +23,7 @@ class Server:
 
     def __init__(self, limit: SharedLimit) -> None:
         self.turns = LocalTurns(limit, lambda: round(now_s() * 1e6))
+        self.slots = limit.concurrency or 0
         self.questions = 0
 
     async def exchange(
@@ -37,6 +38,13 @@ class Server:
         given = self.turns.exchange(back, wanted)
         await asyncio.sleep(ROUND_TRIP_S / 2)
         return given
+
+    def has_all_slots(self) -> bool:
+        """Return whether nobody has a slot: all of them can be taken, and are given back."""
+        wanted = [TurnRequest(f"free-{number}", 1_000, 0) for number in range(self.slots)]
+        given = self.turns.exchange([], wanted)
+        self.turns.exchange([Returned(one.slot, True, 0) for one in wanted[: given.count]], [])
+        return given.count == self.slots
 
 
 class Crowd:
@@ -234,7 +242,7 @@ def test_a_rest_that_begins_while_some_wait_for_a_shared_turn_is_theirs_too() ->
         assert results[1:] == [None] * 3
         assert min(at_s for _, at_s in crowd.entered) >= 6
         await crowd.queues.aclose()
-        assert crowd.server.turns._slots == {}
+        assert crowd.server.has_all_slots()
 
     run(scene())
 
@@ -270,7 +278,7 @@ def test_a_turn_that_comes_in_the_same_moment_as_the_end_is_given_back(how: str)
         await asyncio.gather(coming, return_exceptions=True)
         await crowd.queues.aclose()
         assert not crowd.entered
-        assert crowd.server.turns._slots == {}
+        assert crowd.server.has_all_slots()
 
     run(scene())
 
@@ -311,7 +319,7 @@ def test_no_shared_turn_is_lost_whoever_gives_up_or_is_cancelled(
         await crowd.queues.aclose()
 
         assert crowd.most_inside <= most
-        assert crowd.server.turns._slots == {}
+        assert crowd.server.has_all_slots()
         before = len(crowd.entered)
         free = [asyncio.create_task(crowd.stay(for_s=1)) for _ in range(most + 1)]
         await asyncio.sleep(0.5)

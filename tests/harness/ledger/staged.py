@@ -1,18 +1,17 @@
-"""A connection that loses what it is told to lose: the request, or the answer to it."""
+"""A way to the server that tells the time, counts, and loses what it is told to lose."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
-from typing import Any
 from unittest import mock
 
 from runtime.credits import batch, script_client
-from runtime.credits.ledger import CreditLedger
 from runtime.redis.errors import NotReached, UnknownOutcome
-from runtime.redis.transport import Abandoned, Reply, Request
+from runtime.redis.transport import Abandoned, Reply, Request, Transport, bulk
 
 
 class Loss(StrEnum):
@@ -21,22 +20,38 @@ class Loss(StrEnum):
     ANSWER = "answer"
 
 
-class LossyTransport:
-    """Stands between a ledger and its server. ``losses`` are of the next calls, first one first."""
+class StagedTransport:
+    """A transport that a test watches and disturbs.
 
-    def __init__(self, ledger: CreditLedger) -> None:
-        batcher: Any = ledger._script_client._batcher
-        below = batcher._transport
-        self._below: Any = below._below if isinstance(below, LossyTransport) else below
+    Args:
+        below: runs the scripts.
+        now_ms: the time that is put behind a script's arguments, for scripts that go by it.
+
+    ``losses`` are of the next script calls, first one first. ``asked`` counts script calls, lost
+    ones too; ``sizes`` has the number of verbs in each one that was answered. ``on_answer`` is
+    called when an answer has come and nobody has seen it yet.
+    """
+
+    def __init__(self, below: Transport, now_ms: Callable[[], int] | None = None) -> None:
+        self._below = below
+        self._now_ms = now_ms
         self.losses: list[Loss] = []
-        batcher._transport = self
+        self.asked = 0
+        self.sizes: list[int] = []
+        self.on_answer: Callable[[Reply], None] = lambda reply: None
 
     async def run(self, request: Request, on_abandoned: Abandoned) -> Reply:
+        self.asked += 1
         loss = self.losses.pop(0) if self.losses else Loss.NOTHING
         if loss is Loss.REQUEST:
             await asyncio.sleep(0)  # no connection fails before others have come to ask
             raise NotReached("lost on the way there")
-        reply: Reply = await self._below.run(request, on_abandoned)
+        if self._now_ms is not None:
+            packed = request.packed + bulk(self._now_ms())
+            request = replace(request, values=request.values + 1, packed=packed)
+        reply = await self._below.run(request, on_abandoned)
+        self.sizes.append(len(reply[0]))
+        self.on_answer(reply)
         if loss is Loss.ANSWER:
             raise UnknownOutcome("lost on the way back")
         return reply

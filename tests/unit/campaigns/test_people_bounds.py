@@ -1,0 +1,49 @@
+"""Bounds of what a people file may hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from runtime.campaigns.people import PeopleFile
+from runtime.campaigns.people_rows import LONGEST_ROW_BYTES, PeopleError
+from tests.harness.bounds import peak_bytes
+
+HALF = "x" * (LONGEST_ROW_BYTES // 2)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        f"{HALF}{HALF},b\n",
+        f"{HALF},{HALF}\n",
+        '"' + "line\n" * (LONGEST_ROW_BYTES // 4) + '",b\n',
+        f'"{HALF}\n","{HALF}\n"\n',
+        '"never closed\n' + "1,2\n" * (LONGEST_ROW_BYTES // 3),
+    ],
+    ids=["a cell", "two cells", "lines in a cell", "lines in two cells", "an open quote"],
+)
+def test_law_15_a_row_of_a_people_file_has_a_bound_however_it_is_cut(
+    tmp_path: Path, row: str
+) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("person_id,a,b\n1,a,b\n2," + row)
+
+    def work() -> None:
+        with pytest.raises(PeopleError, match=r"line 3: .*1,048,576"):
+            PeopleFile(path).check()
+
+    assert peak_bytes(work) < 32_000_000
+
+
+def test_law_15_people_have_a_bounded_number_of_attributes(tmp_path: Path) -> None:
+    path = tmp_path / "people.jsonl"
+    with path.open("w") as file:
+        for number in range(11):
+            row = {f"a{number}_{name}": 1 for name in range(1_000)}
+            file.write(json.dumps({"person_id": str(number), **row}) + "\n")
+
+    with pytest.raises(PeopleError, match="10,000 different attributes"):
+        PeopleFile(path).check()

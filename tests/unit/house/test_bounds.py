@@ -1,0 +1,76 @@
+"""docs/bounds.md: every bound has a number, says what happens beyond it, and has a test."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+
+import pytest
+
+from tests.harness.bounds import assert_linear, cpu_s, peak_bytes
+from tests.harness.paths import ROOT
+
+PAGE = ROOT / "docs" / "bounds.md"
+SECTIONS = ["Answers", "Templates", "Stored records", "HTTP", "Files and configuration", "Bills"]
+HEAD = "| what comes from outside | bound | beyond it | tests |"
+RULE = "| --- | --- | --- | --- |"
+
+
+def rows() -> list[list[str]]:
+    """Return the cells of each row of all tables."""
+    lines = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("|")]
+    return [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in lines
+        if line not in (HEAD, RULE)
+    ]
+
+
+@cache
+def names_of_tests() -> frozenset[str]:
+    return frozenset(
+        node.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+
+
+def test_the_page_has_a_table_for_each_kind_of_input() -> None:
+    text = PAGE.read_text("utf-8")
+
+    assert re.findall(r"(?m)^## (.+)$", text) == SECTIONS
+    assert text.count(f"{HEAD}\n{RULE}\n") == len(SECTIONS)
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
+def test_each_bound_has_a_number_and_says_what_happens_beyond_it(row: list[str]) -> None:
+    assert len(row) == 4, f"a row has four cells, none with a bar between spaces: {row}"
+    what, bound, beyond, _ = row
+    assert what
+    assert beyond
+    assert re.search(r"\d", bound)
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0])
+def test_each_bound_has_its_tests(row: list[str]) -> None:
+    named = re.findall(r"`(\w+)`", row[3])
+
+    assert named
+    assert [name for name in named if not name.startswith("test_law_15_")] == []
+    assert [name for name in named if name not in names_of_tests()] == []
+
+
+def test_quadratic_work_is_noticed() -> None:
+    def quadratic(size: int) -> int:
+        return sum(1 for _ in range(size) for _ in range(size))
+
+    with pytest.raises(AssertionError, match="twice the size of 300"):
+        assert_linear(int, quadratic, 300)
+    assert_linear(int, lambda size: sum(range(size)), 100_000)
+
+
+def test_cpu_and_memory_are_those_of_the_work() -> None:
+    assert cpu_s(lambda: sum(range(300_000))) > 10 * cpu_s(lambda: sum(range(3_000)))
+    assert 900_000 < peak_bytes(lambda: bytearray(1_000_000)) < 1_200_000
