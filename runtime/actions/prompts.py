@@ -27,6 +27,7 @@ from pricing.errors import CreditgateError
 from runtime.actions.prompt_values import FILTERS, as_text
 from runtime.actions.render_budget import ROUNDS_LIMIT, TEXT_LIMIT, Budget, TooLarge
 from runtime.actions.template_source import SourceProblem, check_source, markup
+from runtime.actions.text_uses import attributes_used_as_text
 from runtime.hints import did_you_mean
 
 SCOPES = frozenset({"customer", "event", "journey", "campaign", "workspace"})
@@ -200,7 +201,16 @@ class Prompt:
             unknown scope.
     """
 
-    __slots__ = ("_attributes", "_name", "_nodes", "_paths", "_source", "_static", "_template")
+    __slots__ = (
+        "_attributes",
+        "_name",
+        "_nodes",
+        "_paths",
+        "_source",
+        "_static",
+        "_template",
+        "used_as_text",
+    )
 
     def __init__(self, name: str, source: str) -> None:
         self._name = name
@@ -217,7 +227,10 @@ class Prompt:
             raise self._refusal(0, "it is nested too deeply") from None
         self._nodes = self._template.nodes
         self._check(analysis)
-        _bound_ranges(_walk(self._nodes, RenderContext(self._template)))
+        nodes = list(_walk(self._nodes, RenderContext(self._template)))
+        _bound_ranges(nodes)
+        self.used_as_text = attributes_used_as_text(e for node in nodes for e in node.expressions())
+        """The attributes, by scope and name, that it compares with text or reads by letters."""
         self._paths = {
             variable.span.index: str(variable)
             for variables in analysis.variables.values()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from runtime.actions.prompts import PromptError
+from runtime.actions.prompts import PromptError, compiled
 from runtime.actions.spec import ActionSpec
+from runtime.campaigns.column_types import ColumnRules, ColumnType
 from runtime.campaigns.people import PeopleError, PeopleSummary
 from runtime.hints import did_you_mean
 
@@ -23,7 +24,25 @@ def missing_attributes(action: ActionSpec, known: Collection[tuple[str, str]]) -
     return tuple(
         path
         for path in action.required_attributes()
-        if (top := _TOP.match(path)) and (top[1], top[2] or top[3] or top[4]) not in known
+        if (top := _top(path)) is not None and top not in known
+    )
+
+
+def column_rules(
+    action: ActionSpec, declared: Mapping[str, ColumnType], *, text_only: bool = False
+) -> ColumnRules:
+    """Return the rules for the columns of a file that an action runs for.
+
+    Args:
+        declared: types by the columns' names.
+        text_only: columns are text unless they are declared.
+    """
+    prompts = compiled("system", action.system), compiled("user", action.user)
+    return ColumnRules(
+        declared=declared,
+        text_only=text_only,
+        read=frozenset(_top(path) or (path, "") for path in action.required_attributes()),
+        as_text=prompts[0].used_as_text | prompts[1].used_as_text,
     )
 
 
@@ -43,6 +62,12 @@ def check_fit(action: ActionSpec, summary: PeopleSummary, file: object) -> tuple
             f"{did_you_mean(str(stopped_by[0]), present)}"
         )
     return missing
+
+
+def _top(path: str) -> tuple[str, str] | None:
+    """Return scope and name of a path; ``None`` if it is all of a scope."""
+    found = _TOP.match(path)
+    return found and (found[1], found[2] or found[3] or found[4])
 
 
 def _missing_path(action: ActionSpec, data: Mapping[str, Mapping[str, object]]) -> str | None:

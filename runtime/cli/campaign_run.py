@@ -119,7 +119,8 @@ async def _run(
     display.begin(settings.summary.people)
     showing = asyncio.create_task(show())
     try:
-        await run.run(settings.people.read(limit=settings.limit))
+        people = settings.people.read(limit=settings.limit, columns=settings.summary.columns)
+        await run.run(people)
     except Exception as error:  # noqa: BLE001 - reported after the books, which it may have changed
         return error
     finally:
