@@ -18,7 +18,12 @@ from liquid.ast import Node
 from liquid.builtin.expressions.primitive import RangeLiteral
 from liquid.builtin.output import Output, OutputNode
 from liquid.builtin.tags.echo_tag import EchoNode, EchoTag
-from liquid.exceptions import LiquidError, ResourceLimitError, UndefinedError
+from liquid.exceptions import (
+    LiquidError,
+    LiquidTypeError,
+    ResourceLimitError,
+    UndefinedError,
+)
 from liquid.expression import Expression
 from liquid.static_analysis import TemplateAnalysis, Variable
 from liquid.undefined import UNDEFINED
@@ -288,6 +293,8 @@ class Prompt:
             problem = f"it grows too large: {error.bound}"
         elif isinstance(error, ResourceLimitError):
             problem = "it grows too large: its tags are nested too deeply"
+        elif isinstance(error, LiquidTypeError):
+            problem = "it compares values of different types, such as text with a number"
         else:
             problem = f"it can't be rendered with this data ({type(error).__name__})"
         return PromptError(self._name, line, problem, None)

@@ -24,6 +24,7 @@ _MOST_DIGITS = 15
 _NUMBER = re.compile(
     rf"-?(0|[1-9][0-9]{{0,{_MOST_DIGITS - 1}}})(?:\.([0-9]{{1,{_MOST_DIGITS}}}))?"
 ).fullmatch
+_OF_NUMBERS = frozenset("0123456789.,'eE+- \u00a0\u202f")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?", re.ASCII).fullmatch
 _BOOLEANS = {"true": True, "false": False}
 _DECLARED_BOOLEANS = {**_BOOLEANS, "yes": True, "no": False, "1": True, "0": False}
@@ -273,18 +274,18 @@ def _is_date(text: str) -> bool:
 
 def _shape(cell: str) -> str:
     """Describe a cell without showing it: it may be personal data."""
+    digits = sum(character in "0123456789" for character in cell)
+    if not digits or not set(cell) <= _OF_NUMBERS:
+        count = f"{len(cell):,} character{'s' * (len(cell) != 1)}"
+        return f"text of {count}" if cell else "blanks"
     signless = cell.lstrip("+-")
-    if not signless or not set(signless) <= set("0123456789.,'eE+- \u00a0\u202f"):
-        return f"text of {len(cell):,} characters" if cell else "blanks"
-    if not any(character.isdigit() for character in cell):
-        return f"text of {len(cell):,} characters"
     if "," in cell:
         return "digits with a comma"
     if cell.startswith("+"):
         return "a number with a plus sign"
     if signless.isdigit() and signless.startswith("0") and len(signless) > 1:
         return "a number that begins with 0"
-    if sum(character.isdigit() for character in cell) > _MOST_DIGITS:
+    if digits > _MOST_DIGITS:
         return f"more than {_MOST_DIGITS} digits"
     if _NUMBER(cell):
         return "a number"

@@ -76,7 +76,7 @@ def check_people(
         BadInput: an id that was given can't be used.
         PeopleError: the file, or what it lacks for the action.
     """
-    from runtime.campaigns.fit import check_fit
+    from runtime.campaigns.fit import check_fit, failures
     from runtime.campaigns.people import Person
     from runtime.cli.failures import refusals
 
@@ -91,6 +91,12 @@ def check_people(
     summary = people.check(limit=limit, check_person=check, rules=rules)
     missing = check_fit(campaign.action, summary, people.path)
     tell_columns(summary.columns)
+    stopped = failures(campaign.action, summary.sample)
+    if all(stopped):
+        click.echo(
+            f"note: the first {len(stopped)} people would get fallback values: {stopped[0]}",
+            err=True,
+        )
     for path in missing:
         click.echo(f"note: the prompt reads {path}, which nobody in {people.path} has", err=True)
     return summary
