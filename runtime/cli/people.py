@@ -93,10 +93,8 @@ def check_people(
     tell_columns(summary.columns)
     stopped = failures(campaign.action, summary.sample)
     if all(stopped):
-        click.echo(
-            f"note: the first {len(stopped)} people would get fallback values: {stopped[0]}",
-            err=True,
-        )
+        who = f"first {len(stopped)} people" if len(stopped) > 1 else "first person"
+        click.echo(f"note: the {who} would get fallback values: {stopped[0]}", err=True)
     for path in missing:
         click.echo(f"note: the prompt reads {path}, which nobody in {people.path} has", err=True)
     return summary
