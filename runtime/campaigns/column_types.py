@@ -162,7 +162,7 @@ class Survey:
 
     @property
     def is_decided(self) -> bool:
-        """Whether no further row can change a type."""
+        """True once no further row can change a type."""
         return not self._undecided
 
     def check(self, data: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What commands that take a people file share: its options, its check, the types of its columns."""
+"""The options, the check and the notes that commands with a people file share."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from tests.harness.workbench import make_config
 
 @pytest.mark.parametrize("name", ["data", "data/spool", "data/spool/dead"])
 @pytest.mark.parametrize("opened", [open_runtime, open_ledger, open_estimator])
-async def test_a_folder_that_others_can_write_to_is_refused_before_redis_is_asked(
+async def test_law_13_a_folder_that_others_can_write_to_is_refused_before_redis_is_asked(
     tmp_path: Path, name: str, opened: object
 ) -> None:
     (tmp_path / "data" / "spool" / "dead").mkdir(parents=True)
