@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -118,14 +117,17 @@ class Columns:
         return {column.name: column.type.value for column in self.all}
 
     def give_types(self, data: Mapping[str, Mapping[str, Any]]) -> None:
-        """Turn the cells in a person's data into values of their types."""
+        """Turn the cells in a person's data into values of their types.
+
+        Raises:
+            ValueError: a cell has not the type of its column, so it is not of the surveyed file.
+        """
         for column in self.all:
             if column.type in (ColumnType.NUMBER, ColumnType.BOOLEAN):
                 found = _place_of(data, column.path)
                 cell = None if found is None else found[column.path[-1]]
                 if found is not None and isinstance(cell, str):
-                    with suppress(ValueError):
-                        found[column.path[-1]] = _value(cell, column.type)
+                    found[column.path[-1]] = _value(cell, column.type)
 
 
 class Survey:
@@ -226,7 +228,7 @@ def _place_of(data: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any] | 
 
 
 def _kind(cell: str) -> ColumnType:
-    if _number(cell) is not None:
+    if _is_number(cell):
         return ColumnType.NUMBER
     return ColumnType.BOOLEAN if cell.lower() in _BOOLEANS else ColumnType.TEXT
 
@@ -240,7 +242,7 @@ def _value(cell: str, kind: ColumnType) -> Any:
     text = cell.strip()
     value: Any = None
     if kind is ColumnType.NUMBER:
-        value = _number(text)
+        value = _number(text) if _is_number(text) else None
     elif kind is ColumnType.BOOLEAN:
         value = _DECLARED_BOOLEANS.get(text.lower())
     elif kind is ColumnType.TEXT or _is_date(text):
@@ -250,16 +252,17 @@ def _value(cell: str, kind: ColumnType) -> Any:
     return value
 
 
-def _number(cell: str) -> int | float | None:
-    """Return the value of a number that is written as JSON would write it, or ``None``."""
+def _is_number(cell: str) -> bool:
+    """Return whether a cell is a number as JSON would write it, without an exponent."""
     found = _NUMBER(cell)
     if found is None or cell == "-0":
-        return None
-    whole, decimals = found.groups()
-    if decimals is None:
-        return int(cell)
-    digits = len(decimals) + (len(whole) if whole != "0" else 0)
-    return WrittenNumber(cell) if digits <= _MOST_DIGITS else None
+        return False
+    whole, decimals = found.groups("")
+    return len(decimals) + (len(whole) if whole != "0" else 0) <= _MOST_DIGITS
+
+
+def _number(cell: str) -> int | float:
+    return WrittenNumber(cell) if "." in cell else int(cell)
 
 
 def _is_date(text: str) -> bool:
