@@ -135,6 +135,12 @@ def test_messages_about_what_was_typed_and_read_are_harmless(
         assert isinstance(ended.json, dict)
 
 
+def test_an_escape_is_seen_where_there_is_no_terminal_too(home: Home) -> None:
+    home.write("keys.yaml", json.dumps({"version": 1, "pl\x1b[31mans": {}}))
+    ended = home.invoke("check-config", "--config", "keys.yaml")
+    assert "pl\\u001b[31mans: is not a known key" in ended.stdout + ended.stderr
+
+
 def test_debug_shows_the_trace_and_keeps_the_exit_status(home: Home) -> None:
     ended = home.invoke("--debug", "balance", "--account", "acme")
     assert ended.status == 2
