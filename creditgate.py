@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     )
     from runtime.executions.counters import Counters
     from runtime.executions.executor import ActionRuntime
+    from runtime.private_files import NotPrivate
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
 
 __all__ = [
@@ -127,6 +128,7 @@ __all__ = [
     "Mistake",
     "ModelChoice",
     "ModelClass",
+    "NotPrivate",
     "NotSent",
     "NotSuggested",
     "Origin",
@@ -260,6 +262,7 @@ def _runtime() -> dict[str, Any]:
     from runtime.credits.ledger import CreditLedger
     from runtime.executions.counters import Counters
     from runtime.executions.executor import ActionRuntime
+    from runtime.private_files import NotPrivate
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
 
     return locals()

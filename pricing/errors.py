@@ -5,6 +5,7 @@ Each class is defined in the package that raises it. Hosts import them all from 
 CreditgateError
 ├── ConfigError                 the configuration has mistakes; ``mistakes`` lists them all
 ├── InstallationKeyTooShort     the installation key is easy to guess (a ValueError)
+├── NotPrivate                  others can change or read what must be ours (a PermissionError)
 ├── EmbeddedRedisUnavailable    no Redis or Valkey server was found, and none could be fetched
 ├── InvalidRequest              a field of a request is not what it must be (a ValueError)
 ├── UnknownAction               no action has this id for this account (a LookupError)

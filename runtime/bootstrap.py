@@ -29,6 +29,7 @@ from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
 from runtime.executions.spool import Spool
 from runtime.learning.sharing import Learning
+from runtime.private_files import check_data_folders, make_private_folder, read_private_file
 from runtime.redis.client import open_client
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
@@ -36,6 +37,7 @@ from runtime.turns.shared import RedisTurns
 
 _MINUTE_MS = 60_000
 _HOUR_MS = 60 * _MINUTE_MS
+_LONGEST_KEY_BYTES = 4_096
 
 
 @asynccontextmanager
@@ -74,6 +76,7 @@ async def open_runtime(
         LedgerUnavailable: Redis can't be reached.
         LedgerError: the data in Redis belongs to another installation key.
         InstallationKeyTooShort: the key in the data folder was cut off.
+        NotPrivate: others can write to the data folder, or read the key in it.
         EmbeddedRedisUnavailable: ``redis.url`` is ``embedded``, and there is no server program.
         VocabularyMissing: the installed LiteLLM lacks a tokenizer's vocabulary.
     """
@@ -145,7 +148,8 @@ async def open_estimator(
         redis: as ``open_runtime`` has it.
 
     Raises:
-        LedgerError, InstallationKeyTooShort, EmbeddedRedisUnavailable: as ``open_runtime``.
+        LedgerError, InstallationKeyTooShort, NotPrivate, EmbeddedRedisUnavailable: as
+            ``open_runtime``.
     """
     models = build_models(config)
     async with _connected(config, redis) as client, open_ledger(config, redis=client) as ledger:
@@ -175,7 +179,8 @@ async def open_ledger(
         on_alert: as ``open_runtime`` has it.
 
     Raises:
-        LedgerError, InstallationKeyTooShort, EmbeddedRedisUnavailable: as ``open_runtime``.
+        LedgerError, InstallationKeyTooShort, NotPrivate, EmbeddedRedisUnavailable: as
+            ``open_runtime``.
     """
     async with AsyncExitStack() as stack:
         ledger = CreditLedger(
@@ -206,7 +211,12 @@ async def open_ledger(
 
 @asynccontextmanager
 async def _connected(config: Config, redis: Client | None) -> AsyncIterator[Client]:
-    """Yield the host's own client, or one of the configured server."""
+    """Yield the host's own client, or one of the configured server.
+
+    Raises:
+        NotPrivate: others can write to the data folder; its server would not even be started.
+    """
+    check_data_folders(config.data_dir)
     if redis is not None:
         yield redis
         return
@@ -224,13 +234,13 @@ def _installation_key(config: Config) -> bytes:
         return config.installation_key.get_secret_value().encode()
     path = config.data_dir / "installation.key"
     try:
-        return path.read_bytes()
+        return read_private_file(path, most_bytes=_LONGEST_KEY_BYTES)
     except FileNotFoundError:
         return _make_key(path)
 
 
 def _make_key(path: Path) -> bytes:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "wb") as file:
@@ -242,4 +252,4 @@ def _make_key(path: Path) -> bytes:
         pass
     finally:
         unfinished.unlink()
-    return path.read_bytes()
+    return read_private_file(path, most_bytes=_LONGEST_KEY_BYTES)

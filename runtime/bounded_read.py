@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -12,10 +13,18 @@ class FileTooLarge(OSError):
     """A file is larger than its reader takes. ``strerror`` says how much that is."""
 
 
-def read_bounded(path: Path, most_bytes: int) -> bytes:
+def read_bounded(
+    path: Path,
+    most_bytes: int,
+    *,
+    check: Callable[[os.stat_result], object] = lambda found: None,
+) -> bytes:
     """Return the content of a regular file.
 
     A FIFO, a device or a socket is refused: reading one may wait, or go on, forever.
+
+    Args:
+        check: called with the status of the open file before it is read; it may raise.
 
     Raises:
         FileTooLarge: the file has more than ``most_bytes``.
@@ -24,8 +33,10 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
     # O_NONBLOCK: opening a FIFO that nobody writes to would wait.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(handle, "rb", closefd=True) as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        check(found)
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise FileTooLarge(errno.EFBIG, f"is larger than {most_bytes:,} bytes", str(path))

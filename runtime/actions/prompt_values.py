@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import wraps
@@ -29,6 +30,9 @@ _LAYOUT_LIMIT = 1_000
 _REMOVED_FILTERS = ("safe", "escapejs")
 """Filters for HTML escaping, which prompts don't do."""
 _REPLACING_FILTERS = frozenset({"replace", "replace_first", "replace_last"})
+
+_DIGITS_OF_A_DATE = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+"""Layouts of dates and times that are digits alone, by their length."""
 
 
 def as_text(value: object) -> str:
@@ -99,20 +103,39 @@ def _default(value: object, substitute: object = "", *, allow_false: bool = Fals
 
 
 def _date(value: object, layout: object) -> str:
-    """Format a date in UTC. Liquid's own guesses formats, and uses the machine's time zone."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return datetime.fromtimestamp(value, UTC).strftime(as_text(layout))
+    """Format a date in UTC. Liquid's own guesses formats, and uses the machine's time zone.
+
+    Numbers are seconds since 1970, unless their digits are those of a date: 20260301.
+    """
+    try:
+        found = _instant(value)
+        if isinstance(found, datetime) and found.tzinfo is not None:
+            found = found.astimezone(UTC)
+    except (OSError, OverflowError, ValueError):
+        return as_text(value).strip()  # as it is, like everywhere in Liquid
+    return found.strftime(as_text(layout))
+
+
+def _instant(value: object) -> date:
+    """Return the date, or the time, that a value stands for.
+
+    Raises:
+        ValueError, OverflowError, OSError: it stands for none.
+    """
     if isinstance(value, date):
-        return value.strftime(as_text(layout))
+        return value
+    if isinstance(value, float):
+        return datetime.fromtimestamp(value, UTC)
     text = as_text(value).strip()
     if text in ("now", "today"):
-        return datetime.now(UTC).strftime(as_text(layout))
-    if text.isdecimal():
-        return datetime.fromtimestamp(int(text), UTC).strftime(as_text(layout))
-    try:
-        return datetime.fromisoformat(text).strftime(as_text(layout))
-    except ValueError:
-        return text  # as it is, like everywhere in Liquid
+        return datetime.now(UTC)
+    for length, layout in _DIGITS_OF_A_DATE.items():
+        if len(text) == length and text.isdecimal():
+            with suppress(ValueError):
+                return datetime.strptime(text, layout).replace(tzinfo=UTC)
+    if text.isdecimal() or (isinstance(value, int) and not isinstance(value, bool)):
+        return datetime.fromtimestamp(int(text), UTC)
+    return datetime.fromisoformat(text)
 
 
 def _guarded(name: str, function: Callable[..., Any], *, texts: slice) -> Callable[..., Any]:

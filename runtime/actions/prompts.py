@@ -18,7 +18,12 @@ from liquid.ast import Node
 from liquid.builtin.expressions.primitive import RangeLiteral
 from liquid.builtin.output import Output, OutputNode
 from liquid.builtin.tags.echo_tag import EchoNode, EchoTag
-from liquid.exceptions import LiquidError, ResourceLimitError, UndefinedError
+from liquid.exceptions import (
+    LiquidError,
+    LiquidTypeError,
+    ResourceLimitError,
+    UndefinedError,
+)
 from liquid.expression import Expression
 from liquid.static_analysis import TemplateAnalysis, Variable
 from liquid.undefined import UNDEFINED
@@ -27,6 +32,7 @@ from pricing.errors import CreditgateError
 from runtime.actions.prompt_values import FILTERS, as_text
 from runtime.actions.render_budget import ROUNDS_LIMIT, TEXT_LIMIT, Budget, TooLarge
 from runtime.actions.template_source import SourceProblem, check_source, markup
+from runtime.actions.text_uses import attributes_used_as_text
 from runtime.hints import did_you_mean
 
 SCOPES = frozenset({"customer", "event", "journey", "campaign", "workspace"})
@@ -200,7 +206,16 @@ class Prompt:
             unknown scope.
     """
 
-    __slots__ = ("_attributes", "_name", "_nodes", "_paths", "_source", "_static", "_template")
+    __slots__ = (
+        "_attributes",
+        "_name",
+        "_nodes",
+        "_paths",
+        "_source",
+        "_static",
+        "_template",
+        "used_as_text",
+    )
 
     def __init__(self, name: str, source: str) -> None:
         self._name = name
@@ -217,7 +232,10 @@ class Prompt:
             raise self._refusal(0, "it is nested too deeply") from None
         self._nodes = self._template.nodes
         self._check(analysis)
-        _bound_ranges(_walk(self._nodes, RenderContext(self._template)))
+        nodes = list(_walk(self._nodes, RenderContext(self._template)))
+        _bound_ranges(nodes)
+        self.used_as_text = attributes_used_as_text(e for node in nodes for e in node.expressions())
+        """The attributes, by scope and name, that it compares with text or reads by letters."""
         self._paths = {
             variable.span.index: str(variable)
             for variables in analysis.variables.values()
@@ -275,6 +293,8 @@ class Prompt:
             problem = f"it grows too large: {error.bound}"
         elif isinstance(error, ResourceLimitError):
             problem = "it grows too large: its tags are nested too deeply"
+        elif isinstance(error, LiquidTypeError):
+            problem = "it compares values of different types, such as text with a number"
         else:
             problem = f"it can't be rendered with this data ({type(error).__name__})"
         return PromptError(self._name, line, problem, None)

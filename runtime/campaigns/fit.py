@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from runtime.actions.prompts import PromptError
+from runtime.actions.prompts import PromptError, compiled
 from runtime.actions.spec import ActionSpec
-from runtime.campaigns.people import PeopleError, PeopleSummary
+from runtime.campaigns.column_types import ColumnRules, ColumnType
+from runtime.campaigns.people import PeopleError, PeopleSummary, Person
 from runtime.hints import did_you_mean
 
 # customer.name, or customer['a name'] if it is not a plain word; more of the path may follow.
@@ -23,7 +24,25 @@ def missing_attributes(action: ActionSpec, known: Collection[tuple[str, str]]) -
     return tuple(
         path
         for path in action.required_attributes()
-        if (top := _TOP.match(path)) and (top[1], top[2] or top[3] or top[4]) not in known
+        if (top := _top(path)) is not None and top not in known
+    )
+
+
+def column_rules(
+    action: ActionSpec, declared: Mapping[str, ColumnType], *, text_only: bool = False
+) -> ColumnRules:
+    """Return the rules for the columns of a file that an action runs for.
+
+    Args:
+        declared: types by the columns' names.
+        text_only: columns are text unless they are declared.
+    """
+    prompts = compiled("system", action.system), compiled("user", action.user)
+    return ColumnRules(
+        declared=declared,
+        text_only=text_only,
+        read=frozenset(_top(path) or (path, "") for path in action.required_attributes()),
+        as_text=prompts[0].used_as_text | prompts[1].used_as_text,
     )
 
 
@@ -35,7 +54,8 @@ def check_fit(action: ActionSpec, summary: PeopleSummary, file: object) -> tuple
             fallback values. ``file`` is its name in the message.
     """
     missing = missing_attributes(action, summary.attributes)
-    stopped_by = [_missing_path(action, person.data) for person in summary.sample]
+    found = failures(action, summary.sample)
+    stopped_by = [failure and failure.path for failure in found]
     if all(path in missing for path in stopped_by):
         present = [f"{scope}.{name}" for scope, name in summary.attributes]
         raise PeopleError(
@@ -45,10 +65,20 @@ def check_fit(action: ActionSpec, summary: PeopleSummary, file: object) -> tuple
     return missing
 
 
-def _missing_path(action: ActionSpec, data: Mapping[str, Mapping[str, object]]) -> str | None:
-    """Return the path that is missing to render the prompts, or ``None``."""
+def _top(path: str) -> tuple[str, str] | None:
+    """Return scope and name of a path; ``None`` if it is all of a scope."""
+    found = _TOP.match(path)
+    return found and (found[1], found[2] or found[3] or found[4])
+
+
+def failures(action: ActionSpec, people: Iterable[Person]) -> list[PromptError | None]:
+    """Return why the prompts can't be rendered for each of these people; ``None`` if they can."""
+    return [_failure(action, person.data) for person in people]
+
+
+def _failure(action: ActionSpec, data: Mapping[str, Mapping[str, object]]) -> PromptError | None:
     try:
         action.render(data)
     except PromptError as error:
-        return error.path
+        return error
     return None

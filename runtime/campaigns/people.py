@@ -17,10 +17,11 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
+from runtime.campaigns.column_types import ColumnRules, Columns, Survey
+from runtime.campaigns.people_csv import CsvRows
 from runtime.campaigns.people_rows import (
     LONGEST_ROW_BYTES,
     PERSON_ID,
-    CsvRows,
     Data,
     PeopleError,
     Person,
@@ -35,6 +36,8 @@ _MOST_ATTRIBUTES = 10_000
 _SAMPLE = 5
 _DUPLICATES_SHOWN = 3
 _BOM = b"\xef\xbb\xbf"
+_ALL_TEXT = ColumnRules()
+_UNTYPED = Columns()
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -45,21 +48,24 @@ class PeopleSummary:
     Args:
         people: the number of people.
         attributes: those that at least one row has, as ``("customer", "message")``.
-        sample: the first few people.
+        sample: the first few people, with typed attributes.
+        columns: the types of a CSV file's columns.
     """
 
     people: int
     attributes: frozenset[tuple[str, str]]
     sample: tuple[Person, ...]
+    columns: Columns
 
 
 class PeopleFile:
     """A CSV or JSON Lines file of people, in UTF-8.
 
-    CSV: the first row names the columns; an empty cell counts as unknown. JSON Lines: each line
-    is an object, either of attributes or of scopes (``customer``, ``event``...) that hold
-    attributes. ``person_id`` is required. Attributes belong to ``customer``, unless a column's
-    name says otherwise: ``event.pages``. Points in a column's name nest.
+    CSV: the first row names the columns; an empty cell counts as unknown. Cells are text until
+    they are read with the columns that ``check`` finds. JSON Lines: each line is an object, either
+    of attributes or of scopes (``customer``, ``event``...) that hold attributes, and values have
+    the types of JSON. ``person_id`` is required. Attributes belong to ``customer``, unless a
+    column's name says otherwise: ``event.pages``. Points in a column's name nest.
 
     Raises:
         PeopleError: the file is missing, is neither ``.csv`` nor ``.jsonl``, or can't be read
@@ -80,54 +86,84 @@ class PeopleFile:
         *,
         limit: int | None = None,
         check_person: Callable[[Person], object] = lambda person: None,
+        rules: ColumnRules = _ALL_TEXT,
     ) -> PeopleSummary:
         """Read and check all rows, or the first ``limit``.
+
+        Types are inferred from the whole file, whatever the limit, so that a trial with the first
+        people sends the prompts that the campaign will send.
 
         Args:
             check_person: a further check of each person; its ``ValueError`` is reported with the
                 line.
+            rules: the types that columns have.
 
         Raises:
             PeopleError: naming the line and the mistake.
         """
         ids, attributes, sample = _Ids(), _Attributes(), list[Person]()
-        for person in self.read(limit=limit):
-            try:
-                check_person(person)
-            except ValueError as error:
-                raise self._mistake(person.line, str(error)) from None
-            ids.add(person.person_id)
-            attributes.add(person.data)
-            if len(sample) < _SAMPLE:
-                sample.append(person)
+        with self._open() as file:
+            rows = self._rows(file)
+            survey = self._survey(rows, rules)
+            people = iter(rows)
+            for person in islice(people, limit):
+                try:
+                    survey.check(person.data)
+                    check_person(person)
+                except ValueError as error:
+                    raise self._mistake(person.line, str(error)) from None
+                survey.infer(person.data, person.line)
+                ids.add(person.person_id)
+                attributes.add(person.data)
+                if len(sample) < _SAMPLE:
+                    sample.append(person)
+            while not survey.is_decided and (after := next(people, None)) is not None:
+                survey.infer(after.data, after.line)
         if not ids.count:
             raise PeopleError(f"{self.path}: the file has no people in it")
         if repeated := ids.repeated():
             self._report_duplicates(repeated, limit)
-        return PeopleSummary(ids.count, attributes.names(), tuple(sample))
+        columns = survey.found()
+        for one in sample:
+            columns.give_types(one.data)
+        return PeopleSummary(ids.count, attributes.names(), tuple(sample), columns)
 
-    def read(self, *, limit: int | None = None) -> Iterator[Person]:
+    def read(self, *, limit: int | None = None, columns: Columns = _UNTYPED) -> Iterator[Person]:
         """Yield the people, row by row.
+
+        Args:
+            columns: the types that ``check`` found.
 
         Raises:
             PeopleError: while iterating, at a row that can't be read, or if the file has changed
                 since this object was created.
         """
-        return islice(self._read(), limit)
+        return islice(self._read(columns), limit)
 
-    def _read(self) -> Iterator[Person]:
+    def _read(self, columns: Columns) -> Iterator[Person]:
         with self._open() as file:
-            lines = _Lines(self.path, file)
-            if self.path.suffix.lower() == ".csv":
-                yield from CsvRows(lines, str(self.path))
-            else:
-                yield from self._json_rows(lines)
+            for person in self._rows(file):
+                columns.give_types(person.data)
+                yield person
 
-    def _json_rows(self, lines: _Lines) -> Iterator[Person]:
-        for text in lines:
-            if text.strip():
-                place = f"{self.path}, line {lines.number}"
-                yield parse_person(text, place, line=lines.number)
+    def _rows(self, file: BinaryIO) -> CsvRows | _JsonRows:
+        lines = _Lines(self.path, file)
+        if self.path.suffix.lower() == ".csv":
+            return CsvRows(lines, str(self.path))
+        return _JsonRows(lines)
+
+    def _survey(self, rows: CsvRows | _JsonRows, rules: ColumnRules) -> Survey:
+        if not isinstance(rows, CsvRows):
+            if rules.declared:
+                raise PeopleError(
+                    f"{self.path}: types of columns are for .csv files; the values of a JSON Lines "
+                    "file have the types of JSON"
+                )
+            return Survey({}, rules)
+        try:
+            return Survey(rows.columns, rules)
+        except ValueError as error:
+            raise PeopleError(f"{self.path}: {error}") from None
 
     def _report_duplicates(self, repeated: set[int], limit: int | None) -> NoReturn:
         """Read the file again to find the lines of ids that occur twice."""
@@ -205,6 +241,19 @@ class _Lines:
             f"{self.path}, line {self.number}: is not valid UTF-8 at byte {offset + start:,} of "
             f"the file (0x{raw[start]:02x}); {hint}"
         )
+
+
+class _JsonRows:
+    """The people of a JSON Lines file, line by line."""
+
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
+
+    def __iter__(self) -> Iterator[Person]:
+        for text in self._lines:
+            if text.strip():
+                number = self._lines.number
+                yield parse_person(text, f"{self._lines.path}, line {number}", line=number)
 
 
 class _Ids:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from runtime.cli.options import COMMAND_SETTINGS, DEBUG
+from runtime.cli.terminal import harmless_output
 
 _SECTIONS = {
     "Try": ("demo", "preview", "mock-provider", "check-config"),
@@ -19,6 +20,11 @@ _COMMANDS = [name for names in _SECTIONS.values() for name in names]
 
 class Creditgate(click.Group):
     """Loads its commands lazily, and tells people what went wrong instead of showing traces."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        # Around all of click, whose messages quote what was typed.
+        with harmless_output():
+            return super().main(*args, **options)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return _COMMANDS
@@ -54,11 +60,13 @@ class Creditgate(click.Group):
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - reported
             from runtime.cli.failures import report
 
             if ctx.meta.get(DEBUG):
-                raise
+                import traceback
+
+                click.echo(traceback.format_exc(), err=True)
             ctx.exit(report(ctx, error))
 
 

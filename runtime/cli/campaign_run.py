@@ -35,6 +35,7 @@ class RunSettings:
     limit: int | None = None
     out: Path | None = None
     retry_fallbacks: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,11 @@ async def run_campaign(
         async with open_runtime(config, on_alert=display.tell) as runtime:
             with ExitStack() as stack:
                 # Not opened before all else is ready: it replaces an earlier run's results.
-                results = stack.enter_context(ResultsFile(settings.out)) if settings.out else None
+                results = (
+                    stack.enter_context(ResultsFile(settings.out, force=settings.force))
+                    if settings.out
+                    else None
+                )
                 run = CampaignRun(
                     runtime,
                     settings.campaign,
@@ -114,7 +119,8 @@ async def _run(
     display.begin(settings.summary.people)
     showing = asyncio.create_task(show())
     try:
-        await run.run(settings.people.read(limit=settings.limit))
+        people = settings.people.read(limit=settings.limit, columns=settings.summary.columns)
+        await run.run(people)
     except Exception as error:  # noqa: BLE001 - reported after the books, which it may have changed
         return error
     finally:

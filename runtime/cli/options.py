@@ -14,6 +14,7 @@ COMMAND_SETTINGS: dict[str, Any] = {
     "help_option_names": ["-h", "--help"],
     "show_default": True,
     "max_content_width": 100,
+    "color": True,  # or else click drops escapes from pipes, where they are to be seen
 }
 
 _F = TypeVar("_F", bound=Callable[..., Any])

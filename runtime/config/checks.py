@@ -74,15 +74,25 @@ class Checker:
 
     def _redis(self) -> Iterator[Finding]:
         redis = self.config.redis
-        if redis.url == "embedded" and redis.password is not None:
-            yield Finding(
-                ("redis", "password"), "must be left out: an embedded server has no password"
-            )
-        if redis.url == "embedded" and redis.durability != "relaxed":
-            yield Finding(
-                ("redis", "durability"), "must be relaxed: an embedded server offers nothing else"
-            )
-        if not redis.cluster or self._is_wrong("redis", "url"):
+        if redis.username and redis.password is None and not self._is_wrong("redis", "password"):
+            yield Finding(("redis", "username"), "must have redis.password beside it")
+        if self._is_wrong("redis", "url"):
+            return  # what stands in for it is the default, embedded
+        if redis.url == "embedded":
+            if redis.username is not None:
+                yield Finding(
+                    ("redis", "username"), "must be left out: an embedded server has no users"
+                )
+            if redis.password is not None:
+                yield Finding(
+                    ("redis", "password"), "must be left out: an embedded server has no password"
+                )
+            if redis.durability != "relaxed":
+                yield Finding(
+                    ("redis", "durability"),
+                    "must be relaxed: an embedded server offers nothing else",
+                )
+        if not redis.cluster:
             return
         parts = urlsplit(redis.url)
         if parts.scheme not in ("redis", "rediss"):

@@ -17,7 +17,7 @@ from runtime.config.document import Document, ValuePath, read_document
 from runtime.config.errors import ConfigError, Mistake
 from runtime.config.fields import Surroundings
 from runtime.config.messages import explain, value_path
-from runtime.config.secret_files import readable_by_others
+from runtime.config.secret_files import open_to_everybody
 from runtime.config.sections import Config
 from runtime.ids import is_strict_id
 
@@ -97,7 +97,7 @@ def _build(
     warnings: list[Mistake] = []
     if config is not None:
         found_by_checker = Checker(config, now or datetime.now(UTC), wrong).findings()
-        for finding in chain(found_by_checker, readable_by_others(document.data, base_dir)):
+        for finding in chain(found_by_checker, open_to_everybody(document.data, base_dir)):
             found = document.mistake(finding.path, finding.message, at_key=finding.at_key)
             (warnings if finding.warning else mistakes).append(found)
     if config is None or mistakes:

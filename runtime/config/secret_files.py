@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from runtime.config.checks import Finding
 from runtime.config.document import ValuePath
+from runtime.private_files import use_by_everybody
 
 
-def readable_by_others(data: Mapping[str, Any], base_dir: Path) -> Iterator[Finding]:
-    """Warn of each secret file that every user of the machine may read.
+def open_to_everybody(data: Mapping[str, Any], base_dir: Path) -> Iterator[Finding]:
+    """Warn of each secret file that every user of the machine may read or change.
 
     No mistake, since some mounts of secrets into containers have no other mode.
 
@@ -24,11 +24,11 @@ def readable_by_others(data: Mapping[str, Any], base_dir: Path) -> Iterator[Find
             continue
         try:
             file = base_dir / Path(reference["file"]).expanduser()
-            mode = file.stat().st_mode
+            use = use_by_everybody(file)
         except (OSError, RuntimeError, ValueError):
             continue  # reported already: it could not be read
-        if mode & stat.S_IROTH:
-            yield Finding(path, f"every user may read {file}: chmod 600 it", warning=True)
+        if use is not None:
+            yield Finding(path, f"every user may {use} {file}: chmod 600 it", warning=True)
 
 
 def _references(data: Mapping[str, Any]) -> Iterator[tuple[ValuePath, Any]]:

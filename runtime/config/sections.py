@@ -97,6 +97,7 @@ class RedisSection(Section):
     max_connections: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 8
     durability: Literal["relaxed", "fsync", "replicated"] = "relaxed"
     wait_replicas: Annotated[int, Field(strict=True, ge=1, le=10)] = 1
+    username: Annotated[Text, Field(min_length=1)] | None = None
     password: Secret | None = None
 
 

@@ -21,6 +21,7 @@ from runtime.bounded_read import FileTooLarge, read_bounded
 from runtime.credits.endings import Ending, NewerFormat, from_json, to_json
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import AccountDamaged, LedgerUnavailable, NotBooked
+from runtime.private_files import make_private_folder
 
 _log = logging.getLogger("creditgate.spool")
 _DEAD = "dead"
@@ -62,6 +63,7 @@ class Spool:
 
         Raises:
             OSError: the ending can't be written.
+            NotPrivate: others own the folder or can write to it.
         """
         await asyncio.to_thread(self._write, ending)
 
@@ -155,7 +157,7 @@ class Spool:
                     path.unlink()
 
     def _write(self, ending: Ending) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self._folder)
         name = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
         unfinished = self._folder / f"{name}.part"
         handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -175,7 +177,7 @@ class Spool:
             path.unlink(missing_ok=True)
             return
         dead = self._folder / _DEAD
-        dead.mkdir(mode=0o700, exist_ok=True)
+        make_private_folder(dead)
         with suppress(FileNotFoundError):
             path.rename(dead / path.name)
 

@@ -37,7 +37,9 @@ async def open_client(section: RedisSection, data_dir: Path) -> AsyncIterator[Cl
 def make_client(section: RedisSection, url: str) -> Client:
     """Return a client with the section's settings. It connects on first use."""
     timeout_s = section.timeout_ms / 1000
-    options = {"password": section.password.get_secret_value()} if section.password else {}
+    options = {"username": section.username} if section.username else {}
+    if section.password:
+        options["password"] = section.password.get_secret_value()
     if section.cluster:
         # For plain commands. Half of the whole leaves time to ask another server for the map if one
         # hangs.

@@ -33,6 +33,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
+from runtime.private_files import make_private_folder
 from runtime.redis.embedded_binary import EmbeddedRedisUnavailable, RedisBinary, find_server
 
 __all__ = ["EmbeddedRedis", "EmbeddedRedisUnavailable", "find_server"]
@@ -60,6 +61,7 @@ class EmbeddedRedis:
     Raises:
         EmbeddedRedisUnavailable: on entering, when there is no server to start, or it does not
             answer; the message says what to install, or shows the end of the server's log.
+        NotPrivate: on entering, when others own the folder or can write to it.
     """
 
     # References to servers that go on running on purpose: without them, Python would warn of a
@@ -112,7 +114,7 @@ class EmbeddedRedis:
         with self._mutex:
             if abandoned.is_set():
                 return
-            self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(self._dir)
             self._dir.chmod(0o700)
             with self._exclusive_start(abandoned):
                 users_fd = _open_lock(self._dir / "users.lock")

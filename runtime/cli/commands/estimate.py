@@ -9,6 +9,7 @@ import click
 
 from runtime.cli.config_file import load
 from runtime.cli.options import PATH, action_option, config_option, examples, json_option
+from runtime.cli.people import check_people, column_options, rules_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ _LINE_EVERY_S = 5.0
     metavar="FILE",
     help="A .csv or .jsonl file, as `creditgate run` takes it.",
 )
+@column_options
 @click.option(
     "--account",
     "account_id",
@@ -58,10 +60,12 @@ _LINE_EVERY_S = 5.0
     "--seed", type=int, default=0, help="The same seed picks the same people from a file."
 )
 @json_option
-def estimate(
+def estimate(  # noqa: PLR0913 - one parameter an option
     config_path: Path,
     action_id: str,
     people_path: Path,
+    declared: tuple[str, ...],
+    text_columns: bool,
     account_id: str | None,
     limit: int | None,
     sample_size: int,
@@ -80,7 +84,6 @@ def estimate(
     from runtime.campaigns.campaign import Campaign
     from runtime.campaigns.estimate import Sample
     from runtime.campaigns.people import PeopleFile
-    from runtime.cli.commands.run import check_people
     from runtime.cli.config_file import find_action
     from runtime.cli.ledger import print_json, run_async
 
@@ -89,10 +92,13 @@ def estimate(
     action = find_action(config, action_id)
     campaign = Campaign(account_id or "nobody", "default", "estimate", action)
     sample = Sample(sample_size, seed)
-    check_people(campaign, people, limit, _hearing(sample))
+    rules = rules_for(action, declared, text_columns)
+    summary = check_people(campaign, people, limit, rules, _hearing(sample))
+    for data in sample.people:
+        summary.columns.give_types(data)
     found = run_async(_ask(config, action, sample, account_id))
     if as_json:
-        print_json(found.to_json())
+        print_json({**found.to_json(), "columns": summary.columns.types()})
     else:
         click.echo("\n".join(_lines(found)))
 

@@ -102,6 +102,7 @@ def _check_known(model_ids: Iterable[str], config: Config) -> None:
 def _typical_run(
     config: Config, action_id: str | None, people_path: Path | None, answer_tokens: int | None
 ) -> TypicalRun:
+    from runtime.campaigns.fit import column_rules
     from runtime.campaigns.people import PeopleFile
     from runtime.catalog.choice import TypicalRun
     from runtime.cli.config_file import find_action
@@ -111,8 +112,11 @@ def _typical_run(
             raise BadInput("--people: say with --action whose prompt to count")
         return TypicalRun(answer_tokens=answer_tokens)
     action = find_action(config, action_id)
-    people = PeopleFile(people_path).read(limit=_PEOPLE) if people_path else ()
-    data = [person.data for person in people]
+    data = []
+    if people_path is not None:
+        file = PeopleFile(people_path)
+        columns = file.check(limit=_PEOPLE, rules=column_rules(action, {})).columns
+        data = [person.data for person in file.read(limit=_PEOPLE, columns=columns)]
     return TypicalRun(action, data, answer_tokens, _learned(config, action))
 
 

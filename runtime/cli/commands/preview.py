@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,10 +17,15 @@ from runtime.cli.options import (
     examples,
     json_option,
 )
+from runtime.cli.people import column_options, rules_for, tell_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending
+    from runtime.campaigns.column_types import ColumnRules, Columns
     from runtime.campaigns.people import Person
+    from runtime.campaigns.people_rows import Data
     from runtime.config import Config
     from runtime.executions.execution import Execution
 
@@ -53,9 +58,10 @@ _NOBODY = "preview"
     "attributes",
     multiple=True,
     metavar="NAME=VALUE",
-    help="One attribute, of the customer or of another scope (event.pages=3), as text; may be "
-    "given several times.",
+    help="One attribute, of the customer or of another scope (event.pages=3), with the type that a "
+    "cell like it has; may be given several times.",
 )
+@column_options
 @click.option("--workspace", "workspace_id", default="default", metavar="ID", help="The workspace.")
 @click.option("--campaign", "campaign_id", default="preview", metavar="ID", help="The campaign.")
 @json_option
@@ -67,6 +73,8 @@ def preview(  # noqa: PLR0913 - one parameter an option
     people_path: Path | None,
     person_id: str | None,
     attributes: tuple[str, ...],
+    declared: tuple[str, ...],
+    text_columns: bool,
     workspace_id: str,
     campaign_id: str,
     as_json: bool,
@@ -88,7 +96,8 @@ def preview(  # noqa: PLR0913 - one parameter an option
 
     config = load(config_path)
     action = find_action(config, action_id)
-    person = _person(person_json, people_path, person_id, attributes)
+    rules = rules_for(action, declared, text_columns)
+    person, columns = _person(person_json, people_path, person_id, attributes, rules)
     known = {(scope, name) for scope, names in person.data.items() for name in names}
     for path in missing_attributes(action, known):
         click.echo(f"note: the prompt reads {path}, which this person does not have", err=True)
@@ -107,7 +116,7 @@ def preview(  # noqa: PLR0913 - one parameter an option
     if isinstance(result, Pending):
         raise BadInput(f"the execution {result.execution_id} runs elsewhere")
     if as_json:
-        print_json(receipt_json(action, result, execution))
+        print_json({**receipt_json(action, result, execution), "columns": columns.types()})
     else:
         click.echo("\n".join(receipt_lines(action, result, execution)))
 
@@ -132,33 +141,76 @@ def _person(
     people_path: Path | None,
     person_id: str | None,
     attributes: tuple[str, ...],
-) -> Person:
-    """Return the person that the options describe.
+    rules: ColumnRules,
+) -> tuple[Person, Columns]:
+    """Return the person that the options describe, and the types of the file's columns.
 
     Raises:
         BadInput: they do not describe one.
         PeopleError: what is wrong with the file, or with the JSON.
     """
-    from runtime.campaigns.people import PeopleFile
-    from runtime.campaigns.people_rows import Person, attribute_path, parse_person, place
+    from dataclasses import replace
+
+    from runtime.campaigns.column_types import Columns
+    from runtime.campaigns.people_rows import Person, normal_id, parse_person
     from runtime.cli.failures import refusals
 
     if person_json is not None and people_path is not None:
         raise BadInput("--person and --people: give one of them, not both")
-    person = Person(person_id or _NOBODY, {}, 1)
+    texts = _texts(attributes)
+    wanted = None if person_id is None else normal_id(person_id)
+    person, columns = Person(wanted or _NOBODY, {}, 1), Columns()
     if person_json is not None:
         person = parse_person(person_json, "--person", person.person_id)
     elif people_path is not None:
-        people = PeopleFile(people_path).read()
-        found = next((one for one in people if person_id in (None, one.person_id)), None)
-        if found is None:
-            raise BadInput(f"--person-id: no person in {people_path} has it")
-        person = found
-    data: dict[str, Any] = person.data
+        # What is given by itself need not be a column of the file.
+        ours = {name: kind for name, kind in rules.declared.items() if name not in texts}
+        person, columns = _from_file(people_path, wanted, replace(rules, declared=ours))
+        known = {column.name: column.type for column in columns.all} | dict(rules.declared)
+        rules = replace(rules, declared={n: kind for n, kind in known.items() if n in texts})
+    with refusals():
+        _add(person.data, texts, rules)
+    return person, columns
+
+
+def _from_file(path: Path, person_id: str | None, rules: ColumnRules) -> tuple[Person, Columns]:
+    from runtime.campaigns.people import PeopleFile
+
+    file = PeopleFile(path)
+    columns = file.check(rules=rules).columns
+    tell_columns(columns)
+    people = file.read(columns=columns)
+    found = next((one for one in people if person_id in (None, one.person_id)), None)
+    if found is None:
+        raise BadInput(f"--person-id: no person in {path} has it")
+    return found, columns
+
+
+def _texts(attributes: tuple[str, ...]) -> dict[str, str]:
+    found = {}
     for text in attributes:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise BadInput("--attribute: must be like first_name=Ann")
-        with refusals():
-            place(data, attribute_path(name), value)
-    return person
+        found[name] = value
+    return found
+
+
+def _add(data: Data, texts: Mapping[str, str], rules: ColumnRules) -> None:
+    """Add attributes to a person's, with the types that cells like them have.
+
+    Raises:
+        ValueError: one has not the type that is declared, or lies within another.
+    """
+    from runtime.campaigns.column_types import Survey
+    from runtime.campaigns.people_rows import attribute_path, place
+
+    paths = {name: attribute_path(name) for name in texts}
+    survey = Survey(paths, rules)
+    for name, text in texts.items():
+        one: Data = {}
+        place(one, paths[name], text)
+        survey.check(one)
+        survey.infer(one, 1)
+        place(data, paths[name], text)
+    survey.found().give_types(data)

@@ -17,12 +17,9 @@ from runtime.cli.options import (
     examples,
     json_option,
 )
+from runtime.cli.people import check_people, column_options, rules_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from runtime.campaigns.campaign import Campaign
-    from runtime.campaigns.people import PeopleFile, PeopleSummary, Person
     from runtime.cli.campaign_run import RunReport, RunSettings
     from runtime.config import Config
 
@@ -32,6 +29,8 @@ if TYPE_CHECKING:
         "creditgate run --action route_message --people people.csv --account acme",
         "creditgate run --action route_message --people people.csv --account acme \\",
         "    --source test --limit 20",
+        "creditgate run --action route_message --people people.csv --account acme \\",
+        "    --column age=number --column customer_no=text",
         "creditgate run --action score_lead --people leads.jsonl --account acme \\",
         "    --campaign autumn --out results.jsonl --concurrency 64",
         "creditgate run --action score_lead --people leads.jsonl --account acme \\",
@@ -48,8 +47,9 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="A .csv or .jsonl file in UTF-8, one person a row; it needs a person_id. Other columns "
     "are attributes of the customer, or of another scope (event.pages). Empty cells count as not "
-    "known.",
+    "known. Commas, semicolons, tabs or bars separate columns.",
 )
+@column_options
 @account_option
 @click.option(
     "--campaign",
@@ -76,8 +76,10 @@ if TYPE_CHECKING:
     "--out",
     type=PATH,
     metavar="FILE",
-    help="Write the results there as they come, one JSON object a line. Replaces the file.",
+    help="Write the results there as they come, one JSON object a line. Replaces those of an "
+    "earlier run.",
 )
+@click.option("--force", is_flag=True, help="Let --out replace a file that holds no results.")
 @click.option(
     "--retry-fallbacks",
     is_flag=True,
@@ -90,6 +92,8 @@ def run(  # noqa: PLR0913 - one parameter an option
     config_path: Path,
     action_id: str,
     people_path: Path,
+    declared: tuple[str, ...],
+    text_columns: bool,
     account_id: str,
     campaign_id: str | None,
     workspace_id: str,
@@ -97,6 +101,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     concurrency: int,
     limit: int | None,
     out: Path | None,
+    force: bool,
     retry_fallbacks: bool,
     as_json: bool,
 ) -> None:
@@ -105,6 +110,9 @@ def run(  # noqa: PLR0913 - one parameter an option
     The whole file is checked first; nothing is charged if it has a mistake. It is read as a
     stream, so it can be of any size. When credits run out during the run, the action's fallback
     values take over.
+
+    The types of the columns that the prompt reads are shown before the run. In a condition, a
+    number is a number (age > 18), and false is false; 007 and +49 30 123 stay text.
 
     If you run the same campaign again, people who have an answer keep it for free, for as long as
     the config's outcome_ttl_hours say.
@@ -121,24 +129,28 @@ def run(  # noqa: PLR0913 - one parameter an option
     from runtime.cli.views.summary import summary_json, summary_lines
 
     config = load(config_path)
+    action = find_action(config, action_id)
+    rules = rules_for(action, declared, text_columns)
     people = PeopleFile(people_path)
     campaign = Campaign(
         account_id=account_id,
         workspace_id=workspace_id,
         campaign_id=_campaign_id(campaign_id, people_path),
-        action=find_action(config, action_id),
+        action=action,
         source=Source(source),
     )
     if out is not None:
-        _check_out(out, people_path)
-    summary = check_people(campaign, people, limit)
-    settings = RunSettings(campaign, people, summary, concurrency, limit, out, retry_fallbacks)
+        _check_out(out, force, people_path, config_path)
+    summary = check_people(campaign, people, limit, rules)
+    settings = RunSettings(
+        campaign, people, summary, concurrency, limit, out, retry_fallbacks, force
+    )
     report = run_async(_run(config, settings))
     if report.failure is not None:
         click.echo("\n".join(summary_lines(campaign, report)), err=True)
         raise report.failure
     if as_json:
-        print_json(summary_json(campaign, report))
+        print_json(summary_json(campaign, summary.columns, report))
     else:
         click.echo("\n".join(summary_lines(campaign, report)))
     ctx.exit(exit_status(report))
@@ -168,42 +180,13 @@ def _campaign_id(given: str | None, people_path: Path) -> str:
     return given
 
 
-def _check_out(out: Path, people_path: Path) -> None:
-    if out.exists() and out.samefile(people_path):
-        raise BadInput("--out: is the people file itself; results need a file of their own")
+def _check_out(out: Path, force: bool, people_path: Path, config_path: Path) -> None:
+    from runtime.cli.output_file import check_output
 
-
-def check_people(
-    campaign: Campaign,
-    people: PeopleFile,
-    limit: int | None,
-    hear: Callable[[Person], object] = lambda person: None,
-) -> PeopleSummary:
-    """Find what is wrong with the file, before anything is charged.
-
-    Args:
-        hear: is told each person who is all right.
-
-    Raises:
-        BadInput: an id that was given can't be used.
-        PeopleError: the file, or what it lacks for the action.
-    """
-    from runtime.campaigns.fit import check_fit
-    from runtime.campaigns.people import Person
-    from runtime.cli.failures import refusals
-
-    with refusals():
-        campaign.check(Person("somebody", {}, 1))
-    click.echo(f"Checking {people.path} ...", err=True)
-
-    def check(person: Person) -> None:
-        campaign.check(person)
-        hear(person)
-
-    summary = people.check(limit=limit, check_person=check)
-    for path in check_fit(campaign.action, summary, people.path):
-        click.echo(f"note: the prompt reads {path}, which nobody in {people.path} has", err=True)
-    return summary
+    for path, name in ((people_path, "people file"), (config_path, "config file")):
+        if out.exists() and out.samefile(path):
+            raise BadInput(f"--out: is the {name} itself; results need a file of their own")
+    check_output(out, force=force)
 
 
 async def _run(config: Config, settings: RunSettings) -> RunReport:

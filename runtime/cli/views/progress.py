@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 from runtime.campaigns.campaign import Tally
+from runtime.cli.terminal import harmless, terminal
 from runtime.credits.results import Alert
 from runtime.wording.accounts import alert_text
 from runtime.wording.amounts import credits_text
@@ -36,7 +37,7 @@ class Display:
     def __init__(self) -> None:
         self.alerts: list[Alert] = []
         # The console drops colours if stderr is not a terminal or NO_COLOR is set.
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Console(file=terminal(sys.stderr), highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._total = 0
@@ -59,7 +60,7 @@ class Display:
 
     def say(self, text: str, style: str = "") -> None:
         """Show a message."""
-        self._console.print(text, style=style, markup=False)
+        self._console.print(harmless(text), style=style, markup=False)
 
     def tell(self, alert: Alert) -> None:
         """Show an alert of the ledger, and keep it."""

@@ -6,10 +6,12 @@ import asyncio
 import json
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Self
 
 from runtime.actions.requests import ExecutionResult
 from runtime.campaigns.people import Person
+from runtime.cli.output_file import open_output
+from runtime.cli.terminal import harmless
 
 _FLUSH_AFTER_S = 0.2
 
@@ -17,14 +19,19 @@ _FLUSH_AFTER_S = 0.2
 class ResultsFile:
     """Writes results to a file and flushes them soon after.
 
-    Replaces an existing file. An ``OSError`` of a flush or of closing (a full disk) is kept in
-    ``failure``; the next ``write`` raises it.
+    Replaces a file of earlier results. An ``OSError`` of a flush or of closing (a full disk) is
+    kept in ``failure``; the next ``write`` raises it.
+
+    Args:
+        force: replace another file too.
+
+    Raises:
+        BadInput: the file is not one to write results to.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, force: bool = False) -> None:
         self._path = path
-        # Lone surrogates become escapes like \ud800, as JSON would write them.
-        self._file: TextIO = path.open("w", encoding="utf-8", errors="backslashreplace")
+        self._file = open_output(path, force=force)
         self._flushing: asyncio.TimerHandle | None = None
         self.failure: OSError | None = None
 
@@ -38,7 +45,8 @@ class ResultsFile:
             raise self.failure
         line = {"person_id": person.person_id, **result.to_json()}
         try:
-            self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+            text = json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+            self._file.write(f"{harmless(text)}\n")
         except OSError as error:
             self.failure = self._named(error)
             raise

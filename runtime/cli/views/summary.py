@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from runtime.campaigns.campaign import Campaign, Tally
+from runtime.campaigns.column_types import Columns
 from runtime.cli.campaign_run import RunReport
 from runtime.cli.views.balance import balance_json, balance_lines
 from runtime.cli.views.table import table
@@ -15,7 +16,7 @@ from runtime.wording.reasons import REASONS
 from runtime.wording.runs import ENDINGS, QUOTE_MISSES
 
 
-def summary_json(campaign: Campaign, report: RunReport) -> dict[str, Any]:
+def summary_json(campaign: Campaign, columns: Columns, report: RunReport) -> dict[str, Any]:
     """Return the summary in JSON types; amounts are millicredits."""
     tally = report.tally
     return {
@@ -24,6 +25,7 @@ def summary_json(campaign: Campaign, report: RunReport) -> dict[str, Any]:
         "action_version": campaign.action.version,
         "account": campaign.account_id,
         "source": campaign.source.value,
+        "columns": columns.types(),
         "people": tally.people,
         "model": tally.model,
         "mixed": tally.mixed,

@@ -47,6 +47,7 @@ def test_a_short_installation_key_is_a_file_to_be_restored(home: Home) -> None:
     folder = home.folder / "creditgate-data"
     folder.mkdir()
     (folder / "installation.key").write_bytes(b"short")
+    (folder / "installation.key").chmod(0o600)
 
     ended = home.invoke("balance", "--account", "acme")
 

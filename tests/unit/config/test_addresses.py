@@ -182,7 +182,9 @@ def test_a_model_that_only_the_hosts_own_provider_calls_may_have_any_name() -> N
     assert parsed(model="custom/of-our-own").models["quick"].litellm_model == "custom/of-our-own"
 
 
-@pytest.mark.parametrize("mode, warns", [(0o600, False), (0o640, False), (0o644, True)])
+@pytest.mark.parametrize(
+    "mode, warns", [(0o600, False), (0o640, False), (0o644, True), (0o602, True)]
+)
 def test_a_secret_file_that_every_user_may_read_is_warned_of(
     tmp_path: Path, mode: int, warns: bool
 ) -> None:

@@ -337,6 +337,45 @@ def test_an_embedded_server_has_no_password() -> None:
     assert only_mistake(data, environ={"PASSWORD": "x"}).path == "redis.password"
 
 
+def test_an_embedded_server_has_no_users() -> None:
+    data = changed("redis", {"username": "worker", "password": {"env": "PASSWORD"}})
+    found = mistakes_in(data, environ={"PASSWORD": "x"})
+    assert {mistake.path for mistake in found} == {"redis.username", "redis.password"}
+
+
+def test_a_user_of_redis_needs_a_password() -> None:
+    data = changed("redis", {"url": "redis://node", "username": "worker"})
+    mistake = only_mistake(data)
+    assert (mistake.path, mistake.message) == (
+        "redis.username",
+        "must have redis.password beside it",
+    )
+    data["redis"]["password"] = {"env": "PASSWORD"}
+    assert load(data, environ={"PASSWORD": "x"}).redis.username == "worker"
+
+
+@pytest.mark.parametrize("wrong", ["http://node", "redis://worker:secret@node", "", 6379, None])
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"password": {"env": "PASSWORD"}},
+        {"username": "worker", "password": {"env": "PASSWORD"}},
+        {"durability": "fsync"},
+        {"cluster": True},
+    ],
+)
+def test_a_wrong_address_of_redis_is_one_mistake_whatever_stands_beside_it(
+    wrong: object, others: dict[str, object]
+) -> None:
+    mistake = only_mistake(changed("redis", {"url": wrong, **others}), environ={"PASSWORD": "x"})
+    assert mistake.path == "redis.url"
+
+
+def test_a_missing_password_of_redis_is_one_mistake_beside_a_user() -> None:
+    data = {"url": "redis://node", "username": "worker", "password": {"env": "PASSWORD"}}
+    assert only_mistake(changed("redis", data)).path == "redis.password"
+
+
 @pytest.mark.parametrize("durability", ["fsync", "replicated"])
 def test_an_embedded_server_is_no_more_durable_than_relaxed(durability: str) -> None:
     assert only_mistake(changed("redis.durability", durability)).path == "redis.durability"

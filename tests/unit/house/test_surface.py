@@ -21,8 +21,8 @@ PUBLIC = """
     Estimate Estimator ExecutionConflict ExecutionRequest ExecutionResult FailureKind
     FallbackReason FinishReason GrantBalance GrantKind GrantRefused GrantUnknown Granted
     InstallationKeyTooShort InvalidRequest LedgerError LedgerUnavailable Message Mistake ModelChoice
-    ModelClass NotSent NotSuggested Origin PeopleError Pending PossiblyExecuted PriceMapMissing
-    PromptError
+    ModelClass NotPrivate NotSent NotSuggested Origin PeopleError Pending PossiblyExecuted
+    PriceMapMissing PromptError
     PromptSyntaxError Provider ProviderError PurchaseRefused Reach ReferenceConflict Rejected Sample
     Source TokenUsage TypicalRun UnknownAction VocabularyMissing Voided load_config main
     model_choices open_estimator open_ledger open_runtime parse_config
