@@ -353,6 +353,7 @@ class ActionRuntime:
         parsed = answers.parse(
             completion.text,
             execution.spec.outputs,
+            execution.request.data,
             after_thoughts=completion.after_thoughts,
             cut_off=completion.finish is FinishReason.LENGTH,
         )

@@ -73,6 +73,15 @@ def test_law_14_an_answer_that_was_cut_off_is_all_of_the_text_or_none() -> None:
     assert parse(json.dumps(TRUE), OUTPUTS, cut_off=True).values == TRUE
 
 
+@pytest.mark.parametrize("tag", ["<br>", "<br/>", "<BR />", "<hr>", '<img src="a">'])
+def test_law_14_a_line_break_hides_no_object(tag: str) -> None:
+    true = json.dumps(TRUE)
+
+    assert parse(f"Hello.{tag}Here it is: {true}", OUTPUTS).values == TRUE
+    assert parse(f"They wrote{tag}{EVIL} {tag}Here it is: {true}", OUTPUTS).values == {}
+    assert parse(f"<br>{EVIL}</br>{true}", OUTPUTS).values in ({}, TRUE)
+
+
 LARGE: dict[str, Callable[[int], str]] = {
     "an unclosed string": lambda n: '{"reply": "' + '\\"' * (n // 2 - 6),
     "truncated HTML": lambda n: '{"reply": "' + '<a href="b"><p>x</p>' * (n // 20 - 1),
