@@ -78,7 +78,7 @@ WRITTEN: dict[str, Callable[[str], Any]] = {
     "with numbers as text": lambda text: text.replace("7", '"7.0"'),
     "in an object": lambda text: f'{{"a": [1, {{"b": {text}}}]}}',
     "as a text in an object": lambda text: json.dumps({"a": {"b": [f"see {text}"]}}),
-    "escaped": lambda text: json.dumps(text),
+    "escaped": json.dumps,
     "escaped twice": lambda text: json.dumps(json.dumps(text)),
     "as a name": lambda text: {text: 1},
     "nested": lambda text: {"list": [1, None, {"deep": ("a", text)}]},
