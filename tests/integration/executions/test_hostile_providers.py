@@ -83,7 +83,7 @@ ROWS: dict[str, Row] = {
     "bill=total": BILLED,
     "bill=beside": BILLED,
     "bill=letters": Row(_R.OUTPUT_INVALID, pays=True, exposed=None),
-    "error=finish": LOST,
+    "error=finish": Row(_R.PROVIDER_ERROR, requests=2, exposed=2),
     "error=429": Row(_R.PROVIDER_RATE_LIMITED, requests=2),
     "error=502": Row(_R.PROVIDER_ERROR, requests=2, exposed=2),
     "error=402": REFUSED,
