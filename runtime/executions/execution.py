@@ -63,6 +63,7 @@ class Progress:
         attempts: the calls of the provider so far.
         possibly_executed: how many of them gave no answer and may be billed by the provider.
         completion: the model's answer.
+        counted_output_tokens: those of an answer whose usage the provider did not say.
         usage: the tokens that the answer used, counted by us where the provider did not say.
     """
 
@@ -73,6 +74,7 @@ class Progress:
     attempts: list[Attempt] = field(default_factory=list)
     possibly_executed: int = 0
     completion: Completion | None = field(default=None, repr=False)
+    counted_output_tokens: int = 0
     usage: TokenUsage | None = None
 
 

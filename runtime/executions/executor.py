@@ -60,6 +60,8 @@ _log = logging.getLogger("creditgate.executor")
 # Waiting ends this long before the deadline, so that the last reservation is still answered.
 _LAST_RESERVE_S = 0.05
 _POLL_S = (0.05, 0.25)
+_COUNTED_AT_ONCE_CHARS = 8_000
+"""Longer answers are counted in a thread: it takes up to 4 ms for each 1,000 characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +339,21 @@ class ActionRuntime:
             self._outbox.close_soon(execution.release())
             raise
         progress.timings.note("provider", since_s)
+        if completion.usage is None:
+            await self._count(execution, completion.text)
         return await self._answered(execution, reserved, completion)
+
+    async def _count(self, execution: Execution, text: str) -> None:
+        """Count the tokens of an answer without usage."""
+        count = execution.model.counter.count_text
+        if len(text) <= _COUNTED_AT_ONCE_CHARS:
+            execution.progress.counted_output_tokens = count(text)
+            return
+        try:
+            execution.progress.counted_output_tokens = await asyncio.to_thread(count, text)
+        except asyncio.CancelledError:
+            self._outbox.close_soon(execution.release(unpaid_mc=execution.reserved_mc))
+            raise
 
     async def _answered(
         self, execution: Execution, reserved: Reserved, completion: Completion
@@ -346,8 +362,7 @@ class ActionRuntime:
         progress, usage, flags = execution.progress, completion.usage, []
         input_tokens = progress.quote.input_tokens
         if usage is None:
-            output_tokens = execution.model.counter.count_text(completion.text)
-            usage = TokenUsage(input_tokens, output_tokens)
+            usage = TokenUsage(input_tokens, progress.counted_output_tokens)
             flags.append("usage_estimated")
         progress.completion, progress.usage = completion, usage
         parsed = answers.parse(
