@@ -1,4 +1,4 @@
-"""What a hostile or broken provider can send, as scenarios of the mock provider.
+"""Scenarios of the mock provider in which a provider is hostile or broken.
 
 Each is a ``key=value`` of a scenario: ``quote=think``, ``body=bomb``. They can be combined with the
 other words where that makes sense (``body=bomb,times=1``).
@@ -52,7 +52,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "402": "the same with 402",
     },
 }
-"""What each hostile ``key=value`` sends."""
+"""The hostile ``key=value`` pairs, and what each sends."""
 
 _OUTPUTS = {
     "million": 10**6,
@@ -70,7 +70,7 @@ _TOTAL_FIELDS = ("total_tokens", "totalTokenCount")
 
 @dataclass(frozen=True, slots=True)
 class Hostility:
-    """What is wrong with an answer: for each key of ``KINDS`` one of its values, or ``None``."""
+    """The faults of an answer: for each key of ``KINDS`` one of its values, or ``None``."""
 
     quote: str | None = None
     answer: str | None = None
