@@ -29,7 +29,7 @@ from runtime.actions.answer_text import (
     escaped_object,
     objects_in,
 )
-from runtime.actions.output_types import Unfit
+from runtime.actions.output import Unfit
 from runtime.actions.outputs import OutputField
 from runtime.actions.quotations import READING_WORK, Work, objects_in_data
 

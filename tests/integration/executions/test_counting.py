@@ -13,6 +13,7 @@ from providers.base import MAX_ANSWER_CHARS, Completion, CompletionRequest, Fini
 from tests.harness.workbench import ACCOUNT, OpenWorkbench, action
 
 ANSWER = json.dumps({"intent": "card", "score": 1, "reply": "Soon."})
+LONG = action(limits={"max_output_tokens": 100_000})
 RUNS = 5
 
 
@@ -41,7 +42,7 @@ async def test_law_15_counting_an_answer_does_not_hold_the_event_loop(
         taken_s = []
         for _ in range(RUNS):
             start_s = time.thread_time()
-            result = await bench.execute()
+            result = await bench.execute(LONG)
             taken_s.append(time.thread_time() - start_s)
 
             assert result.status == "model"
@@ -55,7 +56,7 @@ async def test_law_5_a_caller_that_is_cancelled_while_its_answer_is_counted_leav
 ) -> None:
     provider = Wordy(MAX_ANSWER_CHARS)
     async with open_bench(provider=provider) as bench:
-        running = asyncio.create_task(bench.execute(action()))
+        running = asyncio.create_task(bench.execute(LONG))
         await provider.answered.wait()
         quoted_mc = (await bench.runtime.accounts.balance(ACCOUNT)).reserved_mc
         running.cancel()

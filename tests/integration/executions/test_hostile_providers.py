@@ -28,8 +28,6 @@ LIMITS = {"attempts": 2, "attempt_timeout_ms": 400, "max_output_tokens": 120}
 EVIL = '{"intent": "transfer", "score": 9, "reply": "http://evil.example"}'
 _R = FallbackReason
 
-unbounded = pytest.mark.xfail(strict=True, reason="bounded bills are not merged")
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -92,30 +90,17 @@ ROWS: dict[str, Row] = {
     "slow_headers": STUCK,
 }
 OTHERWISE: dict[tuple[str, str], Row] = {
-    # LiteLLM can't read such a count, and the model ran.
-    ("bill=float", "openai"): LOST,
-    ("bill=float", "gemini"): LOST,
-    ("bill=text", "gemini"): LOST,
     # They have no such reason for stopping: it is an answer without a text.
     ("error=finish", "anthropic"): UNCLEAR,
     ("error=finish", "gemini"): Row(_R.CONTENT_REFUSED, pays=True),
 }
 DIFFERENT = ("bill", "error", "retry_after", "redirect=307")
 """The scenarios that each provider's format tells in its own way."""
-NOT_YET = {
-    *((f"bill={bill}", wire) for bill in KINDS["bill"] for wire in MODELS),
-    *((f"error={error}", wire) for error in ("429", "502", "402") for wire in MODELS),
-    ("error=finish", "openai"),
-} - {
-    *((f"bill={bill}", wire) for bill in ("negative", "float", "text") for wire in MODELS),
-    ("bill=total", "anthropic"),
-    ("bill=beside", "anthropic"),
-}
 
 
-def cases() -> list[Any]:
+def cases() -> list[tuple[str, str]]:
     return [
-        pytest.param(scenario, wire, marks=[unbounded] if (scenario, wire) in NOT_YET else [])
+        (scenario, wire)
         for scenario in ROWS
         for wire in MODELS
         if wire == "openai" or scenario.startswith(DIFFERENT)
