@@ -242,11 +242,16 @@ def object_at(text: str, start: int) -> tuple[Pairs, int, bool]:
     Raises:
         Unclear: no whole object is there.
     """
+    strict = strict_object_at(text, start)
+    return _lenient_object_at(text, start) if strict is None else (*strict, False)
+
+
+def strict_object_at(text: str, start: int) -> tuple[Pairs, int] | None:
+    """Return the object at a brace and where it ends, ``None`` where no strict JSON is there."""
     try:
-        pairs, end = _DECODER.raw_decode(text, start)
+        return _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
-        return _lenient_object_at(text, start)
-    return pairs, end, False
+        return None
 
 
 def _lenient_object_at(text: str, start: int) -> tuple[Pairs, int, bool]:

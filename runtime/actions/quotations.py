@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-from runtime.actions.answer_text import Pairs, Unclear, object_at
+from runtime.actions.answer_text import Pairs, Unclear, object_at, strict_object_at
 
 MAX_WORK = 1_000_000
 """The characters of texts with a brace that are looked through, with what the rest costs:"""
@@ -96,15 +97,18 @@ def _outermost(text: str, work: Work) -> Iterator[Pairs]:
     for written in _ways_to_read(text, work):
         position = 0
         while (brace := _START.search(written, position)) is not None:
-            try:
-                pairs, position, _ = object_at(written, brace.start())
-            except Unclear:
-                left = len(written) - brace.start()
-                work.spend(left + _REPAIR_WORK * min(left, _REPAIRED_CHARS))
-                position = brace.end()
-            else:
-                work.spend(OBJECT_WORK)
+            start, position = brace.start(), brace.end()
+            work.spend(OBJECT_WORK)
+            strict = strict_object_at(written, start)
+            if strict is not None:
+                pairs, position = strict
                 yield pairs
+                continue
+            left = len(written) - start
+            work.spend(left + _REPAIR_WORK * min(left, _REPAIRED_CHARS))
+            with suppress(Unclear):
+                # What its comments hold may be an object, too, so that the search goes on within.
+                yield object_at(written, start)[0]
 
 
 def _ways_to_read(text: str, work: Work) -> Iterator[str]:
