@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pricing.tokens import TokenCounter, load_encoding
+from providers.mock import hostile
 from providers.mock.options import AnswerKind, MockOptions, Scenario, UsageKind
 
 Value = Any
@@ -30,6 +31,10 @@ _SENTENCES = (
     "We are glad to have you with us.",
 )
 _MAX_DEPTH = 24
+_MORE_TRIES = 20
+"""To find another answer than a good one."""
+_CHARS_PER_TOKEN = 4
+"""Hostile texts are too long to be counted."""
 
 _NUMBER = r"(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
 _DESCRIBED_LIMITS = {
@@ -98,6 +103,8 @@ class MockModel:
         """Return the answer to a request, cut at its token limit."""
         chance = random.Random(asked.digest(self._options.seed))  # noqa: S311 - no secret
         text = _text(asked.schema, scenario.answer, chance)
+        if scenario.hostile.changes_text:
+            return self._hostile_answer(asked, scenario, text)
         encoding = load_encoding(self._options.encoding)
         tokens = encoding.encode_ordinary(text)
 
@@ -132,6 +139,25 @@ class MockModel:
             cache_write_tokens=written_tokens,
             output_tokens=reasoning_tokens + len(kept),
             reasoning_tokens=reasoning_tokens,
+            usage=scenario.usage,
+        )
+
+    def _hostile_answer(self, asked: Asked, scenario: Scenario, good: str) -> Answer:
+        chance = random.Random(asked.digest(self._options.seed + 1))  # noqa: S311 - no secret
+        other = good
+        for _ in range(_MORE_TRIES):
+            other = _text(asked.schema, scenario.answer, chance) if other == good else other
+        text = hostile.text(scenario.hostile, good, other, asked.messages[-1]["content"])
+        limit = asked.max_output_tokens or len(text)
+        return Answer(
+            kind=scenario.answer,
+            text=text,
+            cut=False,
+            input_tokens=self._input_tokens(asked),
+            cached_tokens=0,
+            cache_write_tokens=0,
+            output_tokens=max(1, min(limit - 1, len(text) // _CHARS_PER_TOKEN)),
+            reasoning_tokens=0,
             usage=scenario.usage,
         )
 

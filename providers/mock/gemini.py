@@ -194,7 +194,7 @@ def _details(failure: Failure) -> list[dict[str, Any]]:
         details.append(
             {
                 "@type": "type.googleapis.com/google.rpc.RetryInfo",
-                "retryDelay": f"{failure.retry_after_s:g}s",
+                "retryDelay": f"{failure.retry_after}s",
             }
         )
     return details

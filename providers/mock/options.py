@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from pricing.tokens import ENCODINGS
+from providers.mock.hostile import HONEST, KINDS, Hostility
 
 
 class Transport(StrEnum):
@@ -71,6 +72,13 @@ class Failure:
     retry_after_s: float | None = None
 
     @property
+    def retry_after(self) -> str | None:
+        """The seconds as they are sent; infinitely many are a number that overflows."""
+        if self.retry_after_s is None:
+            return None
+        return "9" * 400 if self.retry_after_s == math.inf else f"{self.retry_after_s:g}"
+
+    @property
     def ran(self) -> bool:
         """True if the model ran, and is billed, despite the error."""
         return self.status in _MAY_RUN or self.word in _RAN
@@ -106,6 +114,7 @@ class Scenario:
     reasoning_tokens: int | None = None
     delay_ms: float | None = None
     times: int | None = None
+    hostile: Hostility = HONEST
 
 
 class ScenarioError(ValueError):
@@ -120,7 +129,8 @@ def parse_scenario(text: str) -> Scenario:
     ``reset``, ``reset_early`` (before the request is read), ``huge`` (50 MB), ``not_json``;
     ``malformed=KIND``, ``empty``, ``truncated``, ``refusal``, ``filtered``; ``usage=missing``,
     ``usage=zero``, ``usage=xai``; ``cached=TOKENS``, ``cache_write=TOKENS``,
-    ``reasoning=TOKENS``; ``delay_ms=MS``; ``times=N``.
+    ``reasoning=TOKENS``; ``delay_ms=MS``; ``times=N``; ``retry_after=huge``, and the hostile ones
+    in ``hostile.KINDS``.
 
     Raises:
         ScenarioError: an unknown word, or a value that is not allowed.
@@ -152,8 +162,12 @@ def _set_retry_after(scenario: Scenario, item: str, value: str) -> Scenario:
         seconds = float(value)
     except ValueError:
         seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise ScenarioError(f"scenario: found {item!r}, allowed is a number of seconds from 0")
+    if value == "huge":
+        seconds = math.inf
+    elif not 0 <= seconds < math.inf:
+        raise ScenarioError(
+            f"scenario: found {item!r}, allowed are a number of seconds from 0, and huge"
+        )
     return replace(
         scenario, failure=replace(scenario.failure or Failure(429), retry_after_s=seconds)
     )
@@ -165,6 +179,16 @@ def _set_choice(name: str, choices: tuple[Any, ...]) -> Callable[[Scenario, str,
             raise ScenarioError(f"scenario: found {item!r}, allowed are {', '.join(choices)}")
         changes: dict[str, Any] = {name: choices[choices.index(value)]}
         return replace(scenario, **changes)
+
+    return set_it
+
+
+def _set_hostile(name: str) -> Callable[[Scenario, str, str], Scenario]:
+    def set_it(scenario: Scenario, item: str, value: str) -> Scenario:
+        if value not in KINDS[name]:
+            raise ScenarioError(f"scenario: found {item!r}, allowed are {', '.join(KINDS[name])}")
+        changes: dict[str, Any] = {name: value}
+        return replace(scenario, hostile=replace(scenario.hostile, **changes))
 
     return set_it
 
@@ -194,6 +218,7 @@ _SETTINGS: dict[str, Callable[[Scenario, str, str], Scenario]] = {
     "reasoning": _set_number("reasoning_tokens"),
     "delay_ms": _set_number("delay_ms"),
     "times": _set_number("times", least=1),
+    **{name: _set_hostile(name) for name in KINDS},
 }
 _ALLOWED_WORDS = ", ".join(
     [

@@ -23,6 +23,8 @@ from aiohttp import web
 from providers.mock.answers import Answer, Asked, MockModel
 from providers.mock.anthropic import ANTHROPIC
 from providers.mock.gemini import GEMINI
+from providers.mock.hostile import HONEST, Hostility, spoil
+from providers.mock.hostile_responses import ELSEWHERE_PATH, redirect, respond
 from providers.mock.openai import OPENAI, render_models
 from providers.mock.options import (
     AnswerKind,
@@ -81,6 +83,7 @@ class MockServer:
             for path in wire.paths:
                 app.router.add_post(path, self._handler(wire))
                 app.router.add_post(_SCENARIO_PATH + path, self._handler(wire))
+        app.router.add_route("*", ELSEWHERE_PATH + "{path:.*}", self._elsewhere)
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/health", self._health)
         app.router.add_get("/stats", self._stats)
@@ -103,6 +106,7 @@ class MockServer:
     def stats(self) -> dict[str, Any]:
         """Return the counts so far: requests, outcomes, models, model runs, tokens.
 
+        ``elsewhere`` counts the requests that followed a redirect of a scenario.
         ``tokens`` counts what answers reported. ``unreported_tokens`` counts what was used without
         being reported, because the answer had no usage or did not arrive whole. ``model_runs``
         counts both kinds, since a provider bills both.
@@ -128,6 +132,10 @@ class MockServer:
 
     async def _models(self, request: web.Request) -> web.Response:
         return _json_response(render_models())
+
+    async def _elsewhere(self, request: web.Request) -> web.Response:
+        self._books.elsewhere += 1
+        return _json_response({})
 
     async def _health(self, request: web.Request) -> web.Response:
         return _json_response({"status": "ok"})
@@ -179,7 +187,10 @@ class MockServer:
         scenario: Scenario,
         latency_ms: float,
     ) -> web.StreamResponse:
-        failure = scenario.failure
+        failure, hostile = scenario.failure, scenario.hostile
+        if hostile.redirect is not None:
+            self._books.outcomes[f"redirect_{hostile.redirect}"] += 1
+            return redirect(request, int(hostile.redirect))
         if scenario.transport is None and failure is not None and not failure.ran:
             await _wait(latency_ms)
             return self._fail(wire, failure)
@@ -196,8 +207,22 @@ class MockServer:
         if failure is not None:
             self._books.ran_for_nothing(answer)
             return self._fail(wire, failure)
-        self._books.answered(answer)
-        return _json_response(body)
+        if hostile == HONEST:
+            self._books.answered(answer)
+            return _json_response(body)
+        return await self._play_hostile(hostile, request, answer, body)
+
+    async def _play_hostile(
+        self, hostile: Hostility, request: web.Request, answer: Answer, body: dict[str, Any]
+    ) -> web.StreamResponse:
+        if hostile.error in (None, "finish") or Failure(int(hostile.error)).ran:
+            self._books.lost(hostile.name, answer)
+        else:
+            self._books.outcomes[hostile.name] += 1
+        body = spoil(hostile, body)
+        if hostile.body is None:
+            return _json_response(body)
+        return await respond(hostile.body, request, body, self._closing)
 
     def _authorized(self, wire: WireFormat, request: web.Request) -> bool:
         if self._options.api_key is None:
@@ -221,8 +246,8 @@ class MockServer:
     def _fail(self, wire: WireFormat, failure: Failure, message: str | None = None) -> web.Response:
         self._books.outcomes[failure.word or f"status_{failure.status}"] += 1
         headers = {}
-        if failure.retry_after_s is not None and wire.sends_retry_after:
-            headers["Retry-After"] = f"{failure.retry_after_s:g}"
+        if failure.retry_after is not None and wire.sends_retry_after:
+            headers["Retry-After"] = failure.retry_after
         return _json_response(wire.render_failure(failure, message), failure.status, headers)
 
 
@@ -233,6 +258,7 @@ class _Books:
         self.requests = 0
         self.in_flight = 0
         self.peak_in_flight = 0
+        self.elsewhere = 0
         self.outcomes: Counter[str] = Counter()
         self.models: Counter[str] = Counter()
         self.model_runs = 0
@@ -271,6 +297,7 @@ class _Books:
             "requests": self.requests,
             "in_flight": self.in_flight,
             "peak_in_flight": self.peak_in_flight,
+            "elsewhere": self.elsewhere,
             "outcomes": {str(word): count for word, count in sorted(self.outcomes.items())},
             "models": dict(sorted(self.models.items())),
             "model_runs": self.model_runs,

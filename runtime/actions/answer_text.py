@@ -9,7 +9,8 @@ sequence of objects, markers and words, once, from left to right:
   ``[NAME]``, ``<|name|>``, the same in other brackets, ``<!--``, ``-->``, and the channels of
   gpt-oss with or without theirs (``<|channel|>analysis<|message|>``, ``assistantfinal``). It
   begins something or ends something. Names that stand for an answer or for the end of a turn
-  (``<answer>``, ``<|im_end|>``) are not markers.
+  (``<answer>``, ``<|im_end|>``) are not markers. Neither are HTML's line breaks and images, which
+  have no end.
 - A marker that begins something before there is any object opens a *thought*. The thought goes to
   the next marker that ends something of the same name, and nothing in it is read. Without one, the
   text was cut off in its thoughts. After an object, nothing opens a thought: the name may be
@@ -86,7 +87,7 @@ def objects_in(text: str) -> Surroundings:
             objects += 1
             if objects > MAX_OBJECTS:
                 raise Unclear("the answer holds too many objects")
-            pairs, position, marked = _object_at(text, landmark.start())
+            pairs, position, marked = object_at(text, landmark.start())
             marked_comment = marked_comment or marked
             if pairs:
                 found.words_before = words if not found.objects else found.words_before
@@ -165,6 +166,9 @@ _TOKENS = frozenset(
 To know them is safe: nothing is hidden by them, so that all objects around them count.
 """
 
+_WITHOUT_END = frozenset({"br", "hr", "img", "wbr"})
+"""HTML's elements that never have an end tag, of those that stand in prose."""
+
 _SPACE = " \t\r\n\ufeff\u200b\u2060"
 _QUOTES = frozenset("\"'\u201c\u201d\u201e\u2018\u201a\xab\u2039")
 _FENCE = re.compile(r"(?:```|~~~)\w*+")
@@ -188,6 +192,7 @@ def _meaning(marker: re.Match[str]) -> tuple[bool, str | None]:
     )
     key = "".join(word for word in words if word not in _POSITION_WORDS)
     known = key in _ANSWERS or (key in _TOKENS and (bool(marker["bar"]) or key == "s"))
+    known = known or (key in _WITHOUT_END and not ends)
     return not ends, None if known else key
 
 
@@ -231,13 +236,22 @@ _HARMLESS_ESCAPE = re.compile(
 )
 
 
-def _object_at(text: str, start: int) -> tuple[Pairs, int, bool]:
-    """Return the object at a brace, where it ends, and whether a marker stands in a comment."""
+def object_at(text: str, start: int) -> tuple[Pairs, int, bool]:
+    """Return the object at a brace, where it ends, and whether a marker stands in a comment.
+
+    Raises:
+        Unclear: no whole object is there.
+    """
+    strict = strict_object_at(text, start)
+    return _lenient_object_at(text, start) if strict is None else (*strict, False)
+
+
+def strict_object_at(text: str, start: int) -> tuple[Pairs, int] | None:
+    """Return the object at a brace and where it ends, ``None`` where no strict JSON is there."""
     try:
-        pairs, end = _DECODER.raw_decode(text, start)
+        return _DECODER.raw_decode(text, start)
     except (ValueError, RecursionError):
-        return _lenient_object_at(text, start)
-    return pairs, end, False
+        return None
 
 
 def _lenient_object_at(text: str, start: int) -> tuple[Pairs, int, bool]:

@@ -7,6 +7,7 @@
    text. Otherwise it may be the model's own answer, and the one that fits may be a person's.
 3. After thoughts, or beside any other marker, the answer ends the text.
 4. Of a text that was cut off, only an object that is all of the text is an answer.
+5. An object that is not all of the text, and that stands in the request's data, is a quotation.
 
 Where they do not give one object, no output has a value. A person's words may stand anywhere in an
 answer, so what would need a guess is not read.
@@ -30,6 +31,7 @@ from runtime.actions.answer_text import (
 )
 from runtime.actions.output import Unfit
 from runtime.actions.outputs import OutputField
+from runtime.actions.quotations import READING_WORK, Work, objects_in_data
 
 MAX_NAMES = 2_000
 """The most names in an answer's object beside those of the outputs."""
@@ -55,6 +57,7 @@ class ParsedAnswer:
 def parse(
     text: str,
     outputs: Mapping[str, OutputField],
+    data: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     after_thoughts: bool = False,
     cut_off: bool = False,
@@ -71,17 +74,23 @@ def parse(
     Args:
         text: the answer; of more than ``MAX_ANSWER_CHARS`` characters, nothing is read.
         outputs: the outputs by name.
+        data: the attributes of the request by scope, which the model may quote.
         after_thoughts: true if thoughts that came before the text were already cut off it.
         cut_off: true if the model was stopped by a limit.
     """
     try:
-        return _chosen(text, outputs, after_thoughts=after_thoughts, cut_off=cut_off)
+        return _chosen(text, outputs, data or {}, after_thoughts=after_thoughts, cut_off=cut_off)
     except Unclear as unclear:
         return ParsedAnswer({}, dict.fromkeys(outputs, f"is not read: {unclear}"))
 
 
 def _chosen(
-    text: str, outputs: Mapping[str, OutputField], *, after_thoughts: bool, cut_off: bool
+    text: str,
+    outputs: Mapping[str, OutputField],
+    data: Mapping[str, Mapping[str, Any]],
+    *,
+    after_thoughts: bool,
+    cut_off: bool,
 ) -> ParsedAnswer:
     if len(text) > MAX_ANSWER_CHARS:
         raise Unclear(f"the answer has more than {MAX_ANSWER_CHARS:,} characters")
@@ -102,7 +111,40 @@ def _chosen(
         found.words_before and readings[-1] is not None and not found.words_after
     ):
         raise Unclear("the answer holds another object that names no output")
+    if after_thoughts or not found.bare:
+        _check_own(found.objects, fitting[0], outputs, data)
     return fitting[0]
+
+
+def _check_own(
+    objects: Iterable[Pairs],
+    answer: ParsedAnswer,
+    outputs: Mapping[str, OutputField],
+    data: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Check that the answer is no quotation.
+
+    Raises:
+        Unclear: an object of the data has the same names and gives the same values.
+    """
+    own = [_names(_unwrapped(pairs, outputs)) for pairs in objects]
+    named = {output.lower(): output for output in outputs}
+    work = Work()
+    for pairs in objects_in_data(data, work):
+        if (names := _names(pairs)) in own and not named.keys().isdisjoint(names):
+            work.spend(READING_WORK)
+            as_named = tuple((named.get(_plain(name), name), value) for name, value in pairs)
+            reading = _reading(as_named, outputs)
+            if reading is not None and reading.values == answer.values:
+                raise Unclear("the answer quotes an object of the request's data")
+
+
+def _names(pairs: Pairs) -> set[str]:
+    return {_plain(name) for name, _ in pairs}
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower()
 
 
 def _objects(text: str) -> Surroundings:

@@ -160,12 +160,17 @@ class Bill:
     flags: tuple[str, ...]
 
 
+def is_too_long_to_count(text: str, max_output: int) -> bool:
+    """Return whether an answer certainly has more tokens than were allowed."""
+    return len(text) > _MOST_CHARS_PER_TOKEN * max_output
+
+
 def bill(
     completion: Completion,
     counted_input: int,
     max_output: int,
     allowance: int,
-    count_text: Callable[[str], int],
+    counted_output: int,
 ) -> Bill:
     """Return what an answer is charged for, whatever the provider says that it used.
 
@@ -173,14 +178,14 @@ def bill(
         counted_input: our own count of the prompt, in tokens.
         max_output: the limit of output tokens that was sent.
         allowance: reasoning tokens, which count where the provider bills them beside that limit.
-        count_text: counts the tokens of an answer that came without usage.
+        counted_output: our own count of an answer without usage, unless it is too long to count.
     """
     allowance = allowance if completion.reasoning_beside else 0
     reported, flags = completion.usage, []
     if reported is None:
         text = completion.text
-        too_long = len(text) > _MOST_CHARS_PER_TOKEN * max_output
-        reported = TokenUsage(counted_input, len(text) if too_long else count_text(text))
+        too_long = is_too_long_to_count(text, max_output)
+        reported = TokenUsage(counted_input, len(text) if too_long else counted_output)
         flags.append("usage_estimated")
     usage, capped = bounded(reported, counted_input, max_output, allowance)
     if capped:

@@ -64,6 +64,7 @@ class Progress:
         attempts: the calls of the provider so far.
         possibly_executed: how many of them gave no answer and may be billed by the provider.
         completion: the model's answer.
+        counted_output_tokens: those of an answer without usage.
         usage: the tokens that the answer is charged for, counted by us where the provider did not
             say.
     """
@@ -75,6 +76,7 @@ class Progress:
     attempts: list[Attempt] = field(default_factory=list)
     possibly_executed: int = 0
     completion: Completion | None = field(default=None, repr=False)
+    counted_output_tokens: int = 0
     usage: TokenUsage | None = None
 
 

@@ -28,7 +28,7 @@ from runtime.credits.results import (
     Settled,
 )
 from runtime.executions.counters import Counters
-from runtime.executions.decision import bill, judge
+from runtime.executions.decision import bill, is_too_long_to_count, judge
 from runtime.executions.execution import Execution
 from runtime.executions.model_calls import CallSession
 from runtime.executions.outbox import Outbox
@@ -36,6 +36,9 @@ from runtime.executions.quoting import Quoter
 from runtime.wording.reasons import provider_down_text
 
 _log = logging.getLogger("creditgate.executor")
+
+_COUNTED_AT_ONCE_CHARS = 8_000
+"""Longer answers are counted in a thread: it takes up to 4 ms for each 1,000 characters."""
 
 
 class ReservedExecutions:
@@ -120,7 +123,23 @@ class ReservedExecutions:
             self._outbox.close_soon(execution.release())
             raise
         progress.timings.note("provider", since_s)
+        if completion.usage is None:
+            await self._count(execution, completion.text)
         return await self._answered(execution, reserved, completion)
+
+    async def _count(self, execution: Execution, text: str) -> None:
+        """Count the tokens of an answer without usage."""
+        progress, count = execution.progress, execution.model.counter.count_text
+        if is_too_long_to_count(text, progress.quote.max_output_tokens):
+            return
+        if len(text) <= _COUNTED_AT_ONCE_CHARS:
+            progress.counted_output_tokens = count(text)
+            return
+        try:
+            progress.counted_output_tokens = await asyncio.to_thread(count, text)
+        except asyncio.CancelledError:
+            self._outbox.close_soon(execution.release(unpaid_mc=execution.reserved_mc))
+            raise
 
     async def _answered(
         self, execution: Execution, reserved: Reserved, completion: Completion
@@ -133,13 +152,14 @@ class ReservedExecutions:
             quote.input_tokens,
             quote.max_output_tokens,
             model.reasoning_allowance_tokens,
-            model.counter.count_text,
+            progress.counted_output_tokens,
         )
         usage, flags = billed.usage, list(billed.flags)
         progress.usage = usage
         parsed = answers.parse(
             completion.text,
             execution.spec.outputs,
+            execution.request.data,
             after_thoughts=completion.after_thoughts,
             cut_off=completion.finish is FinishReason.LENGTH,
         )

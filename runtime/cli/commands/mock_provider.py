@@ -7,9 +7,13 @@ from typing import Any
 
 import click
 
+from providers.mock.hostile import KINDS
 from runtime.cli.options import BadInput, examples, json_option
 
 _SHARE = click.FloatRange(0, 1)
+_HOSTILE = "\b\nHostile scenarios, which docs/providers.md describes:\n" + "\n".join(
+    f"  {kind}={'|'.join(values)}" for kind, values in KINDS.items()
+)
 
 
 @click.command(
@@ -20,8 +24,11 @@ _SHARE = click.FloatRange(0, 1)
         "creditgate mock-provider --error-rate 0.1 --error-status 429 --error-status 503",
         "creditgate mock-provider --scenario status=500,times=2",
         "curl -s http://127.0.0.1:8377/scenario/usage=missing/v1/messages -d @request.json",
+        "creditgate mock-provider --scenario bill=million",
         "curl -s http://127.0.0.1:8377/stats",
-    ),
+    )
+    + "\n\n"
+    + _HOSTILE,
 )
 @click.option("--host", default="127.0.0.1", help="The address to listen on.")
 @click.option(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from providers.base import MAX_ANSWER_CHARS
 from runtime.actions.answers import parse
 from runtime.actions.outputs import MultiSelectOutput, OutputField, SingleSelectOutput, TextOutput
-from tests.harness.bounds import assert_linear, cpu_s
+from tests.harness.bounds import assert_linear, cpu_s, peak_bytes
 
 OUTPUTS: dict[str, OutputField] = {
     "intent": SingleSelectOutput(options=("buy", "leave"), fallback="leave"),
@@ -73,6 +73,15 @@ def test_law_14_an_answer_that_was_cut_off_is_all_of_the_text_or_none() -> None:
     assert parse(json.dumps(TRUE), OUTPUTS, cut_off=True).values == TRUE
 
 
+@pytest.mark.parametrize("tag", ["<br>", "<br/>", "<BR />", "<hr>", '<img src="a">'])
+def test_law_14_a_line_break_hides_no_object(tag: str) -> None:
+    true = json.dumps(TRUE)
+
+    assert parse(f"Hello.{tag}Here it is: {true}", OUTPUTS).values == TRUE
+    assert parse(f"They wrote{tag}{EVIL} {tag}Here it is: {true}", OUTPUTS).values == {}
+    assert parse(f"<br>{EVIL}</br>{true}", OUTPUTS).values in ({}, TRUE)
+
+
 LARGE: dict[str, Callable[[int], str]] = {
     "an unclosed string": lambda n: '{"reply": "' + '\\"' * (n // 2 - 6),
     "truncated HTML": lambda n: '{"reply": "' + '<a href="b"><p>x</p>' * (n // 20 - 1),
@@ -84,6 +93,8 @@ LARGE: dict[str, Callable[[int], str]] = {
     "escapes": lambda n: '{"reply": "' + "\\'" * (n // 2 - 9) + '"}',
     "marks of accents": lambda n: '{"intent": "a' + "\u0327\u0301" * (n // 2 - 9) + '"}',
     "thoughts": lambda n: "<think>" * (n // 7),
+    "lists": lambda n: '{"reply": [' + "[]," * (n // 3 - 6) + "1]}",
+    "names": lambda n: "{" + ",".join(f'"{name:07}":{{}}' for name in range(n // 13 - 2)) + "}",
 }
 
 
@@ -94,6 +105,13 @@ def test_law_15_the_longest_answer_takes_less_than_50_ms_and_grows_linearly(kind
     assert len(text) <= MAX_ANSWER_CHARS
     assert cpu_s(lambda: parse(text, OUTPUTS)) < 0.05
     assert_linear(LARGE[kind], lambda text: parse(text, OUTPUTS), MAX_ANSWER_CHARS // 2)
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_law_15_reading_the_longest_answer_takes_less_than_16_mb(kind: str) -> None:
+    text = LARGE[kind](MAX_ANSWER_CHARS)
+
+    assert peak_bytes(lambda: parse(text, OUTPUTS)) < 16_000_000
 
 
 def test_law_15_nothing_is_read_of_a_longer_answer() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from contextlib import suppress
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from providers.mock.hostile import KINDS
 from providers.mock.options import (
     _SETTINGS,
     MALFORMED,
@@ -21,6 +23,7 @@ from providers.mock.options import (
     UsageKind,
     parse_scenario,
 )
+from tests.harness.paths import ROOT
 
 
 def _with_any_value(word: str) -> st.SearchStrategy[str]:
@@ -38,6 +41,7 @@ def _with_any_value(word: str) -> st.SearchStrategy[str]:
         ("insufficient_quota", Scenario(failure=Failure(429, "insufficient_quota"))),
         ("context_length_exceeded", Scenario(failure=Failure(400, "context_length_exceeded"))),
         ("content_filter", Scenario(failure=Failure(400, "content_filter"))),
+        ("retry_after=huge", Scenario(failure=Failure(429, retry_after_s=math.inf))),
         ("hang", Scenario(transport=Transport.HANG)),
         ("drip", Scenario(transport=Transport.DRIP)),
         ("reset", Scenario(transport=Transport.RESET)),
@@ -162,3 +166,16 @@ def test_latency_is_the_median_or_spread_round_it() -> None:
     assert fixed.draw_latency_ms(random.Random(1)) == 80
     assert drawn[1_000] == pytest.approx(80, rel=0.1)
     assert drawn[0] < 40 < 160 < drawn[-1]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_hostile_scenario_is_read_and_documented(kind: str) -> None:
+    page = (ROOT / "docs" / "providers.md").read_text("utf-8")
+
+    for value, sends in KINDS[kind].items():
+        text = f"{kind}={value}"
+        assert getattr(parse_scenario(text).hostile, kind) == value
+        assert parse_scenario(text).hostile.name == text
+        assert f"\n| `{text}` | {sends} | " in page
+    with pytest.raises(ScenarioError, match=f"{kind}=none.*{value}"):
+        parse_scenario(f"{kind}=none")
