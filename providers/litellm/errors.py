@@ -32,7 +32,8 @@ _RAN_ALL_THE_SAME = {
     "tool_use_failed",
 }
 """Codes of errors with a status in the 400s that the model had to run for, or that are billed."""
-_MAX_RETRY_AFTER_MS = 86_400_000
+_MAX_RETRY_AFTER_MS = 300_000
+"""An endpoint that asks for more is tried again after five minutes: all accounts wait for it."""
 _LONGEST_CHAIN = 32
 """Of exceptions behind one; a chain may be a circle."""
 

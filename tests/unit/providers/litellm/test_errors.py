@@ -211,14 +211,14 @@ def in_a_minute(**format_as: bool) -> str:
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": ""}, None),
         ({"Retry-After": "nan"}, None),
-        ({"Retry-After": "inf"}, 86_400_000),
-        ({"Retry-After": "9" * 400}, 86_400_000),
+        ({"Retry-After": "inf"}, 300_000),
+        ({"Retry-After": "9" * 400}, 300_000),
         ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
         ({"Retry-After": "Wed Oct 21 07:28:00 2015"}, 0),
         ({"Retry-After": "Wed, 99 Oct 2015 07:28:00 GMT"}, None),
         ({"Retry-After": f"Wed, 21 Oct {'9' * 400} 07:28:00 GMT"}, None),
         ({"Retry-After": f"Wed, 21 Oct 2015 07:28:00 +{'9' * 30}"}, None),
-        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 -2359"}, 86_400_000),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 -2359"}, 300_000),
     ],
 )
 async def test_how_long_to_wait_is_read_in_every_form(
