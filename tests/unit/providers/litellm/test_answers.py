@@ -21,7 +21,7 @@ from providers.litellm.answers import (
     prepared,
     status_of,
 )
-from tests.harness.bounds import assert_linear, cpu_s, peak_bytes
+from tests.harness.bounds import assert_cpu, assert_linear, cpu_s, peak_bytes
 
 MOST_S = 0.05
 
@@ -190,6 +190,23 @@ def test_law_15_looking_at_an_answer_of_any_form_takes_little_time_and_memory(
 ) -> None:
     assert cpu_s(lambda: tried(content)) < MOST_S
     assert peak_bytes(lambda: tried(content)) < 12 * MAX_ANSWER_BYTES
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_law_15_looking_for_an_error_in_an_answer_takes_little_time_and_memory(
+    content: bytes,
+) -> None:
+    with_error = content.replace(b"{", b'{"error":{"code":429},', 1)
+
+    assert_cpu(lambda: (status_of(with_error), tried(with_error)), MOST_S)
+    assert peak_bytes(lambda: status_of(with_error)) < 12 * MAX_ANSWER_BYTES
+
+
+@pytest.mark.parametrize("code", ["9" * 4_000, "4" * 2_000_000, "rate_limit" * 200_000])
+def test_law_15_a_code_of_any_length_is_read_in_little_time(code: str) -> None:
+    content = json.dumps({"error": {"code": code, "type": code}}).encode()
+
+    assert_cpu(lambda: status_of(content), MOST_S)
 
 
 @pytest.mark.parametrize("piece", [b'\\"', b"\\u4f60", b" ", b"x"])
