@@ -10,7 +10,7 @@ class TokenUsage:
     """Token counts of one answer.
 
     ``cached_input_tokens`` and ``cache_write_tokens`` are parts of ``input_tokens``;
-    ``reasoning_tokens`` is a part of ``output_tokens``. Unknown usage is ``None`` in place of a
+    ``reasoning_tokens`` is a part of ``output_tokens``. Unknown usage is ``None`` instead of a
     ``TokenUsage``, never zeros.
 
     Raises:

@@ -46,7 +46,7 @@ _DIGITS = re.compile("[0-9]{1,30}")
 
 
 class UnreadableAnswer(Exception):
-    """An answer that is no JSON object, or one that is larger or deeper than any model's."""
+    """An answer that is not a JSON object, or is larger or deeper than any model's."""
 
 
 def prepared(content: bytes) -> bytes:

@@ -35,7 +35,7 @@ _SENT_TO_AZURE = _SENT - {b"authorization"}
 """Beside the key, OpenAI's client for Azure sends an admin's that it finds in the environment."""
 
 _MAX_ERROR_BYTES = 65_536
-"""A longer body of an error is no provider's: its status counts alone."""
+"""The longest error body that is read; of a longer one, only the status counts."""
 
 
 class RequestRefused(Exception):

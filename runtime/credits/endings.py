@@ -37,7 +37,7 @@ class Settlement:
     free_mc: int = 0
 
     def arguments(self) -> tuple[bytes | str | int, ...]:
-        """Return the arguments of ``settle.lua`` that are its own.
+        """Return the arguments of ``settle.lua`` that no other verb has.
 
         Raises:
             ValueError: a field is not allowed; the message names it.
@@ -66,11 +66,11 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """No answer to charge for: all of the attempt's reservation goes back.
+    """No answer to charge for: the attempt's whole reservation goes back.
 
     Args:
         exposure_mc: what the operator may owe the provider, in millicredits.
-        outcome: stored as the execution's outcome; ``None`` leaves the id to be asked again.
+        outcome: stored as the execution's outcome; with ``None`` the id can be asked again.
     """
 
     attempt: ExecutionAttempt
@@ -79,7 +79,7 @@ class Release:
     outcome: bytes | None = None
 
     def arguments(self) -> tuple[bytes | str | int, ...]:
-        """Return the arguments of ``release.lua`` that are its own.
+        """Return the arguments of ``release.lua`` that no other verb has.
 
         Raises:
             ValueError: the exposure is not allowed.
@@ -95,7 +95,7 @@ _FORMAT = 1
 
 
 class NewerFormat(Exception):
-    """A newer release wrote this ending: that release can read it."""
+    """The ending was written by a newer release, which can read it."""
 
 
 def to_json(ending: Ending) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def to_json(ending: Ending) -> dict[str, Any]:
 
 
 def from_json(plain: dict[str, Any]) -> Ending:
-    """Return what ``to_json`` was given.
+    """Return the ending that ``to_json`` wrote.
 
     Raises:
         NewerFormat: see there.

@@ -52,7 +52,7 @@ _CHAIN_DIGITS = 12
 
 
 class JournalError(ValueError):
-    """An entry that can't be read, or does not continue the one before it."""
+    """An entry that can't be read or does not continue the previous one."""
 
 
 class Kind(StrEnum):
@@ -147,7 +147,7 @@ class JournalEntry:
 
     @property
     def slices(self) -> dict[str, int]:
-        """The amounts that the reservation that ended here had set aside, by grant."""
+        """The amounts, by grant, that the reservation ended by this entry had set aside."""
         slices: dict[str, int] = {}
         for posting in self.postings:
             if posting.source is Part.RESERVED:
@@ -162,8 +162,8 @@ def parse(
     """Read one stream entry, as redis-py returns it without decoding.
 
     Args:
-        names: dimensions by their number, from the account's earlier entries; an entry that names
-            some adds to it.
+        names: dimensions by their number, from the account's earlier entries; an entry of kind
+            ``named`` adds to it.
 
     Raises:
         JournalError: it is damaged, or of a newer version; the message names the entry.
@@ -177,16 +177,16 @@ def parse(
 
 
 def chain_of(previous: str, body: str) -> str:
-    """Return the chain of the entry with this body, behind the one with chain ``previous``."""
+    """Return the chain of an entry with this body that follows one with chain ``previous``."""
     digest = hashlib.sha1((previous + body).encode(), usedforsecurity=False)
     return digest.hexdigest()[:_CHAIN_DIGITS]
 
 
 def verify(entries: Iterable[JournalEntry], previous: str = "", seq: int = 0) -> None:
-    """Check that entries continue each other, and the entry ``seq`` with chain ``previous``.
+    """Check that entries continue each other, starting after entry ``seq`` with chain ``previous``.
 
     Raises:
-        JournalError: a sequence number is missing, or a chain is another; the message names it.
+        JournalError: a sequence number is missing or a chain differs; the message names it.
     """
     for entry in entries:
         seq += 1
@@ -217,7 +217,7 @@ class Books:
 
 
 def replay(entries: Iterable[JournalEntry]) -> Books:
-    """Rebuild the balance by postings alone, without a business rule.
+    """Rebuild the balance from postings alone, without business rules.
 
     Raises:
         JournalError: a posting takes more from a part than it holds; the message names the entry.

@@ -13,7 +13,7 @@ from runtime.actions.answers import ParsedAnswer
 from runtime.credits.results import Existing, InProgress, Refused
 
 MOST_LOWERINGS = 3
-"""The times a quote is lowered before the execution waits: others may take the rest each time."""
+"""The times a quote is lowered before the execution waits: others may be quicker each time."""
 
 _LOWERED_FOR = frozenset(
     {FallbackReason.EXECUTION_TOO_LARGE, FallbackReason.CREDITS_RESERVED_ELSEWHERE}
@@ -22,7 +22,7 @@ _LOWERED_FOR = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The id has its outcome: return that."""
+    """The id has its outcome: return it."""
 
     existing: Existing
 
@@ -44,7 +44,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Lower:
-    """Lower the quote to this much output, then reserve again."""
+    """Lower the quote to this number of output tokens, then reserve again."""
 
     max_output_tokens: int
     lowerings: int
@@ -108,7 +108,7 @@ def next_step(
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The worth of an answer.
+    """The valid values of an answer, and whether it is charged.
 
     Args:
         answered: the values that count.

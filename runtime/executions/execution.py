@@ -1,10 +1,10 @@
-"""The state of one execution while it runs, and the results that it can end with."""
+"""The state of a running execution, and the results that it can end with."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fallback.policy import Resolved, resolve
@@ -26,7 +26,7 @@ from runtime.executions import stored_outcome as outcomes
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The most that an execution can cost as it is sent now."""
+    """The most that an execution can cost as it is sent."""
 
     input_tokens: int
     max_output_tokens: int
@@ -97,7 +97,7 @@ class Execution:
 
     @property
     def reserved_mc(self) -> int:
-        """The credits that are set aside for it."""
+        """The credits set aside for it, in millicredits."""
         reserved = self.progress.reserved
         return reserved.amount_mc if reserved else 0
 
@@ -111,7 +111,7 @@ class Execution:
         return min(MAX_MC, cost_mc(self.rates, usage))
 
     def lower(self, most_output_tokens: int) -> None:
-        """Quote anew with at most ``most_output_tokens`` of output."""
+        """Lower the quote to at most ``most_output_tokens`` of output."""
         progress, quote = self.progress, self.progress.quote
         most = min(most_output_tokens, quote.max_output_tokens)
         progress.lowered = progress.lowered or most < quote.max_output_tokens
@@ -164,15 +164,15 @@ class Execution:
         )
 
     def first_outcome(self, existing: Existing) -> ExecutionResult:
-        """Return the outcome that the id has already, as far as the ledger still has it."""
-        return outcomes.decode(self.request.execution_id, existing) or self.result(
-            self.resolve(existing.reason or FallbackReason.OUTCOME_LOST),
-            kept=True,
-            charged_mc=existing.charged_mc,
-        )
+        """Return the first outcome of the id, or ``outcome_lost`` if its values are gone."""
+        if stored := outcomes.decode(self.request.execution_id, existing):
+            return stored
+        reason = existing.reason or FallbackReason.OUTCOME_LOST
+        lost = self.result(self.resolve(reason), kept=True, charged_mc=existing.charged_mc)
+        return replace(lost, attempts=(), replayed=True)
 
     def not_kept(self, reason: FallbackReason, detail: str | None = None) -> ExecutionResult:
-        """Return the fallback values as a result that is no outcome: the id may be asked again."""
+        """Return the fallback values as a result that is not kept: the id can be asked again."""
         return self.result(self.resolve(reason), kept=False, detail=detail)
 
     def pending(self, retry_after_ms: int) -> Pending:
@@ -215,7 +215,7 @@ class Execution:
         unpaid_mc: int = 0,
         outcome: bytes | None = None,
     ) -> Release:
-        """Return the ending that charges nothing; without ``outcome`` the id may be asked again.
+        """Return the ending that charges nothing. Without ``outcome`` the id can be asked again.
 
         Args:
             unpaid_mc: the cost of an answer that the account does not pay for.

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC, GrantKind
 from runtime.credits.endings import Release, Settlement
+from runtime.credits.results import NotBooked
 from tests.harness.ledger.desk import instant
 from tests.harness.ledger.duel import Ask, Duel, Made
 from tests.harness.ledger.plain import cap_of
@@ -163,7 +164,7 @@ def settle(duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int, free_m
                 outcome=body,
             )
         )
-        return ("dead",) if answer is None else answer
+        return ("dead",) if isinstance(answer, NotBooked) else answer
 
     return Ask(
         ask,

@@ -8,7 +8,7 @@ from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC
 from runtime.credits.endings import Release
 from runtime.credits.journal import replay
-from runtime.credits.results import Existing, Released, Reserved, Settled
+from runtime.credits.results import Existing, NotBooked, Released, Reserved, Settled
 from tests.harness.ledger.desk import Desk, OpenDesk
 
 ID = "journey-1:step:1"
@@ -100,7 +100,7 @@ async def test_law_3c_a_settlement_beyond_the_horizon_is_dead_and_changes_nothin
         before = await desk.dump()
         horizon = Reserved(1_000, 0, desk.now_ms - 10_000, 0)
 
-        assert await desk.settle(attempt, horizon, 700) is None
+        assert await desk.settle(attempt, horizon, 700) == NotBooked()
         assert await desk.dump() == before
 
         within = Reserved(1_000, 0, desk.now_ms - 9_999, 0)

@@ -17,7 +17,7 @@ from runtime.actions import answers
 from runtime.actions.requests import Source
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import LedgerUnavailable
-from runtime.executions import executor
+from runtime.executions import reserved
 from runtime.executions.spool import Spool
 from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action, reasons
 
@@ -137,7 +137,7 @@ async def test_law_4_whatever_is_raised_after_the_call_the_reservation_ends(
     def fails(*args: Any, **kwargs: Any) -> Any:
         raise RecursionError(SECRET)
 
-    monkeypatch.setattr(answers if where == "parse" else executor, where, fails)
+    monkeypatch.setattr(answers if where == "parse" else reserved, where, fails)
     with caplog.at_level(logging.DEBUG):
         async with open_bench(provider=Biller(TokenUsage(50, 20))) as bench:
             result = await bench.execute()
