@@ -65,7 +65,7 @@ async def test_laws_1_to_3_hold_between_four_processes_with_credits_for_half(
     assert replay(entries).grants["g1"].parts_mc[Part.CHARGED] == balance.charged_mc
 
 
-async def test_what_a_killed_process_had_reserved_is_home_after_the_deadline(
+async def test_law_6_what_a_killed_process_had_reserved_is_home_after_the_deadline_and_exposed(
     desk: Desk, redis_url: str
 ) -> None:
     await desk.open(10_000_000)
@@ -89,5 +89,9 @@ async def test_what_a_killed_process_had_reserved_is_home_after_the_deadline(
 
     assert left_behind.granted_mc == balance.granted_mc
     assert balance.charged_mc + balance.available_mc == balance.granted_mc - 10
+    expired = [entry for entry in entries if entry.kind == "expired"]
+    assert balance.exposure_mc == sum(entry.exposure_mc for entry in expired) > 0
+    for entry in expired:
+        assert entry.exposure_mc == sum(posting.amount_mc for posting in entry.postings)
     assert isinstance(await desk.ledger.reserve(attempt, 10, 1_000), Reserved)
     assert replay(entries).grants["g1"].parts_mc[Part.CHARGED] == balance.charged_mc

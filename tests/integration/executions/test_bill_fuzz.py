@@ -107,7 +107,7 @@ async def check(bench: Workbench, client: Biller, model: str, body: bytes) -> No
     max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(usages=st.lists(usage_objects(), min_size=8, max_size=8))
-def test_law_17_any_usage_object_ends_in_one_outcome_and_nothing_reserved(
+def test_law_15_and_17_any_usage_object_ends_in_one_outcome_and_nothing_reserved(
     open_bench: OpenWorkbench, model: str, usages: list[Any]
 ) -> None:
     async def execute_all() -> None:

@@ -54,7 +54,7 @@ async def entry(bench: Workbench) -> list[str]:
 
 @pytest.mark.parametrize("tokens", [1_000_000, 10**9, 10**18, 10**30])
 @pytest.mark.parametrize("part", ["input", "output", "both", "cached"])
-async def test_law_17_a_bill_that_can_t_be_true_is_charged_at_the_bound(
+async def test_law_15_and_17_a_bill_that_can_t_be_true_is_charged_at_the_bound(
     open_bench: OpenWorkbench, tokens: int, part: str
 ) -> None:
     usage = {

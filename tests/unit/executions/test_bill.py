@@ -42,7 +42,7 @@ def billed(completion: Completion, counted: int = 100, most: int = 200, allowanc
     st.integers(1, 5_000),
     st.integers(0, 500),
 )
-def test_law_17_any_usage_object_makes_a_bill_within_the_bound_and_the_rest_is_exposure(
+def test_law_15_and_17_any_usage_object_makes_a_bill_within_the_bound(
     reported: Any, text: str, rates: Rates, counted: int, most: int, allowance: int
 ) -> None:
     usage, beside = read_usage(as_attributes(reported), answered=bool(text))

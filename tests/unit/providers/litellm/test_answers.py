@@ -21,7 +21,7 @@ from providers.litellm.answers import (
     prepared,
     status_of,
 )
-from tests.harness.bounds import assert_linear, cpu_s, peak_bytes
+from tests.harness.bounds import assert_cpu, assert_linear, cpu_s, peak_bytes
 
 MOST_S = 0.05
 
@@ -82,7 +82,7 @@ def test_counts_that_are_there_are_never_touched(
         (float("nan"), {}),
     ],
 )
-def test_law_6_what_is_no_count_is_left_out_so_that_the_answer_is_not_lost(
+def test_law_15_and_6_what_is_no_count_is_left_out_so_that_the_answer_is_not_lost(
     kind: dict[str, Any], name: str, reported: Any, read: dict[str, Any]
 ) -> None:
     content = json.dumps(kind | {name: reported}).encode()
@@ -190,6 +190,27 @@ def test_law_15_looking_at_an_answer_of_any_form_takes_little_time_and_memory(
 ) -> None:
     assert cpu_s(lambda: tried(content)) < MOST_S
     assert peak_bytes(lambda: tried(content)) < 12 * MAX_ANSWER_BYTES
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+def test_law_15_looking_for_an_error_in_an_answer_takes_little_time_and_memory(
+    content: bytes,
+) -> None:
+    with_error = content.replace(b"{", b'{"error":{"code":429},', 1)
+
+    def read() -> None:
+        status_of(with_error)
+        tried(with_error)
+
+    assert_cpu(read, MOST_S)
+    assert peak_bytes(lambda: status_of(with_error)) < 12 * MAX_ANSWER_BYTES
+
+
+@pytest.mark.parametrize("code", ["9" * 4_000, "4" * 2_000_000, "rate_limit" * 200_000])
+def test_law_15_a_code_of_any_length_is_read_in_little_time(code: str) -> None:
+    content = json.dumps({"error": {"code": code, "type": code}}).encode()
+
+    assert_cpu(lambda: status_of(content), MOST_S)
 
 
 @pytest.mark.parametrize("piece", [b'\\"', b"\\u4f60", b" ", b"x"])

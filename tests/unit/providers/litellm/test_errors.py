@@ -235,7 +235,7 @@ async def test_how_long_to_wait_is_read_in_every_form(
 @pytest.mark.parametrize(
     "delay", ["9" * 400 + "s", f"1e{'9' * 20}s", {"seconds": 10**300}, 10**300, None, []]
 )
-async def test_a_delay_of_any_form_in_the_error_is_read_or_left_out(
+async def test_law_15_a_delay_of_any_form_in_the_error_is_read_or_left_out(
     provider: LiteLLMProvider, chat: respx.Route, delay: object
 ) -> None:
     detail = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
