@@ -17,13 +17,13 @@ _FLUSH_AFTER_S = 0.2
 
 
 class ResultsFile:
-    """Writes results, and flushes them soon after. It replaces earlier results.
+    """Writes results to a file and flushes them soon after.
 
-    A disk that is full (or another ``OSError``) is raised by the next ``write``, and is
-    ``failure`` when all is written and the file closed.
+    Replaces the results of an earlier run. An ``OSError`` of a flush or of closing (a full disk) is
+    kept in ``failure``; the next ``write`` raises it.
 
     Args:
-        force: replace another file too.
+        force: replace a file that holds anything else, too.
 
     Raises:
         BadInput: the file is not one to write results to.
@@ -39,7 +39,7 @@ class ResultsFile:
         """Write one person's result.
 
         Raises:
-            OSError: it can't be written, or those before could not.
+            OSError: this result or an earlier one can't be written.
         """
         if self.failure is not None:
             raise self.failure
