@@ -39,7 +39,7 @@ def _all(expressions: Iterable[Expression]) -> Iterator[Expression]:
 
 def _used_as_text(expression: Expression) -> Iterator[Path]:
     if isinstance(expression, Path):
-        if any(isinstance(part, int) or part in _PARTS for part in expression.path[2:]):
+        if any(isinstance(part, int) or str(part) in _PARTS for part in expression.path[2:]):
             yield expression
         return
     if isinstance(expression, FilteredExpression):

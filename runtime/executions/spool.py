@@ -63,7 +63,6 @@ class Spool:
 
         Raises:
             OSError: the ending can't be written.
-            NotPrivate: others own the folder or can write to it.
         """
         await asyncio.to_thread(self._write, ending)
 

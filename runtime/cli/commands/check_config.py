@@ -44,8 +44,8 @@ def check_config(context: click.Context, config_path: Path, as_json: bool) -> No
     except ConfigError as error:
         mistakes = error.mistakes
     else:
-        check_data_folders(config.data_dir)
         mistakes = refused_parameters(config, click.format_filename(config_path))
+        check_data_folders(config.data_dir)
     warnings = config.warnings if config else ()
     if as_json:
         _print_json(mistakes, warnings)

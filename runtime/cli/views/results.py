@@ -19,11 +19,11 @@ _FLUSH_AFTER_S = 0.2
 class ResultsFile:
     """Writes results to a file and flushes them soon after.
 
-    Replaces a file of earlier results. An ``OSError`` of a flush or of closing (a full disk) is
+    Replaces the results of an earlier run. An ``OSError`` of a flush or of closing (a full disk) is
     kept in ``failure``; the next ``write`` raises it.
 
     Args:
-        force: replace another file too.
+        force: replace a file that holds anything else, too.
 
     Raises:
         BadInput: the file is not one to write results to.

@@ -315,6 +315,7 @@ def test_an_attribute_that_a_template_uses_as_text_is_known(template: str) -> No
         '{{ customer.x | append: "!" | date: "%Y" }}',
         "{% case customer.x %}{% when 3 %}{% endcase %}",
         "{% if customer.x >= customer.y %}{% endif %}",
+        "{{ customer.x[customer.y][event.name] }}",
     ],
 )
 def test_other_uses_do_not_make_an_attribute_text(template: str) -> None:
