@@ -192,8 +192,8 @@ def _retry_after_ms(answer: httpx.Response) -> int | None:
 def _until_ms(date: str) -> float:
     try:
         instant = parsedate_to_datetime(date)
-    except ValueError:
+        if instant.tzinfo is None:
+            instant = instant.replace(tzinfo=UTC)
+        return (instant - datetime.now(UTC)).total_seconds() * 1_000
+    except (ValueError, OverflowError):
         return math.nan
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=UTC)
-    return (instant - datetime.now(UTC)).total_seconds() * 1_000

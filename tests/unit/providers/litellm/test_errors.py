@@ -12,10 +12,12 @@ from typing import Any
 import httpx
 import pytest
 import respx
+from hypothesis import given
+from hypothesis import strategies as st
 
 from providers.base import MAX_ANSWER_CHARS, CompletionRequest, Endpoint
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
-from providers.http import BadEncoding, Lost, NotConnected, TooLarge
+from providers.http import BadEncoding, HttpAnswer, Lost, NotConnected, TooLarge
 from providers.litellm import errors as litellm_errors
 from providers.litellm.adapter import LiteLLMProvider
 from providers.litellm.transport import Exchange
@@ -214,6 +216,9 @@ def in_a_minute(**format_as: bool) -> str:
         ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
         ({"Retry-After": "Wed Oct 21 07:28:00 2015"}, 0),
         ({"Retry-After": "Wed, 99 Oct 2015 07:28:00 GMT"}, None),
+        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 +99999999999999999999"}, None),
+        ({"Retry-After": "Wed, 21 Oct 99999999999999999999 07:28:00 GMT"}, None),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 -2359"}, 86_400_000),
     ],
 )
 async def test_how_long_to_wait_is_read_in_every_form(
@@ -225,6 +230,30 @@ async def test_how_long_to_wait_is_read_in_every_form(
     chat.mock(return_value=failure(429, headers))
 
     assert (await fail(provider, chat)).retry_after_ms == expected_ms
+
+
+DATES = st.builds(
+    "{} {} {} {}:00:00 {}".format,
+    st.sampled_from(["Mon,", "", "Mon", "Montag,", "\xff"]),
+    st.integers(-1, 10**20),
+    st.sampled_from(
+        ["Jan 2026", "Jan 0", "Jan 9999", "2026", "Jan -1", "Jan 99999999999999999999"]
+    ),
+    st.integers(-1, 10**20),
+    st.sampled_from(["GMT", "+9999", "-2359", "+99999999999999999999", "", "x"]),
+)
+
+
+@given(DATES | st.text(st.characters(max_codepoint=255), max_size=20), st.binary(max_size=60))
+def test_law_15_any_header_and_any_body_of_an_error_are_read(waits: str, body: bytes) -> None:
+    headers = ((b"Retry-After", waits.encode("latin-1")), (b"Content-Type", body))
+    answer = HttpAnswer(429, headers, body)
+    exchange = Exchange(httpx.URL(BASE), begun=True, answer=answer)
+
+    error = litellm_errors.translate(litellm_module(), Exception("any"), exchange)
+
+    assert error.status == 429
+    assert error.retry_after_ms is None or 0 <= error.retry_after_ms <= 86_400_000
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 529])
