@@ -83,6 +83,22 @@ def test_law_15_a_secret_file_beyond_its_bound_is_refused(tmp_path: Path) -> Non
     assert "is larger than 65,536 bytes" in refused(path)
 
 
+def test_law_15_a_secret_file_at_its_bound_takes_little_time_and_memory(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(LEAST + "installation_key: {file: secret}\n")
+
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"x" * MOST_SECRET_BYTES)
+    secret.chmod(0o600)
+
+    def work() -> None:
+        with suppress(ConfigError):
+            load_config(path, environ={})
+
+    assert_cpu(work, 0.05)
+    assert peak_bytes(work) < 8_000_000
+
+
 @pytest.mark.parametrize(
     "unit, around",
     [

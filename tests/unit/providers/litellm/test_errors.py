@@ -236,9 +236,7 @@ DATES = st.builds(
     "{} {} {} {}:00:00 {}".format,
     st.sampled_from(["Mon,", "", "Mon", "Montag,", "\xff"]),
     st.integers(-1, 10**20),
-    st.sampled_from(
-        ["Jan 2026", "Jan 0", "Jan 9999", "2026", "Jan -1", "Jan 99999999999999999999"]
-    ),
+    st.sampled_from(["Jan 2026", "Jan 0", "Jan 9999", "2026", "Jan -1", f"Jan {'9' * 20}"]),
     st.integers(-1, 10**20),
     st.sampled_from(["GMT", "+9999", "-2359", "+99999999999999999999", "", "x"]),
 )
