@@ -6,15 +6,16 @@ import base64
 import hashlib
 import json
 import re
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pricing.errors import CreditgateError
+from pricing.text_parts import SEGMENT_CHARS, bytes_of, composed, segments
 
 if TYPE_CHECKING:
     from tiktoken import Encoding
@@ -35,20 +36,13 @@ message, see https://cookbook.openai.com/articles/openai-harmony ("Structured ou
 8 tokens and the name.
 """
 
-_SHORT_TEXT_CHARS = 8_000
+SHORT_TEXT_CHARS = 8_000
+"""Up to here a text is short: counting it takes 10 ms of CPU at most, whatever it holds."""
+
 _SHORT_TEXTS_KEPT = 1_024
 _LONG_TEXTS_KEPT = 8
 _SCHEMAS_KEPT = 256
 """The caches of one counter keep about 8 MB of text together, 32 MB at the very most."""
-
-_SEGMENT_CHARS = 64_000
-_CUT = re.compile(
-    r"(?<=[^\W_])(?=[\s.,:;!?。、，！？])"  # noqa: RUF001 - as they stand in Chinese texts
-    r"|(?<=\S)(?= )"
-    r"|(?<=\S[\r\n])(?= ?[^\s/])"
-)
-"""Places that no match of the encodings' patterns spans: after a word or a number, before a space,
-after a single line break that follows text. None of the patterns looks back across them either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,19 +200,42 @@ class TokenCounter:
         self._margin_percent = margin_percent
         self._schema_overhead_tokens = schema_overhead_tokens
         self._count_short = lru_cache(maxsize=_SHORT_TEXTS_KEPT)(self._count)
-        self._count_long = lru_cache(maxsize=_LONG_TEXTS_KEPT)(self._count)
-        self._count_schema = lru_cache(maxsize=_SCHEMAS_KEPT)(self._count_schema_once)
+        self._long_counts: _Kept[str] = _Kept(_LONG_TEXTS_KEPT)
+        self._schema_counts: _Kept[_SameObject] = _Kept(_SCHEMAS_KEPT)
 
     def count_text(self, text: str) -> int:
         """Return the tokens of a text; special tokens are counted as plain text.
 
         Exact for OpenAI's encodings, except for runs of more than 64,000 characters without the end
         of a word, which count as one token per byte, an upper bound. For ``OTHER``, an upper
-        bound without its margin.
+        bound without its margin. It may be called in several threads at once.
         """
-        if len(text) <= _SHORT_TEXT_CHARS:
+        known = self.count_text_at_once(text)
+        if known is None:
+            known = self._count(text)
+            self._long_counts.keep(text, known)
+        return known
+
+    def count_text_at_once(self, text: str) -> int | None:
+        """Return the same if the text is short or was counted lately, else ``None``."""
+        if len(text) <= SHORT_TEXT_CHARS:
             return self._count_short(text)
-        return self._count_long(text)
+        return self._long_counts.get(text)
+
+    def count_messages_at_once(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        response_schema: Mapping[str, Any] | None = None,
+    ) -> int | None:
+        """Return what ``count_messages`` does, or ``None`` where that would take long.
+
+        Counting a million characters takes 40 to 800 ms of CPU: an event loop leaves it to a
+        thread. Short texts, and long ones that were counted lately, take little.
+        """
+        try:
+            return self._sum(messages, response_schema, self._at_once)
+        except _TakesLong:
+            return None
 
     def count_messages(
         self,
@@ -234,18 +251,26 @@ class TokenCounter:
         figure and gets no margin. Do not change the schema afterwards: its count is cached by
         identity.
         """
+        return self._sum(messages, response_schema, self.count_text)
+
+    def _sum(
+        self,
+        messages: Sequence[Mapping[str, str]],
+        response_schema: Mapping[str, Any] | None,
+        count_text: Callable[[str], int],
+    ) -> int:
         tokens = REPLY_PRIMING_TOKENS
         if self._encoding == OTHER:
             tokens += _OTHER_TEMPLATE_TOKENS
         for message in messages:
             tokens += TOKENS_PER_MESSAGE
             for key, text in message.items():
-                tokens += self.count_text(text)
+                tokens += count_text(text)
                 if key == "name":
                     tokens += TOKENS_PER_NAME
         overhead = 0
         if response_schema is not None:
-            tokens += self._count_schema(_SameObject(response_schema))
+            tokens += self._count_schema(_SameObject(response_schema), count_text)
             overhead = self._schema_overhead_tokens
         return -(-tokens * (100 + self._margin_percent) // 100) + overhead
 
@@ -253,23 +278,41 @@ class TokenCounter:
         """Load the encoding now, so that the first count does not take half a second."""
         self.count_text("warm")
 
-    def _count_schema_once(self, schema: _SameObject) -> int:
+    def _at_once(self, text: str) -> int:
+        known = self.count_text_at_once(text)
+        if known is None:
+            raise _TakesLong
+        return known
+
+    def _count_schema(self, schema: _SameObject, count_text: Callable[[str], int]) -> int:
+        known = self._schema_counts.get(schema)
+        if known is not None:
+            return known
         layouts = {
             json.dumps(schema.value, ensure_ascii=False, separators=separators)
             for separators in ((",", ":"), (", ", ": "))
         }
-        longest = max(self.count_text(layout) for layout in layouts)
-        return longest + _SCHEMA_WRAPPER_TOKENS
+        known = max(count_text(layout) for layout in layouts) + _SCHEMA_WRAPPER_TOKENS
+        self._schema_counts.keep(schema, known)
+        return known
 
     def _count(self, text: str) -> int:
-        if len(text) <= 2 * _SEGMENT_CHARS:
+        if len(text) <= 2 * SEGMENT_CHARS:
             return self._count_segment(text)
         return sum(
             self._count_segment(segment)
-            if len(segment) <= 2 * _SEGMENT_CHARS
-            else len(segment.encode("utf-8", "surrogatepass"))
-            for segment in _segments(text)
+            if len(segment) <= 2 * SEGMENT_CHARS
+            else self._bound_run(segment)
+            for segment in segments(text)
         )
+
+    def _bound_run(self, text: str) -> int:
+        """Return the bytes of a text that can't be cut; no tokenizer needs more."""
+        if self._encoding != OTHER:
+            return bytes_of(text)
+        starts = range(0, len(text), SEGMENT_CHARS)
+        parts = [text[start : start + SEGMENT_CHARS] for start in starts]
+        return sum(max(bytes_of(part), bytes_of(composed(part))) for part in parts)
 
     def _count_segment(self, text: str) -> int:
         if self._encoding != OTHER:
@@ -277,9 +320,10 @@ class TokenCounter:
         bound = _weigh(text)
         # Some tokenizers, such as the one that Claude publishes, normalize first: a single Arabic
         # ligature becomes 18 letters.
-        if not unicodedata.is_normalized("NFKC", text):
-            bound = max(bound, _weigh(unicodedata.normalize("NFKC", text)))
-        return bound
+        normal = composed(text)
+        if len(normal) > 2 * len(text):
+            return max(bound, bytes_of(normal))  # no tokenizer needs more, and this is quick
+        return bound if normal == text else max(bound, _weigh(normal))
 
 
 def _weigh(text: str) -> int:
@@ -311,6 +355,39 @@ def _weight(token: bytes) -> int:
     return -(-len(token) // 2) if _CAPITALS.fullmatch(text) else 1
 
 
+class _TakesLong(Exception):
+    """A text is long and was not counted lately."""
+
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+class _Kept(Generic[_Key]):
+    """The counts that were asked for last, for several threads at once."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._counts: dict[_Key, int] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def get(self, key: _Key) -> int | None:
+        with self._lock:
+            count = self._counts.pop(key, None)
+            if count is not None:
+                self._counts[key] = count
+            return count
+
+    def keep(self, key: _Key, count: int) -> None:
+        with self._lock:
+            self._counts.pop(key, None)
+            self._counts[key] = count
+            if len(self._counts) > self._most:
+                del self._counts[next(iter(self._counts))]
+
+
 class _SameObject:
     """A key that compares by identity. It keeps its object alive, so that the id stays unique."""
 
@@ -324,17 +401,3 @@ class _SameObject:
 
     def __hash__(self) -> int:
         return id(self.value)
-
-
-def _segments(text: str) -> Iterable[str]:
-    """Yield parts of a long text, cut where every encoding cuts it too, so that counts add up.
-
-    tiktoken's matcher runs out of stack on some texts of a million characters, and its panic is
-    not an ``Exception`` (openai/tiktoken issues 15 and 245).
-    """
-    start = 0
-    while start < len(text):
-        cut = _CUT.search(text, start + _SEGMENT_CHARS)
-        end = cut.start() if cut else len(text)
-        yield text[start:end]
-        start = end

@@ -105,6 +105,15 @@ async def open_runtime(
         outbox = Outbox(ledger, Spool(config.data_dir / "spool", max_age_ms))
         stack.push_async_callback(outbox.aclose)
         outbox.start()
+        quoter = Quoter(
+            ledger.attempt,
+            models,
+            config.build_rate_cards(),
+            learning,
+            config.compliance_prompt,
+            clock=clock,
+        )
+        stack.callback(quoter.close)
         yield ActionRuntime(
             ledger=ledger,
             outbox=outbox,
@@ -114,14 +123,7 @@ async def open_runtime(
                 {name: section.breaker.build() for name, section in config.endpoints.items()},
             ),
             actions=actions or ConfigActions(config.actions),
-            quoter=Quoter(
-                ledger.attempt,
-                models,
-                config.build_rate_cards(),
-                learning,
-                config.compliance_prompt,
-                clock=clock,
-            ),
+            quoter=quoter,
             settings=ExecutorSettings(
                 reservation_ttl_ms=config.executions.reservation_ttl_ms,
                 wait_for_credits_ms=config.executions.wait_for_credits_ms,
@@ -157,7 +159,10 @@ async def open_estimator(
         quoter = Quoter(
             ledger.attempt, models, config.build_rate_cards(), learning, config.compliance_prompt
         )
-        yield Estimator(ledger, quoter, learning)
+        try:
+            yield Estimator(ledger, quoter, learning)
+        finally:
+            quoter.close()
 
 
 @asynccontextmanager

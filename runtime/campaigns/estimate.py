@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import random
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -32,7 +33,8 @@ from runtime.learning.sharing import Learning, LearningUnavailable, Topic
 
 SAMPLE_SIZE = 2_000
 
-_YIELD_EVERY = 50
+_YIELD_EVERY_S = 0.005
+"""CPU after which other tasks of the event loop get their turn."""
 
 Data = Mapping[str, Mapping[str, Any]]
 """One person's data: the scopes that templates read."""
@@ -224,11 +226,13 @@ class Estimator:
 
     async def _count(self, spec: ActionSpec, model: Model, sample: Sample) -> People:
         tokens: list[int] = []
-        for number, data in enumerate(sample.people):
-            if number % _YIELD_EVERY == 0:
+        yielded_s = time.thread_time()
+        for data in sample.people:
+            if time.thread_time() - yielded_s > _YIELD_EVERY_S:
                 await asyncio.sleep(0)
+                yielded_s = time.thread_time()
             with suppress(PromptError):
-                tokens.append(self._quoter.count(spec, model, data)[1])
+                tokens.append((await self._quoter.count(spec, model, data))[1])
         return People(sample.total, len(sample.people), tokens)
 
     async def _cost(self, spec: ActionSpec, priced: Priced, people: People) -> tuple[Cost, int]:

@@ -10,16 +10,15 @@ from runtime.actions.spec import ActionSpec
 from runtime.catalog.models import Model
 
 
-def count_prompt(
+def render_prompt(
     model: Model,
     action: ActionSpec,
     data: Mapping[str, Mapping[str, Any]],
     compliance_prompt: str = "",
-) -> tuple[list[Message], int]:
-    """Return the messages for one person and an upper bound of their input tokens.
+) -> tuple[list[Message], Mapping[str, Any] | None]:
+    """Return the messages for one person, and the schema that is sent with them.
 
-    A model that follows no JSON Schema gets an instruction in the prompt instead; either is
-    counted.
+    A model that follows no JSON Schema gets an instruction in the prompt instead.
 
     Args:
         data: the scopes that templates read.
@@ -31,5 +30,24 @@ def count_prompt(
     messages = action.render(
         data, with_instruction=not model.json_schema, prepend=compliance_prompt
     )
-    schema = action.json_schema if model.json_schema else None
-    return messages, model.counter.count_messages(messages, schema)
+    return messages, action.json_schema if model.json_schema else None
+
+
+def count_prompt(
+    model: Model,
+    action: ActionSpec,
+    data: Mapping[str, Mapping[str, Any]],
+    compliance_prompt: str = "",
+) -> int:
+    """Return an upper bound of the input tokens of a prompt for one person.
+
+    Instruction or schema is counted. A long prompt takes more CPU than an event loop may spend.
+
+    Args:
+        data, compliance_prompt: as ``render_prompt`` has them.
+
+    Raises:
+        PromptError: as ``render_prompt``.
+    """
+    messages, schema = render_prompt(model, action, data, compliance_prompt)
+    return model.counter.count_messages(messages, schema)

@@ -92,9 +92,9 @@ class TypicalRun:
         counts = []
         for data in self.people:
             with suppress(PromptError):
-                counts.append(count_prompt(model, self.action, data, compliance_prompt)[1])
+                counts.append(count_prompt(model, self.action, data, compliance_prompt))
         if not counts:
-            counts = [count_prompt(model, _as_text(self.action), {}, compliance_prompt)[1]]
+            counts = [count_prompt(model, _as_text(self.action), {}, compliance_prompt)]
         return -(-sum(counts) // len(counts))
 
 

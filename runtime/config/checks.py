@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from itertools import islice
 from urllib.parse import parse_qs, urlsplit
 
 from pricing.offers import MAX_MC
@@ -15,10 +17,17 @@ from runtime.actions.spec import ActionSpec
 from runtime.config.addresses import is_public
 from runtime.config.document import ValuePath
 from runtime.config.sections import Config, ModelSection, RateCardSection, RatesSection
-from runtime.config.succession import called_from, called_on, with_successors
+from runtime.config.succession import (
+    MOST_SUCCESSORS,
+    called_from,
+    called_on,
+    with_successors,
+)
 from runtime.hints import did_you_mean
 
 RETIRES_SOON_DAYS = 30
+MOST_FINDINGS = 1_000
+"""As many are listed; the checks end there."""
 _OTHER_TOKENIZERS = ("anthropic", "gemini", "mistral", "deepseek", "xai")
 """Providers that do not offer OpenAI's models."""
 _HOUR_MS = 3_600_000
@@ -34,7 +43,7 @@ class Finding:
     at_key: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Checker:
     """Finds mistakes across the sections of a config whose single fields are right.
 
@@ -47,8 +56,9 @@ class Checker:
     wrong: frozenset[ValuePath] = frozenset()
 
     def findings(self) -> Iterator[Finding]:
-        """Yield all findings, section by section."""
-        return (found for found in self._findings() if not is_within(found.path, self.wrong))
+        """Yield the findings, section by section, ``MOST_FINDINGS`` at most."""
+        own = (found for found in self._findings() if not is_within(found.path, self.wrong))
+        return islice(own, MOST_FINDINGS)
 
     def _findings(self) -> Iterator[Finding]:
         yield from self._executions()
@@ -131,7 +141,10 @@ class Checker:
             if found := self._unknown("models", successor):
                 yield Finding((*path, "replaced_by"), found)
             line = list(with_successors(self.config.models, model_id))
-            if self.config.models[line[-1]].replaced_by == model_id:
+            if len(line) > MOST_SUCCESSORS:
+                found = f"has {MOST_SUCCESSORS} successors or more, one after the other"
+                yield Finding((*path, "replaced_by"), f"{found}: name the last one")
+            elif self.config.models[line[-1]].replaced_by == model_id:
                 names = " -> ".join([*line, model_id])
                 yield Finding((*path, "replaced_by"), f"models replace each other: {names}")
 
@@ -320,8 +333,13 @@ class Checker:
             return None
         return f"there is no {section.removesuffix('s')} {name!r}{did_you_mean(name, entries)}"
 
+    @cached_property
+    def _around_wrong(self) -> frozenset[ValuePath]:
+        """The wrong paths and all that contain them."""
+        return frozenset(path[:end] for path in self.wrong for end in range(len(path) + 1))
+
     def _is_wrong(self, *path: str) -> bool:
-        return any(other[: len(path)] == path for other in self.wrong)
+        return path in self._around_wrong
 
 
 def _dearest_answer_mc(section: RatesSection, action: ActionSpec) -> int:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
 from runtime.bounded_read import FileTooLarge, read_bounded
 from runtime.config.errors import ConfigError, Mistake
+from runtime.config.nodes import BeyondBound, Nodes
 
 ValuePath = tuple[str | int, ...]
 """The keys and list indices that lead to a value."""
@@ -136,6 +135,7 @@ class _Files:
         self.mistakes: list[Mistake] = []
         self.unreadable: list[Mistake] = []
         self._room = MOST_BYTES
+        self._nodes = Nodes()
         self._roots: list[MappingNode] = []
         self._seen: set[Path] = set()
 
@@ -221,27 +221,24 @@ class _Files:
             self.add_file(path, str(path), chain)
 
     def _compose(self, text: str, name: str) -> Node | None:
-        # Only a stream can have a name, which the marks of its nodes then carry.
-        stream = io.StringIO(text)
-        stream.name = name
         if version := re.search(r"^%YAML[ \t]+(?!1\.2\s)(\S*)", text, re.MULTILINE):
             found = f"must be YAML 1.2, found a %YAML {version[1]} directive"
             self._refuse(name, text[: version.start()], found)
             return None
         try:
-            root: Node | None = YAML(typ="safe", pure=True).compose(stream)
+            root = self._nodes.compose(text, name)
         except MarkedYAMLError as error:
             at = error.problem_mark or error.context_mark
             mark = Mark(name, 1, 1) if at is None else _mark(at)
             problem = ", ".join(part for part in (error.context, error.problem) if part)
-            self.unreadable.append(Mistake(name, mark.line, mark.column, "", f"YAML: {problem}"))
+            if not isinstance(error, BeyondBound):
+                problem = f"YAML: {problem}"
+            self.unreadable.append(Mistake(name, mark.line, mark.column, "", problem))
         except ReaderError as error:
             found = f"the character U+{ord(text[error.position]):04X} is not allowed in YAML"
             self._refuse(name, text[: error.position], found)
         except YAMLError as error:
             self._refuse(name, None, f"YAML: {type(error).__name__}")
-        except RecursionError:
-            self._refuse(name, None, "is nested too deeply")
         else:
             if root is not None and not _is_absent(root):
                 return root

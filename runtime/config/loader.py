@@ -123,35 +123,47 @@ def _with_stand_ins(
     wrong: Iterable[ValuePath], data: Mapping[str, Any], around: Surroundings
 ) -> Config | None:
     """Return a config without the wrong parts, or with others in their place, if possible."""
-    kept = dict(data)
+    kept = {name: dict(part) if isinstance(part, dict) else part for name, part in data.items()}
+    own: dict[ValuePath, dict[str, Any]] = {}
     for section, *names in sorted(wrong, key=len, reverse=True):
         part = kept.get(str(section))
         if not names or not isinstance(part, dict):
             kept.pop(str(section), None)
         elif section in _STAND_INS:
-            kept[str(section)] = _with_stand_in(part, _STAND_INS[str(section)], *names[:2])
+            _stand_in(part, _STAND_INS[str(section)], own, section, *names[:2])
         else:
-            kept[str(section)] = {key: value for key, value in part.items() if key != names[0]}
+            part.pop(names[0], None)
     try:
         return Config.model_validate({"version": 1, "plans": {}, **kept}, context=around)
     except ValidationError:
         return None
 
 
-def _with_stand_in(
-    entries: Mapping[str, Any],
+def _stand_in(
+    entries: dict[str, Any],
     stand_in: Mapping[str, Any],
+    own: dict[ValuePath, dict[str, Any]],
+    section: str | int,
     name: str | int,
     field: str | int | None = None,
-) -> dict[str, Any]:
-    """Return entries with one replaced, or a field of it; without it if its name is wrong."""
-    others = {key: value for key, value in entries.items() if key != name}
+) -> None:
+    """Replace an entry, or a field of it; take it out if its name is wrong.
+
+    ``own`` has the entries that were replaced before: copying one for each of its fields would take
+    the square of their number.
+    """
+    entry = own.get((section, name)) or entries.get(str(name))
+    entries.pop(str(name), None)
     if not is_strict_id(str(name)):
-        return others
-    entry = entries.get(str(name))
-    right = entry if field is not None and isinstance(entry, dict) else {}
-    right = {key: value for key, value in right.items() if key != field}
-    return {**others, str(name): {**stand_in, **right}}
+        return
+    if field is None or not isinstance(entry, dict):
+        entry = dict(stand_in)
+    elif (section, name) not in own:
+        entry = {**stand_in, **entry}
+    entry.pop(str(field), None)
+    if field in stand_in:
+        entry[str(field)] = stand_in[str(field)]
+    own[section, name] = entries[str(name)] = entry
 
 
 def _in_order(mistakes: list[Mistake], document: Document) -> list[Mistake]:

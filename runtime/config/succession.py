@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Protocol
 
+MOST_SUCCESSORS = 20
+"""As many successors of a model are looked at: longer lines take the square of their length."""
+
 
 class Retirable(Protocol):
     """A model that may have a day of retirement and a successor."""
@@ -18,9 +21,11 @@ class Retirable(Protocol):
 
 
 def with_successors(models: Mapping[str, Retirable], model_id: str | None) -> Iterator[str]:
-    """Yield a model and its successors, each once, up to an unknown id."""
+    """Yield a model and its successors, each once, up to an unknown id or ``MOST_SUCCESSORS``."""
     seen: set[str] = set()
     while model_id is not None and model_id in models and model_id not in seen:
+        if len(seen) > MOST_SUCCESSORS:
+            return
         yield model_id
         seen.add(model_id)
         model_id = models[model_id].replaced_by

@@ -151,7 +151,7 @@ class ActionRuntime:
         if not isinstance(spec, ActionSpec):
             spec = await self.actions.get(request.account_id, spec)
         deadline_s = asyncio.get_running_loop().time() + spec.limits.deadline_ms / 1000
-        prepared = self._quoter.prepare(request, spec, deadline_s, timings)
+        prepared = await self._quoter.prepare(request, spec, deadline_s, timings)
         if isinstance(prepared, ExecutionResult):
             return prepared, None
         with self._calls.session(prepared) as session:

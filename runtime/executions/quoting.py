@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from fallback.reasons import FallbackReason
@@ -17,12 +19,16 @@ from runtime.actions import outputs
 from runtime.actions.prompts import PromptError
 from runtime.actions.requests import ExecutionRequest, ExecutionResult
 from runtime.actions.spec import ActionSpec
-from runtime.catalog.counting import count_prompt
+from runtime.catalog.counting import render_prompt
 from runtime.catalog.models import Model, Models
 from runtime.credits.identity import ExecutionAttempt
 from runtime.executions.execution import Execution, Progress, Quote, Timings, unprepared
+from runtime.executions.long_counts import LongCounts
 from runtime.learning.history import observed
 from runtime.learning.sharing import Learning, Topic
+
+_RENDERED_SOON_S = 0.02
+"""CPU of rendering after which counting has to wait for another turn of the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +86,13 @@ class Quoter:
         self._longest_answers: dict[tuple[str, str], int] = {}
         self._compliance_prompt = compliance_prompt
         self._clock = clock
+        self._long_counts = LongCounts()
 
-    def prepare(
+    def close(self) -> None:
+        """Stop the threads that count long prompts."""
+        self._long_counts.close()
+
+    async def prepare(
         self, request: ExecutionRequest, spec: ActionSpec, deadline_s: float, timings: Timings
     ) -> Execution | ExecutionResult:
         """Choose the model, render and quote. Return a result if the execution can't run."""
@@ -91,9 +102,14 @@ class Quoter:
             return unprepared(request, spec, priced, timings)
         model, rates = priced.model, priced.rates
         try:
-            messages, input_tokens = self.count(spec, model, request.data)
+            messages, input_tokens = await self.count(
+                spec, model, request.data, account_id=request.account_id, deadline_s=deadline_s
+            )
         except PromptError as error:
             return unprepared(request, spec, FallbackReason.PROMPT_ERROR, timings, str(error))
+        except TimeoutError:
+            detail = f"the prompt was not counted within {spec.limits.deadline_ms:,} ms"
+            return unprepared(request, spec, FallbackReason.PROMPT_ERROR, timings, detail)
         most = spec.limits.max_output_tokens
         attempt = self._identify(
             account_id=request.account_id,
@@ -134,16 +150,36 @@ class Quoter:
             return FallbackReason.MODEL_NOT_PRICED
         return Priced(model, card, rates)
 
-    def count(
-        self, spec: ActionSpec, model: Model, data: Mapping[str, Mapping[str, Any]]
+    async def count(
+        self,
+        spec: ActionSpec,
+        model: Model,
+        data: Mapping[str, Mapping[str, Any]],
+        *,
+        account_id: str = "",
+        deadline_s: float | None = None,
     ) -> tuple[list[Message], int]:
         """Return the messages for one person and an upper bound of their input tokens.
+
+        A long prompt is counted in a thread, one at a time for an account. So is the longest answer
+        of an action, the first time.
 
         Raises:
             PromptError: the prompt needs something that is not known about the person, or does not
                 fit into the model's context with the longest answer.
+            TimeoutError: the prompt was not counted by the deadline, in the event loop's time.
         """
-        messages, input_tokens = count_prompt(model, spec, data, self._compliance_prompt)
+        since_s = time.thread_time()
+        messages, schema = render_prompt(model, spec, data, self._compliance_prompt)
+        input_tokens = None
+        if time.thread_time() - since_s < _RENDERED_SOON_S:
+            input_tokens = model.counter.count_messages_at_once(messages, schema)
+        if input_tokens is None:
+            count = partial(model.counter.count_messages, messages, schema)
+            input_tokens = await self._in_thread(count, account_id, deadline_s)
+        if (spec.version, model.id) not in self._longest_answers:
+            count = partial(self.longest_answer_tokens, spec, model)
+            await self._in_thread(count, account_id, deadline_s)
         _check_context(model, input_tokens, spec.limits.max_output_tokens)
         return messages, input_tokens
 
@@ -160,6 +196,12 @@ class Quoter:
             known = model.counter.count_text(outputs.longest_answer(spec.outputs))
             self._longest_answers[spec.version, model.id] = known
         return min(known + model.reasoning_allowance_tokens, spec.limits.max_output_tokens)
+
+    async def _in_thread(
+        self, count: Callable[[], int], account_id: str, deadline_s: float | None
+    ) -> int:
+        async with asyncio.timeout_at(deadline_s):
+            return await self._long_counts.run(account_id, count)
 
     def learn(self, execution: Execution, usage: TokenUsage, *, cut: bool, charged: bool) -> None:
         """Learn from an answer. ``cut`` is true if it ended at a limit that we had lowered."""

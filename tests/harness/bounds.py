@@ -5,12 +5,15 @@ No wall-clock time: other processes on the machine change it, and it proves noth
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
+from unittest.mock import patch
 
 T = TypeVar("T")
 
@@ -57,6 +60,23 @@ def _once_s(work: Work) -> float:
     finally:
         if was_on:
             gc.enable()
+
+
+@contextmanager
+def loop_holds_s() -> Iterator[list[float]]:
+    """Yield the CPU seconds that each step of the event loop takes meanwhile.
+
+    A step is what runs between two looks at sockets and timers: a task until it next waits, or a
+    callback. The first entry is 0.
+    """
+    holds_s = [0.0]
+    run: Callable[[asyncio.Handle], None] = vars(asyncio.Handle)["_run"]
+
+    def measured(handle: asyncio.Handle) -> None:
+        holds_s.append(_once_s(lambda: run(handle)))
+
+    with patch.object(asyncio.Handle, "_run", measured):
+        yield holds_s
 
 
 def peak_bytes(work: Work) -> int:

@@ -64,3 +64,24 @@ async def answering(
         yield server
     finally:
         listening.close()
+
+
+@asynccontextmanager
+async def answering_once(answer: bytes) -> AsyncIterator[RawServer]:
+    """Serve this answer, whole or not, and close the connection: nothing waits for the rest."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    listener = await asyncio.start_server(talk, "127.0.0.1", 0)
+    try:
+        yield RawServer(listener.sockets[0].getsockname()[1])
+    finally:
+        listener.close()

@@ -259,6 +259,46 @@ async def test_law_11a_a_damaged_account_keeps_the_sweep_from_no_other(
             assert raw.decode().split("\t")[6] == "0", "still reserved"
 
 
+async def test_law_15_a_damaged_account_is_logged_once_until_a_sweep_finds_it_sound(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    await desk.set_clock(await desk.server_ms() - 10_000)
+    await desk.open(100)
+    attempt, _ = await desk.reserve(50, ttl_ms=1_000)
+    open_, key = desk.key("open"), attempt.execution_key
+    sound = await desk.client.hget(open_, key)
+    await desk.pass_time(5_000)
+
+    async def lines(sweeps: int) -> int:
+        caplog.clear()
+        for _ in range(sweeps):
+            await desk.ledger.sweep()
+        return caplog.text.count(f"account {ACCOUNT}: ")
+
+    with caplog.at_level(logging.ERROR, "creditgate.ledger"):
+        await desk.client.hset(open_, key, "garbage")
+        assert await lines(5) == 1
+        await desk.client.hset(open_, key, sound)
+        assert await lines(2) == 0
+        assert (await desk.balance()).reserved_mc == 0
+
+
+async def test_law_15_an_account_that_can_not_be_read_is_logged_once(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    await desk.set_clock(await desk.server_ms() - 10_000)
+    await desk.open(100)
+    await desk.reserve(50, ttl_ms=1_000)
+    await desk.client.hset(desk.key("account"), "books", "garbage")
+    await desk.pass_time(5_000)
+
+    with caplog.at_level(logging.ERROR, "creditgate.ledger"):
+        for _ in range(5):
+            await desk.ledger.sweep()
+
+    assert caplog.text.count(f"account {ACCOUNT}: ") == 1
+
+
 async def test_an_error_in_the_script_itself_is_ledger_unavailable_and_changes_nothing(
     desk: Desk,
 ) -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 import stat
 import time
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -327,6 +328,15 @@ async def test_law_15_reading_a_spooled_file_at_its_bound_takes_50_ms_of_the_loo
 
     assert replay.dead == 1
     assert time.thread_time() - before_s < 0.050
+
+    (tmp_path / "spool" / "1.json").write_bytes(content)
+    tracemalloc.start()
+    try:
+        await spool.replay(desk.ledger)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 160_000_000
 
 
 @given(

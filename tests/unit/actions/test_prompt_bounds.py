@@ -296,6 +296,7 @@ def test_law_15_a_template_is_compiled_or_refused_within_50_ms_of_cpu(source: st
             Prompt("user", source)
 
     assert_cpu(work, MOST_S)
+    assert peak_bytes(work) < MOST_BYTES
 
 
 @pytest.mark.parametrize(

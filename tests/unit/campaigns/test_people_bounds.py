@@ -9,7 +9,7 @@ import pytest
 
 from runtime.campaigns.people import PeopleFile
 from runtime.campaigns.people_rows import LONGEST_ROW_BYTES, PeopleError
-from tests.harness.bounds import peak_bytes
+from tests.harness.bounds import assert_cpu, assert_linear, peak_bytes
 
 HALF = "x" * (LONGEST_ROW_BYTES // 2)
 
@@ -47,3 +47,31 @@ def test_law_15_people_have_a_bounded_number_of_attributes(tmp_path: Path) -> No
 
     with pytest.raises(PeopleError, match="10,000 different attributes"):
         PeopleFile(path).check()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        f"1,{'x' * 1_000_000},b\n",
+        '1,"' + "line\n" * 190_000 + '",b\n',
+        '1,"' + '""' * 450_000 + '",b\n',
+    ],
+    ids=["a cell", "lines in a cell", "quotes in a cell"],
+)
+def test_law_15_a_row_at_its_bound_is_read_within_50_ms_of_cpu(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "people.csv"
+    path.write_text("person_id,a,b\n" + row)
+
+    def work() -> None:
+        assert len(list(PeopleFile(path).read())) == 1
+
+    assert_cpu(work, 0.05)
+
+
+def test_law_15_people_are_read_in_time_in_proportion_to_their_number(tmp_path: Path) -> None:
+    def make(people: int) -> Path:
+        path = tmp_path / f"{people}.csv"
+        path.write_text("person_id,a,b\n" + "".join(f"{n},a{n},b\n" for n in range(people)))
+        return path
+
+    assert_linear(make, lambda path: PeopleFile(path).check(), 2_000)

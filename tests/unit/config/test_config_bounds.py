@@ -12,8 +12,8 @@ import pytest
 from runtime.config.document import MOST_BYTES, MOST_FILES, read_document
 from runtime.config.errors import ConfigError
 from runtime.config.fields import MOST_SECRET_BYTES
-from runtime.config.loader import load_config
-from tests.harness.bounds import assert_linear, peak_bytes
+from runtime.config.loader import load_config, parse_config
+from tests.harness.bounds import assert_cpu, assert_linear, peak_bytes
 
 LEAST = "version: 1\nplans: {}\n"
 
@@ -83,6 +83,22 @@ def test_law_15_a_secret_file_beyond_its_bound_is_refused(tmp_path: Path) -> Non
     assert "is larger than 65,536 bytes" in refused(path)
 
 
+def test_law_15_a_secret_file_at_its_bound_takes_little_time_and_memory(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(LEAST + "installation_key: {file: secret}\n")
+
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"x" * MOST_SECRET_BYTES)
+    secret.chmod(0o600)
+
+    def work() -> None:
+        with suppress(ConfigError):
+            load_config(path, environ={})
+
+    assert_cpu(work, 0.05)
+    assert peak_bytes(work) < 8_000_000
+
+
 @pytest.mark.parametrize(
     "unit, around",
     [
@@ -93,6 +109,18 @@ def test_law_15_a_secret_file_beyond_its_bound_is_refused(tmp_path: Path) -> Non
         (" ", "a: {}b\n"),
         ("x", 'a: "{}"\n'),
         ("a{}: &x{} 1\n", "{}"),
+        ("*a,", "b: &a 1\na: [{}]\n"),
+        ("!!str a,", "a: [{}]\n"),
+        ("!t a,", "a: [{}]\n"),
+        ("%41", "a: !{} 1\n"),
+        ("t", "a: !<{}> 1\n"),
+        ("%X y\n", "{}---\na: 1\n"),
+        ("---\n", "a: 1\n{}"),
+        ("[", "a: {}"),
+        ("- ", "{}"),
+        ("k: 1\n", "{}"),
+        ("[]: 1\n", "{}"),
+        ("? a{}\n", "{}"),
     ],
 )
 def test_law_15_yaml_is_read_in_time_in_proportion_to_its_length(unit: str, around: str) -> None:
@@ -105,3 +133,97 @@ def test_law_15_yaml_is_read_in_time_in_proportion_to_its_length(unit: str, arou
             read_document(text, "config.yaml", Path())
 
     assert_linear(make, work, 6_000)
+
+
+ENTRIES = {
+    "actions: {": "a{}: 1, ",
+    "actions: {a: {": "k{}: 1, ",
+    "endpoints: {": "e{}: {{api_base: 'http://169.254.1.1/'}}, ",
+    "models: {": "m{}: {{litellm_model: openai/x, endpoint: e, class: quick, replaced_by: m{}0}}, ",
+    "plans: {": "p{}: {{ai_credits: true}}, ",
+    "rate_cards: [": "{{version: v{}, effective_from: '2026-01-01T00:00:00Z', rates: {{}}}}, ",
+    "": "k{}: 1\n",
+}
+
+
+def config_of(head: str, count: int) -> str:
+    tail = "".join({"{": "}", "[": "]"}.get(sign, "") for sign in reversed(head))
+    return f"version: 1\n{head}{''.join(ENTRIES[head].format(n, n) for n in range(count))}{tail}\n"
+
+
+def read_quietly(text: str) -> None:
+    with suppress(ConfigError):
+        parse_config(text, environ={})
+
+
+@pytest.mark.parametrize("head", ENTRIES)
+def test_law_15_mistakes_are_found_in_time_in_proportion_to_the_config(head: str) -> None:
+    assert_linear(lambda count: config_of(head, count), read_quietly, 400)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("head", ENTRIES)
+def test_law_15_a_config_at_its_bounds_takes_at_most_20_s_and_300_mb(head: str) -> None:
+    entry = ENTRIES[head].format(10_000, 10_000)
+    text = config_of(head, min(98_000 // (2 * entry.count(":") or 1), 990_000 // len(entry)))
+    assert MOST_BYTES / 3 < len(text) <= MOST_BYTES
+
+    assert_cpu(lambda: read_quietly(text), 20)
+    assert peak_bytes(lambda: read_quietly(text)) < 300_000_000
+
+
+def test_law_15_a_long_line_of_successors_is_refused() -> None:
+    models = "".join(
+        f"  m{n}: {{litellm_model: openai/x, endpoint: e, class: quick, replaced_by: m{n + 1}}}\n"
+        for n in range(30)
+    )
+
+    with pytest.raises(ConfigError) as raised:
+        parse_config(f"{LEAST}endpoints: {{e: {{}}}}\nmodels:\n{models}", environ={})
+
+    assert "m1.replaced_by: has 20 successors or more" in str(raised.value)
+
+
+def laughs(levels: int) -> str:
+    lines = ["a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    "text, line, said",
+    [
+        ("version: 1\na: " + "[" * 70, 2, "nested more than 64 levels deep"),
+        ("version: 1\na: " + "{a: " * 70, 2, "nested more than 64 levels deep"),
+        ("- " * 70, 1, "nested more than 64 levels deep"),
+        ("? " * 70, 1, "nested more than 64 levels deep"),
+        ("".join(f"{' ' * n}a:\n" for n in range(70)), 64, "nested more than 64 levels deep"),
+        ("a: [" + "1," * 100_000 + "]", 1, "more than 100,000 keys, values and aliases"),
+        ("k: 1\n" * 50_001, 50_000, "more than 100,000 keys, values and aliases"),
+        ("a: &a 1\nb: [" + "*a," * 100_000 + "]", 2, "more than 100,000 keys, values and aliases"),
+        (laughs(40), 1, "more than 100,000 values, counting those of aliases"),
+        ("a: 1\nb: !<" + "x" * 201 + "> 1", 2, "a tag of more than 200 characters"),
+        ("a: 1\nb: !" + "x" * 201 + " 1", 2, "a tag of more than 200 characters"),
+        ("%TAG ! tag:" + "x" * 9_999 + "\n---\na: !b 1", 2, "a %TAG directive is not supported"),
+        ("a: 1\n---\na: 1", 2, "expected a single document"),
+    ],
+)
+def test_law_15_hostile_yaml_is_refused_where_it_exceeds_a_bound(
+    text: str, line: int, said: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_config(text, environ={})
+
+    (mistake,) = raised.value.mistakes
+    assert said in mistake.message
+    assert mistake.line == line
+
+
+def test_law_15_all_files_of_a_config_share_the_bound_on_values(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(LEAST + "include: [one.yaml, two.yaml]\n")
+    for name in ("one.yaml", "two.yaml"):
+        (tmp_path / name).write_text("actions: [" + "1," * 60_000 + "]\n")
+
+    assert "two.yaml:1:79" in refused(path)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.config import ConfigError, Mistake, load_config
@@ -71,7 +72,7 @@ def test_an_empty_file_is_told_what_it_needs(text: str) -> None:
 
 
 def test_nesting_that_exhausts_the_stack_is_refused() -> None:
-    assert "too deep" in only_mistake("[" * 5_000).message
+    assert "64 levels" in only_mistake("[" * 5_000).message
 
 
 def test_aliases_that_multiply_into_billions_of_values_are_refused() -> None:
@@ -267,3 +268,85 @@ def test_no_text_makes_anything_but_a_config_or_its_mistakes(text: str) -> None:
     for mistake in found_in(text):
         assert mistake.line is None or 1 <= mistake.line <= text.count("\n") + 2
         assert mistake.column is None or mistake.column >= 1
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        *(
+            "version: 1\n",
+            "plans: {}\n",
+            "plans:\n  a: {ai_credits: true}\n",
+            "actions:\n",
+            "  a:\n",
+        ),
+        *(
+            "- ",
+            "? ",
+            ": ",
+            "  ",
+            "\n",
+            "\t",
+            "[",
+            "]",
+            "{",
+            "}",
+            ",",
+            "|\n",
+            ">-\n",
+            "# x\n",
+            "---\n",
+        ),
+        *(
+            "...\n",
+            "&a ",
+            "*a",
+            "&a [*a]",
+            "<<: *a\n",
+            "!!str ",
+            "!!binary ",
+            "!!int x",
+            "!x ",
+            "!<x> ",
+        ),
+        *("%YAML 1.1\n", "%YAML 1.2\n---\n", "%TAG ! x\n---\n", "%\n", "include: [x.yaml]\n"),
+        *("0x1F", "0o7", "1_0", "1e9999", ".nan", ".inf", "-0", "9" * 40, "2026-01-01", "~", "yes"),
+        *(
+            '"\\ud800"',
+            '"\\0"',
+            "'",
+            '"',
+            "\x85",
+            "\ufeff",
+            "\u2028",
+            "\x00",
+            "\x1b",
+            "é",
+            "\U0001f600",
+        ),
+    ]
+)
+YAML_LIKE = st.lists(FRAGMENTS | st.text(max_size=3), max_size=25).map("".join)
+
+
+@given(YAML_LIKE)
+def test_law_15_any_yaml_makes_a_config_or_its_mistakes_with_their_lines(text: str) -> None:
+    for mistake in found_in(text):
+        assert mistake.line is None or 1 <= mistake.line <= len(text.splitlines()) + 2
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@settings(max_examples=5_000)
+@given(YAML_LIKE)
+def test_law_15_any_yaml_of_many_makes_a_config_or_its_mistakes(text: str) -> None:
+    for mistake in found_in(text):
+        assert mistake.line is None or 1 <= mistake.line <= len(text.splitlines()) + 2
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=60) | YAML_LIKE.map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_law_15_any_file_makes_a_config_or_its_mistakes(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    with suppress(ConfigError):
+        load_config(path, environ={}, now=NOW)

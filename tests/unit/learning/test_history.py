@@ -21,6 +21,7 @@ from runtime.learning.history import (
     upper_edge,
 )
 from runtime.learning.sharing import MOST_ANSWERS
+from tests.harness.bounds import assert_cpu, peak_bytes
 
 MOST = 1_000
 LENGTHS = st.integers(1, MOST)
@@ -112,3 +113,16 @@ def test_law_15_any_stored_fields_make_a_history_that_can_be_asked(stored: dict[
 
     length = history.output_tokens_to_reserve()
     assert length is None or length <= 2 * MOST_TOKENS
+
+
+def test_law_15_a_history_at_its_bounds_is_asked_in_little_time_and_memory() -> None:
+    def make(count: int) -> dict[str, int]:
+        return {str(number): 2**53 - 1 - number for number in range(count)}
+
+    def work(stored: dict[str, int]) -> None:
+        history = History({name: count for name, count in stored.items() if is_field(name)})
+        history.output_tokens_to_reserve()
+
+    fields = make(1_000)
+    assert_cpu(lambda: work(fields), 0.05)
+    assert peak_bytes(lambda: work(fields)) < 1_000_000

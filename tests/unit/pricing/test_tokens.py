@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tiktoken import Encoding
 from tiktoken_ext import openai_public  # type: ignore[import-untyped]  # it ships no types
 
+import pricing.text_parts
 import pricing.tokens
 from pricing.tokens import ENCODINGS, TokenCounter, VocabularyMissing, load_encoding
 
@@ -181,7 +182,7 @@ def test_long_texts_of_short_lines_are_counted_exactly(name: str, line: str) -> 
 @example("cl100k_base", "!\n\n a.\nb's c'll")
 @example("p50k_base", "a\r\n  b\n\nc \n d")
 def test_where_long_texts_are_cut_all_encodings_cut_them(name: str, text: str) -> None:
-    for cut in pricing.tokens._CUT.finditer(text):
+    for cut in pricing.text_parts.CUT.finditer(text):
         head, tail = text[: cut.start()], text[cut.start() :]
         assert exact(name, head) + exact(name, tail) == exact(name, text)
 
@@ -221,8 +222,8 @@ def test_the_caches_are_bounded_in_number_and_hold_few_long_texts(
         counter.count_messages([], {"title": str(number)})
 
     assert counter._count_short.cache_info().currsize == 1_024
-    assert counter._count_long.cache_info().currsize == 8
-    assert counter._count_schema.cache_info().currsize == 256
+    assert len(counter._long_counts) == 8
+    assert len(counter._schema_counts) == 256
 
 
 def test_messages_cost_what_openai_puts_round_them() -> None:
@@ -343,6 +344,7 @@ def refuse(*args, **kwargs):
     raise AssertionError("tried to reach the network")
 socket.socket = socket.create_connection = socket.getaddrinfo = refuse
 before = dict(os.environ)
+import pricing.text_parts
 import pricing.tokens
 assert "tiktoken" not in sys.modules, "imported before it was needed"
 assert pricing.tokens.encoding_of("hosted_vllm/meta-llama/Llama-3.1-8B") == pricing.tokens.OTHER

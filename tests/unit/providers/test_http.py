@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from providers.http import (
     MAX_ANSWER_BYTES,
@@ -21,12 +23,13 @@ from providers.http import (
     HttpAnswer,
     HttpClient,
     Lost,
+    NotAnswered,
     NotConnected,
     TooLarge,
     _unpack,
 )
 from tests.harness.bounds import assert_linear, cpu_s, peak_bytes
-from tests.harness.raw_http import answering, response
+from tests.harness.raw_http import answering, answering_once, response
 
 MOST_S = 0.05
 KEY = (b"Authorization", b"Bearer sk-1")
@@ -360,3 +363,59 @@ def test_connections_belong_to_their_event_loop() -> None:
 
     assert asyncio.run(use()) == (3, 2)
     assert asyncio.run(use()) == (3, 2)
+
+
+# Whatever a server sends
+
+
+NAMES = st.sampled_from(
+    [b"Content-Type", b"Content-Encoding", b"Content-Length", b"Transfer-Encoding", b"Retry-After"]
+) | st.binary(min_size=1, max_size=12)
+VALUES = st.sampled_from(
+    [b"gzip", b"deflate", b"br", b"gzip, gzip", b"chunked", b"-1", b"1e9", b"application/json"]
+) | st.binary(max_size=24)
+BODIES = st.binary(max_size=60) | st.sampled_from(
+    [
+        b'{"choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}]}',
+        b'{"error": {"message": "overloaded", "code": 529}}',
+        b"<html><body>502 Bad Gateway</body></html>",
+        gzip.compress(b"{}"),
+        gzip.compress(b"x" * 1_000)[:-9],
+        zlib.compress(b"{}"),
+        b"5\r\n{}",
+    ]
+)
+ANSWERS = st.binary(max_size=80) | st.builds(
+    lambda status, headers, body: response(
+        body, *(name + b": " + value for name, value in headers), status=status
+    ),
+    st.sampled_from([b"200 OK", b"204 ", b"503 \xff", b"429 Slow down", b"99 X", b"1000 X"]),
+    st.lists(st.tuples(NAMES, VALUES), max_size=4),
+    BODIES,
+)
+
+
+async def assert_read_or_not_answered(answer: bytes) -> None:
+    client = HttpClient()
+    try:
+        async with asyncio.timeout(10), answering_once(answer) as server:
+            read = await client.send("POST", server.url, [KEY], b"{}")
+        assert len(read.body) <= MAX_ANSWER_BYTES
+        assert read.header("retry-after") is None or isinstance(read.header("retry-after"), str)
+    except NotAnswered:
+        pass
+    finally:
+        await client.aclose()
+
+
+@given(ANSWERS)
+def test_law_15_whatever_a_server_sends_is_an_answer_or_none(answer: bytes) -> None:
+    asyncio.run(assert_read_or_not_answered(answer))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@settings(max_examples=2_000)
+@given(ANSWERS)
+def test_law_15_whatever_a_server_sends_in_many_forms_is_an_answer_or_none(answer: bytes) -> None:
+    asyncio.run(assert_read_or_not_answered(answer))

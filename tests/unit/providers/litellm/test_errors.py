@@ -13,10 +13,12 @@ from typing import Any
 import httpx
 import pytest
 import respx
+from hypothesis import given
+from hypothesis import strategies as st
 
 from providers.base import MAX_ANSWER_CHARS, CompletionRequest, Endpoint
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
-from providers.http import BadEncoding, Lost, NotConnected, TooLarge
+from providers.http import BadEncoding, HttpAnswer, Lost, NotConnected, TooLarge
 from providers.litellm import adapter
 from providers.litellm import errors as litellm_errors
 from providers.litellm.adapter import LiteLLMProvider
@@ -293,6 +295,28 @@ async def test_a_temperature_that_the_model_does_not_take_is_named_and_nothing_i
     assert not adapter.refuses_temperature("openai/gpt-5", 1)
     assert not adapter.refuses_temperature("openai/gpt-4o-mini", 0.5)
     assert not adapter.refuses_temperature("anthropic/claude-sonnet-4-5", 0.5)
+
+
+DATES = st.builds(
+    "{} {} {} {}:00:00 {}".format,
+    st.sampled_from(["Mon,", "", "Mon", "Montag,", "\xff"]),
+    st.integers(-1, 10**20),
+    st.sampled_from(["Jan 2026", "Jan 0", "Jan 9999", "2026", "Jan -1", f"Jan {'9' * 20}"]),
+    st.integers(-1, 10**20),
+    st.sampled_from(["GMT", "+9999", "-2359", "+99999999999999999999", "", "x"]),
+)
+
+
+@given(DATES | st.text(st.characters(max_codepoint=255), max_size=20), st.binary(max_size=60))
+def test_law_15_any_header_and_any_body_of_an_error_are_read(waits: str, body: bytes) -> None:
+    headers = ((b"Retry-After", waits.encode("latin-1")), (b"Content-Type", body))
+    answer = HttpAnswer(429, headers, body)
+    exchange = Exchange(httpx.URL(BASE), begun=True, answer=answer)
+
+    error = litellm_errors.translate(litellm_module(), Exception("any"), exchange)
+
+    assert error.status == 429
+    assert error.retry_after_ms is None or 0 <= error.retry_after_ms <= 300_000
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 529])
