@@ -15,6 +15,7 @@ from providers.base import Completion, CompletionRequest, FinishReason
 from providers.errors import FailureKind, NotSent
 from runtime.actions import answers
 from runtime.actions.requests import Source
+from runtime.credits.caps import Cap
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import LedgerUnavailable
 from runtime.executions import reserved
@@ -125,6 +126,25 @@ async def test_law_17_free_previews_count_under_a_cap_with_what_they_would_have_
 
     assert result.charged_mc == 0
     assert int(columns[17]) == trace.cost_mc(TokenUsage(50, 120))
+
+
+async def test_law_1b_free_previews_end_at_their_cap(open_bench: OpenWorkbench) -> None:
+    def with_free_previews(config: dict[str, Any]) -> None:
+        config["executions"]["charge_previews"] = False
+
+    provider = Biller(TokenUsage(50, 120))
+    async with open_bench(provider=provider, change=with_free_previews) as bench:
+        _, trace = await bench.traced(bench.request(source=Source.PREVIEW))
+        cap = Cap("total", source="preview")
+        await bench.runtime.accounts.set_cap(
+            ACCOUNT, cap, limit_mc=3 * trace.progress.quote.amount_mc, reference="cap"
+        )
+        results = [await bench.execute(source=Source.PREVIEW) for _ in range(5)]
+        books = await bench.books()
+
+    assert [result.status for result in results] == ["model"] * 3 + ["fallback"] * 2
+    assert reasons(results[-1]) == {FallbackReason.CAP_REACHED}
+    assert (books.charged_mc, provider.calls) == (0, 4)
 
 
 @pytest.mark.parametrize("where", ["parse", "bill", "judge"])
