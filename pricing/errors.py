@@ -13,7 +13,7 @@ CreditgateError
 ├── PeopleError                 a people file, or a person in it, can't be read (a ValueError)
 ├── PurchaseRefused             a purchase is not a whole number of packs (a ValueError)
 ├── LedgerError                 the ledger refuses to do what it was asked
-│   ├── LedgerUnavailable       Redis can't be asked, or its answer can't be trusted
+│   ├── LedgerUnavailable       Redis can't be reached, or its answer can't be trusted
 │   │   ├── BookingUnknown      a change may or may not be booked; ask again to know
 │   │   └── AccountDamaged      a record of the account is damaged, or of a newer schema
 │   ├── ExecutionConflict       an execution_id was reused for something else

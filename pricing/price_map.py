@@ -54,7 +54,8 @@ class Listing:
 
     ``prices`` begin with the ordinary ones; those of longer requests follow, by length.
     ``bills_searches`` marks models that search the web by themselves and bill the searches in
-    addition to tokens. A field that the map does not give is ``None``.
+    addition to tokens, ``reasons`` those that can think before they answer. A field that the map
+    does not give is ``None``.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Listing:
     per_request_usd: Decimal | None
     bills_searches: bool
     json_schema: bool | None
+    reasons: bool
     max_input_tokens: int | None
     max_output_tokens: int | None
     deprecated_on: date | None
@@ -140,6 +142,7 @@ def _listing(name: str, provider: str, entry: Mapping[str, Any]) -> Listing:
             {"search_context_cost_per_query", "citation_cost_per_token"}
         ),
         json_schema=schema if isinstance(schema, bool) else None,
+        reasons=entry.get("supports_reasoning") is True,
         max_input_tokens=_count(entry.get("max_input_tokens")),
         max_output_tokens=_count(entry.get("max_output_tokens")),
         deprecated_on=_day(entry.get("deprecation_date")),

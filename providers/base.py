@@ -61,12 +61,15 @@ class Completion:
 
     ``usage`` is ``None`` when the provider reported none: unknown, not zero. ``after_thoughts`` is
     true if the model thought before the text, and the provider took its thoughts off.
+    ``reasoning_beside`` is true if the provider bills reasoning in addition to the limit of output
+    tokens that was sent.
     """
 
     text: str
     finish: FinishReason
     usage: TokenUsage | None
     after_thoughts: bool = False
+    reasoning_beside: bool = False
 
 
 class Provider(Protocol):

@@ -1,6 +1,6 @@
 """Our one HTTP client, over aiohttp: where a request goes, and what is read of its answer.
 
-All requests to providers go through it. Nothing of the environment counts, no redirect is
+All requests to providers go through it. The environment is ignored, no redirect is
 followed, nothing is sent twice, and an answer has bounds.
 
 HttpError
@@ -34,7 +34,7 @@ _IDLE_S = 30
 _CHUNK_BYTES = 65_536
 
 _OURS = frozenset((b"accept-encoding", b"connection", b"content-length", b"host", b"te"))
-"""Headers that this client writes by itself."""
+"""Headers that only this client sets."""
 _OF_THE_BODY_AS_SENT = (b"content-encoding", b"content-length", b"transfer-encoding")
 _ACCEPTED = "gzip, deflate"
 _GZIP, _ZLIB, _RAW_DEFLATE = 31, 15, -15
@@ -44,7 +44,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class HttpError(Exception):
-    """A request without an answer. The message holds nothing of the request or the answer."""
+    """A request without an answer. The message holds no part of the request or the answer."""
 
 
 class NotConnected(HttpError):

@@ -17,7 +17,8 @@ from providers.pacing.queue import EndpointQueues
 from runtime.actions.source import ActionSource, ConfigActions
 from runtime.campaigns.estimate import Estimator
 from runtime.catalog.models import build_models
-from runtime.config import Config
+from runtime.catalog.parameters import refused_parameters
+from runtime.config import Config, ConfigError
 from runtime.credits.durability import Durability
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
@@ -69,6 +70,7 @@ async def open_runtime(
             another one to try a coming change before its day. Credits always go by Redis' clock.
 
     Raises:
+        ConfigError: the model of an action does not take its temperature.
         LedgerUnavailable: Redis can't be reached.
         LedgerError: the data in Redis belongs to another installation key.
         InstallationKeyTooShort: the key in the data folder was cut off.
@@ -89,6 +91,8 @@ async def open_runtime(
             provider = LiteLLMProvider()
             stack.push_async_callback(provider.aclose)
             await provider.warm_up()
+            if mistakes := refused_parameters(config):
+                raise ConfigError(mistakes)
         max_age_ms = config.executions.spool_max_age_hours * _HOUR_MS
         queues = EndpointQueues(
             {name: section.build_limit() for name, section in config.endpoints.items()},

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason
-from providers.errors import FailureKind, NotSent
+from providers.errors import FailureKind, NotSent, ProviderError
 from providers.litellm import errors as litellm_errors
 from providers.litellm import loading
 from providers.litellm.message_text import text_of
 from providers.litellm.routes import ROUTES, Client, provider_of
+from providers.litellm.usage import read_usage
 
 if TYPE_CHECKING:
     from providers.http import HttpClient
@@ -62,6 +62,8 @@ class LiteLLMProvider:
                 response = await litellm.module.acompletion(**arguments)
             litellm_errors.check_status(exchange)
             return _completion(response, request.max_output_tokens)
+        except ProviderError:
+            raise
         except Exception as exc:  # noqa: BLE001 - one table decides what it means
             error = litellm_errors.translate(litellm.module, exc, exchange)
         finally:
@@ -139,6 +141,24 @@ def _arguments(request: CompletionRequest, *, with_sdk: bool) -> dict[str, Any]:
     return arguments
 
 
+def refuses_temperature(litellm_model: str, temperature: float) -> bool:
+    """Return whether LiteLLM would refuse to send this temperature to the model.
+
+    The first call imports LiteLLM, which takes seconds.
+    """
+    litellm = loading.load().module
+    try:
+        model, provider, _, _ = litellm.get_llm_provider(litellm_model)
+        litellm.utils.get_optional_params(
+            model=model, custom_llm_provider=provider, temperature=temperature
+        )
+    except litellm.UnsupportedParamsError:
+        return True
+    except Exception:  # noqa: BLE001 - what else is wrong with a model is another check's matter
+        return False
+    return False
+
+
 def _address(model: str, api_base: str | None) -> str | None:
     """Return the address as LiteLLM wants it: for Anthropic without the version, which it adds."""
     if api_base is not None and model.startswith(_ANTHROPIC):
@@ -159,9 +179,11 @@ def _is_bridged(model: str) -> bool:
 
 def _completion(response: Any, max_output_tokens: int) -> Completion:
     choice = response.choices[0]
+    if _broke_off(choice):
+        raise litellm_errors.broken_off()
     message = choice.message
     text, after_thoughts = text_of(message, finished=choice.finish_reason != "length")
-    usage = _usage(response, answered=bool(text))
+    usage, reasoning_beside = read_usage(getattr(response, "usage", None), answered=bool(text))
     finish = FinishReason.STOP
     if choice.finish_reason == "length":
         finish = FinishReason.LENGTH
@@ -170,37 +192,21 @@ def _completion(response: Any, max_output_tokens: int) -> Completion:
     elif usage is not None and usage.output_tokens >= max_output_tokens:
         # LiteLLM says "stop" of Anthropic's forced tool calls, also of those that were cut off.
         finish = FinishReason.LENGTH
-    return Completion(text, finish, usage, after_thoughts)
+    return Completion(
+        text,
+        finish,
+        usage,
+        after_thoughts=after_thoughts,
+        reasoning_beside=reasoning_beside,
+    )
+
+
+def _broke_off(choice: Any) -> bool:
+    """Return whether the provider broke off with an error, which LiteLLM calls a normal stop."""
+    kept = getattr(choice, "provider_specific_fields", None) or {}
+    return "error" in (choice.finish_reason, kept.get("native_finish_reason"))
 
 
 def _refusal(message: Any) -> Any:
     """Return OpenAI's ``refusal``, which LiteLLM keeps among the provider-specific fields."""
     return (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
-
-
-def _usage(response: Any, *, answered: bool) -> TokenUsage | None:
-    """Return the usage, by the higher figures where they contradict each other.
-
-    LiteLLM turns counts that are missing into zeros. No prompt and no text has 0 tokens, so such a
-    usage is unknown.
-    """
-    usage = getattr(response, "usage", None)
-    prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-    # xAI leaves reasoning out of completion_tokens; it is in total_tokens alone.
-    output = max(completion, _count(usage, "total_tokens") - prompt)
-    if prompt == 0 or (answered and output == 0):
-        return None
-    prompt_details = getattr(usage, "prompt_tokens_details", None)
-    output_details = getattr(usage, "completion_tokens_details", None)
-    written = min(_count(prompt_details, "cache_write_tokens"), prompt)
-    cached = min(_count(prompt_details, "cached_tokens"), prompt - written)
-    reasoning = _count(output_details, "reasoning_tokens")
-    if reasoning > output:
-        output += reasoning
-    return TokenUsage(prompt, output, cached, written, reasoning)
-
-
-def _count(counts: Any, name: str) -> int:
-    """Return a count of tokens; 0 where there is none or it is not a positive integer."""
-    value = getattr(counts, name, None)
-    return value if isinstance(value, int) and value > 0 else 0

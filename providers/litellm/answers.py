@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from providers.litellm.message_text import joined
@@ -25,13 +26,31 @@ _READ = frozenset(
 )
 """The parts of a message that are read, in the form of OpenAI."""
 
+_HAS_ERROR = re.compile(rb'"error"\s*:\s*["{]')
+_NAMED_STATUS = (
+    ("rate_limit", 429),
+    ("quota", 429),
+    ("overloaded", 503),
+    ("unavailable", 503),
+    ("timeout", 504),
+    ("insufficient", 402),
+    ("authentication", 401),
+    ("permission", 403),
+    ("not_found", 404),
+    ("invalid", 400),
+)
+"""Parts of the names that providers give to errors, and the statuses that mean the same."""
+_UNNAMED_STATUS = 502
+
+_DIGITS = re.compile("[0-9]{1,30}")
+
 
 class UnreadableAnswer(Exception):
-    """An answer that is no JSON object, or one that is larger or deeper than any model's."""
+    """An answer that is not a JSON object, or is larger or deeper than any model's."""
 
 
 def prepared(content: bytes) -> bytes:
-    """Return an answer as LiteLLM may read it: in one text, with an empty usage where it has none.
+    """Return an answer as LiteLLM may read it: in one text, with a usage of nothing but counts.
 
     LiteLLM raises without a usage for Anthropic and Gemini, and the answer would be lost, though
     the model ran and is billed. It reads an empty one as zeros, which mean the same to us: unknown.
@@ -39,28 +58,90 @@ def prepared(content: bytes) -> bytes:
     Raises:
         UnreadableAnswer: LiteLLM can't read it, or it would take too long.
     """
-    openings = content.count(b"[") + content.count(b"{")
-    marks = openings + content.count(b",")
-    if marks > MAX_MARKS:
-        raise UnreadableAnswer("the answer has too many parts")
     body = _parsed(content)
+    openings, marks = _marks(content)
     if openings > MAX_CHOICES or marks > MAX_VALUES_OF_CHOICES:
         _check_size(body)
+    changed, name = False, "usage"
     if "choices" in body:
-        return json.dumps(body).encode() if _tidied(body["choices"]) else content
-    if body.get("type") == "message":
-        name = "usage"
+        changed = _tidied(body["choices"])
+        body.setdefault(name, {})
+    elif body.get("type") == "message":
+        pass
     elif "candidates" in body or "promptFeedback" in body:
         name = "usageMetadata"
     else:
         return content
-    if isinstance(body.get(name), dict):
-        return content
-    body[name] = {}
-    return json.dumps(body).encode()
+    reported = body.get(name)
+    body[name] = _counts(reported)
+    return json.dumps(body).encode() if changed or body[name] != reported else content
+
+
+def _counts(usage: object) -> dict[str, Any]:
+    """Return the counts of a usage object, and of the objects in it.
+
+    LiteLLM raises for a count that is not a whole number, and the answer would be lost. So what
+    can't be read is left out: it is unknown, as if the provider had not reported it.
+    """
+    counts: dict[str, Any] = {}
+    for name, value in usage.items() if isinstance(usage, dict) else ():
+        if isinstance(value, dict) and not name.lower().endswith(("tokens", "count")):
+            counts[name] = _counts(value)
+        elif not name.lower().endswith("details") and (count := _count(value)) is not None:
+            counts[name] = count
+    return counts
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    return None
+
+
+def status_of(content: bytes) -> int:
+    """Return the status that the body of an answer with status 200 stands for.
+
+    OpenRouter and gateways like it answer 200 before they know, and put the error of the provider
+    behind them into the body, with its own code: https://openrouter.ai/docs/api/reference/errors.
+    """
+    if not _HAS_ERROR.search(content):
+        return 200
+    try:
+        body = _parsed(content)
+    except UnreadableAnswer:
+        return 200
+    if not body.get("error") or any(
+        body.get(name) for name in ("choices", "candidates", "content")
+    ):
+        return 200
+    return _status_of_error(body["error"])
+
+
+def _status_of_error(error: object) -> int:
+    """Return the status of an error by its code, else by its name, else that of a bad gateway."""
+    if not isinstance(error, dict):
+        return _UNNAMED_STATUS
+    names = [error.get("code"), error.get("type"), error.get("status")]
+    for name in names:
+        if isinstance(name, int | str) and re.fullmatch("[45][0-9][0-9]", str(name)):
+            return int(name)
+    text = " ".join(name.lower() for name in names if isinstance(name, str))
+    return next((status for part, status in _NAMED_STATUS if part in text), _UNNAMED_STATUS)
+
+
+def _marks(content: bytes) -> tuple[int, int]:
+    """Return the numbers of opening brackets, and of those and commas together."""
+    openings = content.count(b"[") + content.count(b"{")
+    return openings, openings + content.count(b",")
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
+    if _marks(content)[1] > MAX_MARKS:
+        raise UnreadableAnswer("the answer has too many parts")
     try:
         body = json.loads(content)
     except (ValueError, RecursionError):

@@ -55,11 +55,18 @@ def translate(litellm: Any, error: Exception, exchange: Exchange) -> ProviderErr
     decides. The message holds nothing that the provider wrote, which may quote the key or the
     prompt.
     """
+    name = type(error).__name__
+    try:
+        return _translate(litellm, error, name, exchange)
+    except Exception:  # noqa: BLE001 - what a server sends must not bring its own error to the log
+        return PossiblyExecuted(FailureKind.ERROR, f"the error can't be read ({name})")
+
+
+def _translate(litellm: Any, error: Exception, name: str, exchange: Exchange) -> ProviderError:
     from providers.http import NotConnected  # brings aiohttp
 
-    name = type(error).__name__
     if not exchange.begun:
-        return _refused(error, name)
+        return _refused(litellm, error, name)
     if exchange.answer is None:
         if isinstance(exchange.error, NotConnected):
             return NotSent(FailureKind.ERROR, f"{exchange.error}", retryable=True)
@@ -69,6 +76,13 @@ def translate(litellm: Any, error: Exception, exchange: Exchange) -> ProviderErr
         filtered = isinstance(error, litellm.ContentPolicyViolationError)
         return _by_status(name, _as_response(exchange.answer), filtered=filtered)
     return PossiblyExecuted(FailureKind.ERROR, f"the answer can't be read ({name})")
+
+
+def broken_off() -> ProviderError:
+    """Return the error of an answer that the provider ended with an error of its own."""
+    return PossiblyExecuted(
+        FailureKind.ERROR, "the provider broke off its answer with an error", retryable=True
+    )
 
 
 def _succeeded(answer: HttpAnswer) -> bool:
@@ -81,7 +95,7 @@ def _as_response(answer: HttpAnswer) -> httpx.Response:
     return httpx.Response(answer.status, headers=list(answer.headers), content=answer.body)
 
 
-def _refused(error: BaseException, name: str) -> NotSent:
+def _refused(litellm: Any, error: BaseException, name: str) -> NotSent:
     """Return the error of a request that LiteLLM never handed to our client.
 
     It raises by itself while it prepares a request: for an unknown provider, a parameter that
@@ -98,7 +112,10 @@ def _refused(error: BaseException, name: str) -> NotSent:
         if cause is None:
             break
         cause = cause.__cause__ or cause.__context__
-    return NotSent(FailureKind.REJECTED, f"LiteLLM refused the request ({name})")
+    why = ""
+    if isinstance(error, litellm.UnsupportedParamsError) and "temperature" in str(error):
+        why = ": the model does not take this temperature"
+    return NotSent(FailureKind.REJECTED, f"LiteLLM refused the request ({name}){why}")
 
 
 def _by_status(name: str, answer: httpx.Response, *, filtered: bool) -> ProviderError:
@@ -182,7 +199,7 @@ def _retry_after_ms(answer: httpx.Response) -> int | None:
             continue
         try:
             wait_ms = float(asked) * unit_ms
-        except ValueError:
+        except (ValueError, OverflowError):
             wait_ms = _until_ms(asked)
         if not math.isnan(wait_ms):
             return int(min(max(wait_ms, 0), _MAX_RETRY_AFTER_MS))
@@ -195,5 +212,5 @@ def _until_ms(date: str) -> float:
         if instant.tzinfo is None:
             instant = instant.replace(tzinfo=UTC)
         return (instant - datetime.now(UTC)).total_seconds() * 1_000
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, TypeError, IndexError):  # by the numbers that a server sends
         return math.nan

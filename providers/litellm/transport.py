@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from providers.http import HttpAnswer, HttpClient, HttpError
-from providers.litellm.answers import prepared
+from providers.litellm.answers import prepared, status_of
 
 _SENT = frozenset(
     (
@@ -35,7 +35,7 @@ _SENT_TO_AZURE = _SENT - {b"authorization"}
 """Beside the key, OpenAI's client for Azure sends an admin's that it finds in the environment."""
 
 _MAX_ERROR_BYTES = 65_536
-"""A longer body of an error is no provider's: its status counts alone."""
+"""The longest error body that is read; of a longer one, only the status counts."""
 
 
 class RequestRefused(Exception):
@@ -111,6 +111,8 @@ class OurTransport(httpx.AsyncBaseTransport):
         except HttpError as error:
             exchange.error = error
             raise
+        if answer.status == httpx.codes.OK:
+            answer = HttpAnswer(status_of(answer.body), answer.headers, answer.body)
         succeeded = 200 <= answer.status < 300
         if not succeeded and len(answer.body) > _MAX_ERROR_BYTES:
             answer = HttpAnswer(answer.status, answer.headers, b"")

@@ -1,4 +1,4 @@
-"""The mock model: answers that follow a JSON Schema, the same for the same request."""
+"""The mock model. Its answers follow a JSON Schema; equal requests get equal answers."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ _DESCRIBED_LIMITS = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request in no provider's own format.
+    """A request, independent of any provider's format.
 
-    ``model`` is empty where the address names it. ``context`` is what the model reads besides the
-    messages: schema and tools as text. ``forced_tool`` is the tool that must be called, with
-    arguments by ``schema``.
+    ``model`` is empty if the address names the model. ``context`` is what the model reads besides
+    the messages: schema and tools as text. ``forced_tool`` is the tool that the answer must call,
+    with arguments that follow ``schema``.
     """
 
     model: str
@@ -66,10 +66,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer in no provider's own format, with the tokens that it really used.
+    """An answer and the tokens that it used, independent of any provider's format.
 
-    ``cached_tokens`` and ``cache_write_tokens`` are within ``input_tokens``,
-    ``reasoning_tokens`` within ``output_tokens``. ``cut`` says that a token limit ended it.
+    ``input_tokens`` include ``cached_tokens`` and ``cache_write_tokens``; ``output_tokens`` include
+    ``reasoning_tokens``. ``cut`` is true if a token limit ended the answer.
     """
 
     kind: AnswerKind
@@ -84,7 +84,7 @@ class Answer:
 
 
 class MockModel:
-    """Answers requests; holds no state but the token counts of texts that it has seen."""
+    """Answers requests. It keeps no state except a cache of token counts."""
 
     def __init__(self, options: MockOptions) -> None:
         self._options = options
@@ -110,7 +110,7 @@ class MockModel:
             tokens = tokens[: max(1, len(tokens) // 2)]
             if limit is None:
                 limit = thinks + len(tokens)
-            # It goes on for ever, as models do that have lost the thread.
+            # A truncated answer repeats itself until the limit, as confused models do.
             babble = encoding.encode_ordinary(" and so on")
             tokens += babble * (1 + limit // len(babble))
         limit = thinks + len(tokens) if limit is None else limit
@@ -166,12 +166,12 @@ def _broken(text: str) -> str:
 
 
 def value_for(schema: Mapping[str, Any], chance: random.Random) -> Value:
-    """Return a value that a JSON Schema allows: plausible, short, in plain English.
+    """Return a short, plausible value in English that a JSON Schema allows.
 
-    Knows ``enum``, ``const``, ``$ref`` into the same schema, ``anyOf``, ``oneOf``, bounds of
-    numbers, lengths of strings and arrays, and objects; not ``pattern`` and ``multipleOf``. Like
-    a model it reads limits in descriptions, as not all schema modes have keywords for them: "at
-    most 80 characters", "from 1 to 5", "1 to 3 of the options".
+    Supports ``enum``, ``const``, ``$ref`` into the same schema, ``anyOf``, ``oneOf``, objects,
+    bounds of numbers, and lengths of strings and arrays, but not ``pattern`` or ``multipleOf``.
+    Like a model, it also follows limits that a description states, because some schema modes have
+    no keywords for them: "at most 80 characters", "from 1 to 5", "1 to 3 of the options".
     """
     return _Walk(schema, chance).value(schema, 0)
 
@@ -262,7 +262,7 @@ def _with_described_limits(schema: Mapping[str, Any]) -> Mapping[str, Any]:
         return schema
     limits: dict[str, float] = {}
     for keyword, pattern in _DESCRIBED_LIMITS.items():
-        # The last mention: what a person wrote comes before the limits.
+        # The last mention counts: creditgate appends its limits to the author's text.
         for found in pattern.finditer(description):
             number = found.groups()[-1]
             limits[keyword] = int(number) if number.lstrip("-").isdigit() else float(number)
@@ -280,7 +280,7 @@ def _bounds(schema: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _prose(chance: random.Random, *, least: int, most: int) -> str:
-    """Return whole sentences where the length allows it, else words, else the letters that fit."""
+    """Return whole sentences if the length allows, otherwise whole words, otherwise letters."""
     fitting = [sentence for sentence in _SENTENCES if len(sentence) <= most]
     if not fitting:
         words = chance.choice(_SENTENCES)[:most]

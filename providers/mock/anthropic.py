@@ -50,7 +50,7 @@ def read(body: bytes) -> Asked:
     asked = read_object(body)
     model = read_model(asked)
     if asked.get("stream"):
-        raise UnreadableRequest("stream: the mock provider does not do this", "stream")
+        raise UnreadableRequest("stream: the mock provider does not support it", "stream")
     schema, context = _output_format(asked)
     forced_tool = None
     if asked.get("tools"):
@@ -83,7 +83,7 @@ def _messages(asked: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _output_format(asked: Mapping[str, Any]) -> tuple[Mapping[str, Any] | None, str]:
-    """Return the schema, by its present name or the one of the beta."""
+    """Return the schema from its current field or the one of the beta."""
     config = asked.get("output_config")
     wanted = config.get("format") if isinstance(config, dict) else None
     wanted = wanted or asked.get("output_format")
@@ -105,7 +105,7 @@ def _forced_tool(
     for tool in asked["tools"]:
         if isinstance(tool, dict) and tool.get("name") == choice.get("name"):
             return str(tool["name"]), tool.get("input_schema") or {}
-    raise UnreadableRequest("tool_choice: names none of the tools", "tool_choice")
+    raise UnreadableRequest("tool_choice: names a tool that is not in tools", "tool_choice")
 
 
 def render(asked: Asked, answer: Answer, answer_id: str) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def render(asked: Asked, answer: Answer, answer_id: str) -> dict[str, Any]:
 def _content(asked: Asked, answer: Answer, answer_id: str) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
     if answer.reasoning_tokens:
-        # What it thought is shown or not, as the request wants it; the mock's is never shown.
+        # Real thinking is shown if the request asks for it; the mock never shows any.
         blocks.append({"type": "redacted_thinking", "data": "bW9jaw=="})
     if not answer.text:
         return blocks
@@ -143,7 +143,7 @@ def _content(asked: Asked, answer: Answer, answer_id: str) -> list[dict[str, Any
 
 
 def _tool_input(text: str) -> dict[str, Any]:
-    """Return the arguments: always an object, empty if the model was cut off before it."""
+    """Return the tool's arguments as an object, empty if the answer was cut off."""
     try:
         arguments = json.loads(text)
     except ValueError:
@@ -160,7 +160,7 @@ def _stop_reason(asked: Asked, answer: Answer) -> str:
 
 
 def _usage(answer: Answer) -> dict[str, Any]:
-    """Return the counts: Anthropic's ``input_tokens`` leave out what a cache read or wrote."""
+    """Return the usage. Anthropic's ``input_tokens`` exclude those that a cache read or wrote."""
     cached, written = answer.cached_tokens, answer.cache_write_tokens
     counts = (answer.input_tokens - cached - written, cached, written, answer.output_tokens)
     thinking = answer.reasoning_tokens
@@ -181,7 +181,7 @@ def _usage(answer: Answer) -> dict[str, Any]:
 def render_failure(failure: Failure, message: str | None = None) -> dict[str, Any]:
     """Return the body of an error."""
     said = message or _MESSAGES.get(
-        failure.word or "", f"The mock provider was told to answer {failure.status}."
+        failure.word or "", f"The mock provider was told to fail with status {failure.status}."
     )
     kind = _ERROR_TYPES.get(failure.status, "api_error")
     return {

@@ -38,7 +38,7 @@ _MESSAGES = {
 
 
 def read(body: bytes) -> Asked:
-    """Read a request; the model is in its address. Fields may be in camel or in snake case.
+    """Read a request. Its address names the model; its fields may be in camel or snake case.
 
     Raises:
         UnreadableRequest: not JSON, a field is missing or of the wrong type, or it asks for
@@ -49,7 +49,7 @@ def read(body: bytes) -> Asked:
     if not isinstance(wanted, dict):
         raise UnreadableRequest("generationConfig: an object is required", "generationConfig")
     if _get(wanted, "candidateCount") not in (None, 1):
-        raise UnreadableRequest("candidateCount: the mock provider does not do this")
+        raise UnreadableRequest("candidateCount: the mock provider does not support it")
     limit = _get(wanted, "maxOutputTokens")
     schema = _schema(wanted)
     context = "" if schema is None else compact(schema)
@@ -65,7 +65,7 @@ def read(body: bytes) -> Asked:
 
 
 def _get(fields: Mapping[str, Any], name: str) -> Any:
-    """Return a field by its name in camel case or in snake case."""
+    """Return a field by its name in camel case or snake case."""
     snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
     return fields.get(name, fields.get(snake))
 
@@ -91,7 +91,7 @@ def _parts(content: object, where: str) -> str:
 
 
 def _schema(wanted: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the schema: JSON Schema, or Gemini's own dialect of OpenAPI's."""
+    """Return the schema, given as JSON Schema or in Gemini's dialect of OpenAPI."""
     for name in ("responseJsonSchema", "responseSchema"):
         schema = _get(wanted, name)
         if isinstance(schema, dict):
@@ -102,7 +102,7 @@ def _schema(wanted: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema with its types in lower case, which the dialect writes in upper case."""
+    """Return a schema of the dialect with its upper-case types in lower case."""
     plain: dict[str, Any] = {}
     for name, part in schema.items():
         if name == "type" and isinstance(part, str):
@@ -145,7 +145,7 @@ def _candidate(answer: Answer) -> dict[str, Any]:
 
 
 def _usage(answer: Answer) -> dict[str, Any]:
-    """Return the counts: thoughts stand beside the candidates' tokens, cached ones within."""
+    """Return the usage. Thoughts are counted beside the candidates, cached tokens in the prompt."""
     if answer.usage is UsageKind.ZERO:
         return {"promptTokenCount": 0, "candidatesTokenCount": 0, "totalTokenCount": 0}
     usage: dict[str, Any] = {
@@ -168,7 +168,7 @@ def _usage(answer: Answer) -> dict[str, Any]:
 def render_failure(failure: Failure, message: str | None = None) -> dict[str, Any]:
     """Return the body of an error."""
     said = message or _MESSAGES.get(
-        failure.word or "", f"The mock provider was told to answer {failure.status}."
+        failure.word or "", f"The mock provider was told to fail with status {failure.status}."
     )
     error: dict[str, Any] = {
         "code": failure.status,
@@ -182,7 +182,7 @@ def render_failure(failure: Failure, message: str | None = None) -> dict[str, An
 
 
 def _details(failure: Failure) -> list[dict[str, Any]]:
-    """Return the quota that is used up and when to retry: Gemini sends no ``Retry-After``."""
+    """Return the exhausted quota and when to retry. Gemini sends no ``Retry-After``."""
     details: list[dict[str, Any]] = []
     if failure.status == 429:
         window = "PerDay" if failure.word == "insufficient_quota" else "PerMinute"

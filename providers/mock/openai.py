@@ -62,7 +62,7 @@ def read(body: bytes) -> Asked:
     model = read_model(asked)
     for name, only in (("stream", False), ("n", 1)):
         if asked.get(name, only) not in (only, None):
-            raise UnreadableRequest(f"{name}: the mock provider does not do this", name)
+            raise UnreadableRequest(f"{name}: the mock provider does not support it", name)
     schema, context = _response_format(asked.get("response_format"))
     forced_tool = None
     if asked.get("tools"):
@@ -95,7 +95,7 @@ def _messages(messages: object) -> list[dict[str, str]]:
 
 
 def _response_format(response_format: object) -> tuple[Mapping[str, Any] | None, str]:
-    """Return the schema, and how it stands in the system message.
+    """Return the schema, and the text that it adds to the system message.
 
     Source: https://cookbook.openai.com/articles/openai-harmony, "Structured output".
     """
@@ -124,7 +124,7 @@ def _forced_tool(
             continue
         if function.get("name") == wanted.get("name"):
             return str(function["name"]), function.get("parameters") or {}
-    raise UnreadableRequest("tool_choice: names none of the tools", "tool_choice")
+    raise UnreadableRequest("tool_choice: names a tool that is not in tools", "tool_choice")
 
 
 def _max_output_tokens(asked: Mapping[str, Any]) -> int | None:
@@ -178,7 +178,7 @@ def _finish_reason(asked: Asked, answer: Answer) -> str:
         return "length"
     if answer.kind is AnswerKind.FILTERED:
         return "content_filter"
-    # A tool that is forced ends with "stop"; one that the model chose, with "tool_calls".
+    # A forced tool ends with "stop"; a tool that the model chose ends with "tool_calls".
     return "stop"
 
 
@@ -196,7 +196,7 @@ def _usage(answer: Answer) -> dict[str, Any]:
         completion -= reasoning
     prompt_details = {"cached_tokens": cached, "audio_tokens": 0}
     if written:
-        # OpenRouter's, and OpenAI's where writing to the cache costs more than reading past it.
+        # Sent by OpenRouter, and by OpenAI for models whose cache writes cost extra.
         prompt_details["cache_write_tokens"] = written
     return {
         "prompt_tokens": prompt,
@@ -214,7 +214,7 @@ def render_failure(failure: Failure, message: str | None = None) -> dict[str, An
     if failure.word == "insufficient_quota":
         kind = "insufficient_quota"
     said = message or _MESSAGES.get(
-        failure.word or "", f"The mock provider was told to answer {failure.status}."
+        failure.word or "", f"The mock provider was told to fail with status {failure.status}."
     )
     error = {"message": said, "type": kind, "param": None, "code": word}
     if failure.word == "json_validate_failed":

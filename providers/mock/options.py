@@ -1,4 +1,4 @@
-"""Options of the mock provider, and scenarios for single requests."""
+"""Options of the mock provider, and the scenarios that a request can name."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ MALFORMED = (
 class UsageKind(StrEnum):
     """The way in which an answer reports its tokens.
 
-    ``XAI`` leaves reasoning out of the output tokens; the total alone has it.
+    With ``XAI``, reasoning counts only towards the total, not towards the output tokens.
     """
 
     REPORTED = "reported"
@@ -59,12 +59,12 @@ class UsageKind(StrEnum):
 
 
 _MAY_RUN = frozenset({408, 500, 502, 504, 520, 521, 522, 523, 524})
-"""Statuses behind which the model may have run. The mock's did, as that is the worst case."""
+"""Statuses after which a model may have run. The mock assumes the worst: that it did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An answer with an error status. ``word`` tells apart errors that share a status."""
+    """An answer with an error status. ``word`` distinguishes errors that share a status."""
 
     status: int
     word: str | None = None
@@ -72,7 +72,7 @@ class Failure:
 
     @property
     def ran(self) -> bool:
-        """True if the model ran all the same, and is billed."""
+        """True if the model ran, and is billed, despite the error."""
         return self.status in _MAY_RUN or self.word in _RAN
 
 
@@ -82,7 +82,7 @@ NAMED_FAILURES = {
     "content_filter": Failure(400, "content_filter"),
     "json_validate_failed": Failure(400, "json_validate_failed"),
 }
-"""Failures by name, as OpenAI and compatible providers answer them."""
+"""Failures by name, as OpenAI and compatible providers send them."""
 
 # Azure bills prompts that its filter stopped, Anthropic filters what the model has written, and
 # Groq checks what it has written against the schema.
@@ -93,8 +93,8 @@ _RAN = frozenset({"content_filter", "json_validate_failed"})
 class Scenario:
     """The treatment of one request: a broken transport, else a failure, else an answer.
 
-    ``times``: only the first so many times that the same request comes; ``None``: always.
-    Tokens and delay that are ``None`` are as the options have them.
+    ``times`` limits it to the first so many times that the same request comes; ``None`` means
+    always. Token counts and a delay of ``None`` follow the options.
     """
 
     transport: Transport | None = None
@@ -109,11 +109,11 @@ class Scenario:
 
 
 class ScenarioError(ValueError):
-    """A scenario that can't be read; the message says which word and what is allowed."""
+    """A scenario that can't be read; the message names the word and what is allowed."""
 
 
 def parse_scenario(text: str) -> Scenario:
-    """Read a scenario: words and ``key=value`` pairs with commas between them.
+    """Read a scenario: words and ``key=value`` pairs, separated by commas.
 
     ``status=CODE``, ``retry_after=SECONDS``, ``insufficient_quota``, ``content_filter``,
     ``context_length_exceeded``, ``json_validate_failed``; ``hang``, ``slow_headers``, ``drip``,
@@ -207,27 +207,27 @@ _ALLOWED_WORDS = ", ".join(
 
 @dataclass(frozen=True)
 class MockOptions:
-    """The behaviour of the mock provider. Rates and shares go from 0 to 1.
+    """The behaviour of the mock provider. Rates and shares are between 0 and 1.
 
     Args:
-        host: where to listen; loopback by default.
+        host: the address to listen on; loopback by default.
         port: 0 takes a free port.
         seed: the same seed and messages give the same answer.
-        latency_median_ms: before each answer, errors included.
-        latency_sigma: 0 keeps to the median; above, latencies are lognormal.
-        error_rate: how many requests are answered with one of ``error_statuses``.
-        malformed_rate: how many answers are of one of the kinds in ``MALFORMED``.
-        refusal_rate: how many answers refuse.
-        usage_missing_rate: how many answers don't say which tokens they used.
-        cached_tokens_share: the part of each prompt that is reported as read from a cache.
-        reasoning_tokens: tokens of reasoning before each answer, a part of its output.
-        reasoning_sigma: 0 keeps to ``reasoning_tokens``; above, they are lognormal around it.
-        api_key: required as bearer token if given.
-        scenario: for each request that brings none of its own; see ``parse_scenario``.
-        encoding: counts the tokens; one of ``pricing.tokens.ENCODINGS``.
+        latency_median_ms: the median delay before each answer, errors included.
+        latency_sigma: the sigma of lognormal latencies; 0 always takes the median.
+        error_rate: the share of requests answered with one of ``error_statuses``.
+        malformed_rate: the share of answers of one of the kinds in ``MALFORMED``.
+        refusal_rate: the share of answers that are refusals.
+        usage_missing_rate: the share of answers that report no token usage.
+        cached_tokens_share: the share of each prompt that is reported as read from a cache.
+        reasoning_tokens: reasoning tokens of each answer, a part of its output.
+        reasoning_sigma: the sigma of lognormal reasoning tokens; 0 always takes the number.
+        api_key: the key that each request must carry, if given.
+        scenario: the scenario of each request that names none itself; see ``parse_scenario``.
+        encoding: the encoding that tokens are counted by; one of ``pricing.tokens.ENCODINGS``.
 
     Raises:
-        ValueError: naming the option, what was found and what is allowed.
+        ValueError: an option is not allowed; the message names it and what is allowed.
     """
 
     host: str = "127.0.0.1"
@@ -270,7 +270,7 @@ class MockOptions:
             parse_scenario(self.scenario)
 
     def draw(self, chance: random.Random) -> Scenario:
-        """Return the scenario of a request that brings none, drawn by the rates."""
+        """Draw the scenario of a request that names none, by the rates."""
         if chance.random() < self.error_rate:
             return Scenario(failure=Failure(chance.choice(self.error_statuses)))
         answer = AnswerKind.GOOD
@@ -282,11 +282,11 @@ class MockOptions:
         return Scenario(answer=answer, usage=UsageKind.MISSING if missing else UsageKind.REPORTED)
 
     def draw_latency_ms(self, chance: random.Random) -> float:
-        """Return the latency of one request."""
+        """Draw the latency of one request, in milliseconds."""
         return self.latency_median_ms * math.exp(self.latency_sigma * chance.gauss(0.0, 1.0))
 
     def draw_reasoning_tokens(self, chance: random.Random) -> int:
-        """Return the tokens of reasoning for one request."""
+        """Draw the reasoning tokens of one request."""
         return round(self.reasoning_tokens * math.exp(self.reasoning_sigma * chance.gauss(0, 1)))
 
     def _check_range(self, name: str, least: float, most: float) -> None:

@@ -1,8 +1,8 @@
 """An HTTP server that stands in for model providers, for load tests, demos and tests.
 
-It speaks OpenAI's chat completions, Anthropic's messages and Gemini's generateContent, counts the
-tokens of each request as OpenAI does, and fails in every way that providers fail in. Other wire
-formats are added to ``WIRE_FORMATS``.
+It speaks OpenAI's chat completions, Anthropic's messages and Gemini's generateContent. It counts
+the tokens of each request as OpenAI does, and can fail in every way that providers fail. To add a
+wire format, append it to ``WIRE_FORMATS``.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ _BACKLOG = 4096
 class MockServer:
     """A running mock provider.
 
-    ``url`` has no path: OpenAI clients want ``url + "/v1"`` as their base, LiteLLM's for Anthropic
-    and Gemini the plain one. ``url + "/scenario/" + text`` in its place makes the text the
-    scenario of each request.
+    ``url`` has no path. Use ``url + "/v1"`` as the base for OpenAI clients, and ``url`` itself for
+    LiteLLM's Anthropic and Gemini. With ``url + "/scenario/" + text`` instead of ``url``, the text
+    is the scenario of each request.
     """
 
     def __init__(self, options: MockOptions) -> None:
@@ -74,7 +74,7 @@ class MockServer:
         Raises:
             OSError: the address can't be listened on.
         """
-        # Half a second of work: other servers and clients on this loop go on meanwhile.
+        # Half a second of work, in a thread so that the loop goes on.
         await asyncio.to_thread(self._model.warm_up)
         app = web.Application(client_max_size=_MAX_BODY_BYTES)
         for wire in WIRE_FORMATS:
@@ -84,7 +84,7 @@ class MockServer:
         app.router.add_get("/v1/models", self._models)
         app.router.add_get("/health", self._health)
         app.router.add_get("/stats", self._stats)
-        # Handlers that wait must hear that their client went away, or the shutdown.
+        # Cancel waiting handlers when their client disconnects or the server shuts down.
         self._runner = web.AppRunner(
             app, access_log=None, handler_cancellation=True, shutdown_timeout=0.25
         )
@@ -103,16 +103,17 @@ class MockServer:
     def stats(self) -> dict[str, Any]:
         """Return the counts so far: requests, outcomes, models, model runs, tokens.
 
-        ``tokens`` are those that answers reported; ``unreported_tokens`` were used too, but the
-        answer named none, or none came whole. ``model_runs`` counts both: a provider bills them.
+        ``tokens`` counts what answers reported. ``unreported_tokens`` counts what was used without
+        being reported, because the answer had no usage or did not arrive whole. ``model_runs``
+        counts both kinds, since a provider bills both.
         """
         return self._books.as_json()
 
     def play(self, scenario: str | None) -> None:
-        """Answer so from now on, unless a request brings a scenario of its own.
+        """Set the scenario of all requests from now on that name none themselves.
 
         Args:
-            scenario: as ``parse_scenario`` reads it; ``None`` to draw by the rates of the options.
+            scenario: see ``parse_scenario``; ``None`` draws one by the rates of the options.
 
         Raises:
             ScenarioError: the scenario can't be read.
@@ -159,8 +160,8 @@ class MockServer:
 
         digest = asked.digest(self._options.seed)
         visit = self._count_visit(digest)
-        # Answers depend on the request alone; what goes wrong also on how often it has come, or
-        # a retry could never help.
+        # Answers depend on the request alone. Failures also depend on how often it has come:
+        # otherwise a retry could never help.
         chance = random.Random(digest + visit.to_bytes(8, "big"))  # noqa: S311 - no secret
         scenario = self._options.draw(chance)
         latency_ms = self._options.draw_latency_ms(chance)
@@ -206,7 +207,7 @@ class MockServer:
         return hmac.compare_digest(given, expected)
 
     def _directed(self, request: web.Request) -> Scenario | None:
-        """Return the scenario that the request brings in its header or address."""
+        """Return the scenario that the request's header or address names."""
         text = request.headers.get(SCENARIO_HEADER) or request.match_info.get("scenario")
         return parse_scenario(text) if text else None
 
@@ -256,7 +257,7 @@ class _Books:
         self._ran(answer, self.tokens if reported else self.unreported_tokens)
 
     def lost(self, outcome: str, answer: Answer) -> None:
-        """Count an answer that did not arrive whole, which a provider bills too."""
+        """Count an answer that did not arrive whole; a provider bills it too."""
         self.outcomes[outcome] += 1
         self.ran_for_nothing(answer)
 
@@ -324,21 +325,21 @@ async def _serve_until_signal(options: MockOptions, announce: Callable[[str], No
 
 
 def _without_scenario(path: Mapping[str, str], asked: Asked) -> tuple[Asked, Scenario | None]:
-    """Return the request under its model's plain name, and the scenario that the name brings."""
+    """Split a scenario off the model's name; return the request without it, and the scenario."""
     model, separator, text = (asked.model or path.get("model", "")).partition(_MODEL_SEPARATOR)
     if not separator:
         return replace(asked, model=model), None
     scenario = parse_scenario(text) if text else None
     if scenario and scenario.transport is Transport.RESET_EARLY:
         raise ScenarioError(
-            "scenario: found 'reset_early' in a model's name, which is known too late, allowed "
+            "scenario: found 'reset_early' in a model's name, which is read too late; allowed "
             "are header, address and option"
         )
     return replace(asked, model=model), scenario
 
 
 def _as_told_by(wire: WireFormat, scenario: Scenario) -> Scenario:
-    """Return the scenario in this provider's way."""
+    """Return the scenario as this provider would express it."""
     failure = scenario.failure
     told = wire.failures.get(failure.word or "") if failure is not None else None
     if isinstance(told, AnswerKind):

@@ -21,9 +21,12 @@ _CHUNK_BYTES = 65_536
 async def break_transport(
     kind: Transport, request: web.Request, body: dict[str, Any], closing: asyncio.Event
 ) -> web.StreamResponse:
-    """Answer a request as ``kind`` says; an endless answer ends with the client or the server.
+    """Answer a request in a broken way.
 
-    ``body`` is what the answer would be.
+    An endless answer ends when the client disconnects or the server closes.
+
+    Args:
+        body: the body that an intact answer would have.
     """
     if kind is Transport.NOT_JSON:
         return web.Response(text="<html><body>Welcome</body></html>", content_type="text/html")
@@ -33,7 +36,7 @@ async def break_transport(
         await _drip_headers(request, closing)
     elif kind is Transport.DRIP:
         response = await _begin(request)
-        # JSON may begin with any number of spaces, so the client sees nothing wrong.
+        # JSON may begin with any number of spaces, so each byte is valid to the client.
         await _drip(lambda: response.write(b" "), closing)
     elif kind is Transport.HANG:
         await closing.wait()
@@ -41,7 +44,7 @@ async def break_transport(
 
 
 def reset(request: web.Request) -> web.StreamResponse:
-    """Close the connection at once, with a TCP reset rather than an orderly end."""
+    """Close the connection at once with a TCP reset."""
     if request.transport is not None:
         connection = request.transport.get_extra_info("socket")
         if connection is not None:
@@ -63,7 +66,7 @@ async def _drip(write: Callable[[], Awaitable[None]], closing: asyncio.Event) ->
 
 
 async def _drip_headers(request: web.Request, closing: asyncio.Event) -> None:
-    """Begin an answer whose first header does not end."""
+    """Begin an answer whose first header never ends."""
     connection = request.transport
 
     async def write(content: bytes = b".") -> None:
@@ -77,7 +80,7 @@ async def _drip_headers(request: web.Request, closing: asyncio.Event) -> None:
 async def _answer_at_length(
     request: web.Request, body: dict[str, Any], closing: asyncio.Event
 ) -> web.StreamResponse:
-    """Send 50 MB of spaces before the answer, for as long as the client reads."""
+    """Send 50 MB of spaces before the answer, while the client reads."""
     response = await _begin(request)
     spaces = b" " * _CHUNK_BYTES
     for _ in range(_HUGE_BYTES // _CHUNK_BYTES):

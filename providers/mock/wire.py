@@ -12,7 +12,7 @@ from providers.mock.options import AnswerKind, Failure
 
 
 class UnreadableRequest(Exception):
-    """A request that is answered with 400; the message says what is wrong with it."""
+    """A request that is answered with status 400; the message says what is wrong."""
 
     def __init__(self, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class UnreadableRequest(Exception):
 
 
 class RenderFailure(Protocol):
-    """Makes the body of an error."""
+    """A function that makes the body of an error."""
 
     def __call__(self, failure: Failure, message: str | None = None) -> dict[str, Any]:
         """Return the body; ``message`` replaces the usual one."""
@@ -31,11 +31,15 @@ class RenderFailure(Protocol):
 class WireFormat:
     """One provider's requests and answers.
 
-    ``read`` turns a body into an ``Asked`` or raises ``UnreadableRequest``; ``render`` makes the
-    body of an answer with the id given to it. A path may hold ``{model}``, where the address
-    names it. ``key_header`` and ``key_prefix`` say where the key stands, ``sends_retry_after``
-    whether a header says when to come back. ``failures`` are those named failures that this
-    provider tells in another way: by another status, or as an answer.
+    Args:
+        paths: where requests are posted; ``{model}`` in a path is the model's name.
+        key_header: the header with the API key.
+        read: turns a body into an ``Asked``, or raises ``UnreadableRequest``.
+        render: makes the body of an answer with the given id.
+        render_failure: makes the body of an error.
+        key_prefix: what precedes the key in its header.
+        sends_retry_after: true if errors carry a ``Retry-After`` header.
+        failures: named failures that this provider expresses by another status or as an answer.
     """
 
     paths: tuple[str, ...]
@@ -52,7 +56,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     """Return a request's body as a JSON object.
 
     Raises:
-        UnreadableRequest: it is not one.
+        UnreadableRequest: the body is not a JSON object.
     """
     try:
         asked = json.loads(body)
@@ -67,7 +71,7 @@ def read_model(asked: Mapping[str, Any]) -> str:
     """Return the name in ``model``.
 
     Raises:
-        UnreadableRequest: there is none.
+        UnreadableRequest: the field is missing, empty or not text.
     """
     model = asked.get("model")
     if not isinstance(model, str) or not model:
@@ -76,21 +80,21 @@ def read_model(asked: Mapping[str, Any]) -> str:
 
 
 def read_token_limit(limit: object, name: str) -> int:
-    """Return a limit of tokens.
+    """Return a token limit.
 
     Raises:
-        UnreadableRequest: it is not an integer from 1.
+        UnreadableRequest: the limit is not an integer of at least 1.
     """
     if type(limit) is not int or limit < 1:
-        raise UnreadableRequest(f"{name}: found {limit!r}, allowed is an integer from 1", name)
+        raise UnreadableRequest(f"{name}: found {limit!r}, must be an integer of at least 1", name)
     return limit
 
 
 def read_text(content: object, where: str, name: str) -> str:
-    """Return a message's text: itself, or that of its parts.
+    """Return the text of a message's content: a text, or a list of text parts.
 
     Raises:
-        UnreadableRequest: it holds something else.
+        UnreadableRequest: the content holds something other than text.
     """
     if isinstance(content, str):
         return content
@@ -100,9 +104,9 @@ def read_text(content: object, where: str, name: str) -> str:
         texts = [part.get("text") if isinstance(part, dict) else None for part in content]
         if all(isinstance(text, str) for text in texts):
             return "".join(str(text) for text in texts)
-    raise UnreadableRequest(f"{where}: only text is read", name)
+    raise UnreadableRequest(f"{where}: the mock provider reads only text", name)
 
 
 def compact(value: object) -> str:
-    """Return a value as the JSON that a model reads."""
+    """Return a value as compact JSON."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

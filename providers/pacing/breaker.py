@@ -1,9 +1,9 @@
-"""A circuit breaker: a provider that is down gets no calls, but for one probe at a time.
+"""A circuit breaker: a provider that is down gets no calls except one probe at a time.
 
 The breaker counts failures in a row. Too many of them open it: no call is allowed for a while,
 which grows with each probe that fails. Then one caller becomes the probe, and the others are
 refused until its call has ended. A probe that is cancelled, or never calls, gives its place to the
-next. Each process has breakers of its own.
+next. Each process has its own breakers.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Caller:
 
 
 class Breaker:
-    """The state of one model at one endpoint. Nothing in it waits.
+    """The breaker of one model at one endpoint. Its methods never wait.
 
     Args:
         now_s: a clock that never goes back.

@@ -9,7 +9,7 @@ sequence of objects, markers and words, once, from left to right:
   ``[NAME]``, ``<|name|>``, the same in other brackets, ``<!--``, ``-->``, and the channels of
   gpt-oss with or without theirs (``<|channel|>analysis<|message|>``, ``assistantfinal``). It
   begins something or ends something. Names that stand for an answer or for the end of a turn
-  (``<answer>``, ``<|im_end|>``) are no markers.
+  (``<answer>``, ``<|im_end|>``) are not markers.
 - A marker that begins something before there is any object opens a *thought*. The thought goes to
   the next marker that ends something of the same name, and nothing in it is read. Without one, the
   text was cut off in its thoughts. After an object, nothing opens a thought: the name may be

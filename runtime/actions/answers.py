@@ -28,7 +28,7 @@ from runtime.actions.answer_text import (
     escaped_object,
     objects_in,
 )
-from runtime.actions.output_types import Unfit
+from runtime.actions.output import Unfit
 from runtime.actions.outputs import OutputField
 
 MAX_NAMES = 2_000

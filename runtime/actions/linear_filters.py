@@ -1,4 +1,4 @@
-"""Filters of Liquid that take time in proportion to their input, in place of the library's own.
+"""Liquid filters that take time in proportion to their input, instead of the library's own.
 
 The library's ``strip_html`` takes 23 s for 900 kB of ``<![CDATA[``, and its ``uniq`` compares each
 element with each other one.

@@ -8,14 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from runtime.actions.output_types import (
-    NAME_PATTERN,
-    BooleanOutput,
-    MultiSelectOutput,
-    NumberOutput,
-    SingleSelectOutput,
-    TextOutput,
-)
+from runtime.actions.output import NAME_PATTERN
+from runtime.actions.plain_outputs import BooleanOutput, NumberOutput, TextOutput
+from runtime.actions.select_outputs import MultiSelectOutput, SingleSelectOutput
 
 __all__ = [
     "NAME_PATTERN",

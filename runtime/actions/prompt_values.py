@@ -35,7 +35,7 @@ def as_text(value: object) -> str:
     """Return a value as it prints: booleans as true and false, numbers without an exponent.
 
     Raises:
-        liquid.exceptions.UndefinedError: there is no value.
+        liquid.exceptions.UndefinedError: the path has no value.
         TooLarge: it is larger than a prompt may be.
     """
     if type(value) is str:

@@ -189,7 +189,7 @@ class ExecutionResult:
         attempts: the calls of the provider; empty for a replayed outcome.
         timings_ms: milliseconds by step, and ``total``.
         action_version: the version that ran.
-        rate_card_version: the rate card that priced it; ``None`` where there was no price.
+        rate_card_version: the rate card that priced it; ``None`` if there was no price.
         replayed: true for the first outcome of an id that was asked before; ``charged_mc`` was
             charged then.
         detail: one line about why values fell back, without personal data.

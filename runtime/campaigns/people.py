@@ -158,7 +158,7 @@ class PeopleFile:
         try:
             found = self.path.stat()
         except FileNotFoundError:
-            raise PeopleError(f"{self.path}: there is no such file") from None
+            raise PeopleError(f"{self.path}: no such file") from None
         if not stat.S_ISREG(found.st_mode):
             what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
             raise PeopleError(

@@ -41,7 +41,7 @@ class RunSettings:
 class RunReport:
     """The end of a run. ``failure`` is the error that cut it short, if any.
 
-    ``counters`` are the run's own: each has a runtime of its own.
+    ``counters`` are the run's own, because each run has its own runtime.
     """
 
     alerts: tuple[Alert, ...]

@@ -98,7 +98,7 @@ async def run_demo(
 
 @asynccontextmanager
 async def _mock_provider(latency_ms: float) -> AsyncIterator[str]:
-    """Run the mock provider as a process of its own; yield its URL."""
+    """Run the mock provider as a separate process; yield its URL."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", _COMMAND_LINE, "mock-provider", "--json", "--until-stdin-closes"),

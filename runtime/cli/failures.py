@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
@@ -23,16 +23,24 @@ from runtime.credits.results import (
     GrantUnknown,
     LedgerError,
     LedgerUnavailable,
+    ReferenceConflict,
 )
+from runtime.wording.accounts import conflict_text
 from runtime.wording.reasons import REASONS
 
 WRONG = 2
 INTERNAL = 70
 INTERRUPTED = 130
 
+_HINTS: Mapping[type[LedgerError], str] = {
+    GrantUnknown: ". Its grants and their ids:\n  creditgate balance --account ID",
+    CapUnknown: ". Its caps:\n  creditgate cap list --account ID",
+}
+"""Advice about an error, to stand after its message."""
+
 
 def report(ctx: click.Context, error: BaseException) -> int:
-    """Say what went wrong on stderr, with ``--json`` on stdout too; return the exit status."""
+    """Print an error to stderr, and with ``--json`` to stdout too; return the exit status."""
     if isinstance(error, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
         return INTERRUPTED
@@ -58,9 +66,9 @@ def report(ctx: click.Context, error: BaseException) -> int:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Report a ``ValueError`` in here as something wrong with what was asked.
+    """Turn a ``ValueError`` raised inside into a ``BadInput``.
 
-    For the calls that check what they are given, and for nothing else: elsewhere one is a bug.
+    Wrap only calls that validate the user's input: anywhere else a ``ValueError`` is a bug.
 
     Raises:
         BadInput: instead of the ``ValueError``.
@@ -72,7 +80,7 @@ def refusals() -> Iterator[None]:
 
 
 def _message(error: BaseException) -> str | None:
-    """Return what to tell about an error that can be expected, ``None`` for others."""
+    """Return the message of an expected error, or ``None`` for any other."""
     if isinstance(error, click.ClickException):
         return error.format_message()
     if isinstance(error, ConfigError):
@@ -82,7 +90,7 @@ def _message(error: BaseException) -> str | None:
         return _ledger_message(error)
     if isinstance(error, InstallationKeyTooShort):
         return (
-            f"{error}. Restore installation.key in the data folder from a backup; where nothing "
+            f"{error}. Restore installation.key in the data folder from a backup; if nothing "
             "was run yet, delete it, and the next start makes a new one"
         )
     if isinstance(error, CreditgateError):
@@ -97,19 +105,17 @@ def _ledger_message(error: LedgerError) -> str:
     if isinstance(error, AccountUnknown):
         return f"{error}:\n  creditgate account open {error.account_id} --plan PLAN"
     if isinstance(error, AccountConflict) and error.field == "state":
-        return f"{error}: what is closed stays as it is"
-    if isinstance(error, GrantUnknown):
-        return f"{error}. Its grants and their ids:\n  creditgate balance --account ID"
-    if isinstance(error, CapUnknown):
-        return f"{error}. Its caps:\n  creditgate cap list --account ID"
+        return f"{error}: a closed account can't be changed"
+    if isinstance(error, ReferenceConflict):
+        return conflict_text(error.reference, error.field, error.stored)
     if isinstance(error, GrantRefused):
         return f"{error} ({REASONS[error.reason]})"
     if isinstance(error, ExecutionConflict):
-        # Its own message holds the id, and that a person's.
+        # Its own message holds the execution id, and with it the person's.
         return (
             f"people were run before in this campaign with another {error.field}; "
             "give this run another --campaign"
         )
     if isinstance(error, LedgerUnavailable):
-        return f"the ledger's Redis can't be used: {error}"
-    return str(error)
+        return f"can't use the ledger's Redis: {error}"
+    return f"{error}{_HINTS.get(type(error), '')}"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one stops gently, the second at once."""
+"""Ctrl-C, SIGTERM and a lost terminal: the first one stops gently, the second at once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interruption:
@@ -21,12 +21,19 @@ class Interruption:
     def __init__(self) -> None:
         self.happened = False
         self.steps: list[Callable[[], object]] = []
+        self._handled: list[signal.Signals] = []
 
     def __enter__(self) -> Self:
         if (task := asyncio.current_task()) is not None:
             self.steps = [task.cancel]
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        # What runs under nohup goes on when its terminal is lost.
+        self._handled = [
+            number
+            for number in _SIGNALS
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
+        ]
+        for number in self._handled:
             loop.add_signal_handler(number, self._on_signal)
         return self
 
@@ -37,7 +44,7 @@ class Interruption:
         traceback: TracebackType | None,
     ) -> None:
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        for number in self._handled:
             loop.remove_signal_handler(number)
 
     def _on_signal(self) -> None:

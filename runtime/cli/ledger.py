@@ -1,4 +1,4 @@
-"""Helpers of commands that ask the ledger one thing and print the answer."""
+"""Shared steps of commands that make one call to the ledger and print the result."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _T = TypeVar("_T")
 
 
 def with_ledger(config: Config, ask: Callable[[CreditLedger], Awaitable[_T]]) -> _T:
-    """Open the configured ledger, ask it, close it, return the answer.
+    """Open the configured ledger, call ``ask`` with it, close it, and return the result.
 
     Raises:
-        LedgerError: the ledger refuses, or can't be reached.
+        LedgerError: the ledger refuses the call or can't be reached.
         BadInput: the input is not valid.
     """
 
@@ -37,7 +37,7 @@ def run_async(work: Coroutine[Any, Any, _T]) -> _T:
     """Run a coroutine to its end.
 
     Raises:
-        KeyboardInterrupt: the coroutine was cancelled, which only Ctrl-C or SIGTERM do here.
+        KeyboardInterrupt: the coroutine was cancelled; here only Ctrl-C and SIGTERM do that.
     """
     try:
         return asyncio.run(work)

@@ -22,7 +22,7 @@ PATH = click.Path(path_type=Path)
 
 
 class BadInput(click.ClickException):
-    """A command that cannot be carried out; the message says why, and perhaps what to do."""
+    """A command that can't be carried out; the message says why."""
 
     exit_code = 2
 
@@ -59,38 +59,38 @@ def json_option(function: _F) -> _F:
         is_flag=True,
         is_eager=True,
         callback=remember,
-        help='Print one JSON object on stdout; of an error, {"error": {...}}.',
+        help='Print one JSON object on stdout; for an error, {"error": {...}}.',
     )(function)
 
 
 def account_option(function: _F) -> _F:
     """``--account ID``."""
     return click.option(
-        "--account", "account_id", required=True, metavar="ID", help="The account: who pays."
+        "--account", "account_id", required=True, metavar="ID", help="The account that pays."
     )(function)
 
 
 def actor_option(function: _F) -> _F:
     """``--actor NAME``."""
     return click.option(
-        "--actor", default="operator", metavar="NAME", help="Who does this, for the journal."
+        "--actor", default="operator", metavar="NAME", help="Your name, for the journal."
     )(function)
 
 
 def reference_option(function: _F) -> _F:
-    """``--reference TEXT``, for what is changed once for each reference."""
+    """``--reference TEXT``, the name of a change that is made only once."""
     return click.option(
         "--reference",
         required=True,
         metavar="TEXT",
-        help="Names this change, within the account: the same reference makes it once.",
+        help="The name of this change. The same reference changes an account only once.",
     )(function)
 
 
 def reason_option(function: _F) -> _F:
     """``--reason TEXT``."""
     return click.option(
-        "--reason", required=True, metavar="TEXT", help="Why this is done, for the journal."
+        "--reason", required=True, metavar="TEXT", help="The reason, for the journal."
     )(function)
 
 

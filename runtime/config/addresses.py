@@ -21,7 +21,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def check_host(host: str) -> None:
-    """Refuse hosts that are no provider's: those from which clouds hand out credentials.
+    """Refuse hosts that can't be a provider: those from which clouds hand out credentials.
 
     Raises:
         ValueError: the host is link-local, or is named as a cloud's metadata service.

@@ -151,7 +151,7 @@ def _to_secret(value: Any, info: ValidationInfo) -> SecretStr:
 
 def _from_env(name: str, around: Surroundings) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        # Not shown: somebody may have pasted a key in place of the name.
+        # Not shown: somebody may have pasted a key instead of the name.
         raise ValueError("env must be the name of an environment variable, like OPENAI_API_KEY")
     secret = around.environ.get(name, "").strip()
     if not secret:

@@ -69,7 +69,7 @@ def explain(error: ErrorDetails, schema: dict[str, Any]) -> str:
     if kind in _WANTED:
         return f"must be {_WANTED[kind]}, found {describe(found)}{_hint(kind, found)}"
     if kind in _WANTED_PARTS:
-        # Not shown: it may be a key, or an address with a password, in place of a section.
+        # Not shown: instead of a section, it may be a key or an address with a password.
         shown = "a single text" if isinstance(found, str) else describe(found)
         return f"must be {_WANTED_PARTS[kind]}, found {shown}"
     if kind not in _LIMITS:

@@ -1,7 +1,7 @@
 """The verbs of accounts: opening, grants, voids, plans, caps, switches, closing, balances.
 
-Each change is made once per reference. References are an account's own and are kept for ever: a
-repeat changes nothing and gives the first answer, and the same reference for something else is a
+Each change is made once per reference. References belong to an account and are kept for ever. A
+repeat changes nothing and returns the first answer; the same reference for something else raises
 ``ReferenceConflict``.
 """
 
@@ -64,7 +64,7 @@ class Accounts:
         paying_since: date | None = None,
         actor: str = "operator",
     ) -> bool:
-        """Open an account and give it the offers that it is entitled to; repeats change nothing.
+        """Open an account and grant the offers that it is entitled to. Repeats change nothing.
 
         Args:
             plan: one of the configured plans.
@@ -95,11 +95,11 @@ class Accounts:
         paying_since: date | None = None,
         actor: str = "operator",
     ) -> bool:
-        """Put an account on another plan.
+        """Change an account's plan.
 
-        On a plan without AI credits it reserves nothing from now on, keeps its credits and their
-        expiry, and what runs is settled. On one with AI credits it is given the offers that it is
-        entitled to and has not had.
+        On a plan without AI credits, the account can reserve nothing new; it keeps its credits and
+        their expiry, and running executions are settled. On a plan with AI credits, it is granted
+        the offers that it is entitled to and has not received.
 
         Args:
             paying_since: as in ``open_account``; a repeat gives offers too, by this day.
@@ -124,9 +124,10 @@ class Accounts:
     async def close_account(
         self, account_id: str, *, reference: str, reason: str, actor: str = "operator"
     ) -> bool:
-        """Close an account for good: nothing new is reserved or granted, what is left is voided.
+        """Close an account for good and void its remaining credits.
 
-        Reservations that are open may still be settled from their slices.
+        Nothing new can be reserved or granted. Open reservations can still be settled from what
+        they have set aside.
 
         Returns:
             True if it was closed now.
@@ -155,7 +156,7 @@ class Accounts:
 
         Args:
             amount_mc: 1 to 2^53 - 1 millicredits.
-            kind: a ``GrantKind`` or its text, as ``"promotional"``.
+            kind: a ``GrantKind`` or its text, such as ``"promotional"``.
             priority: 0 to 1,000, lowest burns first; by kind if not given.
             expires_at: an instant with time zone; ``None`` = never.
             execution_id: the execution that an adjustment corrects; charges are never reversed.
@@ -184,7 +185,7 @@ class Accounts:
         payment_reference: str,
         actor: str = "operator",
     ) -> Granted:
-        """Credit a purchase, once per payment, in whole packs; purchased credits never expire.
+        """Add purchased credits, in whole packs, once per payment. They never expire.
 
         Raises:
             PurchaseRefused: ``credits`` is not a multiple of the pack.
@@ -207,7 +208,7 @@ class Accounts:
         reason: str,
         actor: str = "operator",
     ) -> Voided:
-        """Take back what is left of one grant; reservations of it may still be settled.
+        """Take back what is left of one grant. Open reservations of it can still be settled.
 
         Raises:
             GrantUnknown, ReferenceConflict: see there.
@@ -228,10 +229,10 @@ class Accounts:
         used_mc: int = 0,
         actor: str = "operator",
     ) -> bool:
-        """Make a cap, which counts from now on, or change the limit of one, which keeps its counts.
+        """Set a new cap, which counts from now on, or change a limit, which keeps the count.
 
         Args:
-            used_mc: what a new cap's window already holds, taken from a report for instance.
+            used_mc: what to count as already charged in a new cap's window.
 
         Returns:
             True if it was changed now.
@@ -249,7 +250,7 @@ class Accounts:
     async def remove_cap(
         self, account_id: str, cap: Cap, *, reference: str, actor: str = "operator"
     ) -> bool:
-        """Remove a cap; set again it begins at zero. Returns true if it was removed now.
+        """Remove a cap and its count; return whether it was removed now.
 
         Raises:
             CapUnknown, ReferenceConflict: see there.
@@ -286,21 +287,21 @@ class Accounts:
         action: str | None = None,
         actor: str = "operator",
     ) -> bool:
-        """Take back what ``switch_off`` did."""
+        """Undo ``switch_off`` for the same target."""
         return await self._switch(account_id, workspace_id, action, "1", reference, actor)
 
     async def balance(self, account_id: str) -> Balance:
-        """Return the parts of the balance and its grants, as of now; nothing is written.
+        """Return the parts of the balance and its grants, as of now. Writes nothing.
 
         Raises:
-            AccountUnknown: a missing account is an error, not zero.
+            AccountUnknown: there is no such account.
         """
         check_account_id(account_id)
         answer = await self._script_client.ask(account_id, Call("balance", (), mode=Mode.READ))
         return decoding.balance(account_id, answer)
 
     async def caps(self, account_id: str) -> tuple[CapStatus, ...]:
-        """Return the account's caps and what their current windows hold; nothing is written."""
+        """Return the account's caps and the counts of their current windows. Writes nothing."""
         check_account_id(account_id)
         return decoding.caps(
             await self._script_client.ask(account_id, Call("caps", (), mode=Mode.READ))

@@ -1,8 +1,8 @@
 """Joins the calls that wait for one account into one script call.
 
-While a script call of an account runs, further calls wait and then go together, endings
-before reserves. An account with nothing under way is asked directly, by the caller itself. Where
-many calls wait, two script calls are under way: one runs in Redis while the answers of the other
+While a script call of an account runs, further calls wait; then they go together, endings before
+reserves. If nothing is under way for the account, the caller sends its call directly. If many calls
+wait, two script calls are under way: one runs in Redis while the answers of the other
 are handed out here.
 """
 
@@ -25,8 +25,8 @@ from runtime.redis.keys import Keys, bucket_of, slot_of_bucket
 from runtime.redis.transport import Reply, Request, Transport, bulk
 
 Answer = list[Any]
-# The longer a script, the likelier the server's process is interrupted in it, and others wait for
-# both (ledger_script_p99_ms); more than these save next to nothing.
+# A longer script is more likely to be interrupted on the server, and others wait for both
+# (ledger_script_p99_ms). More calls than these save almost nothing.
 MAX_CALLS = 48
 _MOST_UNDER_WAY = 2
 
@@ -47,8 +47,8 @@ class Mode(Enum):
 class Call:
     """One verb for one account.
 
-    ``outcome_key`` is declared to Redis. ``on_abandoned`` is called with the answer (``None`` =
-    unknown) if the caller was cancelled by then.
+    ``outcome_key`` is declared to Redis. If the caller is cancelled before its answer comes,
+    ``on_abandoned`` is called with the answer, or with ``None`` if it stays unknown.
 
     Raises:
         ValueError: an argument can't be encoded.
@@ -89,7 +89,7 @@ class Call:
 
 @dataclass(slots=True)
 class _AccountQueue:
-    """One account's calls: the number of script calls under way, and what waits behind them."""
+    """One account's calls: the number of script calls under way, and the calls that wait."""
 
     under_way: int = 1
     endings: deque[Call] = field(default_factory=deque)
@@ -110,8 +110,8 @@ class Batcher:
     """Sends calls to the ledger's scripts.
 
     Args:
-        header: the arguments that each script call begins with, after account and mode.
-        on_alert: is called with each alert that a script call of this process raised.
+        header: the arguments that every script call begins with, after account and mode.
+        on_alert: called with each alert that a script call of this process raised.
     """
 
     def __init__(
@@ -205,14 +205,14 @@ class Batcher:
         if queue.under_way:
             return
         del self._queues[account_id]
-        # No call waits behind a script call that is over, unless all tasks of the loop are being
-        # cancelled. No caller may wait for ever.
+        # Calls are left behind a finished script call only while all tasks of the loop are being
+        # cancelled; then no caller must wait for ever.
         while left := queue.take():
             for call in left:
                 call.fail(UnknownOutcome("cancelled"))
 
     def _start(self, account_id: str, queue: _AccountQueue) -> None:
-        # Not in the coroutine, which never begins if it is cancelled before its first turn.
+        # Not in the coroutine: one that is cancelled before its first step never runs.
         def done(task: asyncio.Task[None]) -> None:
             if task.cancelled():
                 self._leave(account_id, queue)
@@ -269,6 +269,6 @@ class Batcher:
             try:
                 self._on_alert(Alert(account_id, mark.decode(), threshold_mc, left_mc))
             except Exception:  # noqa: BLE001 - a listener may do anything
-                # The calls are booked: a listener's fault must not make them look undone.
+                # The calls are booked: a failing listener must not make them look undone.
                 _log.exception("an alert's listener failed; the alert is in Redis")
         return answers

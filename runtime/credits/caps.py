@@ -14,7 +14,7 @@ _BITS = {"workspace_id": 1, "campaign_id": 2, "action": 4, "source": 8}
 
 
 class CapWindow(StrEnum):
-    """The time after which a cap begins anew: a UTC day, a UTC month, or never."""
+    """The period after which a cap's count starts again: a UTC day, a UTC month, or never."""
 
     DAY = "day"
     MONTH = "month"
@@ -25,7 +25,7 @@ class CapWindow(StrEnum):
 class Cap:
     """A limit on the charges of the named dimensions within a window.
 
-    A cap without dimensions is the account's.
+    A cap without dimensions counts the whole account.
 
     Raises:
         ValueError: the window is none of ``day``, ``month``, ``total``; a dimension is empty or
@@ -61,11 +61,11 @@ class Cap:
 
     @property
     def field(self) -> str:
-        """The field of the account's limits that holds it."""
+        """The field of the account's ``limits`` hash that holds the cap."""
         return "\t".join([f"cap {self.sort}", *self.named.values()])
 
     def __str__(self) -> str:
-        """``day;workspace_id=retail``: one word, in which values can't be confused with syntax."""
+        """Return the cap as one word, with its values quoted: ``day;workspace_id=retail``."""
         named = (f"{name}={quote(value, safe='')}" for name, value in self.named.items())
         return ";".join([self.window, *named])
 
@@ -82,7 +82,7 @@ class CapStatus:
 
     @property
     def cap_excess_mc(self) -> int:
-        """The amount above the limit: by bills above their quote, late ones, or a lowered limit."""
+        """The amount above the limit, from costs above quotes, late charges or a lowered limit."""
         return max(0, self.charged_mc + self.reserved_mc - self.limit_mc)
 
 

@@ -34,10 +34,10 @@ def check_reference(text: str, field: str) -> None:
 
 @lru_cache(maxsize=4_096)
 def check_dimension(value: str) -> str:
-    """Return a value that may be a column of the journal; it is one of few, and is reported by.
+    """Return a dimension of an execution, checked to fit into a column of the journal.
 
     Raises:
-        ValueError: it holds a control character, which would break the columns.
+        ValueError: the value holds a control character, which would break the columns.
     """
     check_column(value, "a dimension")
     value.encode()
@@ -76,15 +76,15 @@ def expires_ms(expires_at: datetime | None) -> int:
         return 0
     if expires_at.tzinfo is None:
         raise ValueError(f"expires_at: {expires_at.isoformat()} has no time zone")
-    # Law 8: never early, so a part of a millisecond counts as a whole one.
+    # Law 8: credits never expire early, so round up to the next millisecond.
     return max(1, -((_EPOCH - expires_at) // timedelta(milliseconds=1)))
 
 
 def choice(value: str, allowed: type[_Choice], field: str) -> _Choice:
-    """Return the member of an enum that a text names; members name themselves.
+    """Return the member of an enum that a text names, or the member itself.
 
     Raises:
-        ValueError: none has this name; the message lists those that do.
+        ValueError: no member has this name; the message lists the names.
     """
     try:
         return allowed(value)

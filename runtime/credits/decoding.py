@@ -19,6 +19,7 @@ from runtime.credits.results import (
     GrantUnknown,
     InProgress,
     LedgerError,
+    NotBooked,
     ReferenceConflict,
     Refused,
     Released,
@@ -77,7 +78,7 @@ def capped(account_id: str, cap: Cap, reference: str, answer: Answer) -> bool:
 
 
 def changed(reference: str, answer: Answer) -> bool:
-    """Return whether something was changed now; ``False`` where the reference had done it."""
+    """Return whether something was changed now, not by an earlier use of the reference."""
     _check_reference(reference, answer)
     return bool(answer[1])
 
@@ -128,19 +129,19 @@ def _refused(answer: Answer) -> Refused:
     return Refused(reason, answer[2], answer[3], may_clear=may_clear)
 
 
-def settlement(attempt: ExecutionAttempt, answer: Answer) -> Settled | Existing | None:
-    """Return what ``settle`` answered; ``None`` for one beyond the horizon."""
+def settlement(attempt: ExecutionAttempt, answer: Answer) -> Settled | Existing | NotBooked:
+    """Return what ``settle`` answered."""
     kind = answer[0]
     if kind == b"settled":
         flags = tuple(answer[4].decode().split(",")) if answer[4] else ()
         return Settled(answer[1], answer[2], answer[3], flags)
     if kind in (b"dead", b"account_unknown"):
-        return None
+        return NotBooked()
     return _existing(attempt, answer)
 
 
 def knowledge(attempt: ExecutionAttempt, answer: Answer) -> Existing | InProgress | None:
-    """Return what ``look_up`` answered; ``None`` where nothing is known of the id."""
+    """Return what ``look_up`` answered, or ``None`` if the id is unknown."""
     kind = answer[0]
     if kind in (b"unknown", b"account_unknown"):
         return None
@@ -160,7 +161,7 @@ def release(attempt: ExecutionAttempt, answer: Answer) -> Released | Existing:
 
 
 def conclusion(attempt: ExecutionAttempt, answer: Answer) -> Refused | Existing | InProgress | None:
-    """Return what ``conclude`` answered; ``None`` where the refusal is now the outcome."""
+    """Return what ``conclude`` answered, or ``None`` if the refusal is now the outcome."""
     kind = answer[0]
     if kind == b"concluded":
         return None
@@ -218,7 +219,7 @@ def _existing(attempt: ExecutionAttempt, answer: Answer) -> Existing:
 
 
 def _reason(word: str) -> FallbackReason:
-    """Return a stored reason; one that only a newer release knows is as good as lost."""
+    """Return a stored reason; one that only a newer release knows counts as lost."""
     try:
         return FallbackReason(word)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The durability of a write before the ledger calls it done."""
+"""Levels of durability that a write reaches before the ledger calls it done."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _log = logging.getLogger("creditgate.ledger")
 
 
 class Durability(StrEnum):
-    """The kinds of failure that an answer of the ledger outlives."""
+    """The failures that an answered write survives, from the fewest to the most."""
 
     RELAXED = "relaxed"
     FSYNC = "fsync"
@@ -23,10 +23,12 @@ class Durability(StrEnum):
 
 
 async def check(primary: Primary, durability: Durability, wait_replicas: int) -> None:
-    """Check that a server is set up for the promised durability; what it hides is believed.
+    """Check that a server is set up for the configured durability.
+
+    A setting that the server does not tell is assumed to be right.
 
     Raises:
-        LedgerError: it is not.
+        LedgerError: the server is set up for less.
     """
     if durability is Durability.REPLICATED:
         await _check_replicas(primary, wait_replicas)

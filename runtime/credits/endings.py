@@ -22,6 +22,7 @@ class Settlement:
         exposure_mc: what earlier calls of the same execution, which gave no answer, may have cost
             the operator.
         outcome: stored as the execution's outcome.
+        free_mc: what a free answer would have cost; it counts under caps, and is not charged.
     """
 
     attempt: ExecutionAttempt
@@ -33,9 +34,10 @@ class Settlement:
     flags: tuple[str, ...] = ()
     exposure_mc: int = 0
     outcome: bytes = b""
+    free_mc: int = 0
 
     def arguments(self) -> tuple[bytes | str | int, ...]:
-        """Return the arguments of ``settle.lua`` that are its own.
+        """Return the arguments of ``settle.lua`` that no other verb has.
 
         Raises:
             ValueError: a field is not allowed; the message names it.
@@ -44,6 +46,7 @@ class Settlement:
         check_whole(self.reserved_mc, "reserved_mc")
         check_whole(self.reserved_at_ms, "reserved_at_ms")
         check_whole(self.exposure_mc, "exposure_mc")
+        check_whole(self.free_mc, "free_mc")
         flags = ",".join(self.flags)
         check_column(self.tokens, "tokens")
         check_column(self.rate_card_version, "rate_card_version")
@@ -56,17 +59,18 @@ class Settlement:
             self.rate_card_version,
             flags,
             self.exposure_mc,
+            self.free_mc,
             self.outcome,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """No answer to charge for: all of the attempt's reservation goes back.
+    """No answer to charge for: the attempt's whole reservation goes back.
 
     Args:
         exposure_mc: what the operator may owe the provider, in millicredits.
-        outcome: stored as the execution's outcome; ``None`` leaves the id to be asked again.
+        outcome: stored as the execution's outcome; with ``None`` the id can be asked again.
     """
 
     attempt: ExecutionAttempt
@@ -75,7 +79,7 @@ class Release:
     outcome: bytes | None = None
 
     def arguments(self) -> tuple[bytes | str | int, ...]:
-        """Return the arguments of ``release.lua`` that are its own.
+        """Return the arguments of ``release.lua`` that no other verb has.
 
         Raises:
             ValueError: the exposure is not allowed.
@@ -91,7 +95,7 @@ _FORMAT = 1
 
 
 class NewerFormat(Exception):
-    """A newer release wrote this ending: that release can read it."""
+    """The ending was written by a newer release, which can read it."""
 
 
 def to_json(ending: Ending) -> dict[str, Any]:
@@ -104,7 +108,7 @@ def to_json(ending: Ending) -> dict[str, Any]:
 
 
 def from_json(plain: dict[str, Any]) -> Ending:
-    """Return what ``to_json`` was given.
+    """Return the ending that ``to_json`` wrote.
 
     Raises:
         NewerFormat: see there.
@@ -130,6 +134,7 @@ def from_json(plain: dict[str, Any]) -> Ending:
             rate_card_version=_text(plain["rate_card_version"]),
             flags=tuple(map(_text, plain["flags"])),
             exposure_mc=plain["exposure_mc"],
+            free_mc=plain.get("free_mc", 0),  # release 0.1 wrote none
             outcome=outcome,
         )
     raise ValueError(f"unknown kind of ending {plain['kind']!r}")

@@ -1,4 +1,4 @@
-"""Names of executions that tell nothing about the person or the content."""
+"""Names of executions that reveal nothing about the person or the content."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Dimensions(NamedTuple):
 class ExecutionAttempt:
     """One attempt on one execution, as the ledger knows it.
 
-    ``fingerprint`` tells an id that is used again for the same thing from one that is used for
-    something else.
+    ``fingerprint`` distinguishes an id used again for the same thing from one used for something
+    else.
     """
 
     account_id: str
@@ -46,7 +46,7 @@ class ExecutionAttempt:
 
 
 class InstallationKeyTooShort(CreditgateError, ValueError):
-    """The installation key is easy to guess: it must have at least 16 bytes."""
+    """The installation key has fewer than 16 bytes, so it is too easy to guess."""
 
     def __init__(self, length: int) -> None:
         super().__init__(f"the installation key has {length} bytes and needs at least {_KEY_BYTES}")
@@ -66,7 +66,7 @@ class Identity:
         self._shared_part = lru_cache(maxsize=4_096)(self._part)
 
     def check_value(self) -> str:
-        """Return the value that is stored beside the data, by which another key is noticed."""
+        """Return the value stored beside the data, by which a different key is detected."""
         return self._digest("creditgate installation check").hex()[:32]
 
     def execution_key(self, account_id: str, execution_id: str) -> str:
@@ -87,7 +87,7 @@ class Identity:
         action_version: str = "",
         model: str = "",
     ) -> ExecutionAttempt:
-        """Return a new attempt, with a random id of its own.
+        """Return a new attempt with a random id.
 
         Raises:
             ValueError: the account id is not allowed, or a dimension holds a control character.

@@ -1,4 +1,4 @@
-"""Checks at start: the servers, their clocks, and whose data this is."""
+"""Checks at start: the servers, their clocks, and the installation that the data belongs to."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Installation:
         Raises:
             LedgerError: a server is too old, not of the configured kind or not as durable as it is
                 to be, or the data under this prefix belongs to another installation key.
-            LedgerUnavailable: Redis can't be asked.
+            LedgerUnavailable: Redis can't be reached.
         """
         name = self._keys.installation
         expected = {"buckets": str(BUCKETS), "key_check": key_check}
@@ -78,10 +78,10 @@ class Installation:
                 if not isinstance(self._client, RedisCluster):
                     raise
                 # Its accounts are not available now; the others are.
-                _log.warning("%s can't be asked: %s", primary, exc)
+                _log.warning("%s can't be reached: %s", primary, exc)
 
     def _check_server(self, primary: Primary, told: Mapping[str, Any]) -> None:
-        """Check that the server knows every command of the scripts, which would stop half-way."""
+        """Check that the server has every command of the scripts; else they could stop midway."""
         if "redis_version" not in told:
             _log.warning("%s does not tell its version; %s is needed", primary, _OLDEST_WORDS)
             return

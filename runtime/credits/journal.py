@@ -19,7 +19,8 @@ one line of tab-separated columns, empty ones at its end left out:
     11  flags           late, orphan, superseded, quote_exceeded, usage_estimated, exposure, ...
     12  reason          why the execution fell back
     13  overage         millicredits that nothing was left to pay for
-    14  exposure        millicredits that the operator may owe without having charged them
+    14  exposure        millicredits that the operator may owe without having charged them; negative
+                        where a late ending corrects what was booked as its reservation expired
     15  effective_at    where it differs from ``at``: when time ended what is written only now
     16  actor          17  reference
     18  detail          to the end of the line; of an entry ``named`` the six dimensions separated
@@ -27,7 +28,7 @@ one line of tab-separated columns, empty ones at its end left out:
                         eligible, timezone; of a grant kind, priority, expiry; of a void grant and
                         reason; of a closing its reason; of a plan change plan, eligible; of a cap
                         its window and dimensions, limit, and what it began with; of a switch its
-                        target and 1 for on
+                        target and 1 for on; of a settlement that was free what it would have cost
 
 Reservations are not journaled: what a reservation had set aside is what its end moves out of
 ``reserved``.
@@ -41,6 +42,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fallback.reasons import FallbackReason
+from pricing.offers import MAX_MC
 from pricing.usage import TokenUsage
 from runtime.credits.identity import Dimensions
 
@@ -50,7 +52,7 @@ _CHAIN_DIGITS = 12
 
 
 class JournalError(ValueError):
-    """An entry that can't be read, or does not continue the one before it."""
+    """An entry that can't be read or does not continue the previous one."""
 
 
 class Kind(StrEnum):
@@ -139,8 +141,13 @@ class JournalEntry:
     detail: tuple[str, ...]
 
     @property
+    def free_mc(self) -> int:
+        """The amount that an answer would have cost if it were not free; it counts under caps."""
+        return int(self.detail[0]) if self.kind is Kind.SETTLED and self.detail else 0
+
+    @property
     def slices(self) -> dict[str, int]:
-        """The amounts that the reservation that ended here had set aside, by grant."""
+        """The amounts, by grant, that the reservation ended by this entry had set aside."""
         slices: dict[str, int] = {}
         for posting in self.postings:
             if posting.source is Part.RESERVED:
@@ -155,8 +162,8 @@ def parse(
     """Read one stream entry, as redis-py returns it without decoding.
 
     Args:
-        names: dimensions by their number, from the account's earlier entries; an entry that names
-            some adds to it.
+        names: dimensions by their number, from the account's earlier entries; an entry of kind
+            ``named`` adds to it.
 
     Raises:
         JournalError: it is damaged, or of a newer version; the message names the entry.
@@ -170,16 +177,16 @@ def parse(
 
 
 def chain_of(previous: str, body: str) -> str:
-    """Return the chain of the entry with this body, behind the one with chain ``previous``."""
+    """Return the chain of an entry with this body that follows one with chain ``previous``."""
     digest = hashlib.sha1((previous + body).encode(), usedforsecurity=False)
     return digest.hexdigest()[:_CHAIN_DIGITS]
 
 
 def verify(entries: Iterable[JournalEntry], previous: str = "", seq: int = 0) -> None:
-    """Check that entries continue each other, and the entry ``seq`` with chain ``previous``.
+    """Check that entries continue each other, starting after entry ``seq`` with chain ``previous``.
 
     Raises:
-        JournalError: a sequence number is missing, or a chain is another; the message names it.
+        JournalError: a sequence number is missing or a chain differs; the message names it.
     """
     for entry in entries:
         seq += 1
@@ -210,7 +217,7 @@ class Books:
 
 
 def replay(entries: Iterable[JournalEntry]) -> Books:
-    """Rebuild the balance by postings alone, without a business rule.
+    """Rebuild the balance from postings alone, without business rules.
 
     Raises:
         JournalError: a posting takes more from a part than it holds; the message names the entry.
@@ -223,7 +230,8 @@ def replay(entries: Iterable[JournalEntry]) -> Books:
         for posting in entry.postings:
             _move(books, entry, posting)
         books.overage_mc += entry.overage_mc
-        books.exposure_mc += entry.exposure_mc
+        # The ledger's sum stops at the largest amount, and a correction starts from there.
+        books.exposure_mc = max(0, min(MAX_MC, books.exposure_mc + entry.exposure_mc))
     return books
 
 

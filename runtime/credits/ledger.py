@@ -18,6 +18,7 @@ from runtime.credits.results import (
     Existing,
     InProgress,
     LedgerError,
+    NotBooked,
     Refused,
     Released,
     Reserved,
@@ -39,7 +40,7 @@ __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
 class CreditLedger:
     """Prepaid credits in Redis.
 
-    Every method may raise ``LedgerUnavailable``: then nothing is known to have happened, and
+    Every method may raise ``LedgerUnavailable``: whether anything happened is then unknown, and
     asking again with the same ids is safe.
 
     Args:
@@ -94,20 +95,20 @@ class CreditLedger:
         self._on_abandoned: Callable[[ExecutionAttempt], None] = self._release_in_background
 
     def hand_abandoned_to(self, on_abandoned: Callable[[ExecutionAttempt], None]) -> None:
-        """Leave it to this function to release what cancelled callers may have reserved.
+        """Set the function that releases what cancelled callers may have reserved.
 
-        It is called in the event loop and must not block. An outbox passes its own one, which
+        It is called in the event loop and must not block. An outbox passes its own function, which
         spools the release while Redis is away.
         """
         self._on_abandoned = on_abandoned
 
     async def check_installation(self) -> None:
-        """Check the server's version, and store this installation's key check, or compare it.
+        """Check the server's version, and store or compare this installation's key check.
 
         Raises:
             LedgerError: the server is too old or not as durable as it is to be, or the data under
                 this prefix belongs to another installation key.
-            LedgerUnavailable: Redis can't be asked.
+            LedgerUnavailable: Redis can't be reached.
         """
         await self._installation.check(self._identity.check_value())
 
@@ -122,7 +123,7 @@ class CreditLedger:
         final: bool = False,
         outcome: bytes = b"",
     ) -> Reserved | Refused | InProgress | Existing:
-        """Set ``amount_mc`` (0 for a free model) aside for at most ``ttl_ms``.
+        """Set aside ``amount_mc`` (0 for a free model) for at most ``ttl_ms``.
 
         A caller that is cancelled leaves no reservation behind.
 
@@ -144,11 +145,11 @@ class CreditLedger:
         return decoding.reservation(attempt, answer)
 
     async def look_up(self, attempt: ExecutionAttempt) -> Existing | InProgress | None:
-        """Return what is known of the id, and write nothing.
+        """Return what the ledger knows of the id. Writes nothing.
 
         Returns:
-            ``InProgress`` while any attempt on the id holds a reservation, ``None`` where nothing
-            is known.
+            ``InProgress`` while any attempt on the id holds a reservation, ``None`` if the id is
+            unknown.
 
         Raises:
             ExecutionConflict: the id was used for something else.
@@ -156,11 +157,11 @@ class CreditLedger:
         answer = await self._ask("look_up", attempt, (), mode=Mode.READ)
         return decoding.knowledge(attempt, answer)
 
-    async def settle(self, settlement: Settlement) -> Settled | Existing | None:
-        """Charge the real cost, give back the rest, store the outcome.
+    async def settle(self, settlement: Settlement) -> Settled | Existing | NotBooked:
+        """Charge the real cost, give back the rest, and store the outcome.
 
         Returns:
-            ``None`` where the settlement is older than the horizon: it is not charged.
+            ``NotBooked`` if the settlement is older than the horizon: it is not charged.
 
         Raises:
             ValueError: a field is not allowed; the message names it.
@@ -180,7 +181,7 @@ class CreditLedger:
         answer = await self._ask("release", release.attempt, release.arguments(), ends=True)
         return decoding.release(release.attempt, answer)
 
-    async def end(self, ending: Ending) -> Settled | Released | Existing | None:
+    async def end(self, ending: Ending) -> Settled | Released | Existing | NotBooked:
         """Settle or release, as the ending says."""
         if isinstance(ending, Settlement):
             return await self.settle(ending)
@@ -192,7 +193,7 @@ class CreditLedger:
         """Make a refusal the outcome.
 
         Returns:
-            ``None`` where it now is; ``Refused`` where the account is unknown, which keeps nothing.
+            ``None`` if it now is; ``Refused`` if the account is unknown, which keeps nothing.
         """
         answer = await self._ask("conclude", attempt, (reason, outcome))
         return decoding.conclusion(attempt, answer)
@@ -202,7 +203,7 @@ class CreditLedger:
     async def sweep(self) -> int:
         """End what is due in every bucket; return the number of accounts visited.
 
-        No promise about expiry needs this: it raises alerts sooner and keeps the books tidy.
+        Expiry does not depend on it. It raises alerts sooner and keeps the books tidy.
         """
         return await self._sweeper.sweep()
 
@@ -225,7 +226,7 @@ class CreditLedger:
         on_abandoned: Callable[[Answer | None], None] | None = None,
         mode: Mode = Mode.EXECUTION,
     ) -> Answer:
-        """Ask by the arguments that all verbs of executions begin with, then the verb's own."""
+        """Send a call: the arguments that all verbs of executions share, then the verb's own."""
         args = (
             attempt.execution_key,
             attempt.attempt_id,

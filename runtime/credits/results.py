@@ -1,7 +1,7 @@
-"""The ledger's answers: values for what may happen, exceptions for what may not.
+"""The ledger's answers: values for expected results, exceptions for refused calls.
 
 LedgerError
-├── LedgerUnavailable       Redis can't be asked, or its answer can't be trusted
+├── LedgerUnavailable       Redis can't be reached, or its answer can't be trusted
 │   ├── BookingUnknown      the call may or may not be booked
 │   └── AccountDamaged      a record of the account is damaged, or of a newer schema
 ├── ExecutionConflict       an execution_id was reused for something else
@@ -29,17 +29,17 @@ class LedgerError(CreditgateError):
 
 
 class LedgerUnavailable(LedgerError):
-    """Redis is away, too slow, or can't be trusted."""
+    """Redis is away or too slow, or its answer can't be trusted."""
 
 
 class BookingUnknown(LedgerUnavailable):
-    """The call may or may not be booked: asking again with the same ids tells."""
+    """The call may or may not be booked; asking again with the same ids tells."""
 
 
 class AccountDamaged(LedgerUnavailable):
     """A record is damaged, missing, or of a newer schema; the message names it.
 
-    Other accounts are not affected, nor are other executions where the record is an execution's.
+    Other accounts are not affected. If the record is an execution's, no other execution is either.
     """
 
 
@@ -71,11 +71,16 @@ class AccountConflict(LedgerError):
 
 
 class ReferenceConflict(LedgerError):
-    """The reference changed the account before, with another value of ``field``."""
+    """The reference changed the account before, with another value of ``field``.
+
+    ``stored`` is the value that it was used with, as text; amounts are millicredits.
+    """
 
     def __init__(self, reference: str, field: str, stored: str) -> None:
         super().__init__(f"reference {reference!r} was used before, with {field} {stored}")
+        self.reference = reference
         self.field = field
+        self.stored = stored
 
 
 class GrantRefused(LedgerError):
@@ -102,7 +107,7 @@ class CapUnknown(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """Credits are set aside. ``expires_in_ms`` counts from when the script ran."""
+    """Credits are set aside. ``expires_in_ms`` counts from the time of the script's run."""
 
     amount_mc: int
     available_mc: int
@@ -114,9 +119,9 @@ class Reserved:
 class Refused:
     """No reservation.
 
-    ``returning_mc`` is the part of usable grants that running executions have reserved; it is
-    counted only where credits were short, else 0. ``cap`` is the one that was reached.
-    ``may_clear`` is true where waiting for running executions to end can help.
+    ``returning_mc`` is the part of usable grants that running executions have reserved; it is 0
+    unless credits were short. ``cap`` is the cap that was reached. ``may_clear`` is true if it can
+    help to wait until running executions end.
     """
 
     reason: FallbackReason
@@ -146,7 +151,7 @@ class Existing:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The charge is booked. ``overage_mc`` is the part that no credits were left for."""
+    """The charge is booked. ``overage_mc`` is the part that the remaining credits did not cover."""
 
     charged_mc: int
     overage_mc: int
@@ -155,8 +160,13 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True)
+class NotBooked:
+    """The settlement is older than the horizon, or its account is unknown: nothing is charged."""
+
+
+@dataclass(frozen=True, slots=True)
 class Released:
-    """The reservation is given back. ``found`` is false where this attempt had none to release."""
+    """The reservation is given back. ``found`` is false if this attempt had none."""
 
     available_mc: int
     found: bool
@@ -164,7 +174,7 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """Credits were given. ``new`` is false where the reference gave them before."""
+    """Credits were given. ``new`` is false if the reference gave them before."""
 
     grant_id: str
     available_mc: int
@@ -173,7 +183,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Voided:
-    """The amount taken back of a grant. ``new`` is false where the reference did it before."""
+    """The amount taken back of a grant. ``new`` is false if the reference did it before."""
 
     grant_id: str
     amount_mc: int

@@ -1,4 +1,4 @@
-"""Asks the ledger's scripts, and turns what goes wrong with Redis into the ledger's errors."""
+"""Calls the ledger's scripts, and turns Redis errors into the ledger's errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runtime.redis.errors import NotReached, RedisUnavailable, UnknownOutcome
 from runtime.redis.primaries import bounded
 
 _ASK_AGAIN_AFTER_S = (0.02, 0.08)
-# What main.lua puts before the words that records.lua stops with.
+# What main.lua puts before the error words of records.lua.
 _OURS = "CREDITGATE_"
 _DAMAGED, _NEWER = "DAMAGED", "SCHEMA"
 
@@ -27,7 +27,7 @@ class ScriptClient:
     """Sends calls through a batcher.
 
     Args:
-        timeout_ms: of one script call; a lost connection found within half of it is tried again.
+        timeout_ms: of one script call; a connection lost within half of it is tried again.
     """
 
     def __init__(self, batcher: Batcher, timeout_ms: int) -> None:
@@ -38,7 +38,7 @@ class ScriptClient:
         """Return the script's answer to one call.
 
         Raises:
-            LedgerUnavailable: Redis can't be asked; ``BookingUnknown`` if the call may be booked.
+            LedgerUnavailable: Redis can't be reached; ``BookingUnknown`` if the call may be booked.
             AccountDamaged: a record that the call needs can't be trusted.
             AccountUnknown: only for calls that are about no execution.
         """
@@ -47,7 +47,7 @@ class ScriptClient:
         try:
             answer = await self._batcher.submit(account_id, call)
         except RedisUnavailable as first:
-            # Every verb may be asked again, but not by a caller that waited for the time-out.
+            # Every verb can be sent again, unless the caller has already waited for the time-out.
             may_help = isinstance(first, NotReached | UnknownOutcome)
             if not may_help or loop_time() > ask_again_until_s:
                 raise ledger_error(first) from first
@@ -64,7 +64,7 @@ class ScriptClient:
             await asyncio.sleep(random.uniform(*_ASK_AGAIN_AFTER_S))  # noqa: S311 - jitter
             return await self._batcher.submit(account_id, call)
         except asyncio.CancelledError:
-            # The first call may have done it, whatever became of this one.
+            # The first call may be booked, whatever happens to this one.
             call.abandon(None)
             raise
         except NotReached as second:
@@ -79,10 +79,10 @@ class ScriptClient:
 
 @asynccontextmanager
 async def plain_commands(timeout_s: float) -> AsyncIterator[None]:
-    """Bound commands beside the scripts, and raise the ledger's error in place of Redis' own.
+    """Bound plain commands, and raise the ledger's error instead of Redis' own.
 
     Raises:
-        LedgerUnavailable: Redis can't be asked.
+        LedgerUnavailable: Redis can't be reached.
     """
     try:
         async with bounded(timeout_s):
@@ -92,7 +92,7 @@ async def plain_commands(timeout_s: float) -> AsyncIterator[None]:
 
 
 def ledger_error(error: RedisUnavailable) -> LedgerUnavailable:
-    """Return what an error of the Redis room means for the ledger."""
+    """Return the ledger's error for an error of ``runtime.redis``."""
     text = str(error)
     if isinstance(error, UnknownOutcome):
         return BookingUnknown(text)
@@ -102,7 +102,7 @@ def ledger_error(error: RedisUnavailable) -> LedgerUnavailable:
 
 
 def damage(stopped: str) -> LedgerUnavailable:
-    """Return the error for what a script stopped with: a word of records.lua, then the record."""
+    """Return the error for a script's error reply: a word of records.lua, then the record."""
     word, _, detail = stopped.partition(" ")
     if word == _NEWER:
         return AccountDamaged(detail)

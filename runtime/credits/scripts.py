@@ -42,10 +42,10 @@ _TOP_LEVEL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Scripts:
-    """The script of executions' calls, in batches, and the one that changes and reads accounts.
+    """The script for batches of executions' calls, and the script that changes and reads accounts.
 
-    They share everything but the verbs. A script makes all of its functions anew at each call,
-    which takes Redis 0.3 us a function: those that run for every execution have no others.
+    They share everything except the verbs. Redis creates all functions of a script at each call,
+    which takes 0.3 us per function, so the script that runs for every execution has no others.
     """
 
     executions: Script
@@ -66,11 +66,11 @@ def assemble(clock: str | None = None) -> Scripts:
 
 
 def _scoped(texts: list[str]) -> str:
-    """Join files so that each runs in a function of its own, but for the last.
+    """Join files so that each, except the last, runs in its own function.
 
-    Lua finds a captured local by walking the list of all that are captured so far: with a hundred
-    functions beside each other that takes longer than most verbs do. Within a function the list is
-    short, and what other files use is declared outside, where capturing it is one step.
+    Lua finds a captured local by walking the list of all locals captured so far. With a hundred
+    functions side by side, that takes longer than most verbs. Inside a function the list is short,
+    and names that other files use are declared outside, where capturing one is a single step.
     """
     parts = []
     for position, text in enumerate(texts[:-1]):
@@ -92,5 +92,5 @@ def _scoped(texts: list[str]) -> str:
 
 @cache
 def batch_scripts() -> Scripts:
-    """Return the shipped scripts, whose clock is the server's alone."""
+    """Return the shipped scripts, which use the server's clock."""
     return assemble()

@@ -1,4 +1,4 @@
-"""The settings of a ledger, and the plans, offers and packs that are for sale."""
+"""The settings of a ledger, and the plans, offers and packs on sale."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LedgerSettings:
 
     @property
     def replicas(self) -> int:
-        """The number of replicas that must have a write before it is called done."""
+        """The number of replicas that must acknowledge a write before it counts as done."""
         return self.wait_replicas if self.durability is Durability.REPLICATED else 0
 
     @property
@@ -46,7 +46,7 @@ class LedgerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Commerce:
-    """The plans, each with true if it may use AI credits; the offers; the pack that is sold."""
+    """The plans, each mapped to whether it has AI credits; the offers; the pack on sale."""
 
     plans: Mapping[str, bool] = field(default_factory=dict)
     offers: Sequence[Offer] = ()

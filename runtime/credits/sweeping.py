@@ -1,4 +1,4 @@
-"""Sweeping: ending what time has ended in accounts that nobody asks about."""
+"""Sweeping: ends expired reservations and grants of accounts that are not in use."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Sweeper:
     async def sweep(self) -> int:
         """End what is due in every bucket; return the number of accounts visited.
 
-        A damaged account is logged and does not keep the sweep from the others. Neither does a
-        server of a cluster that can't be asked.
+        A damaged account is logged and skipped, and so is a server of a cluster that can't be
+        reached.
 
         Raises:
-            LedgerUnavailable: Redis, or one server of a cluster, can't be asked, or its clock can't
+            LedgerUnavailable: Redis, or a server of a cluster, can't be reached, or its clock can't
                 be trusted.
         """
         async with plain_commands(self._timeout_s):
@@ -89,7 +89,7 @@ class Sweeper:
             self._told.discard(account_id)
 
     def _tell(self, account_id: str, why: str) -> None:
-        """Log what is wrong with an account, once until a sweep finds it sound."""
+        """Log what is wrong with an account, once until a sweep finds it intact."""
         if account_id not in self._told:
             self._told.add(account_id)
             _log.error("account %s: %s", account_id, why)

@@ -1,8 +1,8 @@
-"""Watches the servers' clocks and memory, and says which accounts may not reserve or be swept.
+"""Watches the servers' clocks and memory, and stops reservations and sweeps where they are unsafe.
 
-Deadlines go by the servers' clocks. A process whose own clock is far from a server's can't tell
-which of the two is wrong, so it ends nothing and begins nothing. A server that is nearly full must
-still take settlements, so what is left of its memory is kept for them.
+Deadlines follow the servers' clocks. If a process's clock and a server's are far apart, the process
+can't tell which one is wrong, so it neither reserves nor sweeps there. A server that is nearly full
+must still take settlements, so the rest of its memory is kept for them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def own_clock_ms() -> int:
 
 
 class Watch:
-    """A watch over the servers. ``faults`` names what is wrong with which, and is empty otherwise.
+    """A watch over the servers. ``faults`` maps each faulty server to what is wrong with it.
 
     Args:
         clock_ms: this process's clock.
@@ -52,20 +52,20 @@ class Watch:
         self._rounds: Periodic | None = None
 
     def check_reserve(self, account_id: str) -> None:
-        """Raise ``LedgerUnavailable`` if the account's server may be given no reservation."""
+        """Raise ``LedgerUnavailable`` if the account's server must take no reservations."""
         if fault := self.faults.get(primary_of(self._client, account_id)):
             raise LedgerUnavailable(fault)
 
     def check_sweep(self, primary: Primary) -> None:
-        """Raise ``LedgerUnavailable`` if nothing may be ended on this server."""
+        """Raise ``LedgerUnavailable`` if this server must not be swept."""
         if fault := self._clocks.get(str(primary)):
             raise LedgerUnavailable(fault)
 
     async def look(self) -> None:
-        """Read every server's memory, and its clock if that was not done lately.
+        """Read every server's memory, and its clock if that is due.
 
         Raises:
-            LedgerUnavailable: a server can't be asked; what was known of it stands.
+            LedgerUnavailable: a server can't be reached; its known state stays.
         """
         async with plain_commands(self._timeout_s):
             found = await primaries(self._client)
@@ -81,12 +81,12 @@ class Watch:
             raise away
 
     def start(self) -> None:
-        """Look every few seconds, until ``aclose``."""
+        """Look every few seconds until ``aclose``."""
         self._rounds = Periodic("the watch", self._look_quietly, MEMORY_EVERY_S)
         self._rounds.start(after_s=MEMORY_EVERY_S)
 
     async def aclose(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         if self._rounds is not None:
             await self._rounds.aclose()
 
@@ -99,7 +99,7 @@ class Watch:
     async def _look_at(self, primary: Primary) -> None:
         name, now_ms = str(primary), self._clock_ms()
         read_at_ms = self._clocks_at_ms.get(name)
-        # By the clock that is compared: where it was set, it is compared anew at once.
+        # Timed by the compared clock itself: if somebody sets it, it is compared again at once.
         if read_at_ms is None or abs(now_ms - read_at_ms) >= CLOCK_EVERY_S * 1000:
             self._note(self._clocks, name, await self._clock_fault(primary))
             self._clocks_at_ms[name] = now_ms

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fallback.reasons import FallbackReason
-from providers.base import FinishReason
+from pricing.usage import TokenUsage, bounded
+from providers.base import Completion, FinishReason
 from runtime.actions.answers import ParsedAnswer
 from runtime.credits.results import Existing, InProgress, Refused
 
 MOST_LOWERINGS = 3
-"""The times a quote is lowered before the execution waits: others may take the rest each time."""
+"""The times a quote is lowered before the execution waits: others may be quicker each time."""
 
 _LOWERED_FOR = frozenset(
     {FallbackReason.EXECUTION_TOO_LARGE, FallbackReason.CREDITS_RESERVED_ELSEWHERE}
@@ -21,7 +22,7 @@ _LOWERED_FOR = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The id has its outcome: return that."""
+    """The id has its outcome: return it."""
 
     existing: Existing
 
@@ -43,7 +44,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Lower:
-    """Lower the quote to this much output, then reserve again."""
+    """Lower the quote to this number of output tokens, then reserve again."""
 
     max_output_tokens: int
     lowerings: int
@@ -107,7 +108,7 @@ def next_step(
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The worth of an answer.
+    """The valid values of an answer, and whether it is charged.
 
     Args:
         answered: the values that count.
@@ -138,3 +139,50 @@ def judge(parsed: ParsedAnswer, finish: FinishReason, *, lowered: bool) -> Verdi
             charged=not (lowered and parsed.invalid),
         )
     return Verdict(parsed.values, FallbackReason.OUTPUT_INVALID)
+
+
+_MOST_CHARS_PER_TOKEN = 16
+"""Longer text than this per token is not counted: that takes time, and no bill can be true."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """The usage that an answer is charged for (law 17), and the one that it may have had.
+
+    Args:
+        usage: what is charged, within the bound of the request.
+        reported: what the provider reported, or what we counted in its place.
+        flags: ``usage_estimated`` and ``usage_capped``, where they are true.
+    """
+
+    usage: TokenUsage
+    reported: TokenUsage
+    flags: tuple[str, ...]
+
+
+def bill(
+    completion: Completion,
+    counted_input: int,
+    max_output: int,
+    allowance: int,
+    count_text: Callable[[str], int],
+) -> Bill:
+    """Return what an answer is charged for, whatever the provider says that it used.
+
+    Args:
+        counted_input: our own count of the prompt, in tokens.
+        max_output: the limit of output tokens that was sent.
+        allowance: reasoning tokens, which count where the provider bills them beside that limit.
+        count_text: counts the tokens of an answer that came without usage.
+    """
+    allowance = allowance if completion.reasoning_beside else 0
+    reported, flags = completion.usage, []
+    if reported is None:
+        text = completion.text
+        too_long = len(text) > _MOST_CHARS_PER_TOKEN * max_output
+        reported = TokenUsage(counted_input, len(text) if too_long else count_text(text))
+        flags.append("usage_estimated")
+    usage, capped = bounded(reported, counted_input, max_output, allowance)
+    if capped:
+        flags.append("usage_capped")
+    return Bill(usage, reported, tuple(flags))

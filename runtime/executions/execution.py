@@ -1,14 +1,15 @@
-"""The state of one execution while it runs, and the results that it can end with."""
+"""The state of a running execution, and the results that it can end with."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fallback.policy import Resolved, resolve
 from fallback.reasons import FallbackReason
+from pricing.offers import MAX_MC
 from pricing.quote import cost_mc, quote_mc
 from pricing.rate_card import RateCard, Rates
 from pricing.usage import TokenUsage
@@ -25,7 +26,7 @@ from runtime.executions import stored_outcome as outcomes
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The most that an execution can cost as it is sent now."""
+    """The most that an execution can cost as it is sent."""
 
     input_tokens: int
     max_output_tokens: int
@@ -63,7 +64,8 @@ class Progress:
         attempts: the calls of the provider so far.
         possibly_executed: how many of them gave no answer and may be billed by the provider.
         completion: the model's answer.
-        usage: the tokens that the answer used, counted by us where the provider did not say.
+        usage: the tokens that the answer is charged for, counted by us where the provider did not
+            say.
     """
 
     quote: Quote
@@ -95,7 +97,7 @@ class Execution:
 
     @property
     def reserved_mc(self) -> int:
-        """The credits that are set aside for it."""
+        """The credits set aside for it, in millicredits."""
         reserved = self.progress.reserved
         return reserved.amount_mc if reserved else 0
 
@@ -105,11 +107,11 @@ class Execution:
         return self.progress.possibly_executed * self.progress.quote.amount_mc
 
     def cost_mc(self, usage: TokenUsage) -> int:
-        """Return the real cost of an answer."""
-        return cost_mc(self.rates, usage)
+        """Return the cost of an answer with this usage, at most the largest amount."""
+        return min(MAX_MC, cost_mc(self.rates, usage))
 
     def lower(self, most_output_tokens: int) -> None:
-        """Quote anew with at most ``most_output_tokens`` of output."""
+        """Lower the quote to at most ``most_output_tokens`` of output."""
         progress, quote = self.progress, self.progress.quote
         most = min(most_output_tokens, quote.max_output_tokens)
         progress.lowered = progress.lowered or most < quote.max_output_tokens
@@ -162,15 +164,15 @@ class Execution:
         )
 
     def first_outcome(self, existing: Existing) -> ExecutionResult:
-        """Return the outcome that the id has already, as far as the ledger still has it."""
-        return outcomes.decode(self.request.execution_id, existing) or self.result(
-            self.resolve(existing.reason or FallbackReason.OUTCOME_LOST),
-            kept=True,
-            charged_mc=existing.charged_mc,
-        )
+        """Return the first outcome of the id, or ``outcome_lost`` if its values are gone."""
+        if stored := outcomes.decode(self.request.execution_id, existing):
+            return stored
+        reason = existing.reason or FallbackReason.OUTCOME_LOST
+        lost = self.result(self.resolve(reason), kept=True, charged_mc=existing.charged_mc)
+        return replace(lost, attempts=(), replayed=True)
 
     def not_kept(self, reason: FallbackReason, detail: str | None = None) -> ExecutionResult:
-        """Return the fallback values as a result that is no outcome: the id may be asked again."""
+        """Return the fallback values as a result that is not kept: the id can be asked again."""
         return self.result(self.resolve(reason), kept=False, detail=detail)
 
     def pending(self, retry_after_ms: int) -> Pending:
@@ -184,8 +186,16 @@ class Execution:
         cost_mc: int,
         flags: Sequence[str],
         resolved: Resolved,
+        *,
+        unpaid_mc: int = 0,
+        free_mc: int = 0,
     ) -> Settlement:
-        """Return the ending that charges ``cost_mc`` for an answer."""
+        """Return the ending that charges ``cost_mc`` for an answer.
+
+        Args:
+            unpaid_mc: what the provider reported beyond what the request could have used.
+            free_mc: what an answer that is not charged would have cost.
+        """
         return Settlement(
             attempt=self.attempt,
             cost_mc=cost_mc,
@@ -194,7 +204,8 @@ class Execution:
             tokens=tokens_column(usage),
             rate_card_version=self.card.version,
             flags=tuple(flags),
-            exposure_mc=self.exposure_mc,
+            exposure_mc=min(MAX_MC, self.exposure_mc + unpaid_mc),
+            free_mc=free_mc,
             outcome=self.outcome(resolved),
         )
 
@@ -204,12 +215,13 @@ class Execution:
         unpaid_mc: int = 0,
         outcome: bytes | None = None,
     ) -> Release:
-        """Return the ending that charges nothing; without ``outcome`` the id may be asked again.
+        """Return the ending that charges nothing. Without ``outcome`` the id can be asked again.
 
         Args:
             unpaid_mc: the cost of an answer that the account does not pay for.
         """
-        return Release(self.attempt, reason, self.exposure_mc + unpaid_mc, outcome)
+        exposure_mc = min(MAX_MC, self.exposure_mc + unpaid_mc)
+        return Release(self.attempt, reason, exposure_mc, outcome)
 
 
 def unprepared(

@@ -1,8 +1,7 @@
-"""Runs one action for one person: all branching of an execution is here.
+"""Runs one action for one person, up to the reservation; ``reserved`` goes on from there.
 
-``execute`` prepares the execution, ``_run`` reserves credits for it, ``_call`` calls the model,
-``_answered`` judges the answer, and ``_settle`` or ``_release`` ends the reservation. The decisions
-themselves are pure functions in ``decision``.
+``execute`` prepares the execution and ``_run`` reserves credits for it. The decisions themselves
+are pure functions in ``decision``.
 """
 
 from __future__ import annotations
@@ -14,18 +13,12 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
-from fallback.policy import Resolved
 from fallback.reasons import FallbackReason
 from pricing.quote import covered_output_tokens
-from pricing.usage import TokenUsage
-from providers.base import Completion, FinishReason
-from providers.errors import ProviderError
-from providers.pacing.queue import NoTurn, Turn
-from runtime.actions import answers
-from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending, Source
+from providers.pacing.queue import NoTurn
+from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending
 from runtime.actions.source import ActionSource
 from runtime.actions.spec import ActionSpec
-from runtime.credits.endings import Settlement
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import (
     BookingUnknown,
@@ -33,9 +26,7 @@ from runtime.credits.results import (
     InProgress,
     LedgerUnavailable,
     Refused,
-    Released,
     Reserved,
-    Settled,
 )
 from runtime.executions.counters import Counters
 from runtime.executions.decision import (
@@ -45,15 +36,15 @@ from runtime.executions.decision import (
     Lower,
     Replay,
     Wait,
-    judge,
     next_step,
 )
 from runtime.executions.execution import Execution, Timings
 from runtime.executions.model_calls import CallSession, ModelCalls
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
-from runtime.wording.limits import cap_reached_text
-from runtime.wording.reasons import no_turn_text, provider_down_text
+from runtime.executions.reserved import ReservedExecutions, model_unavailable
+from runtime.wording.caps import cap_reached_text
+from runtime.wording.reasons import no_turn_text
 
 _log = logging.getLogger("creditgate.executor")
 
@@ -105,6 +96,12 @@ class ActionRuntime:
         self.actions = actions
         self.counters = Counters()
         self._outbox = outbox
+        self._reserved = ReservedExecutions(
+            outbox=outbox,
+            quoter=quoter,
+            counters=self.counters,
+            charge_previews=settings.charge_previews,
+        )
         self._calls = calls
         self._quoter = quoter
         self._settings = settings
@@ -166,7 +163,7 @@ class ActionRuntime:
         return None if model is None else self._calls.is_healthy(model)
 
     async def drain(self) -> None:
-        """Wait until nothing of the executions that have ended is under way.
+        """Finish the background work of executions that have ended.
 
         Their reservations are then settled or released, or their endings wait in the spool while
         Redis is away, and other processes know what was learned from their answers. Leaving the
@@ -191,7 +188,7 @@ class ActionRuntime:
                     answer = await self._reserve(execution)
                     if isinstance(answer, Reserved):
                         execution.progress.reserved = answer
-                        return await self._call(execution, answer, session, turn)
+                        return await self._reserved.run(execution, answer, session, turn)
             except NoTurn as missed:
                 detail = no_turn_text(missed.bottleneck)
                 reason = FallbackReason.DEADLINE_EXCEEDED
@@ -217,7 +214,8 @@ class ActionRuntime:
                     return await self._conclude(execution, refused.reason, refused)
                 case FallBack():
                     return execution.not_kept(FallbackReason.LEDGER_UNAVAILABLE)
-        return await self._provider_down(execution, session)
+        known = await self._look_up(execution)
+        return model_unavailable(execution, session, known)
 
     def _give_up_s(self, execution: Execution) -> float:
         """Return until when to wait for credits: the model needs the second half of the time."""
@@ -287,127 +285,10 @@ class ActionRuntime:
             detail=detail,
         )
 
-    async def _provider_down(
-        self, execution: Execution, session: CallSession
-    ) -> ExecutionResult | Pending:
-        """Fall back because the provider is down. Nothing of it is kept: ask again.
-
-        An outcome that the id has already, or is about to have, is given all the same (law 3).
-        """
-        known: Settled | Released | InProgress | Existing | None
-        if execution.progress.reserved is not None:
-            known = await self._outbox.close(execution.release(), execution.deadline_s)
-        else:
-            known = await self._look_up(execution)
-        if isinstance(known, Existing):
-            return execution.first_outcome(known)
-        if isinstance(known, InProgress):
-            return execution.pending(known.remaining_ms)
-        detail = provider_down_text(execution.model.id, session.breaker.probe_in_ms)
-        return execution.not_kept(FallbackReason.MODEL_UNAVAILABLE, detail)
-
     async def _look_up(self, execution: Execution) -> InProgress | Existing | None:
-        """Return what the ledger knows of the id, ``None`` where that is nothing."""
+        """Return what the ledger knows of the id, or ``None``."""
         try:
             async with asyncio.timeout_at(execution.deadline_s):
                 return await self._ledger.look_up(execution.attempt)
         except (LedgerUnavailable, TimeoutError):
             return None
-
-    # The model
-
-    async def _call(
-        self, execution: Execution, reserved: Reserved, session: CallSession, turn: Turn
-    ) -> ExecutionResult | Pending:
-        if not session.allows():
-            return await self._provider_down(execution, session)
-        progress = execution.progress
-        since_s = time.perf_counter()
-        try:
-            completion = await session.complete(reserved, turn)
-        except ProviderError as error:
-            progress.timings.note("provider", since_s)
-            return await self._release(execution, FallbackReason(f"provider_{error.kind}"))
-        except Exception:  # noqa: BLE001 - law 4: whatever an adapter does, the campaign goes on
-            _log.exception("the provider adapter failed")
-            progress.possibly_executed += session.calling
-            return await self._release(execution, FallbackReason.PROVIDER_ERROR)
-        except asyncio.CancelledError:
-            progress.possibly_executed += session.calling
-            self._outbox.close_soon(execution.release())
-            raise
-        progress.timings.note("provider", since_s)
-        return await self._answered(execution, reserved, completion)
-
-    async def _answered(
-        self, execution: Execution, reserved: Reserved, completion: Completion
-    ) -> ExecutionResult:
-        """Validate the answer, then charge for it or release."""
-        progress, usage, flags = execution.progress, completion.usage, []
-        input_tokens = progress.quote.input_tokens
-        if usage is None:
-            output_tokens = execution.model.counter.count_text(completion.text)
-            usage = TokenUsage(input_tokens, output_tokens)
-            flags.append("usage_estimated")
-        progress.completion, progress.usage = completion, usage
-        parsed = answers.parse(
-            completion.text,
-            execution.spec.outputs,
-            after_thoughts=completion.after_thoughts,
-            cut_off=completion.finish is FinishReason.LENGTH,
-        )
-        verdict = judge(parsed, completion.finish, lowered=progress.lowered)
-        self._quoter.learn(execution, usage, cut=verdict.cut_by_us, charged=verdict.charged)
-        cost_mc = execution.cost_mc(usage)
-        self.counters.answers += 1
-        self.counters.input_undercounted += usage.input_tokens > input_tokens
-        self.counters.quote_exceeded += cost_mc > reserved.amount_mc
-        self.counters.cut_by_us += not verdict.charged
-        if not verdict.charged:
-            return await self._release(execution, verdict.reason, unpaid_mc=cost_mc)
-        if execution.request.source is Source.PREVIEW and not self._settings.charge_previews:
-            cost_mc = 0
-            flags.append("free_preview")
-        resolved = execution.resolve(verdict.reason, verdict.answered)
-        detail = "; ".join(f"{name} {why}" for name, why in parsed.invalid.items()) or None
-        settlement = execution.settlement(reserved, usage, cost_mc, flags, resolved)
-        return await self._settle(execution, settlement, resolved, detail)
-
-    # The end
-
-    async def _settle(
-        self, execution: Execution, settlement: Settlement, resolved: Resolved, detail: str | None
-    ) -> ExecutionResult:
-        since_s = time.perf_counter()
-        settled = await self._outbox.close(settlement, execution.deadline_s)
-        execution.progress.timings.note("settle", since_s)
-        if isinstance(settled, Existing):
-            return execution.first_outcome(settled)
-        charged_mc, available_mc = settlement.cost_mc, None
-        if isinstance(settled, Settled):
-            charged_mc, available_mc = settled.charged_mc, settled.available_mc
-        return execution.result(
-            resolved,
-            kept=True,
-            charged_mc=charged_mc,
-            available_after_mc=available_mc,
-            detail=detail,
-        )
-
-    async def _release(
-        self, execution: Execution, reason: FallbackReason, unpaid_mc: int = 0
-    ) -> ExecutionResult:
-        """Give everything back; ``unpaid_mc`` is the cost of an answer that nobody pays for."""
-        resolved = execution.resolve(reason)
-        since_s = time.perf_counter()
-        released = await self._outbox.close(
-            execution.release(reason, unpaid_mc, execution.outcome(resolved)), execution.deadline_s
-        )
-        execution.progress.timings.note("settle", since_s)
-        if isinstance(released, Existing):
-            return execution.first_outcome(released)
-        kept, available_mc = True, None
-        if isinstance(released, Released):
-            # Not found: the reservation expired, and another attempt has the id now.
-            kept, available_mc = released.found, released.available_mc
-        return execution.result(resolved, kept=kept, available_after_mc=available_mc)

@@ -23,7 +23,7 @@ class ModelCalls:
     """Calls models for all executions of this process.
 
     Args:
-        breakers: settings by endpoint name; each model at an endpoint has a breaker of its own.
+        breakers: settings by endpoint name; each model at an endpoint has its own breaker.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class CallSession:
         """Wait for a turn at the endpoint.
 
         Raises:
-            NoTurn: none came before the deadline.
+            NoTurn: no turn came before the deadline.
         """
         execution = self._execution
         quote = execution.progress.quote
@@ -104,10 +104,10 @@ class CallSession:
         return self._queues.turn(execution.model.endpoint.name, tokens, execution.deadline_s)
 
     async def complete(self, reserved: Reserved, turn: Turn) -> Completion:
-        """Call the model, again where that helps; a retry waits for a turn of its own.
+        """Call the model, and retry where that helps. A retry waits for its own turn.
 
         Raises:
-            ProviderError: there is no answer.
+            ProviderError: the model gave no answer.
         """
         execution = self._execution
         spec, model = execution.spec, execution.model
@@ -134,7 +134,7 @@ class CallSession:
         return await call.complete()
 
     def _before_attempt(self, ends_s: float) -> None:
-        # A process that was stopped for a while must not call on an expired reservation.
+        # A process that was suspended must not call on an expired reservation.
         if ends_s > self._reserved_until_s:
             raise NotSent(FailureKind.TIMEOUT, "the reservation would expire first")
         self._turn.use()
@@ -164,7 +164,7 @@ class CallSession:
             limits = self._execution.spec.limits
             full_ms = limits.attempt_timeout_ms or limits.deadline_ms
             own_time = error.kind is FailureKind.TIMEOUT and error.status is None
-            # A call whose turn came with little time left says nothing about the provider.
+            # A call that began with little time left says nothing about the provider.
             if not own_time or 2 * latency_ms >= full_ms:
                 self.breaker.failed(self._caller)
         elif not isinstance(error, NotSent):

@@ -1,4 +1,4 @@
-"""Ends reservations: at once, in the background, or from disk when Redis is back."""
+"""Ends reservations at once, in the background, or from disk once Redis is back."""
 
 from __future__ import annotations
 
@@ -11,17 +11,26 @@ from runtime.background import Periodic, TaskSet
 from runtime.credits.endings import Ending, Release
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.ledger import CreditLedger
-from runtime.credits.results import Existing, LedgerError, LedgerUnavailable, Released, Settled
+from runtime.credits.results import (
+    Existing,
+    LedgerError,
+    LedgerUnavailable,
+    NotBooked,
+    Released,
+    Settled,
+)
 from runtime.executions.spool import Spool
 
 _log = logging.getLogger("creditgate.closing")
+MOST_IN_MEMORY = 10_000
+"""Endings kept in memory while neither Redis nor the disk takes them; some kilobytes each."""
 
 
 class Outbox:
-    """Sends endings to the ledger, and wakes callers that wait for credits, in order.
+    """Sends endings to the ledger, and wakes callers that wait for credits in their order.
 
     Args:
-        replay_every_ms: the pause between two attempts to send what is spooled.
+        replay_every_ms: the pause between two attempts to replay the spool.
     """
 
     def __init__(self, ledger: CreditLedger, spool: Spool, replay_every_ms: int = 1_000) -> None:
@@ -29,24 +38,25 @@ class Outbox:
         self._spool = spool
         self._tasks = TaskSet()
         self._replays = Periodic("replaying the spool", self._replay, replay_every_ms / 1000)
+        self._in_memory: deque[Ending] = deque(maxlen=MOST_IN_MEMORY)
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     def start(self) -> None:
-        """Begin to replay what is on disk, and take the ledger's abandoned reservations."""
+        """Start to replay the spool, and to release the ledger's abandoned reservations."""
         self._ledger.hand_abandoned_to(self.give_back)
         self._replays.start()
 
     async def close(
         self, ending: Ending, deadline_s: float
-    ) -> Settled | Released | Existing | None:
+    ) -> Settled | Released | Existing | NotBooked | None:
         """End a reservation.
 
-        Nothing is lost when the caller is cancelled, ``deadline_s`` passes or Redis is away: the
-        ending is then sent in the background, or spooled. Endings may be sent twice: the
-        ledger recognizes their attempt.
+        Nothing is lost if the caller is cancelled, ``deadline_s`` passes or Redis is away: the
+        ending is then sent in the background, or spooled, or kept in memory if the disk refuses
+        too. An ending may be sent twice, because the ledger recognizes its attempt.
 
         Returns:
-            ``None`` where the ledger has not answered (yet).
+            The ledger's answer, or ``None`` if it has not answered (yet).
         """
         try:
             async with asyncio.timeout_at(deadline_s):
@@ -63,11 +73,11 @@ class Outbox:
         self._tasks.start(self._send_quietly(ending))
 
     def give_back(self, attempt: ExecutionAttempt) -> None:
-        """Release, in the background, what may be set aside for an attempt that was cancelled."""
+        """Release in the background what may be reserved for a cancelled attempt."""
         self.close_soon(Release(attempt))
 
     async def wait_for_ending(self, account_id: str, at_most_s: float) -> None:
-        """Wait until a reservation of this account ends in this process, or the time is over."""
+        """Wait until a reservation of this account ends in this process, or the time is up."""
         waiter = asyncio.get_running_loop().create_future()
         queue = self._waiting.setdefault(account_id, deque())
         queue.append(waiter)
@@ -83,29 +93,54 @@ class Outbox:
                 del self._waiting[account_id]
 
     async def aclose(self) -> None:
-        """Finish what is in the background, and try once more to empty the spool."""
+        """Finish background work, and try once more to empty the spool."""
         await self._replays.aclose()
         await self.drain()
+        await self._send_kept()
         with suppress(LedgerError, OSError):
             await self._spool.replay(self._ledger)
 
     async def drain(self) -> None:
-        """Wait until nothing is under way: answers still to be read, and endings of their own."""
+        """Wait until no answer is left to read and no ending is under way."""
         await self._ledger.drain()
         while self._tasks:
             await self._tasks.drain()
             await self._ledger.drain()
 
-    async def _send(self, ending: Ending) -> Settled | Released | Existing | None:
+    async def _send(self, ending: Ending) -> Settled | Released | Existing | NotBooked | None:
         try:
             answer = await self._ledger.end(ending)
         except LedgerUnavailable as error:
             _log.warning("Redis is away (%s); the ending waits in the spool", error)
-            await self._spool.put(ending)
+            await self._keep(ending)
             return None
         finally:
             self._wake(ending.attempt.account_id)
         return answer
+
+    async def _keep(self, ending: Ending) -> None:
+        """Spool an ending; keep it in memory until the next replay where the disk refuses."""
+        try:
+            await self._spool.put(ending)
+        except OSError as error:
+            _log.error("the spool can't be written (%s); the ending waits in memory", error)
+            self._in_memory.append(ending)
+
+    async def _send_kept(self) -> None:
+        """Send or spool what waits in memory, the oldest first, until neither takes it."""
+        while self._in_memory:
+            ending = self._in_memory[0]
+            try:
+                await self._ledger.end(ending)
+            except LedgerUnavailable:
+                try:
+                    await self._spool.put(ending)
+                except OSError:
+                    return
+            except Exception as error:  # noqa: BLE001 - the ledger will never take it
+                _log.error("an ending in memory can't be settled: %s", type(error).__name__)
+            with suppress(ValueError):
+                self._in_memory.remove(ending)
 
     def _wake(self, account_id: str) -> None:
         queue = self._waiting.get(account_id)
@@ -118,10 +153,11 @@ class Outbox:
     async def _send_quietly(self, ending: Ending) -> None:
         try:
             await self._send(ending)
-        except Exception as error:  # noqa: BLE001 - nobody awaits it, so the log is told
+        except Exception as error:  # noqa: BLE001 - nobody awaits it, so it is logged
             _log.error("an ending was lost in the background: %s", type(error).__name__)
 
     async def _replay(self) -> None:
+        await self._send_kept()
         try:
             replay = await self._spool.replay(self._ledger)
         except (LedgerError, OSError) as error:

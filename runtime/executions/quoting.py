@@ -41,7 +41,7 @@ class Priced:
 
 
 class Identify(Protocol):
-    """Makes a new attempt on an execution, with a random id of its own."""
+    """Makes a new attempt on an execution, with a random id."""
 
     def __call__(  # noqa: PLR0913 - what names an execution, each by keyword
         self,
@@ -59,7 +59,7 @@ class Identify(Protocol):
 
 
 class Quoter:
-    """Turns requests into executions that can be paid for, and learns from how they end.
+    """Turns requests into executions with a model, a prompt and a quote, and learns from answers.
 
     Args:
         identify: names the attempt as the ledger knows it (``CreditLedger.attempt``).
@@ -95,7 +95,7 @@ class Quoter:
     async def prepare(
         self, request: ExecutionRequest, spec: ActionSpec, deadline_s: float, timings: Timings
     ) -> Execution | ExecutionResult:
-        """Choose the model, render, quote; return a result if the execution can't be run."""
+        """Choose the model, render and quote. Return a result if the execution can't run."""
         since_s = time.perf_counter()
         priced = self.price(spec)
         if isinstance(priced, FallbackReason):
@@ -184,7 +184,7 @@ class Quoter:
         return messages, input_tokens
 
     def least_output_tokens(self, spec: ActionSpec, model: Model) -> int:
-        """Return the fewest output tokens with which an answer is worth paying for."""
+        """Return the fewest output tokens that can hold a useful answer."""
         if spec.limits.min_output_tokens is not None:
             return spec.limits.min_output_tokens
         return self.longest_answer_tokens(spec, model)
@@ -204,7 +204,7 @@ class Quoter:
             return await self._long_counts.run(account_id, count)
 
     def learn(self, execution: Execution, usage: TokenUsage, *, cut: bool, charged: bool) -> None:
-        """Learn from an answer; ``cut`` means that it ended at a limit that we had lowered."""
+        """Learn from an answer. ``cut`` is true if it ended at a limit that we had lowered."""
         spec, counted_tokens = execution.spec, execution.progress.quote.input_tokens
         added = observed(
             usage, counted_tokens, spec.limits.max_output_tokens, cut=cut, charged=charged
@@ -212,7 +212,7 @@ class Quoter:
         self._learning.note(topic(spec, execution.model), added)
 
     async def share(self) -> None:
-        """Share what was learned with other processes now; while Redis is away, it waits."""
+        """Share what was learned with other processes now, or later if Redis is away."""
         await self._learning.share()
 
     def _lower_to_what_was_learned(self, execution: Execution) -> None:

@@ -1,7 +1,7 @@
 """Endings on disk while Redis is away, one file each, replayed when it is back.
 
-A replay is safe to repeat, so several processes may share a folder. Files are readable by
-their owner alone, for outcomes are personal data, and are deleted when they are in the ledger.
+A replay is safe to repeat, so several processes can share a folder. Only their owner can read the
+files, because outcomes are personal data. A file is deleted once its ending is in the ledger.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from pathlib import Path
 from runtime.bounded_read import FileTooLarge, read_bounded
 from runtime.credits.endings import Ending, NewerFormat, from_json, to_json
 from runtime.credits.ledger import CreditLedger
-from runtime.credits.results import AccountDamaged, LedgerUnavailable
+from runtime.credits.results import AccountDamaged, LedgerUnavailable, NotBooked
 
 _log = logging.getLogger("creditgate.spool")
 _DEAD = "dead"
 _UNFINISHED_AFTER_S = 600
 
 MOST_FILE_BYTES = 2 * 1024 * 1024
-"""Larger files are set aside. An ending with a larger outcome is written without its values."""
+"""Larger files are set aside. An ending with a larger outcome is written without its outcome."""
 
 
 class _Waits(Exception):
-    """An ending that can't be taken now, while others can."""
+    """An ending that the ledger can't take now, while it can take others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Spool:
     """A folder of endings.
 
     Args:
-        folder: created, for its owner alone, when the first ending is put.
+        folder: created with mode 700 when the first ending is put.
         max_age_ms: older endings are given up. It is well below the horizon of idempotency, so
             that what is replayed is still known to be charged or not.
     """
@@ -58,15 +58,15 @@ class Spool:
         self._told: dict[str, str] = {}
 
     async def put(self, ending: Ending) -> None:
-        """Keep an ending; it is on disk, synced, when this returns.
+        """Write an ending to disk and sync it.
 
         Raises:
-            OSError: the disk refuses.
+            OSError: the ending can't be written.
         """
         await asyncio.to_thread(self._write, ending)
 
     async def replay(self, ledger: CreditLedger) -> Replay:
-        """Send what is spooled, oldest first, until Redis is away again.
+        """Send spooled endings, oldest first, until all are sent or Redis is away again.
 
         An ending that the ledger will never take (too old, in conflict, too large, or not an ending
         at all) moves to ``dead/``. One that can't be taken now (its account is damaged, a newer
@@ -92,15 +92,17 @@ class Spool:
         return Replay(done, dead, len(waiting))
 
     async def _replay_one(self, path: Path, ledger: CreditLedger) -> bool:
-        """Send one ending; return whether the ledger took it, or else it is dead.
+        """Send one ending; return whether the ledger took it. Otherwise it is dead.
 
         Raises:
-            _Waits: it can't be taken now, for a reason of its own.
+            _Waits: the ledger can't take this ending now.
             LedgerUnavailable: Redis is away.
         """
         try:
             ending = await asyncio.to_thread(_read, path)
-            accepted = not self._too_old(path.name) and await ledger.end(ending) is not None
+            accepted = not self._too_old(path.name) and not isinstance(
+                await ledger.end(ending), NotBooked
+            )
         except (AccountDamaged, NewerFormat) as exc:
             raise _Waits(f"{type(exc).__name__}: {exc}") from exc
         except (LedgerUnavailable, FileNotFoundError):
@@ -146,7 +148,7 @@ class Spool:
         return sorted(path.name for path in self._folder.glob("*.json"))
 
     def _remove_unfinished(self) -> None:
-        """Remove files that a process was writing when it died: no endings, but personal data."""
+        """Remove unfinished files of dead processes: they hold personal data, but no ending."""
         for path in self._folder.glob("*.part"):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < time.time() - _UNFINISHED_AFTER_S:

@@ -15,7 +15,7 @@ from runtime.credits.results import Existing
 _FORMAT = 1
 
 MOST_BYTES = 1024 * 1024
-"""The largest outcome that is read again: more than any model writes in one answer."""
+"""The largest outcome that is read: more than any model writes in one answer."""
 
 
 def encode(
@@ -57,10 +57,10 @@ def _usage_columns(usage: TokenUsage) -> tuple[int, ...]:
 
 
 def decode(execution_id: str, existing: Existing) -> ExecutionResult | None:
-    """Return the stored outcome as a result, or ``None`` if its values can't be had.
+    """Return the stored outcome as a result, or ``None`` if its values are lost.
 
-    They are gone, larger than ``MOST_BYTES``, or in a shape, or with a reason, that this release
-    does not know.
+    They are lost if they are gone or larger than ``MOST_BYTES``, or if this release does not know
+    their format or one of their reasons.
     """
     try:
         if len(existing.outcome) > MOST_BYTES:

@@ -14,7 +14,7 @@ from pricing.usage import TokenUsage
 from runtime.learning.history import History
 
 ENOUGH_TO_FORECAST = 20
-"""The answers that a forecast needs; with fewer, the action's limits say more."""
+"""The number of answers that a forecast needs; with fewer, the action's limits tell more."""
 
 _Z = 1.96
 _SKEWNESS = 2.3
@@ -23,7 +23,7 @@ _STEP_TOKENS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The expected cost, and the range that the cost of 95 in 100 such campaigns should be in."""
+    """The expected cost, and the range that should hold the cost of 95 in 100 such campaigns."""
 
     expected_mc: float
     low_mc: float
@@ -50,7 +50,7 @@ class Typical:
 
     @classmethod
     def of(cls, history: History) -> Self:
-        """Return the mean of the answers of a history, which must not be empty."""
+        """Return the mean of a history's answers. The history must not be empty."""
         sums, n = history.counts, history.charged
         real = max(1, sums.get("y", 0))
         return cls(
@@ -70,7 +70,7 @@ class Typical:
         """Return the mean cost of an answer to an input of this many counted tokens."""
         less = math.floor(self.output_tokens)
         part = self.output_tokens - less
-        # A mean rounded to whole tokens would be off by up to half a token for each person.
+        # Rounding the mean to whole tokens would err by up to half a token per person.
         return (1 - part) * cost_mc(rates, self._usage(counted_tokens, less)) + part * cost_mc(
             rates, self._usage(counted_tokens, less + 1)
         )
@@ -107,7 +107,7 @@ class People:
         return self.total * len(self.input_tokens) / self.counted
 
     def sum_of(self, each: Sequence[float]) -> float:
-        """Return the sum over all people, from the amounts of the sample's called ones."""
+        """Return the sum over all people, extrapolated from the sample."""
         return math.fsum(each) * self.total / self.counted
 
 

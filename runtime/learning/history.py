@@ -1,4 +1,4 @@
-"""Histories of an action's answers: their lengths, and their real numbers of tokens.
+"""Histories of an action's answers: their lengths and real token counts.
 
 Lengths are counted in logarithmic buckets, which give any quantile with a relative accuracy of 2%
 in little memory; the counts of several processes are merged by adding them. The scheme is
@@ -18,7 +18,7 @@ from pricing.usage import TokenUsage
 
 ACCURACY = 0.02
 ENOUGH_TO_RESERVE = 50
-"""The answers that adaptive reservations need; with fewer, the worst case is reserved."""
+"""The number of answers that adaptive reservations need; with fewer, the worst case is reserved."""
 
 _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
 _LOG_GAMMA = math.log(_GAMMA)
@@ -41,7 +41,7 @@ def bucket_of(tokens: int) -> int:
 
 def upper_edge(bucket: int) -> int:
     """Return the longest length in a bucket."""
-    # Rounding must not move an edge below the lengths of its own bucket.
+    # Rounding must not move an edge below the lengths in its bucket.
     return math.floor(_GAMMA**bucket + 1e-6)
 
 
@@ -139,8 +139,8 @@ class History:
     def output_tokens_to_reserve(self) -> int | None:
         """Return the output tokens to reserve for an execution, or ``None`` for the worst case.
 
-        They are the 99.5% quantile plus 20%. The worst case is reserved as long as too few answers
-        are known. If more than 0.5% of the answers were cut off, the quantile is the longest
+        They are the 99.5% quantile plus 20%. The worst case is reserved while too few answers are
+        known. If more than 0.5% of the answers were cut off, the quantile is the longest
         possible length, so the worst case is reserved until longer answers are known.
         """
         if self.answers < ENOUGH_TO_RESERVE:

@@ -1,4 +1,4 @@
-"""Sharing of histories with other processes, in the background of executions."""
+"""Sharing of histories between processes, in the background."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Learning:
         return known.history
 
     def start(self) -> None:
-        """Start to share every second, until ``aclose``."""
+        """Share every second until ``aclose``."""
         self._rounds.start()
 
     async def aclose(self) -> None:
@@ -124,7 +124,7 @@ class Learning:
         await self.share()
 
     async def share(self) -> None:
-        """Share what is there now, after what is on its way. While Redis is away, it waits."""
+        """Share what is new, after any sharing under way. While Redis is away, it is kept."""
         async with self._turn:
             await self._share_each()
 
@@ -132,7 +132,7 @@ class Learning:
         known = self._known.get(topic)
         if known is None:
             if len(self._known) >= _MOST_TOPICS:
-                # Actions made anew for each execution must not fill the memory.
+                # Actions that a host creates for each execution must not fill the memory.
                 del self._known[next(iter(self._known))]
             known = self._known[topic] = _Known()
         known.used = True
@@ -151,7 +151,7 @@ class Learning:
             try:
                 await self._share(topic, known)
             except _Damaged as error:
-                # Not until it is used again: there is nothing new to share.
+                # Try again when it is used: until then, there is nothing new to share.
                 known.used = False
                 if topic not in self._told:
                     self._told.add(topic)
@@ -175,7 +175,7 @@ class Learning:
             async with bounded(self._timeout_s):
                 told = await _script().run(self._client, [key], [*limits, *added])
         except BaseException as exc:
-            # Redis may have added it all the same: an answer that counts twice does no harm.
+            # Redis may have added it anyway; counting an answer twice does no harm.
             known.unshared.update(sent)
             known.used = True
             if isinstance(exc, RedisUnavailable):
@@ -183,7 +183,7 @@ class Learning:
             raise
         kind, found = _text(told[0]), told[1]
         if kind == "too_much":
-            # Kept, it would grow still more. What is learned are hints: nothing is charged by them.
+            # Kept, it would grow still more. Histories are only hints: no charge depends on them.
             raise _Damaged(
                 f"{key}: the sum {_text(found)} grows too large; what was new is dropped"
             )

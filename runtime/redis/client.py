@@ -35,22 +35,22 @@ async def open_client(section: RedisSection, data_dir: Path) -> AsyncIterator[Cl
 
 
 def make_client(section: RedisSection, url: str) -> Client:
-    """Return a client with the section's settings, which connects when it is first used."""
+    """Return a client with the section's settings. It connects on first use."""
     timeout_s = section.timeout_ms / 1000
     options = {"password": section.password.get_secret_value()} if section.password else {}
     if section.cluster:
-        # These time-outs are for plain commands; with half of the whole, one server that hangs
-        # leaves time to ask another one for the map.
+        # For plain commands. Half of the whole leaves time to ask another server for the map if one
+        # hangs.
         return RedisCluster.from_url(
             url,
             max_connections=section.max_connections,
             socket_connect_timeout=timeout_s / 2,
             socket_timeout=timeout_s / 2,
-            # An account whose server is away must not keep others from theirs.
+            # One server that is away must not stop the accounts of the others.
             require_full_coverage=False,
             **options,
         )
-    # The ledger bounds each call as a whole; redis-py's own time-outs would cost a task a call.
+    # The ledger bounds each call as a whole; redis-py's time-outs would add a task per call.
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=section.max_connections,

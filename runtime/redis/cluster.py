@@ -1,8 +1,8 @@
-"""A Redis Cluster: the server that owns an account's slot, and following it when slots move.
+"""A Redis Cluster: finds the server that owns an account's slot, and follows slots that move.
 
-The map of the slots is redis-py's, which is read again whenever a server contradicts it or can't be
-reached. The connections are the ledger's own, in a pool for each server: redis-py closes its own
-ones while they are in use when it reads the map again, and a script call cut off is an unknown
+The slot map is redis-py's. It is read again whenever a server contradicts it or can't be reached.
+The connections are creditgate's own, in a pool for each server: redis-py closes its connections,
+even those in use, when it reads the map again, and a script call that is cut off has an unknown
 outcome.
 """
 
@@ -35,10 +35,10 @@ from runtime.redis.transport import Delivery, ScriptTransport, ServerTransport
 
 _log = logging.getLogger("creditgate.ledger")
 
-# Answers of a server that did not run the script, while another one or the same one soon may.
+# Errors of a server that did not run the script; another one, or the same one soon, can.
 # MASTERDOWN is a ClusterDownError too, MOVED an AskError.
 _PASSING = (AskError, TryAgainError, ClusterDownError, BusyLoadingError)
-# What a server says in place of an address that it does not know.
+# What a server sends instead of an address that it does not know.
 _SAME_HOST = ("", "?")
 # Two servers may name each other for a moment.
 _REDIRECTIONS_AT_ONCE = 4
@@ -51,7 +51,7 @@ class ClusterMap:
     """The servers of a cluster by slot, each with its connections.
 
     Args:
-        client: its slot map is used; what it connects with is copied for connections of our own.
+        client: provides the slot map, and the settings that connections are made with.
         timeout_s: for making a connection and for reading the map.
     """
 
@@ -66,7 +66,7 @@ class ClusterMap:
         self._can_read = True
 
     def owner(self, slot: int) -> Server | None:
-        """Return the slot's server, ``None`` where the map knows none or was never read."""
+        """Return the slot's server, or ``None`` if the map has none or was never read."""
         try:
             node = self._nodes.get_node_from_slot(slot)
         except (SlotNotCoveredError, KeyError):
@@ -74,7 +74,7 @@ class ClusterMap:
         return self._servers.get(node.name) or self._server(node)
 
     def named_by(self, error: AskError, by: Server) -> Server:
-        """Return the server that another one named as the place to ask."""
+        """Return the server that a redirection names."""
         host = by.host if error.host in _SAME_HOST else error.host
         host, port = self._nodes.remap_host_port(host, error.port)
         if (server := self._servers.get(get_node_name(host, port))) is not None:
@@ -82,12 +82,12 @@ class ClusterMap:
         return self._server(ClusterNode(host, port, **self._nodes.connection_kwargs))
 
     async def read(self) -> None:
-        """Read the map, or wait for the reading that is under way.
+        """Read the map, or wait for a read that is under way.
 
         Raises:
             RedisClusterException: no server can be reached.
         """
-        # In a task of its own: redis-py may swallow a cancellation, which the caller must not.
+        # In a separate task: redis-py may swallow a cancellation, which must reach the caller.
         if (fault := await asyncio.shield(self._reading_now())) is not None:
             raise RedisClusterException(fault)
 
@@ -110,7 +110,7 @@ class ClusterMap:
         return self._reading
 
     async def _read(self) -> str | None:
-        """Return what went wrong, if anything did."""
+        """Read the map and return what went wrong, or ``None``."""
         is_there = bool(self._nodes.slots_cache)
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -128,7 +128,7 @@ class ClusterMap:
         return None
 
     def _server(self, node: ClusterNode) -> Server:
-        # As the node makes them, but for time-outs: each call is bounded as a whole.
+        # Like the node's own connections, but without time-outs: each call is bounded as a whole.
         options = dict(node.connection_kwargs, socket_timeout=None, retry=Retry(NoBackoff(), 0))
         pool = BlockingConnectionPool(
             max_connections=node.max_connections,
@@ -152,15 +152,13 @@ class ClusterTransport(ScriptTransport):
         slot = delivery.request.slot
         server, asking, refusals = self._map.owner(slot), False, 0
         time_s = asyncio.get_running_loop().time
-        # The rest of the time is for the last answer: cut off, it would be an unknown outcome.
+        # The rest is for the last answer: if it were cut off, its outcome would be unknown.
         until_s = time_s() + self._timeout_s * _SHARE_FOR_TRYING
         while True:
             if server is None:
                 server = await self._find(delivery)
             delivery.server = server
-            connection = delivery.connection = (
-                server.idle.pop() if server.idle else await server.take()
-            )
+            connection = delivery.connection = server.take_idle() or await server.take()
             try:
                 return connection, await self._exchange(connection, delivery.request, asking=asking)
             except _PASSING as error:

@@ -13,16 +13,16 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, ResponseErro
 Reply = list[Any]
 InBackground = Callable[[Coroutine[Any, Any, None]], None]
 
-# Error replies of a server that is there. redis-py takes some of them for a lost connection.
+# Error replies of a live server. redis-py takes some of them for a lost connection.
 REFUSALS = (ResponseError, BusyLoadingError, AuthenticationError)
 _MOST_IDLE = 64
 
 
 class PooledConnection:
-    """A connection of redis-py's, and the replies that are still to be read from it.
+    """A redis-py connection, and the replies still to be read from it.
 
-    The caller may be cancelled at any point; ``answer`` then goes on where reading stopped.
-    ``acknowledged`` is what the WAIT behind the last request came to.
+    If the caller is cancelled, ``answer`` continues where reading stopped. ``acknowledged`` is the
+    number of replicas that the WAIT behind the last request returned.
     """
 
     __slots__ = ("_answer", "_before", "_wait", "acknowledged", "raw", "server")
@@ -34,12 +34,17 @@ class PooledConnection:
         self._before, self._wait = 0, False
         self._answer: Reply | Exception | None = None
 
+    def is_closed(self) -> bool:
+        """Return whether the server has closed the connection, as far as is known by now."""
+        reader = self.raw._reader  # noqa: SLF001 - redis-py tells it only by reading
+        return reader is None or bool(reader.at_eof())
+
     async def ask(self, packed: bytes, *, before: int = 0, wait: bool = False) -> Reply:
         """Send what is packed and return its answer.
 
         Args:
-            before: how many other answers come before it.
-            wait: a WAIT's answer comes after it, and is read too.
+            before: the number of other answers that come before it.
+            wait: true if a WAIT's answer comes after it, which is read too.
         """
         self._before, self._wait = before, wait
         await self.raw.send_packed_command(packed, check_health=False)
@@ -74,8 +79,8 @@ class PooledConnection:
 class Server:
     """The connections to one server: a bounded number, handed to waiting callers in order.
 
-    Idle ones are kept here, because taking one from redis-py's pool and giving it back costs as
-    much as a call. Take one by ``idle.pop()``, or by ``take()`` where ``idle`` is empty.
+    Idle connections are kept here, because redis-py's pool takes as long to hand one out and take
+    it back as a call does.
 
     Args:
         pool: redis-py's, which makes connections.
@@ -97,6 +102,19 @@ class Server:
         self._most_idle = min(_MOST_IDLE, size // 2 if shared else size)
         self._taken = 0
         self._waiting: deque[asyncio.Future[PooledConnection | None]] = deque()
+
+    def take_idle(self) -> PooledConnection | None:
+        """Return an idle connection, or ``None`` where ``take()`` has to find one.
+
+        A connection that the server has closed (it restarted, or timed out idle clients) is told
+        by its end of input. A call sent on it would count as lost, though it never arrived.
+        """
+        while self.idle:
+            connection = self.idle.pop()
+            if not connection.is_closed():
+                return connection
+            self.drop(connection)
+        return None
 
     async def take(self) -> PooledConnection:
         """Wait for a connection, or make one.
@@ -135,7 +153,7 @@ class Server:
         self._in_background(self._close(connection))
 
     def drop_idle(self) -> None:
-        """Close the idle connections: the server that they lead to has gone."""
+        """Close the idle connections, because their server is gone."""
         idle, self.idle = self.idle, []
         for connection in idle:
             self.drop(connection)
@@ -175,7 +193,7 @@ class Server:
         self._hand_on(None)
 
     def _hand_on(self, connection: PooledConnection | None) -> bool:
-        """Hand a connection, or the room for one, to the first caller that waits."""
+        """Hand a connection, or permission to make one, to the first waiting caller."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():

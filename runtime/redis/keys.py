@@ -1,4 +1,4 @@
-"""Every Redis key name, and the hash tag that keeps an account in one slot."""
+"""Every Redis key name, and the hash tag that keeps an account's keys in one slot."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Keys:
         return (f"{base}:slots", f"{base}:waiting", f"{base}:seen", f"{base}:taken")
 
     def learned(self, action_id: str, version: str, model_id: str) -> str:
-        """Return the hash of what the answers of an action's version on a model were like."""
+        """Return the hash with the history of an action version's answers on a model."""
         return f"{self.prefix}:learned:{action_id}:{version}:{model_id}"
 
     def outcome(self, account_id: str, execution_key: str) -> str:

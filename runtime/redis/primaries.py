@@ -19,7 +19,7 @@ _ONE = "the server"
 
 
 class Primary:
-    """A server that holds data. As text, it is the server's name in messages."""
+    """A server that holds data. ``str()`` gives its name for messages."""
 
     def __init__(self, node: Any, name: str = _ONE) -> None:
         self._node = node
@@ -29,17 +29,17 @@ class Primary:
         return self._name
 
     async def info(self, section: str) -> dict[str, Any]:
-        """Return a section of what the server tells about itself."""
+        """Return a section of the server's INFO."""
         found: dict[str, Any] = await self._node.execute_command("INFO", section)
         return found
 
     async def setting(self, name: str) -> str | None:
-        """Return one of the server's settings, ``None`` where the server does not tell."""
+        """Return one of the server's settings, or ``None`` if the server does not tell it."""
         try:
             found = await self._node.execute_command("CONFIG GET", name)
         except ResponseError:  # managed services may forbid it
             return None
-        # A mapping by redis-py's own parser, or names and values by turns.
+        # redis-py's parser makes a mapping; without it, names and values alternate.
         values = list(found.values()) if isinstance(found, dict) else list(found[1::2])
         if not values:
             return None
@@ -52,7 +52,7 @@ class Primary:
 
 
 async def primaries(client: Client) -> list[Primary]:
-    """Return the servers that hold data, by the map that redis-py has or now reads."""
+    """Return the servers that hold data. Reads the cluster's map if redis-py has none yet."""
     if not isinstance(client, RedisCluster):
         return [Primary(client)]
     _ = await client.initialize()
@@ -60,7 +60,7 @@ async def primaries(client: Client) -> list[Primary]:
 
 
 async def shares(client: Client, buckets: Iterable[int]) -> list[tuple[Primary, list[int]]]:
-    """Return the servers that hold these buckets, each with its share of them.
+    """Return the servers that hold these buckets, each with its buckets.
 
     Raises:
         RedisClusterException: no server has one of them.
@@ -81,7 +81,7 @@ async def shares(client: Client, buckets: Iterable[int]) -> list[tuple[Primary, 
 
 
 def primary_of(client: Client, account_id: str) -> str:
-    """Return the name of the server that holds an account, empty where the map knows none."""
+    """Return the name of the server that holds an account, or "" if the map has none."""
     if not isinstance(client, RedisCluster):
         return _ONE
     nodes: Any = client.nodes_manager
@@ -93,10 +93,10 @@ def primary_of(client: Client, account_id: str) -> str:
 
 @asynccontextmanager
 async def bounded(timeout_s: float) -> AsyncIterator[None]:
-    """Bound plain commands, and raise one error in place of redis-py's.
+    """Bound plain commands, and raise one error instead of redis-py's.
 
     Raises:
-        RedisUnavailable: Redis can't be asked.
+        RedisUnavailable: Redis can't be reached or is too slow.
     """
     try:
         async with asyncio.timeout(timeout_s):

@@ -28,10 +28,10 @@ class Script:
     async def run(
         self, client: Redis | RedisCluster, keys: Sequence[str], arguments: Sequence[str | int]
     ) -> Any:
-        """Run the script by its SHA-1, or by its source where the server does not know it yet.
+        """Run the script by its SHA-1, or by its source if the server does not know it yet.
 
         redis-py's ``register_script`` would load an unknown script into every primary of a
-        cluster, and fail while one of them is away that has none of the keys.
+        cluster, and fail while any of them is away, even one without the keys.
 
         Raises:
             RedisError, OSError: as redis-py raises them.
@@ -56,5 +56,5 @@ def read_lua(package: str, name: str) -> str:
 
 @cache
 def shipped_clock() -> str:
-    """Return the Lua that defines ``server_ms``, with which each script begins that tells time."""
+    """Return the Lua that defines ``server_ms``; scripts that read the clock begin with it."""
     return read_lua(__package__, "clock.lua")

@@ -1,4 +1,4 @@
-"""Script calls over connections of our own, whose answers are read though the caller has gone."""
+"""Script calls over our own connections. Answers are read even if the caller is gone."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["Reply", "Request", "ScriptTransport", "ServerTransport", "Transport"
 
 Abandoned = Callable[[Reply | None], None]
 
-# A script that catches the errors of its commands passes them on behind a word that ends so.
+# A script that catches a command's error passes it on behind a word that ends like this.
 _FAILED = "_FAILED"
 
 
@@ -43,8 +43,8 @@ _FAILED = "_FAILED"
 class Request:
     """A script with its keys and arguments, packed for the wire, and their numbers.
 
-    ``slot`` is Redis Cluster's for all of its keys. One that ``writes`` is waited for until enough
-    replicas have it, if that is asked for.
+    ``slot`` is the Redis Cluster slot of all its keys. If ``writes`` is true, the call waits until
+    enough replicas have acknowledged it, where replicas are configured.
     """
 
     script: Script
@@ -57,7 +57,7 @@ class Request:
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """A request under way: its server, and its connection until the answer was read."""
+    """A request under way, with its server and, until its answer is read, its connection."""
 
     request: Request
     server: Server | None = None
@@ -66,7 +66,7 @@ class Delivery:
 
 
 def bulk(*values: bytes | str | int) -> bytes:
-    """Return values as Redis' protocol has them, packed five times faster than by redis-py."""
+    """Return values packed in Redis' protocol, five times faster than redis-py does."""
     packed: list[bytes] = []
     text = ""
     for value in values:
@@ -89,7 +89,7 @@ _ASKING = b"*1\r\n" + bulk("ASKING")
 
 
 class Transport(Protocol):
-    """A way of script calls to their server, such as a ``ScriptTransport``."""
+    """The interface that script calls are sent through; ``ScriptTransport`` implements it."""
 
     async def run(self, request: Request, on_abandoned: Abandoned) -> Reply:
         """Run the script and return its answers, as ``ScriptTransport.run`` does."""
@@ -99,11 +99,11 @@ class Transport(Protocol):
 
 
 class ScriptTransport(ABC):
-    """Runs scripts where the account is.
+    """Runs scripts on the server that owns the account.
 
     Args:
         timeout_ms: for one call as a whole: connection, request and answer.
-        replicas: how many must acknowledge a write; half of the time-out is theirs.
+        replicas: how many must acknowledge a write, within half of the time-out.
     """
 
     def __init__(self, timeout_ms: int, replicas: int = 0) -> None:
@@ -114,7 +114,7 @@ class ScriptTransport(ABC):
 
     @abstractmethod
     async def _deliver(self, delivery: Delivery) -> tuple[PooledConnection, Reply]:
-        """Send the request where it belongs; return its connection and the script's answer."""
+        """Send the request to its server; return the connection and the script's answer."""
 
     @abstractmethod
     async def _give_back(self) -> None:
@@ -123,8 +123,8 @@ class ScriptTransport(ABC):
     async def run(self, request: Request, on_abandoned: Abandoned) -> Reply:
         """Run the script and return its answers.
 
-        If the caller is cancelled, ``on_abandoned`` is called, once: with the answer, which is
-        still read where the request was sent, or with ``None`` if it stays unknown.
+        If the caller is cancelled, ``on_abandoned`` is called once: with the answer, which is still
+        read if the request was sent, or with ``None`` if it stays unknown.
 
         Raises:
             NotReached: no connection could be made, or no server would take the call.
@@ -132,7 +132,7 @@ class ScriptTransport(ABC):
             ScriptRefused: the server or the script answered an error, and changed nothing.
         """
         delivery = Delivery(request)
-        # Nothing is awaited outside the try: there, a cancellation would lose the answer.
+        # Await nothing outside the try: a cancellation there would lose the answer.
         try:
             async with asyncio.timeout(self._timeout_s):
                 connection, answer = await self._deliver(delivery)
@@ -199,7 +199,7 @@ class ScriptTransport(ABC):
         if (connection := delivery.connection) is None:  # while the connection was made
             return NotReached(described(error))
         if _is_no_primary(error):
-            # The primary of now is found by connecting again.
+            # Connecting again finds the current primary.
             self._leave(delivery)
             return NotReached(described(error))
         connection.server.keep(connection)
@@ -213,7 +213,7 @@ class ScriptTransport(ABC):
         return UnknownOutcome(text) if sent else NotReached(text)
 
     def _leave(self, delivery: Delivery) -> None:
-        """Drop the connection, and with it the idle ones: a restarted server knows none of them."""
+        """Drop this connection and the idle ones, which a restarted server does not know."""
         if delivery.server is not None:
             delivery.server.drop_idle()
         if delivery.connection is not None:
@@ -227,7 +227,7 @@ class ServerTransport(ScriptTransport):
     """Runs scripts on one server.
 
     Args:
-        client: its pool provides the connections; its decoding is not used.
+        client: provides the connections, from its pool; its decoding is not used.
     """
 
     def __init__(self, client: Redis, timeout_ms: int, replicas: int = 0) -> None:
@@ -236,7 +236,7 @@ class ServerTransport(ScriptTransport):
 
     async def _deliver(self, delivery: Delivery) -> tuple[PooledConnection, Reply]:
         server = delivery.server = self._server
-        connection = delivery.connection = server.idle.pop() if server.idle else await server.take()
+        connection = delivery.connection = server.take_idle() or await server.take()
         return connection, await self._exchange(connection, delivery.request)
 
     async def _give_back(self) -> None:
@@ -244,7 +244,7 @@ class ServerTransport(ScriptTransport):
 
 
 def _is_no_primary(error: Exception) -> bool:
-    """Return whether a server refused because it takes no writes, the script's own included."""
+    """Return whether a server refused a write because it is not a primary."""
     if isinstance(error, ReadOnlyError | MasterDownError):
         return True
     word, _, fault = str(error).partition(" ")

@@ -48,9 +48,9 @@ class _Alone:
 class RedisTurns:
     """Gives out turns by the Redis server's clock; a ``TurnSource`` of ``providers.pacing.rule``.
 
-    While Redis cannot be reached, this process gives out its share of the limits, divided by the
-    number of processes seen last; slots that it already holds count. Slots that Redis still counts
-    expire by themselves.
+    While Redis can't be reached, this process gives out its share of the limits: the limits divided
+    by the number of processes last seen. Slots that it already holds count towards the share. Slots
+    that Redis still counts expire there.
 
     Args:
         client: redis-py's client of one server or of a cluster; owned by the caller.
@@ -70,7 +70,7 @@ class RedisTurns:
         self._script = script or _shipped()
         self._process = secrets.token_hex(6)
         self._processes: dict[str, int] = {}
-        # By endpoint: the slots that Redis gave out, and when each ends by our own clock.
+        # By endpoint: the slots that Redis gave out, with the end of each by our own clock.
         self._held: dict[str, dict[str, int]] = {}
         self._alone: dict[str, _Alone] = {}
 
@@ -81,7 +81,7 @@ class RedisTurns:
         returned: Sequence[Returned],
         wanted: Sequence[TurnRequest],
     ) -> TurnsGiven:
-        """Take returned turns back, then serve requests in order until one lacks something."""
+        """Take back returned turns, then serve requests in order until one must wait."""
         held = self._held.setdefault(endpoint, {})
         for one in returned:
             held.pop(one.slot, None)

@@ -34,6 +34,28 @@ def repeated_text(reference: str) -> str:
     return f"Reference {reference} was used for this before; nothing was changed."
 
 
+def conflict_text(reference: str, field: str, stored: str) -> str:
+    """Return what a reference was used for before.
+
+    Args:
+        field: the field of the change that differs, as ``ReferenceConflict`` names it.
+        stored: its value at the first use.
+
+    >>> conflict_text("invoice-7", "amount_mc", "300000000")
+    "reference 'invoice-7' was used before, for 300,000 credits; choose another one"
+    """
+    if field == "amount_mc":
+        use = f"for {credits_text(int(stored))} credits"
+    elif field == "limit_mc":
+        is_set = stored != "none"
+        use = f"with a limit of {credits_text(int(stored))}" if is_set else "to remove this cap"
+    elif field == "on":
+        use = f"to switch it {'on' if stored == '1' else 'off'}"
+    else:
+        use = f"with {field} {stored}"
+    return f"reference {reference!r} was used before, {use}; choose another one"
+
+
 def alert_text(account_id: str, mark: str, left_mc: int, threshold_mc: int) -> str:
     """Return what an alert of the ledger means for the account."""
     left = credits_text(left_mc)

@@ -23,6 +23,10 @@ QUOTE_MISSES: Mapping[str, str] = MappingProxyType(
             "token_margin_percent"
         ),
         "quote_exceeded": "answers cost more than was reserved for them",
+        "usage_capped": (
+            "answers reported more tokens than their requests could have used; they are charged at "
+            "that bound"
+        ),
         "cut_by_us": (
             "answers were cut off by a limit lowered to what was reserved; they are not charged"
         ),

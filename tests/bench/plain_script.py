@@ -101,5 +101,6 @@ def _settling(attempt: ExecutionAttempt, reserved_at_ms: int) -> tuple[_Value, .
         RATE_CARD,
         b"",
         0,
+        0,
         OUTCOME,
     )

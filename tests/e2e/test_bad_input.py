@@ -160,7 +160,7 @@ CASES: list[tuple[tuple[str, ...], list[str]]] = [
     (("cap", "list", "--account", "nobody"), ["'nobody'", "creditgate account open"]),
     (("cap", "list", "--account", "no body"), ["account_id", "'no body'"]),
     (("account", "plan", "nobody", *PLAN[3:], "trial"), ["'nobody'", "creditgate account open"]),
-    (("account", "plan", "closed", *PLAN[3:], "trial"), ["'closed'", "stays as it is"]),
+    (("account", "plan", "closed", *PLAN[3:], "trial"), ["'closed'", "can't be changed"]),
     ((*PLAN, "trial", "--reference", "test"), ["'test'", "used before", "kind adjustment"]),
     ((*PLAN, "growht"), ["plan", "'growht'", "growth"]),
     ((*PLAN, "trial", "--paying-since", "June"), ["--paying-since", "June"]),
@@ -287,5 +287,5 @@ def test_redis_that_is_away_is_told_in_a_sentence(home: Home) -> None:
     home.write("away.yaml", "\n".join(lines))
     ended = home.run("balance", "--account", "acme", "--config", "away.yaml")
     assert ended.status == 2
-    assert "Redis can't be used" in ended.stderr
+    assert "can't use the ledger's Redis" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -14,18 +14,21 @@ def test_an_account_is_opened_given_credits_and_sells_some(home: Home) -> None:
     assert opened.json["new"] is True
     assert opened.json["balance"]["granted_mc"] == 0
     assert (
-        "was open already"
+        "was already open"
         in home.invoke(
             *("account", "open", "acme", "--plan", "growth", "--timezone", "Europe/Berlin")
         ).stdout
     )
 
     expiring = (*GRANT, "--reference", "spring", "--expires-at", "2099-07-08")
-    assert "was given 2,500.125 credits" in home.invoke(*expiring).stdout
+    assert "received 2,500.125 credits" in home.invoke(*expiring).stdout
     assert "nothing was added" in home.invoke(*expiring).stdout
     bought = ("purchase", "--account", "acme", "--credits", "200000", "--reference", "invoice-7")
     assert home.invoke(*bought, "--json").json["available_mc"] == 202_500_125
     assert home.invoke(*bought, "--json").json["new"] is False
+    other = home.invoke(*bought[:4], "300000", *bought[5:])
+    assert other.status == 2
+    assert "'invoice-7' was used before, for 200,000 credits" in other.stderr
 
     shown = home.invoke("balance", "--account", "acme").stdout
     assert "available  202,500.125" in shown

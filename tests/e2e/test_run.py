@@ -35,7 +35,7 @@ def test_run_twice_a_campaign_charges_once_and_gives_the_same_values(home: Home)
     assert second.status == 0
     assert second.json["replayed"] == second.json["model"] == 40
     assert second.json["charged_mc"] == 0
-    for quotes in ("input_undercounted", "quote_exceeded", "cut_by_us"):
+    for quotes in ("input_undercounted", "quote_exceeded", "usage_capped", "cut_by_us"):
         assert second.json[quotes] == 0
     assert second.json["charged_earlier_mc"] == once.charged_mc > 0
     assert second.json["balance"]["conserved"] is True
@@ -84,7 +84,12 @@ def test_when_credits_run_out_the_campaign_goes_on_and_a_retry_answers_the_rest(
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)]
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.long),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.long),
+    ],
 )
 def test_a_signal_takes_no_more_people_and_leaves_nothing_reserved(
     home: Home, number: signal.Signals

@@ -1,4 +1,4 @@
-"""``creditgate account``: the accounts that pay."""
+"""``creditgate account``: open, switch, move and close accounts."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from runtime.credits.results import Balance
 
 _id_argument = click.argument("account_id", metavar="ID")
-_plan_option = click.option("--plan", required=True, help="One of the plans of the config.")
+_plan_option = click.option("--plan", required=True, help="A plan of the config.")
 _paying_since_option = click.option(
     "--paying-since",
     type=click.DateTime(formats=["%Y-%m-%d"]),
     metavar="YYYY-MM-DD",
-    help="The first paid day, which decides about offers.  [default: today]",
+    help="The first paid day; it decides which offers apply.  [default: today]",
 )
 
 
@@ -42,7 +42,7 @@ _paying_since_option = click.option(
     ),
 )
 def account() -> None:
-    """Open, switch off and close accounts, and change their plans."""
+    """Open accounts, change their plans, switch them off, and close them."""
 
 
 @account.command(
@@ -60,7 +60,7 @@ def account() -> None:
     "--timezone",
     default="UTC",
     metavar="NAME",
-    help="The account's IANA time zone; its offers expire by it.",
+    help="The account's IANA time zone, by which its offers expire.",
 )
 @_paying_since_option
 @actor_option
@@ -74,9 +74,9 @@ def open_account(
     actor: str,
     as_json: bool,
 ) -> None:
-    """Open an account and give it the offers that it is entitled to.
+    """Open an account and grant the offers that it is entitled to.
 
-    ID is 1 to 64 of the characters A-Z a-z 0-9 _ . -. Doing it again changes nothing.
+    ID is 1 to 64 characters from A-Z a-z 0-9 _ . -. Opening an account again changes nothing.
     """
     from runtime.cli.ledger import with_ledger
 
@@ -87,7 +87,11 @@ def open_account(
         return opened, await ledger.accounts.balance(account_id)
 
     opened, balance = with_ledger(load(config_path), ask)
-    known = "was open already" if balance.state == "open" else f"is {balance.state} for good"
+    known = (
+        "was already open"
+        if balance.state == "open"
+        else f"is {balance.state} and can't be opened again"
+    )
     done = f"{account_id} is open." if opened else f"{account_id} {known}."
     _show(done, opened, balance, as_json=as_json)
 
@@ -116,10 +120,11 @@ def change_plan(
     actor: str,
     as_json: bool,
 ) -> None:
-    """Put an account on another plan.
+    """Change an account's plan.
 
-    Without AI credits in it, new executions get fallback values; the account keeps its credits,
-    and they expire as before. With AI credits it is given the offers that it is entitled to.
+    On a plan without AI credits, new executions get fallback values. The account keeps its credits,
+    and they expire as before. On a plan with AI credits, the account is granted the offers that it
+    is entitled to.
     """
     from runtime.cli.ledger import with_ledger
     from runtime.wording.accounts import repeated_text
@@ -143,7 +148,7 @@ def change_plan(
     "close",
     epilog=examples(
         "creditgate account close acme --reference contract-ended-2026 \\",
-        "    --reason 'cancelled by the customer'",
+        "    --reason 'the customer cancelled'",
     ),
 )
 @_id_argument
@@ -155,10 +160,10 @@ def change_plan(
 def close_account(
     account_id: str, config_path: Path, reference: str, reason: str, actor: str, as_json: bool
 ) -> None:
-    """Close an account for good: what is left of its credits is taken back.
+    """Close an account for good and take back its remaining credits.
 
-    New executions get fallback values. Those that run may still be paid from what they have
-    reserved. Nothing opens the account again.
+    New executions get fallback values. Running executions can still be paid from what they have
+    reserved. A closed account can't be opened again.
     """
     from runtime.cli.ledger import with_ledger
 
@@ -169,7 +174,7 @@ def close_account(
         return closed, await ledger.accounts.balance(account_id)
 
     closed, balance = with_ledger(load(config_path), ask)
-    done = f"{account_id} is closed." if closed else f"{account_id} was closed already."
+    done = f"{account_id} is closed." if closed else f"{account_id} was already closed."
     _show(done, closed, balance, as_json=as_json)
 
 
@@ -185,8 +190,8 @@ def close_account(
 @_id_argument
 @click.argument("state", type=click.Choice(["off", "on"]))
 @config_option
-@click.option("--workspace", "workspace_id", metavar="ID", help="Only this workspace of it.")
-@click.option("--action", metavar="ID", help="Only this action.")
+@click.option("--workspace", "workspace_id", metavar="ID", help="Switch only this workspace.")
+@click.option("--action", metavar="ID", help="Switch only this action.")
 @reference_option
 @actor_option
 @json_option
@@ -200,14 +205,15 @@ def switch(
     actor: str,
     as_json: bool,
 ) -> None:
-    """Switch an account, one of its workspaces or one action off, or on again, at once.
+    """Switch an account, a workspace or an action off or on, effective at once.
 
-    While something is off, new executions of it get fallback values; those that run are answered.
-    What is switched off by itself stays off when the account is switched on.
+    While it is off, new executions get fallback values; running executions finish. Each switch
+    stands alone: a workspace or action that was switched off stays off when the account is
+    switched on.
     """
     from runtime.cli.ledger import print_json, with_ledger
     from runtime.wording.accounts import repeated_text
-    from runtime.wording.limits import switched_off_text
+    from runtime.wording.caps import switched_off_text
 
     async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
         change = ledger.accounts.switch_off if state == "off" else ledger.accounts.switch_on

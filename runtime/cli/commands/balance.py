@@ -35,7 +35,7 @@ def balance(config_path: Path, account_id: str, as_json: bool) -> None:
     from runtime.cli.ledger import print_json, with_ledger
     from runtime.cli.views.balance import balance_json, balance_lines, grants_lines
     from runtime.cli.views.caps import caps_json, caps_lines
-    from runtime.wording.limits import switched_off_text
+    from runtime.wording.caps import switched_off_text
 
     async def ask(ledger: CreditLedger) -> tuple[Balance, tuple[CapStatus, ...]]:
         return await ledger.accounts.balance(account_id), await ledger.accounts.caps(account_id)

@@ -1,4 +1,4 @@
-"""``creditgate cap``: limits on what may be charged in a day, a month or in total."""
+"""``creditgate cap``: limit what is charged in a day, in a month or in total."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _cap_options(function: _F) -> _F:
-    """The options that name a cap: its window, and whose charges it counts."""
+    """The options that name a cap: its window, and the charges that it counts."""
     for option in (
         click.option(
             "--source",
             type=click.Choice(["live", "test", "preview"]),
-            help="Count this source only.",
+            help="Count only this source.",
         ),
-        click.option("--action", metavar="ID", help="Count this action only."),
-        click.option("--campaign", "campaign_id", metavar="ID", help="Count this campaign only."),
+        click.option("--action", metavar="ID", help="Count only this action."),
+        click.option("--campaign", "campaign_id", metavar="ID", help="Count only this campaign."),
         click.option(
-            "--workspace", "workspace_id", metavar="ID", help="Count this workspace only."
+            "--workspace", "workspace_id", metavar="ID", help="Count only this workspace."
         ),
         click.option(
             "--window",
             type=click.Choice(["day", "month", "total"]),
             required=True,
-            help="What is counted together: a UTC day, a UTC month, or everything.",
+            help="The period that the limit covers: a UTC day, a UTC month, or all time.",
         ),
     ):
         function = option(function)
@@ -59,9 +59,9 @@ def _cap_options(function: _F) -> _F:
     ),
 )
 def cap() -> None:
-    """Limit what workspaces, campaigns, actions or sources may charge.
+    """Cap what an account, a workspace, a campaign, an action or a source is charged.
 
-    Where a cap is reached, new executions get their fallback values; those that run are answered.
+    Once a cap is reached, new executions get fallback values; running executions finish.
     """
 
 
@@ -81,14 +81,14 @@ def cap() -> None:
     "limit_mc",
     type=Credits(least_mc=0),
     required=True,
-    help="The most credits that are charged in a window, with up to three decimals.",
+    help="The most credits to charge in one window, with up to three decimals.",
 )
 @click.option(
     "--used",
     "used_mc",
     type=Credits(least_mc=0),
     default="0",
-    help="The credits that a new cap's window holds already.",
+    help="Credits to count as already charged in a new cap's window.",
 )
 @reference_option
 @actor_option
@@ -104,14 +104,14 @@ def set_cap(
     as_json: bool,
     **named: str | None,
 ) -> None:
-    """Set a cap, or change the limit of one.
+    """Set a cap, or change the limit of an existing one.
 
-    A cap counts what is charged within its window by executions of the workspace, campaign,
-    action and source that are given; without any, by all of the account. A new one counts from now
-    on, a changed one keeps its count.
+    A cap counts the charges of executions that match every option given (workspace, campaign,
+    action, source); with none of them, it counts the whole account. A new cap starts to count now;
+    a changed one keeps its count.
     """
     from runtime.cli.ledger import with_ledger
-    from runtime.wording.limits import cap_text
+    from runtime.wording.caps import cap_text
 
     async def ask(ledger: CreditLedger) -> tuple[str, bool, tuple[CapStatus, ...]]:
         capped = _cap(window, named)
@@ -152,7 +152,7 @@ def remove_cap(
     as_json: bool,
     **named: str | None,
 ) -> None:
-    """Remove the cap of this window that names exactly what is given. Its count is forgotten."""
+    """Remove the cap with exactly this window and these options, and forget its count."""
     from runtime.cli.ledger import with_ledger
 
     async def ask(ledger: CreditLedger) -> tuple[bool, tuple[CapStatus, ...]]:
@@ -170,10 +170,10 @@ def remove_cap(
 @account_option
 @json_option
 def list_caps(config_path: Path, account_id: str, as_json: bool) -> None:
-    """Show an account's caps, and what their windows hold now.
+    """Show an account's caps and what counts towards each of them now.
 
-    Excess is what stands above the limit: a bill above its quote, one that came late, or a limit
-    that was lowered.
+    Excess is the amount above the limit. It comes from an answer that cost more than its quote, a
+    charge that arrived late, or a limit that was lowered.
     """
     from runtime.cli.ledger import print_json, with_ledger
     from runtime.cli.views.caps import caps_json, caps_lines
@@ -189,7 +189,7 @@ def _cap(window: str, named: Mapping[str, str | None]) -> Cap:
     """Return the cap that the options name.
 
     Raises:
-        ValueError: it can't be one.
+        ValueError: an id in it is not valid.
     """
     from runtime.credits.caps import Cap, CapWindow
 

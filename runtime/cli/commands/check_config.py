@@ -32,6 +32,7 @@ def check_config(context: click.Context, config_path: Path, as_json: bool) -> No
     Secrets that it refers to must exist, but are not shown. Exits with 2 if there is a mistake;
     warnings are none.
     """
+    from runtime.catalog.parameters import refused_parameters
     from runtime.config import ConfigError, load_config
 
     require_config(config_path)
@@ -41,6 +42,8 @@ def check_config(context: click.Context, config_path: Path, as_json: bool) -> No
         config = load_config(config_path)
     except ConfigError as error:
         mistakes = error.mistakes
+    else:
+        mistakes = refused_parameters(config, click.format_filename(config_path))
     warnings = config.warnings if config else ()
     if as_json:
         _print_json(mistakes, warnings)
@@ -49,9 +52,9 @@ def check_config(context: click.Context, config_path: Path, as_json: bool) -> No
             click.echo(mistake, err=True)
         for warning in warnings:
             click.echo(f"warning: {warning}", err=True)
-        if config:
+        if config and not mistakes:
             click.echo(f"{click.format_filename(config_path)}: OK: {_contents(config)}")
-    if config is None:
+    if mistakes:
         context.exit(2)
 
 

@@ -75,7 +75,7 @@ def estimate(
     range. Twenty answers are enough to go by, and each more makes the range narrower:
     `creditgate run --source test --limit 50`.
 
-    It goes by new answers for everybody. Those that a campaign has had before are free.
+    It assumes a new answer for everybody; answers that a campaign already has cost nothing.
     """
     from runtime.campaigns.campaign import Campaign
     from runtime.campaigns.estimate import Sample

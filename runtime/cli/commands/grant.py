@@ -39,30 +39,30 @@ _KINDS = ("introductory", "promotional", "plan", "adjustment")
     "amount_mc",
     type=Credits(),
     required=True,
-    help="How many, with up to three decimals.",
+    help="The number of credits, with up to three decimals.",
 )
 @click.option(
     "--kind",
     type=click.Choice(_KINDS),
     required=True,
-    help="Why they are given. Bought ones: creditgate purchase.",
+    help="Why the credits are given. For bought credits use creditgate purchase.",
 )
 @click.option(
     "--reference",
     required=True,
     metavar="TEXT",
-    help="Names this grant: the same reference credits the account once.",
+    help="The name of this grant. The same reference grants only once.",
 )
 @click.option(
     "--expires-at",
     metavar="WHEN",
-    help="As this day begins in the account's time zone (2026-12-31), or an instant with its "
-    "offset (2026-12-31T12:00:00Z).  [default: never]",
+    help="A day (2026-12-31), from whose start in the account's time zone the credits are gone, or "
+    "a time with its offset (2026-12-31T12:00:00Z).  [default: never]",
 )
 @click.option(
     "--priority",
     type=click.IntRange(0, 1000),
-    help="The lowest is used first.  [default: by kind]",
+    help="The grant with the lowest priority is used first.  [default: by kind]",
 )
 @actor_option
 @json_option
@@ -77,7 +77,7 @@ def grant(  # noqa: PLR0913 - one parameter an option
     actor: str,
     as_json: bool,
 ) -> None:
-    """Give credits to an account, once for each reference."""
+    """Give credits to an account. The same reference grants only once."""
     from pricing.offers import GrantKind
     from runtime.cli.ledger import with_ledger
     from runtime.cli.views.granted import show_granted
@@ -100,10 +100,10 @@ def grant(  # noqa: PLR0913 - one parameter an option
 
 
 def _instant(text: str, timezone: str) -> datetime:
-    """Read a day, which begins by the time zone, or an instant.
+    """Read a day, as its start in the time zone, or a time with its offset.
 
     Raises:
-        ValueError: neither of them.
+        ValueError: the text is neither.
     """
     from zoneinfo import ZoneInfo
 
@@ -115,7 +115,7 @@ def _instant(text: str, timezone: str) -> datetime:
         return found.replace(tzinfo=ZoneInfo(timezone))
     if found is None or found.tzinfo is None:
         raise ValueError(
-            f"--expires-at: found {text!r}, allowed are a day like 2026-12-31 and an instant with "
+            f"--expires-at: found {text!r}, allowed are a day like 2026-12-31 and a time with "
             "its offset like 2026-12-31T12:00:00Z"
         )
     return found

@@ -1,4 +1,4 @@
-"""``creditgate mock-provider``: a server that answers like a model provider, for trials."""
+"""``creditgate mock-provider``: run a server that answers like a model provider."""
 
 from __future__ import annotations
 
@@ -23,22 +23,30 @@ _SHARE = click.FloatRange(0, 1)
         "curl -s http://127.0.0.1:8377/stats",
     ),
 )
-@click.option("--host", default="127.0.0.1", help="Where to listen.")
-@click.option("--port", type=click.IntRange(0, 65_535), default=8377, help="0 takes a free one.")
+@click.option("--host", default="127.0.0.1", help="The address to listen on.")
 @click.option(
-    "--seed", type=int, default=0, help="The same seed and messages give the same answer."
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8377,
+    help="The port to listen on; 0 takes a free one.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    help="Seed of the answers: the same seed and messages give the same answer.",
 )
 @click.option(
     "--latency-median-ms",
     type=click.FloatRange(0, 3_600_000),
     default=0,
-    help="Milliseconds before each answer, errors included.",
+    help="Median milliseconds before each answer, errors included.",
 )
 @click.option(
     "--latency-sigma",
     type=click.FloatRange(0, 5),
     default=0,
-    help="0 keeps to the median; above, latencies are lognormal with this sigma.",
+    help="Spread of the latencies: the sigma of a lognormal; 0 always takes the median.",
 )
 @click.option(
     "--error-rate", type=_SHARE, default=0, help="The share of requests answered with an error."
@@ -49,66 +57,70 @@ _SHARE = click.FloatRange(0, 1)
     type=click.IntRange(400, 599),
     multiple=True,
     default=(500, 429, 503),
-    help="An error's HTTP status; may be given several times.",
+    help="An HTTP status for errors; repeat the option to give several.",
 )
 @click.option(
     "--malformed-rate",
     type=_SHARE,
     default=0,
-    help="The share of answers that do not follow the schema.",
+    help="The share of answers that break the schema.",
 )
-@click.option("--refusal-rate", type=_SHARE, default=0, help="The share of answers that refuse.")
+@click.option(
+    "--refusal-rate", type=_SHARE, default=0, help="The share of answers that are refusals."
+)
 @click.option(
     "--usage-missing-rate",
     type=_SHARE,
     default=0,
-    help="The share of answers that do not say which tokens they used.",
+    help="The share of answers that report no token usage.",
 )
 @click.option(
     "--cached-tokens-share",
     type=_SHARE,
     default=0,
-    help="The part of each prompt that is reported as read from a cache.",
+    help="The share of each prompt that is reported as read from a cache.",
 )
 @click.option(
     "--reasoning-tokens",
     type=click.IntRange(0, 1_000_000),
     default=0,
-    help="Tokens that the model thinks before each answer.",
+    help="Reasoning tokens used before each answer.",
 )
 @click.option(
     "--reasoning-sigma",
     type=click.FloatRange(0, 5),
     default=0,
-    help="0 keeps to --reasoning-tokens; above, they are lognormal around it.",
+    help="Spread of the reasoning tokens: the sigma of a lognormal; 0 always takes "
+    "--reasoning-tokens.",
 )
 @click.option(
     "--api-key",
     metavar="KEY",
-    help="Demand this key; no real one, it shows in the list of processes.",
+    help="Require this API key. Don't use a real one: the process list shows it.",
 )
 @click.option(
     "--scenario",
     metavar="TEXT",
-    help="What happens to each request that brings no scenario of its own, like "
-    "status=429,retry_after=1,times=2 or truncated or hang; docs/providers.md has all words.",
+    help="How to treat each request that names no scenario itself, for example truncated, hang or "
+    "status=429,retry_after=1,times=2. docs/providers.md lists all words.",
 )
 @click.option(
     "--until-stdin-closes",
     is_flag=True,
     hidden=True,
-    help="End when standard input is closed, as it is when the process that started this dies.",
+    help="End when standard input closes, as it does when the parent process dies.",
 )
 @json_option
 def mock_provider(until_stdin_closes: bool, as_json: bool, **options: Any) -> None:
-    """Answer like OpenAI, Anthropic and Gemini, for nothing, to try things out.
+    """Run a server that answers like OpenAI, Anthropic and Gemini, at no cost.
 
-    It counts real tokens, follows the schema of the request, makes the answers up from a seed,
-    and fails as it is told to. Prints its URL when it listens; Ctrl-C ends it. Needs no config.
+    It counts real tokens, follows the request's schema, makes up answers from a seed, and fails on
+    demand. It prints its URL once it listens; Ctrl-C ends it. It needs no config.
 
-    An endpoint's api_base is the URL with /v1, without it for anthropic/ and gemini/ models. With
-    /scenario/TEXT between the two, TEXT happens to each request; so it does with a header
-    x-mock-scenario: TEXT, or #TEXT behind a model's name. GET /stats tells what was asked.
+    In the config, set an endpoint's api_base to URL/v1, or to URL for anthropic/ and gemini/
+    models. To choose how a request is treated, put /scenario/TEXT between URL and /v1, send the
+    header x-mock-scenario: TEXT, or append #TEXT to the model's name. GET URL/stats shows counts
+    of requests, outcomes and tokens.
     """
     from providers.mock.server import MockOptions, main_loop
     from runtime.cli.failures import refusals
@@ -120,8 +132,8 @@ def mock_provider(until_stdin_closes: bool, as_json: bool, **options: Any) -> No
             return
         click.echo(url)
         click.echo(
-            f"For a config: api_base: {url}/v1, or {url} for anthropic/ and gemini/ models. "
-            "Ctrl-C ends it.",
+            f"In the config: api_base: {url}/v1, or {url} for anthropic/ and gemini/ models. "
+            "Press Ctrl-C to stop.",
             err=True,
         )
 
@@ -141,7 +153,7 @@ def _end_with_stdin() -> None:
     import threading
 
     def watch() -> None:
-        # Not by sys.stdin, whose lock this thread would still hold when the interpreter ends.
+        # Not through sys.stdin: this thread would still hold its lock at interpreter exit.
         while os.read(0, 4096):
             pass
         os.kill(os.getpid(), signal.SIGTERM)

@@ -75,7 +75,7 @@ def preview(  # noqa: PLR0913 - one parameter an option
 
     The prompt as it is sent, what it may cost at most, each call of the model, its raw answer,
     the values and where each comes from, and what was charged. Each call of this command is an
-    execution of its own, and costs credits as the config's charge_previews says.
+    separate execution, and costs credits if the config's charge_previews says so.
     """
     import uuid
 

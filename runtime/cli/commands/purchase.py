@@ -1,4 +1,4 @@
-"""``creditgate purchase``: credit an account with what it bought."""
+"""``creditgate purchase``: add bought credits to an account."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from runtime.cli.options import account_option, actor_option, config_option, exa
 
 @click.command(
     epilog=examples(
-        "creditgate purchase --account acme --credits 300000 --reference invoice-2026-118"
+        "creditgate purchase --account acme --credits 300000 --reference invoice-2026-118",
+        "creditgate purchase --account acme --credits 100000 --reference invoice-2026-119 \\",
+        "    --actor ann@example.com",
     )
 )
 @config_option
@@ -22,20 +24,23 @@ from runtime.cli.options import account_option, actor_option, config_option, exa
     "amount",
     type=int,
     required=True,
-    help="How many: a multiple of the pack in the config (100000).",
+    help="The number of credits: a multiple of the pack in the config (100000).",
 )
 @click.option(
     "--reference",
     required=True,
     metavar="TEXT",
-    help="The payment: the same one credits the account once.",
+    help="The name of the payment. The same reference adds credits only once.",
 )
 @actor_option
 @json_option
 def purchase(
     config_path: Path, account_id: str, amount: int, reference: str, actor: str, as_json: bool
 ) -> None:
-    """Credit an account with bought credits, once for each payment. They never expire."""
+    """Add bought credits to an account. They never expire.
+
+    The same payment reference adds them only once.
+    """
     from pricing.offers import MC_PER_CREDIT
     from runtime.cli.ledger import with_ledger
     from runtime.cli.views.granted import show_granted

@@ -31,7 +31,7 @@ from runtime.cli.options import (
     "grant_id",
     required=True,
     metavar="ID",
-    help="The grant, by the id that creditgate balance shows, such as g2.",
+    help="The id of the grant, such as g2; creditgate balance shows it.",
 )
 @reference_option
 @reason_option
@@ -46,10 +46,10 @@ def void(
     actor: str,
     as_json: bool,
 ) -> None:
-    """Take back what is left of one grant, for good.
+    """Take back what is left of a grant, for good.
 
-    What it has paid for stays charged. Executions that are running may still be paid from what
-    they have reserved of it; what they give back is taken too.
+    What the grant has already paid for stays charged. Running executions can still be paid from
+    what they have reserved of it; whatever they release is taken back too.
     """
     from dataclasses import asdict
 
@@ -68,7 +68,7 @@ def void(
         return
     taken = credits_text(voided.amount_mc)
     if voided.new:
-        click.echo(f"Taken back of grant {grant_id}: {taken} credits.")
+        click.echo(f"{taken} credits of grant {grant_id} were taken back.")
     else:
-        click.echo(f"{repeated_text(reference)} Taken back of grant {grant_id} then: {taken}.")
+        click.echo(f"{repeated_text(reference)} It took back {taken} credits of grant {grant_id}.")
     click.echo(f"Available: {credits_text(voided.available_mc)}")

@@ -39,12 +39,12 @@ def balance_lines(balance: Balance) -> Iterator[str]:
 
 
 def grants_lines(balance: Balance) -> Iterator[str]:
-    """Yield each grant in burn order, with what is left and when it expires."""
+    """Yield each grant in burn order, with its remaining amounts and its expiry."""
     if not balance.grants:
-        yield "No credits were granted yet."
+        yield "No credits have been granted yet."
         return
     zone = ZoneInfo(balance.timezone)
-    yield f"Grants, in the order in which they are used (times of {balance.timezone})"
+    yield f"Grants, in the order of use (times in {balance.timezone})"
     parts = [p for p in PARTS if p not in ("expired", "voided") or getattr(balance, f"{p}_mc")]
     header = ("id", "grant", "kind", "granted", *parts, "expires")
     rows = [
@@ -62,7 +62,7 @@ def grants_lines(balance: Balance) -> Iterator[str]:
 
 
 def _end(grant: GrantBalance, at_ms: int, zone: ZoneInfo) -> str:
-    """Say when a grant expires or expired, or that it was voided before."""
+    """Return when a grant expires, expired or was voided, whichever ended it."""
     expires_ms, voided_ms = grant.expires_at_ms, grant.voided_at_ms
     if voided_ms is not None and (expires_ms is None or voided_ms < expires_ms):
         return f"voided {_when(voided_ms, zone)}"

@@ -9,7 +9,7 @@ from typing import Any
 from runtime.cli.views.table import table
 from runtime.credits.caps import CapStatus
 from runtime.wording.amounts import credits_text, duration_text
-from runtime.wording.limits import CAP_WINDOWS, cap_target_text
+from runtime.wording.caps import CAP_WINDOWS, cap_target_text
 
 
 def caps_json(caps: Sequence[CapStatus]) -> list[dict[str, Any]]:
@@ -22,11 +22,11 @@ def caps_json(caps: Sequence[CapStatus]) -> list[dict[str, Any]]:
 
 
 def caps_lines(caps: Sequence[CapStatus]) -> Iterator[str]:
-    """Yield each cap with what its window holds and when it resets."""
+    """Yield each cap with what counts towards it and when it resets."""
     if not caps:
         yield "No caps are set."
         return
-    yield "Caps, and what their windows hold (days and months of UTC)"
+    yield "Caps, and what counts towards them now (days and months in UTC)"
     header = ("for", "limit", "", "charged", "reserved", "excess", "resets")
     rows = [
         (

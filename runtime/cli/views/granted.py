@@ -10,7 +10,7 @@ from runtime.wording.amounts import credits_text
 
 
 def show_granted(account_id: str, amount_mc: int, granted: Granted, *, as_json: bool) -> None:
-    """Print what was granted, or that the reference had been used before."""
+    """Print what was granted, or that this reference was used before."""
     if as_json:
         print_json(
             {
@@ -24,7 +24,7 @@ def show_granted(account_id: str, amount_mc: int, granted: Granted, *, as_json: 
         return
     given = f"{credits_text(amount_mc)} credits"
     if granted.new:
-        click.echo(f"{account_id} was given {given}.")
+        click.echo(f"{account_id} received {given}.")
     else:
-        click.echo(f"{account_id} had been given these {given} before; nothing was added.")
+        click.echo(f"{account_id} already received these {given}; nothing was added.")
     click.echo(f"Available: {credits_text(granted.available_mc)}")

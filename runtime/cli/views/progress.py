@@ -1,4 +1,4 @@
-"""Progress of a run on stderr: a bar on a terminal, else a line now and then."""
+"""Progress of a run on stderr: a bar on a terminal, otherwise a line every few seconds."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _LINE_EVERY_S = 5.0
 
 
 class Display:
-    """Shows a tally as it grows, and sentences beside it.
+    """Shows a growing tally, with messages above it.
 
-    Warnings that the parts log are shown as such sentences while it is entered.
+    Inside ``with``, warnings of the logger ``creditgate`` are shown as messages too.
     """
 
     def __init__(self) -> None:
         self.alerts: list[Alert] = []
-        # The console is quiet about colours where there is no terminal, or NO_COLOR is set.
+        # The console drops colours if stderr is not a terminal or NO_COLOR is set.
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
         self._task = TaskID(0)
@@ -58,7 +58,7 @@ class Display:
         logging.getLogger("creditgate").removeHandler(self._handler)
 
     def say(self, text: str, style: str = "") -> None:
-        """Show a sentence."""
+        """Show a message."""
         self._console.print(text, style=style, markup=False)
 
     def tell(self, alert: Alert) -> None:
@@ -89,7 +89,7 @@ class Display:
         self._bar.start()
 
     def update(self, tally: Tally) -> None:
-        """Show how far it has come; cheap enough to be called every ``UPDATE_EVERY_S``."""
+        """Show the tally; cheap enough to call every ``UPDATE_EVERY_S``."""
         now_s = time.monotonic()
         rate = tally.people / max(now_s - self._started_s, 0.001)
         left = (

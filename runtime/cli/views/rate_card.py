@@ -1,4 +1,4 @@
-"""A rate card as text for people, as YAML for the config, and as JSON."""
+"""A rate card as text, as YAML for the config, and as JSON."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def _rows(model_id: str, rates: Rates) -> Iterator[tuple[str, ...]]:
 
 
 def card_yaml(card: RateCard, comments: Mapping[str, str]) -> Iterator[str]:
-    """Yield the lines of a card, as the config's ``rate_cards`` takes it.
+    """Yield the lines of a card as YAML for the config's ``rate_cards``.
 
-    A rate that is not given is that of input or output, so it is left out where it is the same.
-    ``comments`` stand above the models.
+    A rate that equals its default, the rate of input or output, is left out. ``comments`` are
+    written above the models.
     """
     yield "rate_cards:"
     yield f'  - version: "{card.version}"'

@@ -1,4 +1,4 @@
-"""The receipt of one execution, as text and as JSON. It shows the prompt and the raw answer."""
+"""The receipt of one execution, with prompt and raw answer, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def receipt_json(
 ) -> dict[str, Any]:
     """Return the receipt in JSON types; amounts are millicredits.
 
-    ``execution`` is ``None`` where there was no prompt or no price to begin with.
+    ``execution`` is ``None`` if no prompt could be rendered or the model has no price.
     """
     receipt: dict[str, Any] = {"action": action.id, "result": result.to_json()}
     if execution is not None:
@@ -40,7 +40,7 @@ def receipt_json(
 def receipt_lines(
     action: ActionSpec, result: ExecutionResult, execution: Execution | None
 ) -> Iterator[str]:
-    """Yield the receipt: the prompt, what it may cost, the calls, the answer, the values."""
+    """Yield the receipt: the prompt, its quote, the calls, the answer, the values, the costs."""
     yield f"Action {action.id}, version {result.action_version}"
     if execution is not None:
         yield from _prompt(execution)
@@ -90,7 +90,7 @@ def _before(execution: Execution) -> Iterator[str]:
 def _calls(result: ExecutionResult, execution: Execution) -> Iterator[str]:
     if result.attempts:
         yield ""
-        yield "Calls of the model"
+        yield "Model calls"
     for attempt in result.attempts:
         status = f", status {attempt.status}" if attempt.status else ""
         detail = f": {attempt.detail}" if attempt.detail else ""

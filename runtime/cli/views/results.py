@@ -15,15 +15,15 @@ _FLUSH_AFTER_S = 0.2
 
 
 class ResultsFile:
-    """Writes results, and flushes them soon after. It replaces the file, and is open at once.
+    """Writes results to a file and flushes them soon after.
 
-    A disk that is full (or another ``OSError``) is raised by the next ``write``, and is
-    ``failure`` when all is written and the file closed.
+    Replaces an existing file. An ``OSError`` of a flush or of closing (a full disk) is kept in
+    ``failure``; the next ``write`` raises it.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # What has no UTF-8 form becomes \ud800 and the like, which is how JSON writes it anyway.
+        # Lone surrogates become escapes like \ud800, as JSON would write them.
         self._file: TextIO = path.open("w", encoding="utf-8", errors="backslashreplace")
         self._flushing: asyncio.TimerHandle | None = None
         self.failure: OSError | None = None
@@ -32,7 +32,7 @@ class ResultsFile:
         """Write one person's result.
 
         Raises:
-            OSError: it can't be written, or those before could not.
+            OSError: this result or an earlier one can't be written.
         """
         if self.failure is not None:
             raise self.failure

@@ -43,7 +43,7 @@ def summary_json(campaign: Campaign, report: RunReport) -> dict[str, Any]:
 
 
 def summary_lines(campaign: Campaign, report: RunReport) -> Iterator[str]:
-    """Yield the summary for people."""
+    """Yield the lines of the summary."""
     tally = report.tally
     yield (
         f"Campaign {campaign.campaign_id}, action {campaign.action.id}: {tally.people:,} people "
@@ -59,7 +59,7 @@ def summary_lines(campaign: Campaign, report: RunReport) -> Iterator[str]:
     )
     if tally.reasons:
         yield ""
-        yield "Why values are fallback values (people, because ...)"
+        yield "Why people got fallback values"
         yield from table(
             [(f"{count:,}", REASONS[reason]) for reason, count in tally.reasons.most_common()],
             right=(0,),
@@ -68,7 +68,7 @@ def summary_lines(campaign: Campaign, report: RunReport) -> Iterator[str]:
     yield f"Credits charged: {credits_text(tally.charged_mc)}{_each(tally)}"
     if tally.replayed:
         earlier = credits_text(tally.charged_earlier_mc)
-        yield f"Answers from earlier runs had cost {earlier}, which is not charged again."
+        yield f"Answers from earlier runs cost {earlier} then; they are not charged again."
     for name, text in QUOTE_MISSES.items():
         if count := getattr(report.counters, name):
             yield f"{count:,} {text}"

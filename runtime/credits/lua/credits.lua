@@ -21,7 +21,7 @@ local function plus(sum, amount)
 end
 
 local function count(name, amount)
-  S.account[name] = plus(S.account[name], amount)
+  S.account[name] = math.max(0, plus(S.account[name], amount))
 end
 
 -- Takes from what is available, in burn order; returns the slices and what was not there.

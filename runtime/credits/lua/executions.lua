@@ -36,10 +36,23 @@ local function add_flag(flags, flag)
   return flags == '' and flag or flags .. ',' .. flag
 end
 
--- Had this attempt a reservation that expired, and is it still to be heard of?
+-- Had this attempt a reservation that expired, and is it still to be heard of? And the exposure that
+-- was booked then.
 local function expired_attempt(record, attempt)
-  if not record then return false end
-  return not is_open(record) and record.attempt == attempt or listed(record.past, attempt)
+  if not record then return false, 0 end
+  if not is_open(record) and record.attempt == attempt then return true, record.exposed end
+  return listed(record.past, attempt)
+end
+
+-- The list of attempts that expired with exposure, for an outcome that other attempts outlive.
+local function expired_with_exposure(record, ended)
+  if not record or is_open(record) and record.past == '' then return '' end
+  local list, kept = record.past, ''
+  if not is_open(record) then list = list_with(list, record.attempt, record.exposed) end
+  for attempt, booked in string.gmatch(list, ITEM) do
+    if booked ~= '' and attempt ~= ended then kept = list_with(kept, attempt, tonumber(booked)) end
+  end
+  return kept
 end
 
 -- Takes an attempt that has ended off the record, which goes with the last of them. An exposure
@@ -49,32 +62,39 @@ local function strike_off(execution_key, record, attempt)
     record.past = list_without(record.past, attempt)
     return save_reservation(execution_key, record)
   end
-  local newest = string.match(record.past, '([^,]+)$')
-  save_reservation(execution_key, newest ~= nil
-    and expired_record(record, newest, list_without(record.past, newest)))
+  local newest, booked = string.match(record.past, ITEM .. '$')
+  save_reservation(execution_key, newest ~= nil and expired_record(record, newest,
+    list_without(record.past, newest), tonumber(booked) or 0))
+end
+
+-- What is known now in place of what was booked as the reservation expired: it may be negative.
+local function correct_exposure(entry, booked)
+  entry.exposure = math.min(MAX_MC, entry.exposure) - booked
+  count('exposure', entry.exposure)
 end
 
 -- A call that nobody is charged for, although the provider may bill it.
-local function expose(entry)
+local function expose(entry, booked)
   entry.kind, entry.flags = 'exposure', 'exposure'
-  entry.exposure = math.min(MAX_MC, entry.exposure)
-  count('exposure', entry.exposure)
+  correct_exposure(entry, booked)
   journal(entry)
 end
 
 -- Another attempt's outcome made this attempt's call superfluous.
 local function expose_loser(execution, outcome, entry)
-  if listed(outcome.exposed, execution.attempt) then return end
-  outcome.exposed = list_with(outcome.exposed, execution.attempt)
+  local known, booked = listed(outcome.exposed, execution.attempt)
+  if known and booked == 0 then return end
+  if entry.exposure == 0 and booked == 0 then return end
+  outcome.exposed = list_with(list_without(outcome.exposed, execution.attempt), execution.attempt, 0)
   save_outcome(execution.outcome_key, outcome)
-  expose(entry)
+  expose(entry, booked)
 end
 
 local function conclude_refusal(execution, reason, bytes)
   load_all_grants()
   save_outcome(execution.outcome_key, { state = 'refused', attempt = execution.attempt,
-    fingerprint = execution.fingerprint, charged = 0, overage = 0, reason = reason, exposed = '',
-    bytes = bytes })
+    fingerprint = execution.fingerprint, charged = 0, overage = 0, reason = reason,
+    exposed = expired_with_exposure(S.open[execution.key]), bytes = bytes })
   journal({ kind = 'refused', execution_key = execution.key, dimensions = execution.dimensions,
     reason = reason })
   check_exhausted(reason)

@@ -12,22 +12,26 @@ local function horizon_of(record)
   return record.reserved_at + OUTCOME_TTL_MS
 end
 
-local function expired_record(record, attempt, past)
-  return { state = 'x', attempt = attempt, amount = record.amount,
+local function expired_record(record, attempt, past, exposed)
+  return { state = 'x', exposed = exposed, attempt = attempt, amount = record.amount,
     reserved_at = record.reserved_at, deadline = record.deadline, slices = {},
     fingerprint = record.fingerprint, dims = record.dims,
     note = attempt == record.attempt and record.note or NOT_NOTED, past = past }
 end
 
+-- Its process died or was frozen, and its call may have been made: the quote is exposure until a
+-- late ending says better.
 local function expire_reservation(key, record)
-  local postings = {}
+  local postings, exposed = {}, record.amount
   end_slices(key, record.slices, 0, record.deadline, postings)
   count_out(record.note, record.amount, 0)
+  count('exposure', exposed)
   journal({ kind = 'expired', effective_at = record.deadline, execution_key = key,
-    postings = postings, reserved_at = record.reserved_at, dims = record.dims })
+    postings = postings, reserved_at = record.reserved_at, dims = record.dims,
+    flags = exposed > 0 and 'exposure' or '', exposure = exposed })
   -- One late visit leaves what many timely ones would: beyond the horizon nothing is kept.
   local kept = horizon_of(record) > S.now
-  save_reservation(key, kept and expired_record(record, record.attempt, record.past) or false)
+  save_reservation(key, kept and expired_record(record, record.attempt, record.past, exposed) or false)
 end
 
 local function expires_before(one, other)

@@ -8,8 +8,8 @@ local LETTER_OF_KIND = {
   grant_expired = 'x', refused = 'f', exposure = 'b',
 }
 
-local function above_zero(amount)
-  return amount and amount > 0 and int(amount) or ''
+local function not_zero(amount)
+  return amount and amount ~= 0 and int(amount) or ''
 end
 
 local journal
@@ -45,7 +45,7 @@ function journal(entry)
     entry.postings and table.concat(entry.postings, ',') or '',
     entry.reserved_at and int(S.now - entry.reserved_at) or '',
     dims, entry.tokens or '', entry.rate_card or '',
-    entry.flags or '', entry.reason or '', above_zero(entry.overage), above_zero(entry.exposure),
+    entry.flags or '', entry.reason or '', not_zero(entry.overage), not_zero(entry.exposure),
     effective and effective ~= S.now and int(effective) or '',
     entry.actor or '', entry.reference or '', entry.detail or '',
   }

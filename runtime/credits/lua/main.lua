@@ -29,7 +29,7 @@ local function read_calls()
   return calls, keys, has_endings
 end
 
--- A call whose own keys are damaged fails alone; the others of its batch go on.
+-- A call with damaged keys fails alone; the others of its batch go on.
 local function damage_of(call)
   if not call.execution then return nil end
   local sound, fault = pcall(outcome_of, call.execution.outcome_key)

@@ -75,26 +75,34 @@ local function slices_text(slices)
   return table.concat(parts, ',')
 end
 
--- Short lists of attempts in one field. What is looked up is only ever recent, so the oldest fall
--- out and no record grows for ever.
+-- Short lists of attempts in one field, each with the exposure that is booked for it: 'a:250,b' has
+-- a with 250 and b with none. What is looked up is only ever recent, so the oldest fall out and no
+-- record grows for ever.
 local REMEMBERED = 8
+local ITEM = '([^,:]+):?(%d*)'
 
-local function listed(list, item)
-  return list ~= '' and string.find(',' .. list .. ',', ',' .. item .. ',', 1, true) ~= nil
+-- Returns whether the attempt is in the list, and what is booked for it.
+local function listed(list, attempt)
+  if list == '' then return false, 0 end
+  for other, booked in string.gmatch(list, ITEM) do
+    if other == attempt then return true, tonumber(booked) or 0 end
+  end
+  return false, 0
 end
 
-local function list_with(list, item)
+local function list_with(list, attempt, booked)
+  local item = booked > 0 and attempt .. ':' .. int(booked) or attempt
   if list == '' then return item end
   local _, commas = string.gsub(list, ',', '')
   if commas + 2 > REMEMBERED then list = string.match(list, ',(.*)') end
   return list .. ',' .. item
 end
 
-local function list_without(list, item)
+local function list_without(list, attempt)
   if list == '' then return '' end
   local kept = {}
-  for other in string.gmatch(list, '[^,]+') do
-    if other ~= item then kept[#kept + 1] = other end
+  for item in string.gmatch(list, '[^,]+') do
+    if string.match(item, '^[^:]+') ~= attempt then kept[#kept + 1] = item end
   end
   return table.concat(kept, ',')
 end

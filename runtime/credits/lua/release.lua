@@ -9,9 +9,7 @@ local function release_after_outcome(execution, outcome, entry)
     return { 'released', S.account.available }
   end
   local answer = existing(outcome, execution.fingerprint)
-  if answer[1] == 'existing' and entry.exposure > 0 then
-    expose_loser(execution, outcome, entry)
-  end
+  if answer[1] == 'existing' then expose_loser(execution, outcome, entry) end
   return answer
 end
 
@@ -24,7 +22,7 @@ V.release = function(args, execution)
   local record, conflict = record_of(execution)
   if conflict then return conflict end
 
-  local late = expired_attempt(record, attempt)
+  local late, booked = expired_attempt(record, attempt)
   if is_open(record) and record.attempt == attempt then
     entry.postings, entry.reserved_at = {}, record.reserved_at
     end_slices(execution.key, record.slices, 0, S.now, entry.postings)
@@ -33,20 +31,21 @@ V.release = function(args, execution)
     -- Another attempt may still run, or nothing is to be kept.
     if late then
       strike_off(execution.key, record, attempt)
-      if entry.exposure > 0 then expose(entry) end
+      if entry.exposure ~= booked then expose(entry, booked) end
     end
     return { 'nothing', S.account.available }
   else
     entry.flags = late and 'late' or 'orphan'
   end
   if entry.exposure > 0 then entry.flags = add_flag(entry.flags, 'exposure') end
-  count('exposure', entry.exposure)
+  correct_exposure(entry, booked)
   journal(entry)
   if store then
+    local exposed = expired_with_exposure(record, attempt)
     save_reservation(execution.key, false)
     save_outcome(execution.outcome_key, { state = 'released', attempt = attempt,
       fingerprint = execution.fingerprint, charged = 0, overage = 0, reason = entry.reason,
-      exposed = '', bytes = bytes })
+      exposed = exposed, bytes = bytes })
   else
     strike_off(execution.key, record, attempt)
   end

@@ -2,8 +2,9 @@
 -- changed in memory until write.lua.
 
 -- A reservation: state (o open, x expired), attempt, amount, reserved_at, deadline, slices,
--- fingerprint, the attempts on this id that expired before, number of its dimensions, and the
--- windows of caps that it counts in.
+-- fingerprint, the attempts on this id that expired before with the exposure booked for each, number
+-- of its dimensions, and the windows of caps that it counts in. In place of slices an expired one
+-- has the exposure that is booked for it ('exposed:250'), nothing where an earlier release ended it.
 local RESERVATION_PATTERN = '^1\t([ox])\t([^\t]+)\t(%d+)\t(%d+)\t(%d+)\t([%w:,]*)\t([^\t]+)\t([^\t]*)\t'
   .. '(%d+)\t([%w:,-]*)$'
 
@@ -23,6 +24,14 @@ local function check_slices(record, where)
   if sum ~= record.amount then stop('DAMAGED', where .. ': slices and amount differ') end
 end
 
+local function exposed_in(text)
+  return tonumber(string.match(text, '^exposed:(%d+)$')) or 0
+end
+
+local function exposed_text(exposed)
+  return exposed > 0 and 'exposed:' .. int(exposed) or ''
+end
+
 local function read_reservation(key, text)
   local where = K.open .. ' ' .. key
   local fields = fields_of(text, RESERVATION_PATTERN, where)
@@ -33,12 +42,14 @@ local function read_reservation(key, text)
     dims = fields[9], note = fields[10],
   }
   if is_open(record) then check_slices(record, where) end
+  if not is_open(record) then record.exposed = exposed_in(fields[6]) end
   return record
 end
 
 local function reservation_text(record)
   return table.concat({ RECORD_VERSION, record.state, record.attempt, int(record.amount),
-    int(record.reserved_at), int(record.deadline), slices_text(record.slices),
+    int(record.reserved_at), int(record.deadline),
+    is_open(record) and slices_text(record.slices) or exposed_text(record.exposed),
     record.fingerprint, record.past, record.dims, record.note }, '\t')
 end
 
@@ -85,7 +96,8 @@ local function save_reservation(key, record)
 end
 
 -- An outcome's header: state (s settled, r released, n not admitted), attempt, fingerprint,
--- charged, overage, reason, other attempts whose exposure is booked.
+-- charged, overage, reason, other attempts whose exposure is booked: those with an amount expired, and
+-- their own ending, if it comes, corrects it.
 local OUTCOME_PATTERN = '^1\t([srn])\t([^\t\n]+)\t([^\t\n]+)\t(%d+)\t(%d*)\t([^\t\n]*)\t([^\t\n]*)\n()'
 local STATES = { s = 'settled', r = 'released', n = 'refused' }
 local LETTERS = { settled = 's', released = 'r', refused = 'n' }

@@ -32,7 +32,8 @@ local function refusal(amount, dimensions, caps)
 end
 
 local function past_attempts(record, attempt)
-  return record and list_without(list_with(record.past, record.attempt), attempt) or ''
+  if not record then return '' end
+  return list_without(list_with(record.past, record.attempt, record.exposed), attempt)
 end
 
 V.reserve = function(args, execution)

@@ -52,7 +52,7 @@ local function balances(whole_mc, parts)
   return whole_mc == parts.available + parts.reserved + parts.charged + parts.expired + parts.voided
 end
 
--- An account whose own record went missing must not be taken for one that never was.
+-- An account that lost its record must not be taken for one that was never opened.
 local function unknown_account(found)
   local keys = { K.account, K.grants, K.ended, K.open, K.due, K.refs, K.limits, K.dims, K.journal }
   if found or redis.call('EXISTS', unpack(keys)) > 0 then

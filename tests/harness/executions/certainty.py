@@ -104,7 +104,7 @@ ROWS = (
     _UNPARSED,
     _lost("reset before the request was read", "reset_early", _R.PROVIDER_ERROR),
     _lost("reset after the request was read", "reset", _R.PROVIDER_ERROR),
-    _lost("200, body is no JSON", "not_json", _R.PROVIDER_ERROR),
+    _lost("200, body is not JSON", "not_json", _R.PROVIDER_ERROR),
     _lost("200, answer of 50 MB", "huge", _R.PROVIDER_ERROR),
     _stuck("no answer", "hang"),
     _stuck("headers that do not end", "slow_headers"),
@@ -118,7 +118,7 @@ ROWS = (
     _answered("answer filtered", "filtered", _R.CONTENT_REFUSED),
     _answered("cut off at the token limit", "truncated", _R.OUTPUT_TRUNCATED),
     _answered("all tokens spent on thinking", "reasoning=100000", _R.OUTPUT_TRUNCATED),
-    _answered("answer is no JSON", "malformed=broken_json", _R.OUTPUT_INVALID),
+    _answered("answer is not JSON", "malformed=broken_json", _R.OUTPUT_INVALID),
     _answered("wrong types", "malformed=wrong_types", _R.OUTPUT_INVALID),
     _answered("empty answer", "empty", _R.OUTPUT_INVALID),
 )

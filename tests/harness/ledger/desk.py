@@ -71,15 +71,17 @@ def connect(url: str, connections: int = 16, **options: Any) -> Redis | RedisClu
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
-        timeout=1,
-        socket_connect_timeout=1,
+        timeout=10,
+        socket_connect_timeout=10,
         **{"socket_timeout": None, **options},
     )
     return Redis.from_pool(pool)
 
 
 def settings_of(prefix: str, **changes: Any) -> LedgerSettings:
-    return LedgerSettings(key_prefix=prefix, **({"alert_cooldown_ms": 0} | changes))
+    """Settings for tests: who tests no time-out waits for as long as a busy machine needs."""
+    usual: dict[str, Any] = {"alert_cooldown_ms": 0, "timeout_ms": 10_000}
+    return LedgerSettings(key_prefix=prefix, **(usual | changes))
 
 
 def make_ledger(

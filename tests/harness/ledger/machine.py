@@ -210,9 +210,9 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         if not (made := self._choose(dice)):
             return None
         above_quote_mc = MAX_MC if dice.once_in(32) else dice.below(80) - 60
-        exposure_mc = dice.pick((0, 0, 0, 5))
-        note(f"settle {_name(made)}: {above_quote_mc=} {exposure_mc=}")
-        return questions.settle(self.duel, made, above_quote_mc, exposure_mc)
+        exposure_mc, free_mc = dice.pick((0, 0, 0, 5)), dice.pick((0, 0, 0, 30))
+        note(f"settle {_name(made)}: {above_quote_mc=} {exposure_mc=} {free_mc=}")
+        return questions.settle(self.duel, made, above_quote_mc, exposure_mc, free_mc)
 
     def _release(self, dice: Dice) -> Ask | None:
         if not (made := self._choose(dice)):

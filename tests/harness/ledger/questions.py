@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC, GrantKind
 from runtime.credits.endings import Release, Settlement
+from runtime.credits.results import NotBooked
 from tests.harness.ledger.desk import instant
 from tests.harness.ledger.duel import Ask, Duel, Made
 from tests.harness.ledger.plain import cap_of
@@ -141,7 +142,7 @@ def reserve(duel: Duel, made: Made, amount_mc: int, ttl_ms: int, final: bool) ->
     )
 
 
-def settle(duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int) -> Ask:
+def settle(duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int, free_mc: int) -> Ask:
     attempt = made.attempt
     # One that has not reserved here is an orphan: Redis lost its reservation.
     orphan = (ORPHAN_MC, duel.desk.now_ms - ORPHAN_AGE_MS)
@@ -159,10 +160,11 @@ def settle(duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int) -> Ask
                 tokens="",
                 rate_card_version="",
                 exposure_mc=exposure_mc,
+                free_mc=free_mc,
                 outcome=body,
             )
         )
-        return ("dead",) if answer is None else answer
+        return ("dead",) if isinstance(answer, NotBooked) else answer
 
     return Ask(
         ask,
@@ -174,6 +176,7 @@ def settle(duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int) -> Ask
             amount_mc,
             at_ms,
             exposure_mc,
+            free_mc,
             body,
         ),
         ends=True,

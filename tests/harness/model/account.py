@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tests.harness.model.books import Books
+from tests.harness.model.books import MAX_MC, Books
 from tests.harness.model.caps import CapName
 from tests.harness.model.references import Answer
 
-MAX_MC = 2**53 - 1
 DEFAULT_PRIORITY = {
     "introductory": 10,
     "promotional": 20,

@@ -15,6 +15,7 @@ from tests.harness.model.grants import Purse
 from tests.harness.model.references import Answer, References
 
 Call = Callable[[], Answer]
+MAX_MC = 2**53 - 1
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,12 @@ class Books:
         self.purse.expire(reservation.deadline)
         self._give_back(execution, reservation.deadline)
         execution.last_expired = reservation
-        execution.expired_attempts.add(reservation.attempt)
+        execution.expired_attempts[reservation.attempt] = reservation.amount
+        self._expose(reservation.amount)
+
+    def _expose(self, amount: int) -> None:
+        """What the operator may owe stops at the largest amount; a correction is negative."""
+        self.exposure = max(0, min(MAX_MC, self.exposure + amount))
 
     def _give_back(self, execution: Execution, at: int, charge: int = 0) -> int:
         """End the open reservation; return what of ``charge`` its slices did not pay."""

@@ -43,7 +43,11 @@ class Reservation:
 
 @dataclass(eq=False)
 class Outcome:
-    """How it ended. ``exposed`` are attempts that lost, and whose exposure is booked."""
+    """How it ended.
+
+    ``exposed`` are other attempts with the exposure booked as they expired, which their own ending
+    corrects; 0 for those that have ended.
+    """
 
     state: str
     attempt: str
@@ -52,17 +56,20 @@ class Outcome:
     overage: int = 0
     reason: str | None = None
     body: bytes = b""
-    exposed: set[str] = field(default_factory=set)
+    exposed: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
 class Execution:
-    """``last_expired`` is the reservation that expired last, if none was made since."""
+    """``last_expired`` is the reservation that expired last, if none was made since.
+
+    ``expired_attempts`` have the exposure that was booked as each of them expired.
+    """
 
     identity: Identity
     open: Reservation | None = None
     last_expired: Reservation | None = None
-    expired_attempts: set[str] = field(default_factory=set)
+    expired_attempts: dict[str, int] = field(default_factory=dict)
     forget_at: int = 0
     outcome: Outcome | None = None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.harness.model.account import MAX_MC, AccountVerbs
+from tests.harness.model.account import AccountVerbs
+from tests.harness.model.books import MAX_MC
 from tests.harness.model.executions import Execution, Identity, Outcome, Reservation
 from tests.harness.model.references import Answer
 
@@ -74,7 +75,7 @@ class Model(AccountVerbs):
         deadline = self.now + ttl
         execution.open = Reservation(attempt, amount, self.now, deadline, slices, notes)
         execution.last_expired = None
-        execution.expired_attempts.discard(attempt)
+        execution.expired_attempts.pop(attempt, None)
         self.changed = True
 
     def settle(
@@ -86,6 +87,7 @@ class Model(AccountVerbs):
         reserved: int,
         reserved_at: int,
         exposure: int = 0,
+        free: int = 0,
         body: bytes = b"",
     ) -> Answer:
         execution = self._execution(execution_id, identity)
@@ -112,9 +114,9 @@ class Model(AccountVerbs):
         charged = cost - overage
         noted = mine.notes if mine else None
         for counter in self.caps.windows_now(identity, self.now) if noted is None else noted:
-            counter.charged = min(MAX_MC, counter.charged + charged)
+            counter.charged = min(MAX_MC, counter.charged + min(MAX_MC, charged + free))
         self.overage += overage
-        self.exposure += exposure
+        self._expose(exposure - execution.expired_attempts.get(attempt, 0))
         self._conclude(execution, attempt, "settled", charged, overage, body=body)
         return ("settled", charged, overage, self.purse.available, flags)
 
@@ -134,20 +136,19 @@ class Model(AccountVerbs):
         if outcome and outcome.attempt == attempt and outcome.state == "released":
             return ("released", self.purse.available, True)
         if outcome:
-            if exposure:
-                self._expose_loser(outcome, attempt, exposure)
+            self._expose_loser(outcome, attempt, exposure)
             return _existing(outcome)
         if execution.runs(attempt) or (body is not None and not execution.open):
             if execution.open:
                 self._give_back(execution, self.now)
-            self.exposure += exposure
+            self._expose(exposure - execution.expired_attempts.get(attempt, 0))
             if body is not None:
                 self._conclude(execution, attempt, "released", reason=reason, body=body)
             return ("released", self.purse.available, True)
         if attempt in execution.expired_attempts:
-            # Nothing is left to give back, but what the call may have cost is booked, once.
+            # Nothing is left to give back, but what the call may have cost is known now.
+            self._expose(exposure - execution.expired_attempts[attempt])
             self._forget_attempt(execution, attempt)
-            self.exposure += exposure
         return ("released", self.purse.available, False)
 
     def conclude(
@@ -184,7 +185,12 @@ class Model(AccountVerbs):
         body: bytes = b"",
     ) -> None:
         until = self.now + self.rules.horizon
-        execution.outcome = Outcome(state, attempt, until, charged, overage, reason, body)
+        others = {
+            other: booked
+            for other, booked in execution.expired_attempts.items()
+            if booked and (other != attempt or state == "refused")
+        }
+        execution.outcome = Outcome(state, attempt, until, charged, overage, reason, body, others)
         self.changed = True
         if state == "refused":
             self._watch_for_exhaustion(reason)
@@ -197,16 +203,17 @@ class Model(AccountVerbs):
             self.alarms.refused(reason, self.purse.left, self.now)
 
     def _forget_attempt(self, execution: Execution, attempt: str) -> None:
-        execution.expired_attempts.discard(attempt)
+        execution.expired_attempts.pop(attempt)
         if execution.last_expired and execution.last_expired.attempt == attempt:
             execution.last_expired = None
         self.changed = True
 
     def _expose_loser(self, outcome: Outcome, attempt: str, amount: int) -> None:
         """What a call cost whose execution had ended otherwise is booked once."""
-        if attempt not in outcome.exposed:
-            outcome.exposed.add(attempt)
-            self.exposure += amount
+        booked = outcome.exposed.get(attempt)
+        if booked or (booked is None and amount):
+            outcome.exposed[attempt] = 0
+            self._expose(min(MAX_MC, amount) - (booked or 0))
             self.changed = True
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.harness.mutation import balances, books, client, executions, limits
+from tests.harness.mutation import balances, books, caps, client, executions
 
 MUTATIONS = (
     *balances.MUTATIONS,
     *executions.MUTATIONS,
-    *limits.MUTATIONS,
+    *caps.MUTATIONS,
     *books.MUTATIONS,
     *client.MUTATIONS,
 )

@@ -304,7 +304,7 @@ async def test_a_process_starts_while_a_server_is_away(
     async with open_desk(cluster) as desk:
         await desk.ledger.check_installation()
 
-    assert f"127.0.0.1:{lost.port} can't be asked" in caplog.text
+    assert f"127.0.0.1:{lost.port} can't be reached" in caplog.text
 
 
 async def test_a_server_that_is_nearly_full_refuses_its_own_accounts_alone(

@@ -12,6 +12,7 @@ from runtime.credits.results import (
     ExecutionConflict,
     Existing,
     InProgress,
+    NotBooked,
     Refused,
     Released,
     Reserved,
@@ -295,7 +296,7 @@ async def test_a_free_execution_needs_no_credits(desk: Desk) -> None:
 async def test_endings_of_an_unknown_account_are_answered_not_raised(desk: Desk) -> None:
     attempt = desk.attempt()
 
-    assert await desk.settle(attempt, Reserved(1, 0, desk.now_ms, 0), 1) is None
+    assert await desk.settle(attempt, Reserved(1, 0, desk.now_ms, 0), 1) == NotBooked()
     assert await desk.ledger.release(Release(attempt)) == Released(0, found=False)
     # Nothing is kept of it, whatever the reason for which it was concluded.
     unknown = Refused(FallbackReason.ACCOUNT_UNKNOWN)

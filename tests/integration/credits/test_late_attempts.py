@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from fallback.reasons import FallbackReason
+from pricing.offers import MAX_MC
 from runtime.credits.endings import Release
-from runtime.credits.results import Existing, Released, Reserved, Settled
+from runtime.credits.journal import replay
+from runtime.credits.results import Existing, NotBooked, Released, Reserved, Settled
 from tests.harness.ledger.desk import Desk, OpenDesk
 
 ID = "journey-1:step:1"
@@ -96,7 +100,7 @@ async def test_law_3c_a_settlement_beyond_the_horizon_is_dead_and_changes_nothin
         before = await desk.dump()
         horizon = Reserved(1_000, 0, desk.now_ms - 10_000, 0)
 
-        assert await desk.settle(attempt, horizon, 700) is None
+        assert await desk.settle(attempt, horizon, 700) == NotBooked()
         assert await desk.dump() == before
 
         within = Reserved(1_000, 0, desk.now_ms - 9_999, 0)
@@ -171,3 +175,119 @@ async def test_a_release_of_nothing_changes_nothing(desk: Desk) -> None:
 
     assert answer == Released(10_000, found=False)
     assert await desk.dump() == before
+
+
+async def test_law_6_a_reservation_that_expires_leaves_its_quote_as_exposure(desk: Desk) -> None:
+    await desk.open(10_000)
+    await desk.reserve(1_000, ttl_ms=1_000)
+    await desk.pass_time(1_000)
+
+    seen = await desk.balance()
+    await desk.write_what_is_due()
+    balance = await desk.balance()
+
+    assert (seen.exposure_mc, balance.exposure_mc, balance.charged_mc) == (1_000, 1_000, 0)
+    expired = (await desk.journal())[-1]
+    assert (expired.kind, expired.exposure_mc, expired.flags) == ("expired", 1_000, ("exposure",))
+
+
+async def test_law_6_a_late_settlement_corrects_the_exposure_of_its_expiry(desk: Desk) -> None:
+    await desk.open(10_000)
+    attempt, reserved = await desk.reserve(1_000, ttl_ms=1_000)
+    await desk.pass_time(1_000)
+    await desk.write_what_is_due()
+
+    for _ in range(2):
+        await desk.settle(attempt, reserved, 700, exposure_mc=40)
+
+    balance = await desk.balance()
+    assert (balance.charged_mc, balance.exposure_mc) == (700, 40)
+    settled = (await desk.journal())[-1]
+    assert (settled.kind, settled.exposure_mc, settled.flags) == ("settled", -960, ("late",))
+
+
+async def test_law_6_a_late_release_says_that_its_call_was_never_made(desk: Desk) -> None:
+    await desk.open(10_000)
+    attempt, _ = await desk.reserve(1_000, ttl_ms=1_000)
+    await desk.pass_time(1_000)
+    await desk.write_what_is_due()
+
+    for _ in range(2):
+        await desk.ledger.release(Release(attempt))
+
+    assert (await desk.balance()).exposure_mc == 0
+    assert (await desk.journal())[-1].exposure_mc == -1_000
+
+
+@pytest.mark.parametrize("ending", ["settle", "release", "conclude"])
+async def test_law_6_an_attempt_that_expired_and_lost_is_exposure_once(
+    desk: Desk, ending: str
+) -> None:
+    await desk.open(10_000)
+    slow, slow_reserved = await desk.reserve(1_000, desk.attempt(ID), ttl_ms=1_000)
+    await desk.pass_time(1_000)
+    reason = FallbackReason.INSUFFICIENT_CREDITS
+    if ending == "conclude":
+        await desk.ledger.conclude(desk.attempt(ID), reason, b"fallback")
+    else:
+        quick, quick_reserved = await desk.reserve(1_200, desk.attempt(ID), ttl_ms=1_000)
+        if ending == "settle":
+            await desk.settle(quick, quick_reserved, 600)
+        else:
+            await desk.ledger.release(Release(quick, reason, outcome=b"fallback"))
+    before = (await desk.balance()).exposure_mc
+
+    for _ in range(2):
+        await desk.settle(slow, slow_reserved, 500)
+
+    assert (before, (await desk.balance()).exposure_mc) == (1_000, 500)
+
+
+async def test_law_6_of_several_attempts_that_expired_each_corrects_its_own(desk: Desk) -> None:
+    await desk.open(10_000)
+    attempts = []
+    for amount_mc in (1_000, 200, 30):
+        attempts.append(await desk.reserve(amount_mc, desk.attempt(ID), ttl_ms=1_000))
+        await desk.pass_time(1_000)
+    await desk.write_what_is_due()
+    seen = [(await desk.balance()).exposure_mc]
+
+    for attempt, _ in attempts[::-1]:
+        await desk.ledger.release(Release(attempt, exposure_mc=1))
+        seen.append((await desk.balance()).exposure_mc)
+
+    assert seen == [1_230, 1_201, 1_002, 3]
+
+
+async def test_a_reservation_that_an_earlier_release_expired_has_nothing_to_correct(
+    desk: Desk,
+) -> None:
+    await desk.open(10_000)
+    attempt, reserved = await desk.reserve(1_000, desk.attempt(ID), ttl_ms=1_000)
+    await desk.pass_time(1_000)
+    await desk.write_what_is_due()
+    key = desk.key("open")
+    record = (await desk.client.hget(key, attempt.execution_key)).decode()
+    assert "exposed:1000" in record
+    await desk.client.hset(key, attempt.execution_key, record.replace("exposed:1000", ""))
+
+    assert (await desk.settle(attempt, reserved, 700)).flags == ("late",)
+
+    assert (await desk.balance()).exposure_mc == 1_000
+
+
+async def test_exposure_at_the_largest_amount_stops_no_expiry_and_no_correction(
+    desk: Desk,
+) -> None:
+    await desk.open(MAX_MC)
+    first, reserved = await desk.reserve(1_000, ttl_ms=1_000)
+    await desk.settle(first, reserved, 1, exposure_mc=MAX_MC)
+    late, _ = await desk.reserve(5_000, ttl_ms=1_000)
+    await desk.pass_time(1_000)
+    await desk.write_what_is_due()
+
+    await desk.ledger.release(Release(late))
+
+    balance = await desk.balance()
+    assert balance.exposure_mc == MAX_MC - 5_000
+    assert replay(await desk.journal()).exposure_mc == balance.exposure_mc

@@ -74,6 +74,20 @@ async def test_a_server_that_restarts_forgets_its_scripts_and_callers_notice_not
     assert (await desk.balance()).charged_mc == 1_000
 
 
+async def test_connections_that_the_server_has_closed_carry_no_call(
+    desk: Desk, private_redis: PrivateRedis
+) -> None:
+    await desk.open(10_000)
+    await asyncio.gather(*(desk.open(10, account_id=f"other-{n}") for n in range(6)))
+    await private_redis.stop(signal.SIGTERM)
+    await private_redis.start()
+    before = desk.transport.asked
+
+    await desk.reserve(10)
+
+    assert desk.transport.asked - before == 1
+
+
 async def test_a_server_that_hangs_is_not_asked_again_by_who_waited_for_the_time_out(
     desk: Desk, private_redis: PrivateRedis
 ) -> None:

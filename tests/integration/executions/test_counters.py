@@ -27,17 +27,22 @@ class Biller:
 
 
 @pytest.mark.parametrize(
-    "usage, undercounted, exceeded",
+    "usage, undercounted, exceeded, capped",
     [
-        (TokenUsage(40, 20), 0, 0),
-        (TokenUsage(400, 20), 1, 0),
-        (TokenUsage(40, 2_000), 0, 1),
-        (TokenUsage(4_000, 20), 1, 1),
-        (None, 0, 0),
+        (TokenUsage(40, 20), 0, 0, 0),
+        (TokenUsage(400, 20), 1, 0, 0),
+        (TokenUsage(400, 120), 1, 1, 0),
+        (TokenUsage(40, 2_000), 0, 0, 1),
+        (TokenUsage(4_000, 120), 1, 1, 1),
+        (None, 0, 0, 0),
     ],
 )
 async def test_law_17_a_bill_above_what_was_counted_or_reserved_is_seen(
-    open_bench: OpenWorkbench, usage: TokenUsage | None, undercounted: int, exceeded: int
+    open_bench: OpenWorkbench,
+    usage: TokenUsage | None,
+    undercounted: int,
+    exceeded: int,
+    capped: int,
 ) -> None:
     async with open_bench(provider=Biller(usage)) as bench:
         assert (await bench.execute(action())).status == "model"
@@ -45,8 +50,10 @@ async def test_law_17_a_bill_above_what_was_counted_or_reserved_is_seen(
         counters = bench.runtime.counters
         assert counters.answers == 1
         assert (counters.input_undercounted, counters.quote_exceeded) == (undercounted, exceeded)
+        assert counters.usage_capped == capped
         journal = await bench.redis.xrange(bench.keys.of_account(ACCOUNT)[8])
-        assert (b"quote_exceeded" in repr(journal).encode()) == bool(exceeded)
+        assert ("quote_exceeded" in repr(journal)) == bool(exceeded)
+        assert ("usage_capped" in repr(journal)) == bool(capped)
 
 
 async def test_law_17_the_counted_input_covers_the_real_one_whatever_people_write(

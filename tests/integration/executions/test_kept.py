@@ -9,6 +9,7 @@ import pytest
 
 from fallback.reasons import FallbackReason
 from runtime.credits.results import LedgerUnavailable
+from tests.harness.executions.held import held
 from tests.harness.private_redis import PrivateRedis
 from tests.harness.workbench import OpenWorkbench, Workbench, action, reasons
 
@@ -121,6 +122,26 @@ async def test_an_account_that_was_never_opened_keeps_nothing(
         assert reasons(first) == {FallbackReason.ACCOUNT_UNKNOWN}
         assert not first.kept
         assert (again.status, again.replayed, again.kept) == ("model", False, True)
+
+
+async def test_law_3_an_answer_that_the_ledger_can_not_book_is_neither_charged_nor_kept(
+    open_bench: OpenWorkbench,
+) -> None:
+    async with held(open_bench) as (bench, provider):
+        running = asyncio.create_task(bench.execute())
+        while not provider.calls:  # noqa: ASYNC110 - a counter tells nobody
+            await asyncio.sleep(0.01)
+        await bench.redis.delete(*[key async for key in bench.redis.scan_iter(account_keys(bench))])
+        provider.answers.set()
+
+        result = await running
+
+        assert (result.status, result.charged_mc, result.kept) == ("model", 0, False)
+
+
+def account_keys(bench: Workbench) -> str:
+    """The pattern of every key that an account or its bucket owns."""
+    return f"{bench.keys.prefix}:{{b*"
 
 
 async def test_a_provider_that_is_left_alone_is_not_kept(open_bench: OpenWorkbench) -> None:

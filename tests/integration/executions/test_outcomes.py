@@ -325,7 +325,7 @@ async def test_no_slot_within_the_deadline_is_deadline_exceeded(open_bench: Open
         assert await bench.calls() == 1, "the one that took the turn"
 
 
-async def test_a_charged_id_whose_values_are_gone_is_outcome_lost_and_makes_no_call(
+async def test_law_3_a_charged_id_whose_values_are_gone_is_outcome_lost_and_charged_before(
     bench: Workbench,
 ) -> None:
     request = bench.request()
@@ -349,4 +349,5 @@ async def test_a_charged_id_whose_values_are_gone_is_outcome_lost_and_makes_no_c
 
     assert reasons(again) == {FallbackReason.OUTCOME_LOST}
     assert again.charged_mc == first.charged_mc
+    assert again.replayed, "what it cost was charged then"
     assert await bench.calls() == 1

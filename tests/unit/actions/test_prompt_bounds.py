@@ -364,6 +364,7 @@ def test_law_15_any_template_with_any_data_is_rendered_or_a_prompt_error(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)  # 4,000 examples
 @given(st.lists(NODES, max_size=12).map("".join), VALUES)
 @settings(max_examples=4_000, suppress_health_check=[HealthCheck.too_slow])
 def test_law_15_any_larger_template_with_any_data_is_rendered_or_a_prompt_error(

@@ -26,12 +26,16 @@ class Wire:
         self.connection_pool = self
         self.sent: list[bytes] = []
         self._answers = iter(ANSWERS)
+        self._reader = self
 
     async def get_connection(self) -> Wire:
         return self
 
     async def release(self, connection: Wire) -> None:
         pass
+
+    def at_eof(self) -> bool:
+        return False
 
     def should_reconnect(self) -> bool:
         return False

@@ -84,6 +84,8 @@ def test_no_error_of_ours_is_told_as_a_bug(
         field="person_id",
         mistakes=[],
         reason=creditgate.FallbackReason.ACCOUNT_CLOSED,
+        reference="the card is on the table",
+        stored="p1",
     )
 
     status = report(click.Context(click.Command("run")), error)

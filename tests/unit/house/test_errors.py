@@ -16,10 +16,12 @@ import providers
 import runtime
 from pricing import errors
 from pricing.errors import CreditgateError
+from providers.litellm import loading
 
 # None of these leaves creditgate: each is answered, or turned into another, where it arises.
 INTERNAL = {
     "BadEncoding",  # an HTTP answer that becomes PossiblyExecuted
+    "BeyondBound",  # YAML beyond a bound, which becomes a mistake of the config
     "BadInput",  # click's own way to refuse an argument
     "HttpError",  # the root of what our HTTP client raises
     "LearningUnavailable",  # counts that can't be read, for which limits stand in
@@ -61,6 +63,7 @@ def drawn() -> dict[str, str | None]:
 
 
 def product_errors() -> Iterator[type[Exception]]:
+    loading.load()  # imported in any other way, LiteLLM asks the internet for prices
     for package in (runtime, providers, pricing, fallback):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if found.name.endswith("__main__"):

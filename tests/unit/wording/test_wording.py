@@ -7,8 +7,9 @@ import pytest
 from fallback.reasons import FallbackReason
 from providers.pacing.queue import Bottleneck
 from runtime.credits.caps import Cap, CapStatus, CapWindow
+from runtime.wording.accounts import conflict_text
 from runtime.wording.amounts import duration_text
-from runtime.wording.limits import CAP_WINDOWS, cap_reached_text, cap_text, switched_off_text
+from runtime.wording.caps import CAP_WINDOWS, cap_reached_text, cap_text, switched_off_text
 from runtime.wording.reasons import REASONS, no_turn_text, provider_down_text
 
 MINUTE_MS = 60_000
@@ -74,6 +75,22 @@ def test_a_cap_that_was_reached_is_told_with_its_figures() -> None:
 )
 def test_durations_have_two_units_at_most(duration_ms: int, words: str) -> None:
     assert duration_text(duration_ms) == words
+
+
+@pytest.mark.parametrize(
+    "field, stored, use",
+    [
+        ("amount_mc", "2500125", "for 2,500.125 credits"),
+        ("limit_mc", "20000000", "with a limit of 20,000"),
+        ("limit_mc", "none", "to remove this cap"),
+        ("on", "1", "to switch it on"),
+        ("on", "0", "to switch it off"),
+        ("kind", "adjustment", "with kind adjustment"),
+    ],
+)
+def test_a_reused_reference_is_told_by_its_first_use(field: str, stored: str, use: str) -> None:
+    found = conflict_text("ref-1", field, stored)
+    assert found == f"reference 'ref-1' was used before, {use}; choose another one"
 
 
 def test_what_is_switched_off_is_listed() -> None:

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from fallback.reasons import FallbackReason
 from runtime.credits.endings import Release
 from runtime.credits.identity import ExecutionAttempt
-from runtime.credits.results import Existing, InProgress, Refused, Released, Reserved, Settled
+from runtime.credits.results import (
+    Existing,
+    InProgress,
+    NotBooked,
+    Refused,
+    Released,
+    Reserved,
+    Settled,
+)
 from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
 ID = "journey-1:step:1"
@@ -236,7 +244,7 @@ async def test_law_3c_beyond_the_horizon_nothing_is_charged_whatever_is_still_kn
 
         await desk.pass_time(1)
 
-        assert await desk.settle(attempt, reserved, 700) is None
+        assert await desk.settle(attempt, reserved, 700) == NotBooked()
         assert (await desk.balance()).charged_mc == 1
         await desk.reserve(1_000, desk.attempt(ID), ttl_ms=1_000)
 

@@ -343,3 +343,19 @@ async def test_law_1b_a_late_settlement_is_reported_by_its_own_model_and_version
     dimensions = (await desk.journal())[-1].dimensions
     assert dimensions is not None
     assert (dimensions.model, dimensions.action_version) == ("writer", "v1")
+
+
+async def test_law_1b_a_free_preview_counts_under_its_caps_with_what_it_would_have_cost(
+    desk: Desk,
+) -> None:
+    await desk.open(1_000)
+    await cap(desk, Cap(TOTAL), 100)
+    for _ in range(2):
+        attempt, reserved = await desk.reserve(50)
+        await desk.settle(attempt, reserved, 0, free_mc=45, flags=("free_preview",))
+
+    assert await uses(desk) == (90, 0, 0)
+    assert (await refusal(desk, 50)).reason == "cap_reached"
+    assert (await desk.balance()).charged_mc == 0
+    settled = [entry for entry in await desk.journal() if entry.kind == "settled"]
+    assert [(entry.free_mc, entry.flags) for entry in settled] == [(45, ("free_preview",))] * 2

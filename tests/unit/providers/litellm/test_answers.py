@@ -19,6 +19,7 @@ from providers.litellm.answers import (
     MAX_VALUES_OF_CHOICES,
     UnreadableAnswer,
     prepared,
+    status_of,
 )
 from tests.harness.bounds import assert_linear, cpu_s, peak_bytes
 
@@ -26,6 +27,7 @@ MOST_S = 0.05
 
 scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=9)
 objects = st.dictionaries(st.text(max_size=9), scalars | st.lists(scalars, max_size=2), max_size=3)
+counts = st.dictionaries(st.sampled_from(["prompt_tokens", "x"]), st.integers(0, 10**30))
 
 
 @pytest.mark.parametrize(
@@ -48,13 +50,44 @@ def test_an_answer_that_litellm_could_not_read_without_usage_gets_an_empty_one(
 @pytest.mark.parametrize(
     "kind, name", [({"type": "message"}, "usage"), ({"candidates": []}, "usageMetadata")]
 )
-@given(body=objects, usage=objects)
-def test_usage_that_is_there_is_never_touched(
+@given(body=objects, usage=counts)
+def test_counts_that_are_there_are_never_touched(
     kind: dict[str, Any], name: str, body: dict[str, Any], usage: dict[str, Any]
 ) -> None:
     content = json.dumps(body | kind | {name: usage}).encode()
 
     assert prepared(content) is content
+
+
+@pytest.mark.parametrize(
+    "kind, name",
+    [
+        ({"type": "message"}, "usage"),
+        ({"candidates": []}, "usageMetadata"),
+        ({"choices": []}, "usage"),
+    ],
+)
+@pytest.mark.parametrize(
+    "reported, read",
+    [
+        ({"prompt_tokens": "30", "total_tokens": 70.0}, {"prompt_tokens": 30, "total_tokens": 70}),
+        ({"prompt_tokens": -3, "completion_tokens": 1.5, "total_tokens": True}, {}),
+        ({"prompt_tokens": {"a": 1}, "promptTokenCount": [1], "total_tokens": None}, {}),
+        ({"prompt_tokens": 10**30, "cost": 0.01}, {"prompt_tokens": 10**30}),
+        ({"prompt_tokens_details": 7, "total_tokens": "9" * 31, "x": "y"}, {}),
+        ({"details": {"cached_tokens": 5, "audio_tokens": "x"}}, {"details": {"cached_tokens": 5}}),
+        ([{"prompt_tokens": 30}], {}),
+        ("30", {}),
+        (None, {}),
+        (float("nan"), {}),
+    ],
+)
+def test_law_6_what_is_no_count_is_left_out_so_that_the_answer_is_not_lost(
+    kind: dict[str, Any], name: str, reported: Any, read: dict[str, Any]
+) -> None:
+    content = json.dumps(kind | {name: reported}).encode()
+
+    assert json.loads(prepared(content)) == kind | {name: read}
 
 
 @pytest.mark.parametrize("name", ["annotations", "images", "audio", "reasoning_details"])
@@ -63,7 +96,7 @@ def test_parts_of_a_message_that_nobody_reads_are_left_out(name: str) -> None:
 
     left = json.loads(prepared(json.dumps({"id": "c", "choices": [choice]}).encode()))
 
-    assert left == {"id": "c", "choices": [{"index": 0, "message": {"content": "Hi"}}]}
+    assert left["choices"] == [{"index": 0, "message": {"content": "Hi"}}]
 
 
 @given(objects)
@@ -164,3 +197,45 @@ def test_law_15_a_text_of_twice_the_size_takes_about_twice_the_time(piece: bytes
     assert_linear(
         lambda size: b'{"a":"' + filled(piece, size) + b'"}', tried, MAX_ANSWER_BYTES // 2
     )
+
+
+@pytest.mark.parametrize(
+    "error, status",
+    [
+        ({"code": 429, "message": "Rate limited by the provider"}, 429),
+        ({"code": "429"}, 429),
+        ({"code": 502, "message": "Provider returned error"}, 502),
+        ({"code": 402, "message": "Insufficient credits"}, 402),
+        ({"code": 503}, 503),
+        ({"code": "rate_limit_exceeded"}, 429),
+        ({"code": "insufficient_quota"}, 429),
+        ({"type": "overloaded_error"}, 503),
+        ({"type": "invalid_request_error", "code": None}, 400),
+        ({"code": 200}, 502),
+        ({"code": 10**30}, 502),
+        ({"message": "something broke"}, 502),
+        ("model not found", 502),
+    ],
+)
+def test_law_6_an_error_inside_a_200_has_the_status_of_its_own_code(
+    error: object, status: int
+) -> None:
+    body = json.dumps({"id": "gen-1", "error": error}).encode()
+
+    assert status_of(body) == status
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"choices": [{"message": {"content": "ok"}}], "error": {"code": 429}},
+        {"choices": [{"message": {"content": '"error": {"code": 429}'}}]},
+        {"choices": [], "error": None},
+        {"choices": [], "error": {}},
+        {"candidates": [{}], "error": {"code": 429}},
+        [{"error": {"code": 429}}],
+        {},
+    ],
+)
+def test_an_answer_that_is_there_is_no_error(body: object) -> None:
+    assert status_of(json.dumps(body).encode()) == 200

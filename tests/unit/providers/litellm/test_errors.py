@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -12,12 +13,11 @@ from typing import Any
 import httpx
 import pytest
 import respx
-from hypothesis import given
-from hypothesis import strategies as st
 
 from providers.base import MAX_ANSWER_CHARS, CompletionRequest, Endpoint
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
-from providers.http import BadEncoding, HttpAnswer, Lost, NotConnected, TooLarge
+from providers.http import BadEncoding, Lost, NotConnected, TooLarge
+from providers.litellm import adapter
 from providers.litellm import errors as litellm_errors
 from providers.litellm.adapter import LiteLLMProvider
 from providers.litellm.transport import Exchange
@@ -216,8 +216,8 @@ def in_a_minute(**format_as: bool) -> str:
         ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
         ({"Retry-After": "Wed Oct 21 07:28:00 2015"}, 0),
         ({"Retry-After": "Wed, 99 Oct 2015 07:28:00 GMT"}, None),
-        ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 +99999999999999999999"}, None),
-        ({"Retry-After": "Wed, 21 Oct 99999999999999999999 07:28:00 GMT"}, None),
+        ({"Retry-After": f"Wed, 21 Oct {'9' * 400} 07:28:00 GMT"}, None),
+        ({"Retry-After": f"Wed, 21 Oct 2015 07:28:00 +{'9' * 30}"}, None),
         ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 -2359"}, 86_400_000),
     ],
 )
@@ -232,26 +232,67 @@ async def test_how_long_to_wait_is_read_in_every_form(
     assert (await fail(provider, chat)).retry_after_ms == expected_ms
 
 
-DATES = st.builds(
-    "{} {} {} {}:00:00 {}".format,
-    st.sampled_from(["Mon,", "", "Mon", "Montag,", "\xff"]),
-    st.integers(-1, 10**20),
-    st.sampled_from(["Jan 2026", "Jan 0", "Jan 9999", "2026", "Jan -1", f"Jan {'9' * 20}"]),
-    st.integers(-1, 10**20),
-    st.sampled_from(["GMT", "+9999", "-2359", "+99999999999999999999", "", "x"]),
+@pytest.mark.parametrize(
+    "delay", ["9" * 400 + "s", f"1e{'9' * 20}s", {"seconds": 10**300}, 10**300, None, []]
 )
+async def test_a_delay_of_any_form_in_the_error_is_read_or_left_out(
+    provider: LiteLLMProvider, chat: respx.Route, delay: object
+) -> None:
+    detail = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
+    body = {"error": {"code": 429, "details": [detail]}}
+    chat.mock(return_value=httpx.Response(429, json=body))
+
+    error = await fail(provider, chat)
+
+    assert (error.kind, error.retryable) == (RATE_LIMITED, True)
+    assert error.retry_after_ms in (None, 86_400_000)
 
 
-@given(DATES | st.text(st.characters(max_codepoint=255), max_size=20), st.binary(max_size=60))
-def test_law_15_any_header_and_any_body_of_an_error_are_read(waits: str, body: bytes) -> None:
-    headers = ((b"Retry-After", waits.encode("latin-1")), (b"Content-Type", body))
-    answer = HttpAnswer(429, headers, body)
-    exchange = Exchange(httpx.URL(BASE), begun=True, answer=answer)
+async def test_an_error_that_can_t_be_translated_brings_nothing_of_its_own(
+    provider: LiteLLMProvider, chat: respx.Route, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(answer: httpx.Response) -> int:
+        raise OverflowError(answer.text)
 
-    error = litellm_errors.translate(litellm_module(), Exception("any"), exchange)
+    monkeypatch.setattr(litellm_errors, "_retry_after_ms", fails)
+    chat.mock(return_value=failure(429, {}))
 
-    assert error.status == 429
-    assert error.retry_after_ms is None or 0 <= error.retry_after_ms <= 86_400_000
+    error = await fail(provider, chat)
+
+    assert (type(error), error.kind) == (PossiblyExecuted, ERROR)
+
+
+@pytest.mark.parametrize("native", [{}, {"native_finish_reason": "error"}])
+async def test_law_6_an_answer_that_ends_with_an_error_is_no_answer(
+    provider: LiteLLMProvider, chat: respx.Route, native: dict[str, str]
+) -> None:
+    message = {"role": "assistant", "content": "{of the provider"}
+    choice = {"index": 0, "message": message, "finish_reason": "error"}
+    usage = {"prompt_tokens": 30, "completion_tokens": 7, "total_tokens": 37}
+    body = {"id": "gen-1", "model": "m", "object": "chat.completion", "created": 1}
+    chat.mock(
+        return_value=httpx.Response(
+            200, json={**body, "choices": [choice | native], "usage": usage}
+        )
+    )
+
+    error = await fail(provider, chat)
+
+    assert (type(error), error.kind, error.retryable) == (PossiblyExecuted, ERROR, True)
+
+
+async def test_a_temperature_that_the_model_does_not_take_is_named_and_nothing_is_sent(
+    provider: LiteLLMProvider, chat: respx.Route
+) -> None:
+    with pytest.raises(NotSent, match="the model does not take this temperature"):
+        await provider.complete(replace(REQUEST, litellm_model="openai/gpt-5", temperature=0.5))
+
+    assert not chat.called
+    assert adapter.refuses_temperature("openai/gpt-5", 0.5)
+    assert adapter.refuses_temperature("openai/o3-mini", 0)
+    assert not adapter.refuses_temperature("openai/gpt-5", 1)
+    assert not adapter.refuses_temperature("openai/gpt-4o-mini", 0.5)
+    assert not adapter.refuses_temperature("anthropic/claude-sonnet-4-5", 0.5)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 529])
@@ -282,8 +323,6 @@ async def test_a_date_to_come_back_at_is_as_far_away_as_it_is(
         b'{"choices": [{}]}',
         b'{"choices": [{"message": null}]}',
         b'{"choices": [{"message": {"role": "assistant", "content": {"a": 1}}}]}',
-        b'{"error": {"message": "words of the provider", "code": 429}}',
-        b'{"error": {"message": "words of the provider: invalid_request_error", "code": "x"}}',
         b"<html>of the provider</html>",
     ],
 )
@@ -301,6 +340,32 @@ async def test_an_answer_of_unknown_form_may_be_billed(
 
     assert (type(error), error.kind, error.retryable) == (PossiblyExecuted, ERROR, False)
     assert error.status is None
+
+
+@pytest.mark.parametrize(
+    "error_in_body, certainty, kind, status",
+    [
+        ('"code": 429', Rejected, FailureKind.RATE_LIMITED, 429),
+        ('"code": 402', Rejected, FailureKind.REJECTED, 402),
+        ('"code": 502', PossiblyExecuted, ERROR, 502),
+        ('"type": "overloaded_error"', Rejected, ERROR, 503),
+        ('"code": "x"', PossiblyExecuted, ERROR, 502),
+    ],
+)
+async def test_law_6_an_error_within_an_answer_counts_by_its_own_code(
+    provider: LiteLLMProvider,
+    chat: respx.Route,
+    error_in_body: str,
+    certainty: type[ProviderError],
+    kind: FailureKind,
+    status: int,
+) -> None:
+    body = f'{{"error": {{"message": "words of the provider", {error_in_body}}}}}'
+    chat.mock(return_value=httpx.Response(200, content=body))
+
+    error = await fail(provider, chat, REQUEST)
+
+    assert (type(error), error.kind, error.status) == (certainty, kind, status)
 
 
 async def test_law_15_an_answer_longer_than_models_can_speak_is_cut_and_paid_for(

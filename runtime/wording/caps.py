@@ -1,4 +1,4 @@
-"""Sentences about limits: caps, and what is switched off."""
+"""Sentences about caps, and about what is switched off."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def test_a_grant_is_taken_back_by_the_id_that_the_balance_shows(home: Home) -> N
 
     void = ("void", *ACCOUNT, "--grant", spring, "--reference", "v-1", "--reason", "a mistake")
     taken = done(home.run(*void, "--actor", "ann"))
-    assert f"Taken back of grant {spring}: 300.5 credits." in taken.stdout
+    assert f"300.5 credits of grant {spring} were taken back." in taken.stdout
     assert "Available: 5,000" in taken.stdout
     again = done(home.invoke(*void))
     assert "v-1 was used for this before; nothing was changed" in again.stdout
@@ -151,9 +151,9 @@ def test_a_closed_account_has_nothing_left_and_its_campaigns_go_on(home: Home) -
     closed = done(home.run(*close, "end-1"))
     assert "acme is closed." in closed.stdout
     assert "Account acme (growth plan, closed)" in closed.stdout
-    assert "was closed already" in done(home.invoke(*close, "end-2")).stdout
+    assert "was already closed" in done(home.invoke(*close, "end-2")).stdout
     again = done(home.invoke("account", "open", "acme", "--plan", "growth")).stdout
-    assert "acme is closed for good." in again
+    assert "acme is closed and can't be opened again." in again
 
     balance = home.balance("acme")
     assert (balance.available_mc, balance.voided_mc) == (0, 5_000_000)
