@@ -21,6 +21,7 @@ from providers.litellm import loading
 # None of these leaves creditgate: each is answered, or turned into another, where it arises.
 INTERNAL = {
     "BadEncoding",  # an HTTP answer that becomes PossiblyExecuted
+    "BeyondBound",  # YAML beyond a bound, which becomes a mistake of the config
     "BadInput",  # click's own way to refuse an argument
     "HttpError",  # the root of what our HTTP client raises
     "LearningUnavailable",  # counts that can't be read, for which limits stand in
