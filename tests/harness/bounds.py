@@ -10,9 +10,8 @@ import gc
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 T = TypeVar("T")
@@ -62,21 +61,21 @@ def _once_s(work: Work) -> float:
             gc.enable()
 
 
-@contextmanager
-def loop_holds_s() -> Iterator[list[float]]:
-    """Yield the CPU seconds that each step of the event loop takes meanwhile.
+async def loop_holds_s(work: Coroutine[Any, Any, T]) -> tuple[T, list[float]]:
+    """Return the result of work, and the CPU seconds of each step of the event loop meanwhile.
 
     A step is what runs between two looks at sockets and timers: a task until it next waits, or a
-    callback. The first entry is 0.
+    callback. The work is a task of its own, so that its first step counts as well.
     """
-    holds_s = [0.0]
+    holds_s: list[float] = []
     run: Callable[[asyncio.Handle], None] = vars(asyncio.Handle)["_run"]
 
     def measured(handle: asyncio.Handle) -> None:
         holds_s.append(_once_s(lambda: run(handle)))
 
     with patch.object(asyncio.Handle, "_run", measured):
-        yield holds_s
+        result = await asyncio.create_task(work)
+    return result, holds_s
 
 
 def peak_bytes(work: Work) -> int:
