@@ -1,4 +1,4 @@
-"""Long prompts are counted in threads: the event loop goes on meanwhile."""
+"""Long prompts and answers are counted in threads, so that the event loop goes on meanwhile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _THREADS = 2
 class LongCounts:
     """A few threads that count, for each account one text at a time.
 
-    So an account with many long prompts waits for itself, and others for one of its counts at most.
+    So an account with many long texts waits for itself, and others for one of its counts at most.
     """
 
     def __init__(self) -> None:

@@ -183,6 +183,14 @@ class Quoter:
         _check_context(model, input_tokens, spec.limits.max_output_tokens)
         return messages, input_tokens
 
+    async def count_answer(self, execution: Execution, text: str) -> int:
+        """Return the tokens of an answer; a long one is counted in a thread, as prompts are."""
+        counter, account_id = execution.model.counter, execution.request.account_id
+        known = counter.count_text_at_once(text)
+        if known is not None:
+            return known
+        return await self._in_thread(partial(counter.count_text, text), account_id, None)
+
     def least_output_tokens(self, spec: ActionSpec, model: Model) -> int:
         """Return the fewest output tokens that can hold a useful answer."""
         if spec.limits.min_output_tokens is not None:

@@ -37,9 +37,6 @@ from runtime.wording.reasons import provider_down_text
 
 _log = logging.getLogger("creditgate.executor")
 
-_COUNTED_AT_ONCE_CHARS = 8_000
-"""Longer answers are counted in a thread: it takes up to 4 ms for each 1,000 characters."""
-
 
 class ReservedExecutions:
     """Runs executions from the reservation to its end.
@@ -123,22 +120,20 @@ class ReservedExecutions:
             self._outbox.close_soon(execution.release())
             raise
         progress.timings.note("provider", since_s)
+        progress.completion = completion
         if completion.usage is None:
             await self._count(execution, completion.text)
         return await self._answered(execution, reserved, completion)
 
     async def _count(self, execution: Execution, text: str) -> None:
         """Count the tokens of an answer without usage."""
-        progress, count = execution.progress, execution.model.counter.count_text
+        progress = execution.progress
         if is_too_long_to_count(text, progress.quote.max_output_tokens):
             return
-        if len(text) <= _COUNTED_AT_ONCE_CHARS:
-            progress.counted_output_tokens = count(text)
-            return
         try:
-            progress.counted_output_tokens = await asyncio.to_thread(count, text)
+            progress.counted_output_tokens = await self._quoter.count_answer(execution, text)
         except asyncio.CancelledError:
-            self._outbox.close_soon(execution.release(unpaid_mc=execution.reserved_mc))
+            self._outbox.close_soon(execution.release(unpaid_mc=self._unsettled_mc(execution)))
             raise
 
     async def _answered(
@@ -146,7 +141,6 @@ class ReservedExecutions:
     ) -> ExecutionResult:
         """Validate the answer, then charge for it or release."""
         progress, model, quote = execution.progress, execution.model, execution.progress.quote
-        progress.completion = completion
         billed = bill(
             completion,
             quote.input_tokens,

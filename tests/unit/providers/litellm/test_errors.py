@@ -13,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 import respx
+from hypothesis import given
+from hypothesis import strategies as st
 
 from providers.base import MAX_ANSWER_CHARS, CompletionRequest, Endpoint
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
