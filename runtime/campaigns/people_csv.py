@@ -153,7 +153,10 @@ def _separator_of(header: str) -> str:
     """Return the separator that makes ``person_id`` a column, or else the most columns."""
     most, best = 0, ","
     for separator in _SEPARATORS:
-        names = next(csv.reader([header], delimiter=separator))
+        try:
+            names = next(csv.reader([header], delimiter=separator))
+        except csv.Error:  # told with its line when the header is read
+            continue
         if PERSON_ID in (name.strip() for name in names):
             return separator
         if len(names) > most:

@@ -156,7 +156,8 @@ class LeftBehind:
 async def restore_release(redis: Any, url: str, prefix: str, data_dir: Path) -> LeftBehind:
     """Write the dump under another prefix, and the installation key into a data folder."""
     data_dir.mkdir()
-    shutil.copyfile(FIXTURE / "installation.key", data_dir / "installation.key")
+    key = shutil.copyfile(FIXTURE / "installation.key", data_dir / "installation.key")
+    key.chmod(0o600)  # as the release made it; git keeps no modes
     for line in (FIXTURE / "ledger.jsonl").read_text("utf-8").splitlines():
         await _restore(redis, prefix, json.loads(line))
     config = _CONFIG.format(
