@@ -21,20 +21,32 @@ _MOST_CLIENTS = 256
 _HEADERS = {"Accept": "application/json", "Content-Type": "application/json"}
 
 
-class _OpenAI(AsyncOpenAI):
-    """OpenAI's client without the headers that it takes from the environment."""
+class _PlainRequests:
+    """Requests without the headers that the SDK takes from the environment, and without retries.
+
+    LiteLLM sets ``max_retries`` to 2 on the client that it is handed for a provider whose
+    parameters don't list it. Each retry would wait, though nothing is sent twice.
+    """
 
     @property
     def default_headers(self) -> dict[str, Any]:
         return _HEADERS
 
-
-class _AzureOpenAI(AsyncAzureOpenAI):
-    """Azure's client without the headers, and the token, that it takes from the environment."""
-
     @property
-    def default_headers(self) -> dict[str, Any]:
-        return _HEADERS
+    def max_retries(self) -> int:
+        return 0
+
+    @max_retries.setter
+    def max_retries(self, value: int) -> None:
+        pass
+
+
+class _OpenAI(_PlainRequests, AsyncOpenAI):
+    """OpenAI's client."""
+
+
+class _AzureOpenAI(_PlainRequests, AsyncAzureOpenAI):
+    """Azure's client without the token that it takes from the environment."""
 
     async def _get_azure_ad_token(self) -> None:
         return None
@@ -70,11 +82,10 @@ class Clients:
 
     def _make(self, kind: Client, address: str, key: str) -> AsyncOpenAI:
         if kind is Client.SDK:
-            return _OpenAI(api_key=key, base_url=address, http_client=self._http, max_retries=0)
+            return _OpenAI(api_key=key, base_url=address, http_client=self._http)
         return _AzureOpenAI(
             api_key=key,
             azure_endpoint=address,
             api_version=litellm.AZURE_DEFAULT_API_VERSION,
             http_client=self._http,
-            max_retries=0,
         )

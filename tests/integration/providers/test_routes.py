@@ -10,6 +10,7 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -225,8 +226,10 @@ async def test_a_byte_beyond_ascii_in_a_header_spoils_no_answer(
 
 @pytest.mark.parametrize("name", ROUTES)
 async def test_a_byte_beyond_ascii_in_a_header_of_an_error_changes_nothing(
-    provider: LiteLLMProvider, name: str
+    provider: LiteLLMProvider, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    waits = AsyncMock()
+    monkeypatch.setattr("anyio.sleep", waits)  # how OpenAI's SDK waits before a retry
     answer = response(b'{"error": {}}', b"X-Region: Z\xfcrich", status=b"429 X")
     async with answering(answer) as server:
         with pytest.raises(Rejected) as caught:
@@ -234,6 +237,7 @@ async def test_a_byte_beyond_ascii_in_a_header_of_an_error_changes_nothing(
 
     assert (caught.value.status, caught.value.retryable) == (429, True)
     assert len(server.requests) == 1
+    assert not waits.called
 
 
 @pytest.mark.parametrize("name", ["openai", "anthropic", "gemini", "mistral", "azure"])
