@@ -116,6 +116,7 @@ def test_a_signal_takes_no_more_people_and_leaves_nothing_reserved(
     assert f"{len(results):,} people" in ended.stdout
 
 
+@pytest.mark.long
 def test_a_second_ctrl_c_gives_the_credits_of_running_executions_back(
     tmp_path: Path, redis_url: str, mock_url: str
 ) -> None:

@@ -99,30 +99,30 @@ def test_law_15_a_secret_file_at_its_bound_takes_little_time_and_memory(tmp_path
     assert peak_bytes(work) < 8_000_000
 
 
-@pytest.mark.parametrize(
-    "unit, around",
-    [
-        ("k{}: 1\n", "{}"),
-        ("1,", "a: [{}1]\n"),
-        ("  some words in a line of a prompt\n", "a: |\n{}"),
-        ("\n", "a: b\n{}"),
-        (" ", "a: {}b\n"),
-        ("x", 'a: "{}"\n'),
-        ("a{}: &x{} 1\n", "{}"),
-        ("*a,", "b: &a 1\na: [{}]\n"),
-        ("!!str a,", "a: [{}]\n"),
-        ("!t a,", "a: [{}]\n"),
-        ("%41", "a: !{} 1\n"),
-        ("t", "a: !<{}> 1\n"),
-        ("%X y\n", "{}---\na: 1\n"),
-        ("---\n", "a: 1\n{}"),
-        ("[", "a: {}"),
-        ("- ", "{}"),
-        ("k: 1\n", "{}"),
-        ("[]: 1\n", "{}"),
-        ("? a{}\n", "{}"),
-    ],
-)
+GROWING = [
+    ("k{}: 1\n", "{}"),
+    ("!t a,", "a: [{}]\n"),
+    pytest.param(*("1,", "a: [{}1]\n"), marks=pytest.mark.long),
+    pytest.param(*("  some words in a line of a prompt\n", "a: |\n{}"), marks=pytest.mark.long),
+    pytest.param(*("\n", "a: b\n{}"), marks=pytest.mark.long),
+    pytest.param(*(" ", "a: {}b\n"), marks=pytest.mark.long),
+    pytest.param(*("x", 'a: "{}"\n'), marks=pytest.mark.long),
+    pytest.param(*("a{}: &x{} 1\n", "{}"), marks=pytest.mark.long),
+    pytest.param(*("*a,", "b: &a 1\na: [{}]\n"), marks=pytest.mark.long),
+    pytest.param(*("!!str a,", "a: [{}]\n"), marks=pytest.mark.long),
+    pytest.param(*("%41", "a: !{} 1\n"), marks=pytest.mark.long),
+    pytest.param(*("t", "a: !<{}> 1\n"), marks=pytest.mark.long),
+    pytest.param(*("%X y\n", "{}---\na: 1\n"), marks=pytest.mark.long),
+    pytest.param(*("---\n", "a: 1\n{}"), marks=pytest.mark.long),
+    pytest.param(*("[", "a: {}"), marks=pytest.mark.long),
+    pytest.param(*("- ", "{}"), marks=pytest.mark.long),
+    pytest.param(*("k: 1\n", "{}"), marks=pytest.mark.long),
+    pytest.param(*("[]: 1\n", "{}"), marks=pytest.mark.long),
+    pytest.param(*("? a{}\n", "{}"), marks=pytest.mark.long),
+]
+
+
+@pytest.mark.parametrize("unit, around", GROWING)
 def test_law_15_yaml_is_read_in_time_in_proportion_to_its_length(unit: str, around: str) -> None:
     def make(size: int) -> str:
         count = size // len(unit)
@@ -156,6 +156,7 @@ def read_quietly(text: str) -> None:
         parse_config(text, environ={})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("head", ENTRIES)
 def test_law_15_mistakes_are_found_in_time_in_proportion_to_the_config(head: str) -> None:
     assert_linear(lambda count: config_of(head, count), read_quietly, 400)
@@ -185,6 +186,9 @@ def test_law_15_a_long_line_of_successors_is_refused() -> None:
     assert "m1.replaced_by: has 20 successors or more" in str(raised.value)
 
 
+TOO_MANY = "more than 100,000 keys, values and aliases"
+
+
 def laughs(levels: int) -> str:
     lines = ["a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, levels)]
@@ -199,9 +203,19 @@ def laughs(levels: int) -> str:
         ("- " * 70, 1, "nested more than 64 levels deep"),
         ("? " * 70, 1, "nested more than 64 levels deep"),
         ("".join(f"{' ' * n}a:\n" for n in range(70)), 64, "nested more than 64 levels deep"),
-        ("a: [" + "1," * 100_000 + "]", 1, "more than 100,000 keys, values and aliases"),
-        ("k: 1\n" * 50_001, 50_000, "more than 100,000 keys, values and aliases"),
-        ("a: &a 1\nb: [" + "*a," * 100_000 + "]", 2, "more than 100,000 keys, values and aliases"),
+        ("a: [" + "1," * 100_000 + "]", 1, TOO_MANY),
+        pytest.param(
+            *("k: 1\n" * 50_001, 50_000, "more than 100,000 keys, values and aliases"),
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            *(
+                "a: &a 1\nb: [" + "*a," * 100_000 + "]",
+                2,
+                "more than 100,000 keys, values and aliases",
+            ),
+            marks=pytest.mark.long,
+        ),
         (laughs(40), 1, "more than 100,000 values, counting those of aliases"),
         ("a: 1\nb: !<" + "x" * 201 + "> 1", 2, "a tag of more than 200 characters"),
         ("a: 1\nb: !" + "x" * 201 + " 1", 2, "a tag of more than 200 characters"),
@@ -220,6 +234,7 @@ def test_law_15_hostile_yaml_is_refused_where_it_exceeds_a_bound(
     assert mistake.line == line
 
 
+@pytest.mark.long
 def test_law_15_all_files_of_a_config_share_the_bound_on_values(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(LEAST + "include: [one.yaml, two.yaml]\n")

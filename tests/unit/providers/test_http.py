@@ -185,9 +185,16 @@ async def test_an_address_that_is_none_is_not_connected(client: HttpClient, url:
 
 
 async def test_a_host_that_speaks_no_tls_is_not_connected(client: HttpClient) -> None:
-    async with answering(response()) as server:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(response(status=b"400 X"))
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
         with pytest.raises(NotConnected):
-            await client.send("POST", f"https://127.0.0.1:{server.port}", [KEY], b"{}")
+            await client.send("POST", f"https://127.0.0.1:{port}", [KEY], b"{}")
 
 
 async def test_a_missing_file_of_certificates_is_not_connected(client: HttpClient) -> None:

@@ -34,6 +34,7 @@ async def ask(scenario: str) -> tuple[aiohttp.ClientResponse, bytes]:
         await server.aclose()
 
 
+@pytest.mark.long
 async def test_the_bomb_is_small_and_unpacks_to_a_gigabyte() -> None:
     response, body = await ask("body=bomb")
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 PROLOGUE = """
 import asyncio, os, sys, threading
+import pytest
+
 from tests.harness import network_guard
 network_guard.install()
 before = dict(os.environ)
@@ -107,5 +109,6 @@ async def test_it_works_in_one_loop_after_another_and_leaves_no_trace(tmp_path: 
     assert await run(TWO_LOOPS, tmp_path, "-W", "error") == (0, "done\n", "")
 
 
+@pytest.mark.long
 async def test_calls_that_are_cancelled_leave_no_noise(tmp_path: Path) -> None:
     assert await run(CANCELLED, tmp_path) == (0, "done\n", "")
