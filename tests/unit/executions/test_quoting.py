@@ -40,11 +40,9 @@ TEXTS = {
     "random signs": "".join(map(chr, CHANCE.choices(range(0x20, 0xD800), k=50_000))),
 }
 
+EASY_AND_HARD = {"words", "accents in the wrong order"}
 SOME_TEXTS = [
-    pytest.param(
-        name, marks=[] if name in {"words", "accents in the wrong order"} else pytest.mark.long
-    )
-    for name in TEXTS
+    pytest.param(name, marks=[] if name in EASY_AND_HARD else pytest.mark.long) for name in TEXTS
 ]
 """All texts, but in the shorter run of tests only an honest one and one that is hard to count."""
 

@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROLOGUE = """
 import asyncio, os, sys, threading
-import pytest
 
 from tests.harness import network_guard
 network_guard.install()
