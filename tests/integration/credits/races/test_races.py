@@ -73,7 +73,10 @@ def test_law_1a_at_no_moment_is_more_charged_and_reserved_than_granted(
     assert watcher.most_reserved_mc > 0
     assert balance.conserved
     assert balance.charged_mc + balance.reserved_mc <= balance.granted_mc
-    assert min(balance.charged_mc, balance.expired_mc, balance.voided_mc) > 0
+    assert balance.charged_mc > 0
+    if aftermath.size.deaths:
+        return  # too few may be answered to use the credits up
+    assert min(balance.expired_mc, balance.voided_mc) > 0
     assert len(balance.grants) > 6, "credits never ran out"
 
 
@@ -263,8 +266,9 @@ def test_law_12b_each_crossing_of_a_mark_is_told_once(aftermath: Aftermath) -> N
     )
 
     assert told == expected.told
-    assert told.keys() == {*MARKS, "exhausted"}
     assert heard <= Counter(aftermath.told)
+    if not aftermath.size.deaths:  # else too few may be answered to use the credits up
+        assert told.keys() == {*MARKS, "exhausted"}
 
 
 def test_nobody_met_damage_or_an_error(aftermath: Aftermath) -> None:
