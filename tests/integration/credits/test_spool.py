@@ -315,7 +315,7 @@ async def test_law_15_an_ending_with_a_huge_outcome_is_charged_without_its_value
     assert (await desk.balance()).charged_mc == 70
 
 
-@pytest.mark.parametrize("unit", [b"[],", b"1,", b'"x",'])
+@pytest.mark.parametrize("unit", [pytest.param(b"[],", marks=pytest.mark.long), b"1,", b'"x",'])
 async def test_law_15_reading_a_spooled_file_at_its_bound_takes_50_ms_of_the_loops_cpu_at_most(
     desk: Desk, spool: Spool, tmp_path: Path, unit: bytes
 ) -> None:

@@ -262,7 +262,7 @@ async def test_credits_reserved_elsewhere_are_told_apart_from_none(
 async def test_law_4_while_the_same_id_runs_elsewhere_it_is_pending_and_has_no_values(
     open_bench: OpenWorkbench,
 ) -> None:
-    async with open_bench(latency_median_ms=3_000) as bench:
+    async with open_bench(latency_median_ms=1_500) as bench:
         request = bench.request()
         running = asyncio.create_task(bench.run(request))
         await bench.until_reserved()

@@ -136,7 +136,9 @@ def interpreters() -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize(
+    "version", ["3.11", *(pytest.param(v, marks=pytest.mark.long) for v in ("3.12", "3.13"))]
+)
 def test_the_wheel_is_one_for_every_supported_python(
     wheel: Path, tmp_path: Path, version: str
 ) -> None:

@@ -103,6 +103,7 @@ async def run(script: str, folder: Path, *options: str) -> tuple[int | None, str
     return process.returncode, out.decode(), err.decode()
 
 
+@pytest.mark.long
 async def test_it_works_in_one_loop_after_another_and_leaves_no_trace(tmp_path: Path) -> None:
     # LiteLLM reads such a file into the environment, if it is let.
     (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-of-the-file\nPLANTED=1\n")
