@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     )
     from runtime.executions.counters import Counters
     from runtime.executions.executor import ActionRuntime
-    from runtime.private_files import NotPrivate
+    from runtime.files.private import NotPrivate
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
 
 __all__ = [
@@ -262,7 +262,7 @@ def _runtime() -> dict[str, Any]:
     from runtime.credits.ledger import CreditLedger
     from runtime.executions.counters import Counters
     from runtime.executions.executor import ActionRuntime
-    from runtime.private_files import NotPrivate
+    from runtime.files.private import NotPrivate
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
 
     return locals()

@@ -28,8 +28,8 @@ from runtime.executions.model_calls import ModelCalls
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
 from runtime.executions.spool import Spool
+from runtime.files.private import check_data_folders, make_private_folder, read_private_file
 from runtime.learning.sharing import Learning
-from runtime.private_files import check_data_folders, make_private_folder, read_private_file
 from runtime.redis.client import open_client
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client

@@ -12,9 +12,9 @@ from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from runtime.bounded_read import FileTooLarge, read_bounded
 from runtime.config.errors import ConfigError, Mistake
 from runtime.config.nodes import BeyondBound, Nodes
+from runtime.files.bounded import FileTooLarge, read_bounded
 
 ValuePath = tuple[str | int, ...]
 """The keys and list indices that lead to a value."""

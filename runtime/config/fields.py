@@ -25,8 +25,8 @@ from pydantic import (
 
 from pricing.offers import MAX_MC, MC_PER_CREDIT
 from pricing.rate_card import MAX_RATE_MC
-from runtime.bounded_read import read_bounded
 from runtime.config.addresses import check_host, check_query
+from runtime.files.bounded import read_bounded
 from runtime.ids import ID_RULE, is_strict_id
 
 MOST_SECRET_BYTES = 65_536

@@ -8,7 +8,7 @@ from typing import Any
 
 from runtime.config.checks import Finding
 from runtime.config.document import ValuePath
-from runtime.private_files import use_by_everybody
+from runtime.files.private import use_by_everybody
 
 
 def open_to_everybody(data: Mapping[str, Any], base_dir: Path) -> Iterator[Finding]:

@@ -17,11 +17,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runtime.bounded_read import FileTooLarge, read_bounded
 from runtime.credits.endings import Ending, NewerFormat, from_json, to_json
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import AccountDamaged, LedgerUnavailable, NotBooked
-from runtime.private_files import make_private_folder
+from runtime.files.bounded import FileTooLarge, read_bounded
+from runtime.files.private import make_private_folder
 
 _log = logging.getLogger("creditgate.spool")
 _DEAD = "dead"

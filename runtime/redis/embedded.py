@@ -33,7 +33,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 from urllib.parse import quote
 
-from runtime.private_files import make_private_folder
+from runtime.files.private import make_private_folder
 from runtime.redis.embedded_binary import EmbeddedRedisUnavailable, RedisBinary, find_server
 
 __all__ = ["EmbeddedRedis", "EmbeddedRedisUnavailable", "find_server"]

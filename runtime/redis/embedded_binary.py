@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pricing.errors import CreditgateError
-from runtime.private_files import check_private_folder, make_private_folder
+from runtime.files.private import check_private_folder, make_private_folder
 
 # The scripts use only what 6.2 has, because managed services still offer it.
 OLDEST_VERSION = (6, 2, 0)

@@ -34,7 +34,7 @@ def check_config(context: click.Context, config_path: Path, as_json: bool) -> No
     """
     from runtime.catalog.parameters import refused_parameters
     from runtime.config import ConfigError, load_config
-    from runtime.private_files import check_data_folders
+    from runtime.files.private import check_data_folders
 
     require_config(config_path)
     config: Config | None = None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runtime.bootstrap import open_estimator, open_ledger, open_runtime
-from runtime.private_files import NotPrivate
+from runtime.files.private import NotPrivate
 from tests.harness.workbench import make_config
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.bounded_read import FileTooLarge
-from runtime.private_files import (
+from runtime.files.bounded import FileTooLarge
+from runtime.files.private import (
     NotPrivate,
     check_data_folders,
     check_private_folder,

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from pricing.errors import CreditgateError
-from runtime.bounded_read import read_bounded
+from runtime.files.bounded import read_bounded
 
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600

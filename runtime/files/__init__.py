@@ -1,0 +1,1 @@
+"""Files from outside: read up to a bound, and kept from others."""
