@@ -10,9 +10,12 @@ import gc
 import statistics
 import time
 import tracemalloc
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 from unittest.mock import patch
+
+import pytest
+from _pytest.mark import ParameterSet
 
 T = TypeVar("T")
 
@@ -116,3 +119,11 @@ def assert_linear(make_input: Callable[[int], T], work: Callable[[T], object], s
             return
     shown = ", ".join(f"{growth:.1f}" for growth in growths)
     raise AssertionError(f"twice the size of {size:,} multiplied the CPU by {shown}")
+
+
+def mostly_long(values: Iterable[Any], short: int = 2) -> list[ParameterSet]:
+    """Return parameters of a test, of which all but the first few run with the long tests."""
+    return [
+        pytest.param(value, marks=pytest.mark.long if number >= short else [])
+        for number, value in enumerate(values)
+    ]

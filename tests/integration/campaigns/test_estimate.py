@@ -84,6 +84,7 @@ async def hits(
     return found
 
 
+@pytest.mark.long
 async def test_the_real_cost_lies_in_the_range_in_nine_of_ten_campaigns(
     open_bench: OpenWorkbench, tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from runtime.actions.answers import ParsedAnswer, parse
 from runtime.actions.outputs import NumberOutput, OutputField, SingleSelectOutput, TextOutput
 from runtime.actions.quotations import MAX_WORK
-from tests.harness.bounds import assert_cpu, assert_linear, peak_bytes
+from tests.harness.bounds import assert_cpu, assert_linear, mostly_long, peak_bytes
 
 OUTPUTS: dict[str, OutputField] = {
     "intent": SingleSelectOutput(options=("buy", "leave"), fallback="leave"),
@@ -150,7 +150,7 @@ HOSTILE: dict[str, Callable[[int], Any]] = {
 ASKED = f"They wrote {EVIL_TEXT}."
 
 
-@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("kind", mostly_long(HOSTILE))
 def test_law_15_looking_for_quotations_takes_less_than_50_ms_and_grows_linearly(kind: str) -> None:
     make = HOSTILE[kind]
     at_the_bound, beyond = make(N), make(4 * N)

@@ -20,8 +20,10 @@ HALF = "x" * (LONGEST_ROW_BYTES // 2)
         f"{HALF}{HALF},b\n",
         f"{HALF},{HALF}\n",
         '"' + "line\n" * (LONGEST_ROW_BYTES // 4) + '",b\n',
-        f'"{HALF}\n","{HALF}\n"\n',
-        '"never closed\n' + "1,2\n" * (LONGEST_ROW_BYTES // 3),
+        pytest.param(f'"{HALF}\n","{HALF}\n"\n', marks=pytest.mark.long),
+        pytest.param(
+            '"never closed\n' + "1,2\n" * (LONGEST_ROW_BYTES // 3), marks=pytest.mark.long
+        ),
     ],
     ids=["a cell", "two cells", "lines in a cell", "lines in two cells", "an open quote"],
 )

@@ -16,7 +16,7 @@ from runtime.actions.requests import ExecutionResult
 from runtime.actions.spec import ActionSpec
 from runtime.credits.results import Existing
 from runtime.executions.stored_outcome import MOST_BYTES, decode, encode
-from tests.harness.bounds import assert_cpu, assert_linear, peak_bytes
+from tests.harness.bounds import assert_cpu, assert_linear, mostly_long, peak_bytes
 
 SPEC = ActionSpec.model_validate(
     {
@@ -117,7 +117,7 @@ def filled(unit: str, size: int) -> bytes:
     return (text + "0]}").encode()
 
 
-@pytest.mark.parametrize("unit", ["[],", "{},", "1,", '"x",', "[", '{"a":'])
+@pytest.mark.parametrize("unit", mostly_long(['"x",', "[", "[],", "{},", "1,", '{"a":']))
 def test_law_15_a_stored_outcome_takes_at_most_50_ms_of_cpu_and_64_mb(unit: str) -> None:
     outcome = filled(unit, MOST_BYTES - 100)
 
