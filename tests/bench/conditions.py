@@ -1,4 +1,4 @@
-"""What figures depend on: the machine, and how far they spread."""
+"""Conditions that figures depend on: the machine, and how far they spread."""
 
 from __future__ import annotations
 

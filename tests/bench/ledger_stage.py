@@ -1,4 +1,4 @@
-"""What the ledger's benchmarks run on: a private Redis, and accounts as they are in use."""
+"""The stage of the ledger's benchmarks: a private Redis, and accounts as they are in use."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ _Rates = dict[str, list[float]]  # pairs a second, by way, then by round
 
 @dataclass(frozen=True, slots=True)
 class _Store:
-    """What makes pairs: one account's singly or many a call, or those of many accounts."""
+    """Makes pairs: one account's singly or many a call, or those of many accounts."""
 
     pair: _Pair
     pairs: _Pairs

@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one call took on average: CPU of the process, all its threads included, and time."""
+    """The mean cost of a call: CPU of the process, all its threads included, and time."""
 
     cpu_ms: float
     wall_ms: float

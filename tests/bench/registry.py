@@ -37,7 +37,7 @@ class Benchmark:
         return self.at_least if self.at_most is None else self.at_most
 
     def reached(self, value: float) -> bool:
-        """Whether the figure is as good as it should be."""
+        """Return whether the figure is as good as it should be."""
         return (self.at_most is None or value <= self.at_most) and (
             self.at_least is None or value >= self.at_least
         )

@@ -247,7 +247,7 @@ def test_leave_that_comes_with_the_deadline_is_of_no_use() -> None:
         return True
 
     # Not one of the numbers that the other tests set.
-    error = ask_and_fail(script, deadline_s=30, may_retry=may_retry)  # type: ignore[arg-type]
+    error = ask_and_fail(script, deadline_s=30, may_retry=may_retry)  # type: ignore[arg-type]  # no limit, a function
 
     assert isinstance(error, NotSent)
     assert len(script.began_s) == 1
