@@ -34,7 +34,7 @@ local S = {
   changed = false, opened = false, dirty_profile = false, next_due_wanted = false,
   swept_at_most = 0, more_due = false,
 }
-local V = {}               -- the verbs, by name
+local V = {}               -- the verbs, by name; what those of executions are told: executions.lua
 
 -- profile: what the account is, and how many caps of which sort and switches it has.
 local PROFILE = { 'state', 'plan', 'eligible', 'timezone', 'epoch', 'caps_n', 'sorts', 'off_n' }
