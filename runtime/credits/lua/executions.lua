@@ -109,7 +109,7 @@ local function expose_loser(execution, outcome, entry)
 end
 
 local function conclude_refusal(execution, record, reason, bytes)
-  load_all_grants()
+  if is_for_want_of_credits(reason) then load_all_grants() end
   save_outcome(execution.outcome_key, { state = 'refused', attempt = execution.attempt,
     fingerprint = execution.fingerprint, charged = 0, overage = 0, reason = reason,
     exposed = expired_with_exposure(record), bytes = bytes })

@@ -60,8 +60,9 @@ local function read_account(keys)
   check_open()
   check_grants()
   load_reservations(keys)
+  if READ_ONLY then return end
   local before = left()
-  sweep(READ_ONLY and SWEEP_BEFORE_REFUSING or SWEEP_AT_MOST)
+  sweep(SWEEP_AT_MOST)
   check_marks(before)
   tell_waiting()
 end

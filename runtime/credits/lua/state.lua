@@ -24,7 +24,7 @@ local ACCOUNT_ID, READ_ONLY, OUTCOME_TTL_MS = ARGV[1], ARGV[2] == 'r', tonumber(
 local S = {
   now = 0,
   account = nil,           -- profile and books by name, or nil where there is no account
-  grants = {}, order = {}, order_from = 1, all_grants = false, -- see grants.lua
+  grants = {}, order = {}, order_from = 1, all_grants = false, burns_from = 1, -- see grants.lua
   open = {},               -- execution key -> reservation, or false where there is none
   damaged = {},            -- execution key -> what is wrong with its record
   outcomes = {},           -- outcome key -> outcome, or false
