@@ -52,7 +52,9 @@ class ModelCalls:
             settings = self._settings.get(model.endpoint.name, BreakerSettings())
             breaker = Breaker(settings, asyncio.get_running_loop().time)
             self._breakers[key] = breaker
-        with breaker.caller() as caller:
+        limits = execution.spec.limits
+        limit_ms = min(limits.attempt_timeout_ms or limits.deadline_ms, limits.deadline_ms)
+        with breaker.caller(limit_ms) as caller:
             yield CallSession(execution, self._provider, self._queues, breaker, caller)
 
 
@@ -160,13 +162,10 @@ class CallSession:
     def _tell_breaker(self, error: ProviderError | None, latency_ms: int) -> None:
         if error is None:
             self.breaker.answered(self._caller)
+        elif error.kind is FailureKind.TIMEOUT and error.status is None:
+            self.breaker.timed_out(self._caller, latency_ms)
         elif error.kind in _DOWN:
-            limits = self._execution.spec.limits
-            full_ms = limits.attempt_timeout_ms or limits.deadline_ms
-            own_time = error.kind is FailureKind.TIMEOUT and error.status is None
-            # A call that began with little time left says nothing about the provider.
-            if not own_time or 2 * latency_ms >= full_ms:
-                self.breaker.failed(self._caller)
+            self.breaker.failed(self._caller)
         elif not isinstance(error, NotSent):
             self.breaker.answered(self._caller)
 

@@ -14,7 +14,11 @@ from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action, r
 
 UNAVAILABLE = {FallbackReason.MODEL_UNAVAILABLE}
 FAILURES = 3
-BREAKER = f"breaker: {{failures: {FAILURES}, open_ms: 60000, max_open_ms: 60000}}"
+PATIENCE_MS = 200
+BREAKER = (
+    f"breaker: {{failures: {FAILURES}, open_ms: 60000, max_open_ms: 60000, "
+    f"patience_ms: {PATIENCE_MS}}}"
+)
 
 
 async def break_it(bench: Workbench) -> int:
@@ -153,7 +157,8 @@ async def test_requests_that_are_refused_say_nothing_against_their_provider(
 
 async def test_a_time_out_counts_if_the_provider_had_its_time(open_bench: OpenWorkbench) -> None:
     turns = FAILURES + 1
-    async with open_bench(endpoint=BREAKER, max_concurrency=turns) as bench:
+    patience = BREAKER.replace(f"patience_ms: {PATIENCE_MS}", "patience_ms: 1000")
+    async with open_bench(endpoint=patience, max_concurrency=turns) as bench:
         bench.mock.play("hang")
         hurried = action(limits={"deadline_ms": 2_000})
         async with bench.turns_taken(turns):
@@ -164,11 +169,29 @@ async def test_a_time_out_counts_if_the_provider_had_its_time(open_bench: OpenWo
         calls = await bench.calls()
         assert calls == 2 * turns, "their turn came late, and they were called all the same"
 
-        in_time = action(limits={"attempt_timeout_ms": 200})
-        for _ in range(FAILURES):
-            assert reasons(await bench.execute(in_time)) == {FallbackReason.PROVIDER_TIMEOUT}
+        in_time = action(limits={"attempt_timeout_ms": 1_000})
+        for result in await asyncio.gather(*(bench.execute(in_time) for _ in range(FAILURES))):
+            assert reasons(result) == {FallbackReason.PROVIDER_TIMEOUT}
         assert reasons(await bench.execute(in_time)) == UNAVAILABLE
         assert await bench.calls() == calls + FAILURES
+
+
+async def test_short_deadlines_of_one_account_close_a_healthy_model_to_nobody(
+    open_bench: OpenWorkbench,
+) -> None:
+    async with open_bench(latency_median_ms=120) as bench:
+        accounts = bench.runtime.accounts
+        await accounts.open_account("hasty", plan="growth")
+        await accounts.purchase("hasty", credits=100_000, payment_reference="paid")
+        short = action(limits={"deadline_ms": 60})
+
+        async with asyncio.timeout(10):
+            while await bench.calls() < 12:
+                hasty = await bench.execute(short, account_id="hasty")
+                assert hasty.status == "fallback"
+
+        assert bench.runtime.is_healthy("writer")
+        assert (await bench.execute()).status == "model"
 
 
 async def test_a_retry_is_not_made_once_the_provider_is_left_alone(
