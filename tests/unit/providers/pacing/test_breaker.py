@@ -139,6 +139,26 @@ def test_only_time_outs_of_patient_callers_open_it() -> None:
     assert not is_let_through(breaker)
 
 
+def test_a_refusal_opens_it_at_once_and_is_known_until_a_probe_is_answered() -> None:
+    clock = Clock()
+    breaker = Breaker(SETTINGS, clock, lambda: 0.0)
+    with breaker.caller() as first, breaker.caller() as second:
+        assert breaker.allows(first)
+        assert breaker.allows(second)
+        breaker.refused(first, 401)
+        breaker.refused(second, 401)
+    assert not is_let_through(breaker)
+    assert (breaker.refused_status, breaker.probe_in_ms) == (401, SETTINGS.open_ms)
+    clock.now_s += 1
+    with breaker.caller() as probe:
+        assert breaker.allows(probe)
+        breaker.answered(probe)
+    assert breaker.refused_status is None
+    for _ in range(SETTINGS.failures):
+        fail(breaker)
+    assert breaker.refused_status is None
+
+
 def test_a_call_that_began_with_little_time_left_is_no_patient_one() -> None:
     breaker = Breaker(SETTINGS, Clock())
     for _ in range(SETTINGS.failures):
@@ -283,24 +303,27 @@ class BreakerMachine(RuleBasedStateMachine):
                 self.probe = id(caller)
 
     @precondition(lambda self: self.inside)
-    @rule(data=st.data(), good=st.booleans())
-    def end(self, data: st.DataObject, good: bool) -> None:
+    @rule(data=st.data(), how=st.sampled_from(["answered", "failed", "refused"]))
+    def end(self, data: st.DataObject, how: str) -> None:
         _, caller = data.draw(st.sampled_from(self.inside))
         began_in = self.calling.pop(id(caller), None)
         if began_in is None:
             return
-        (self.breaker.answered if good else self.breaker.failed)(caller)
+        if how == "refused":
+            self.breaker.refused(caller, 401)
+        else:
+            getattr(self.breaker, how)(caller)
         if began_in != self.period:
             return
         is_probe = self.probe == id(caller)
-        if good:
+        if how == "answered":
             self.failures = 0
             if is_probe:
                 self.open_until_s, self.probe, self.openings = None, None, 0
                 self.period += 1
             return
         self.failures += 1
-        if is_probe or self.failures == SETTINGS.failures:
+        if is_probe or how == "refused" or self.failures == SETTINGS.failures:
             open_s = min(8, 2**self.openings)
             self.open_until_s, self.probe, self.failures = self.clock.now_s + open_s, None, 0
             self.openings += 1
