@@ -122,6 +122,7 @@ def _refused(litellm: Any, error: BaseException, name: str) -> NotSent:
 def _by_status(name: str, answer: httpx.Response, *, filtered: bool) -> ProviderError:
     status, codes = answer.status_code, _error_codes(answer)
     kind, retryable = FailureKind.ERROR, status in _MAY_HELP
+    content_at_fault = filtered or bool(codes & _RAN_ALL_THE_SAME) or _is_moderated(answer)
     certainty: type[ProviderError] = PossiblyExecuted
     if status == _RATE_LIMITED:
         kind, certainty = FailureKind.RATE_LIMITED, Rejected
@@ -143,6 +144,7 @@ def _by_status(name: str, answer: httpx.Response, *, filtered: bool) -> Provider
         status=status,
         retryable=retryable,
         retry_after_ms=_retry_after_ms(answer) if retryable else None,
+        content_at_fault=content_at_fault,
     )
 
 
@@ -162,6 +164,14 @@ def _error_codes(answer: httpx.Response) -> set[str]:
     """Return the codes by which OpenAI and compatible providers name an error."""
     error = _error(answer)
     return {field for field in (error.get("code"), error.get("type")) if isinstance(field, str)}
+
+
+def _is_moderated(answer: httpx.Response) -> bool:
+    """Return whether OpenRouter's moderation flagged the input, which has the status of a bad key:
+    https://openrouter.ai/docs/api/reference/errors.
+    """
+    metadata = _error(answer).get("metadata")
+    return isinstance(metadata, dict) and "flagged_input" in metadata
 
 
 def _details(answer: httpx.Response, kind: str) -> list[dict[str, Any]]:

@@ -117,6 +117,7 @@ class BreakerSection(Section):
     failures: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10
     open_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] = 2_000
     max_open_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] = 60_000
+    patience_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] = 5_000
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -128,7 +129,7 @@ class BreakerSection(Section):
 
     def build(self) -> BreakerSettings:
         """Return the breaker's settings."""
-        return BreakerSettings(self.failures, self.open_ms, self.max_open_ms)
+        return BreakerSettings(self.failures, self.open_ms, self.max_open_ms, self.patience_ms)
 
 
 class EndpointSection(Section):
