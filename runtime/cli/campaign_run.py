@@ -11,8 +11,9 @@ from pathlib import Path
 
 from runtime.actions.requests import ExecutionResult
 from runtime.bootstrap import open_ledger, open_runtime
-from runtime.campaigns.campaign import Campaign, CampaignRun, Tally
+from runtime.campaigns.campaign import Campaign, Tally
 from runtime.campaigns.people import PeopleFile, PeopleSummary, Person
+from runtime.campaigns.run import CampaignRun
 from runtime.cli.interruption import Interruption
 from runtime.cli.views.progress import UPDATE_EVERY_S, Display
 from runtime.cli.views.results import ResultsFile
