@@ -72,7 +72,8 @@ class CampaignRun:
             every fallback as it comes, and gives up at the first outage.
         then: what follows when the patience is over.
 
-    ``gave_up`` is the hold at which the run was stopped, if it was.
+    ``gave_up`` is the last hold whose patience was over, if there was one; that for one or two
+    people at the end of a run does not count.
     """
 
     def __init__(
@@ -203,10 +204,11 @@ class CampaignRun:
         gave_up = self._holding.gave_up
         if gave_up is None:
             return
-        if self._then is Then.STOP and not gave_up.is_brief:
+        if not gave_up.is_brief:
             self.gave_up = gave_up
-            self.stop()
-            return
+            if self._then is Then.STOP:
+                self.stop()
+                return
         while self._set_aside:
             aside = self._set_aside.popleft()
             self._finish(aside.asked.person, aside.result)
