@@ -113,6 +113,12 @@ class _Run(click.Command):
     default="stop",
     help="What to do after that: stop with exit status 3, or go on with fallback values.",
 )
+@click.option(
+    "--yes",
+    "-y",
+    is_flag=True,
+    help="Run without a question, even if the credits can't last for a tenth of the people.",
+)
 @json_option
 @click.pass_context
 def run(  # noqa: PLR0913 - one parameter an option
@@ -133,12 +139,15 @@ def run(  # noqa: PLR0913 - one parameter an option
     retry_fallbacks: bool,
     patience_s: float,
     then: str,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Run an action for everybody in a file, paid for from an account's credits.
 
     The whole file is checked first; nothing is charged if it has a mistake. It is read as a
-    stream, so it can be of any size. When credits run out during the run, the action's fallback
+    stream, so it can be of any size. If the credits can't last for a tenth of the people, the
+    forecast is shown and you are asked; without a terminal the run then stops with exit status 2,
+    unless there is --yes. When credits run out during the run, the action's fallback
     values take over.
 
     The types of the columns that the prompt reads are shown before the run. In a condition, a
@@ -157,10 +166,12 @@ def run(  # noqa: PLR0913 - one parameter an option
     """
     from runtime.actions.requests import Source
     from runtime.campaigns.campaign import Campaign
+    from runtime.campaigns.estimate import Sample
     from runtime.campaigns.people import PeopleFile
     from runtime.campaigns.run import Then
     from runtime.cli.campaign_run import RunSettings
     from runtime.cli.config_file import find_action
+    from runtime.cli.forecast import SAMPLE_SIZE, check_credits
     from runtime.cli.ledger import print_json, run_async
     from runtime.cli.views.summary import summary_json, summary_lines
 
@@ -177,7 +188,13 @@ def run(  # noqa: PLR0913 - one parameter an option
     )
     if out is not None:
         _check_out(out, force, people_path, config_path)
-    summary = check_people(campaign, people, limit, rules)
+    sample = None if yes else Sample(SAMPLE_SIZE)
+    hear = (lambda person: sample.add(person.data)) if sample else (lambda person: None)
+    summary = check_people(campaign, people, limit, rules, hear)
+    if sample is not None:
+        for data in sample.people:
+            summary.columns.give_types(data)
+        check_credits(config, action, sample, account_id)
     settings = RunSettings(
         campaign,
         people,
