@@ -45,6 +45,15 @@ class ModelCalls:
         breakers = [breaker for breaker in known if breaker is not None]
         return not any(breaker.is_open for breaker in breakers) if breakers else None
 
+    def resumes_in_ms(self, model: Model) -> int:
+        """Return the time until a model may be called; 0 unless its provider is known to fail.
+
+        Its provider asked for a pause, or the breaker is open and its next probe is due then.
+        """
+        breaker = self._breakers.get((model.endpoint.name, model.litellm_model))
+        probe_in_ms = 0 if breaker is None else breaker.probe_in_ms
+        return max(probe_in_ms, self._queues.pause_ms(model.endpoint.name))
+
     @contextmanager
     def session(self, execution: Execution) -> Iterator[CallSession]:
         """Open the session in which an execution makes its calls."""
