@@ -1,5 +1,6 @@
 """Watches the servers' clocks and memory, and stops reservations and sweeps where they are unsafe.
 
+A server that may evict keys may forget what was charged, so nothing new is reserved there.
 Deadlines follow the servers' clocks. If a process's clock and a server's are far apart, the process
 can't tell which one is wrong, so it neither reserves nor sweeps there. A server that is nearly full
 must still take settlements, so the rest of its memory is kept for them.
@@ -9,11 +10,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from redis.exceptions import ResponseError
 
 from runtime.background import Periodic
+from runtime.credits.durability import eviction_fault
 from runtime.credits.results import LedgerUnavailable
 from runtime.credits.script_client import plain_commands
 from runtime.redis.primaries import Client, Primary, primaries, primary_of
@@ -47,6 +50,7 @@ class Watch:
         self._clock_ms = clock_ms
         self._clocks: dict[str, str] = {}
         self._memory: dict[str, str] = {}
+        self._evictions: dict[str, str] = {}
         self._clocks_at_ms: dict[str, int] = {}
         self._hides_memory: set[str] = set()
         self._rounds: Periodic | None = None
@@ -103,7 +107,9 @@ class Watch:
         if read_at_ms is None or abs(now_ms - read_at_ms) >= CLOCK_EVERY_S * 1000:
             self._note(self._clocks, name, await self._clock_fault(primary))
             self._clocks_at_ms[name] = now_ms
-        self._note(self._memory, name, await self._memory_fault(primary))
+        told = await self._told_of_memory(primary)
+        self._note(self._memory, name, self._memory_fault(primary, told))
+        self._note(self._evictions, name, eviction_fault(primary, told))
 
     async def _clock_fault(self, primary: Primary) -> str:
         before_ms = self._clock_ms()
@@ -117,11 +123,16 @@ class Watch:
             f"{MOST_APART_MS // 1000} s nothing is reserved or swept"
         )
 
-    async def _memory_fault(self, primary: Primary) -> str:
+    async def _told_of_memory(self, primary: Primary) -> Mapping[str, Any]:
         try:
-            told = await primary.info("memory")
+            return await primary.info("memory")
+        except ResponseError:  # managed services may forbid it
+            return {}
+
+    def _memory_fault(self, primary: Primary, told: Mapping[str, Any]) -> str:
+        try:
             used, most = int(told["used_memory"]), int(told["maxmemory"])
-        except (ResponseError, KeyError):  # managed services may forbid it
+        except KeyError:
             if str(primary) not in self._hides_memory:
                 self._hides_memory.add(str(primary))
                 _log.warning("%s does not tell how full it is", primary)
@@ -141,10 +152,13 @@ class Watch:
             _log.error("%s", fault)
         elif before and not fault:
             _log.warning("no longer so: %s", before)
-        self.faults = self._memory | self._clocks
+        self._join()
 
     def _forget_all_but(self, names: set[str]) -> None:
-        for known in (self._clocks, self._memory, self._clocks_at_ms):
+        for known in (self._clocks, self._memory, self._evictions, self._clocks_at_ms):
             for name in known.keys() - names:
                 del known[name]
-        self.faults = self._memory | self._clocks
+        self._join()
+
+    def _join(self) -> None:
+        self.faults = self._memory | self._evictions | self._clocks

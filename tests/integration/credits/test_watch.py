@@ -158,6 +158,24 @@ async def test_law_11a_above_90_percent_of_memory_nothing_is_reserved_and_settle
     assert caplog.text.count("no longer so") == 1
 
 
+async def test_law_3c_where_a_policy_of_eviction_is_set_later_nothing_new_is_reserved(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempt, reserved = await desk.reserve(100)
+    await desk.client.config_set("maxmemory-policy", "volatile-lru")
+    for _ in range(3):
+        await desk.ledger.watch.look()
+
+    with pytest.raises(LedgerUnavailable, match="maxmemory-policy is volatile-lru"):
+        await desk.reserve(10)
+    assert isinstance(await desk.settle(attempt, reserved, 60), Settled)
+    assert caplog.text.count("is volatile-lru") == 1
+
+    await desk.client.config_set("maxmemory-policy", "noeviction")
+    await desk.ledger.watch.look()
+    await desk.reserve(10)
+
+
 async def test_below_90_percent_and_without_a_limit_all_goes_on(desk: Desk) -> None:
     for percent in (85, 50):
         await fill_to(desk, percent)
