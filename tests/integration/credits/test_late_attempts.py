@@ -194,6 +194,7 @@ async def test_law_6_the_exposure_of_an_attempt_without_a_record_is_journaled_on
 
     for _ in range(3):
         answer = await desk.ledger.release(Release(attempt, exposure_mc=30))
+        assert isinstance(answer, Released)
         assert not answer.found
 
     assert (await desk.balance()).exposure_mc == before + 30
