@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from runtime.credits.results import (
         AccountConflict,
         AccountDamaged,
+        AccountStopped,
         AccountUnknown,
         Alert,
         Balance,
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccountConflict",
     "AccountDamaged",
+    "AccountStopped",
     "AccountUnknown",
     "Accounts",
     "ActionRuntime",
@@ -226,6 +228,7 @@ def _accounts() -> dict[str, Any]:
     from runtime.credits.results import (
         AccountConflict,
         AccountDamaged,
+        AccountStopped,
         AccountUnknown,
         Alert,
         Balance,
