@@ -45,6 +45,8 @@ class ProviderError(CreditgateError):
         retry_after_ms: the time that the provider asked to wait, if it did.
         content_at_fault: true if another request, to the same model with the same key, may be
             answered: the provider objects to what this one says.
+        provider_text: what the provider wrote, as it came. It may quote the key and the prompt:
+            it is for whoever masks it, and not part of the message.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class ProviderError(CreditgateError):
         retryable: bool = False,
         retry_after_ms: int | None = None,
         content_at_fault: bool = False,
+        provider_text: str | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -63,6 +66,7 @@ class ProviderError(CreditgateError):
         self.retryable = retryable
         self.retry_after_ms = retry_after_ms
         self.content_at_fault = content_at_fault
+        self.provider_text = provider_text
 
     @property
     def refusal(self) -> Refusal | None:
