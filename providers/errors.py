@@ -8,6 +8,7 @@ ProviderError
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pricing.errors import CreditgateError
@@ -30,6 +31,13 @@ class Refusal(StrEnum):
 
 
 _REFUSALS = {401: Refusal.KEY, 403: Refusal.KEY, 404: Refusal.MODEL}
+
+
+@dataclass(frozen=True, slots=True)
+class _Unmasked:
+    """A text that does not show itself to whoever prints an error with its attributes."""
+
+    text: str | None = field(repr=False)
 
 
 class ProviderError(CreditgateError):
@@ -66,7 +74,12 @@ class ProviderError(CreditgateError):
         self.retryable = retryable
         self.retry_after_ms = retry_after_ms
         self.content_at_fault = content_at_fault
-        self.provider_text = provider_text
+        self._unmasked = _Unmasked(provider_text)
+
+    @property
+    def provider_text(self) -> str | None:
+        """The text that the provider wrote, not masked; ``None`` if there is none."""
+        return self._unmasked.text
 
     @property
     def refusal(self) -> Refusal | None:
