@@ -34,6 +34,7 @@ _RAN_ALL_THE_SAME = {
 """Codes of errors with a status in the 400s that the model had to run for, or that are billed."""
 _MAX_RETRY_AFTER_MS = 300_000
 """An endpoint that asks for more is tried again after five minutes: all accounts wait for it."""
+_MAX_TEXT_CHARS = 2_000
 _LONGEST_CHAIN = 32
 """Of exceptions behind one; a chain may be a circle."""
 
@@ -145,17 +146,44 @@ def _by_status(name: str, answer: httpx.Response, *, filtered: bool) -> Provider
         retryable=retryable,
         retry_after_ms=_retry_after_ms(answer) if retryable else None,
         content_at_fault=content_at_fault,
+        provider_text=_text(answer),
     )
+
+
+def _text(answer: httpx.Response) -> str | None:
+    """Return what the provider wrote about its error: its message, else the whole body."""
+    body = _parsed(answer)
+    if isinstance(body, list):  # Gemini, for streams and through some gateways
+        body = body[0] if body else None
+    texts: list[object] = []
+    if isinstance(body, dict):
+        error = body.get("error")
+        if isinstance(error, dict):
+            # OpenRouter's ``raw`` is the text of the provider behind it.
+            metadata = error.get("metadata")
+            raw = metadata.get("raw") if isinstance(metadata, dict) else None
+            texts = [error.get("message"), raw]
+        else:
+            # FastAPI, and vLLM behind it, have ``detail`` or ``message``.
+            texts = [error, body.get("message"), body.get("detail")]
+    said = " ".join(text[:_MAX_TEXT_CHARS] for text in texts if isinstance(text, str) and text)
+    if not said:
+        said = answer.content[: 4 * _MAX_TEXT_CHARS].decode("utf-8", errors="replace")
+    return said[:_MAX_TEXT_CHARS].strip() or None
+
+
+def _parsed(answer: httpx.Response) -> Any:
+    import httpx
+
+    try:
+        return answer.json()
+    except (ValueError, RecursionError, httpx.ResponseNotRead):
+        return None
 
 
 def _error(answer: httpx.Response) -> dict[str, Any]:
     """Return the answer's ``error`` object, where all providers put it; else an empty one."""
-    import httpx
-
-    try:
-        body = answer.json()
-    except (ValueError, RecursionError, httpx.ResponseNotRead):
-        return {}
+    body = _parsed(answer)
     error = body.get("error") if isinstance(body, dict) else None
     return error if isinstance(error, dict) else {}
 

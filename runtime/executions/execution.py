@@ -74,6 +74,8 @@ class Progress:
         usage: the tokens that the answer is charged for, counted by us where the provider did not
             say.
         endpoint_refusal: the reason why the model can't be called until somebody mends the config.
+        provider_texts: what the provider wrote about its errors, masked, by number of attempt; of
+            previews alone.
     """
 
     quote: Quote
@@ -86,6 +88,7 @@ class Progress:
     counted_output_tokens: int = 0
     usage: TokenUsage | None = None
     endpoint_refusal: EndpointRefusal | None = None
+    provider_texts: dict[int, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 
 from providers.base import Completion, CompletionRequest, Provider
@@ -15,6 +16,7 @@ from runtime.actions.requests import Attempt, EndpointRefusal
 from runtime.catalog.models import Model
 from runtime.credits.results import Reserved
 from runtime.executions.execution import Execution
+from runtime.executions.provider_texts import ProviderTexts
 from runtime.wording.reasons import next_attempt_text, provider_down_text, refused_text
 
 _DOWN = (FailureKind.ERROR, FailureKind.TIMEOUT)
@@ -26,6 +28,7 @@ class ModelCalls:
     Args:
         breakers: settings by endpoint name; each model, and each key, at an endpoint has its own
             breaker.
+        secrets: must not be shown where a provider quotes them.
     """
 
     def __init__(
@@ -33,7 +36,9 @@ class ModelCalls:
         provider: Provider,
         queues: EndpointQueues,
         breakers: Mapping[str, BreakerSettings],
+        secrets: Iterable[str] = (),
     ) -> None:
+        self._texts = ProviderTexts(secrets, time.monotonic)
         self._provider = provider
         self._queues = queues
         self._settings = breakers
@@ -63,7 +68,7 @@ class ModelCalls:
         of_model = self._breaker(model, _of_model(model))
         with of_key.caller(limit_ms) as for_key, of_model.caller(limit_ms) as for_model:
             gates = (of_key, for_key), (of_model, for_model)
-            yield CallSession(execution, self._provider, self._queues, *gates)
+            yield CallSession(execution, self._provider, self._queues, self._texts, *gates)
 
     def _breaker(self, model: Model, key: tuple[str, str, str | None]) -> Breaker:
         breaker = self._breakers.get(key)
@@ -96,6 +101,7 @@ class CallSession:
         "_provider",
         "_queues",
         "_reserved_until_s",
+        "_texts",
         "_turn",
         "calling",
     )
@@ -108,12 +114,14 @@ class CallSession:
         execution: Execution,
         provider: Provider,
         queues: EndpointQueues,
+        texts: ProviderTexts,
         of_key: _Gate,
         of_model: _Gate,
     ) -> None:
         self._execution = execution
         self._provider = provider
         self._queues = queues
+        self._texts = texts
         self._of_key = of_key
         self._of_model = of_model
         self.calling = False
@@ -197,6 +205,8 @@ class CallSession:
             progress.possibly_executed += 1
         if error is not None and error.retry_after_ms:
             self._turn.pause_endpoint(error.retry_after_ms)
+        if error is not None:
+            self._texts.note(self._execution, number, error)
         if error is not None and error.refusal is not None and error.status is not None:
             endpoint = self._execution.model.endpoint.name
             progress.endpoint_refusal = EndpointRefusal(endpoint, error.status)

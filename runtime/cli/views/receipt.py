@@ -33,6 +33,10 @@ def receipt_json(
             "lowered": execution.progress.lowered,
             "answer": None if completion is None else completion.text,
             "finish": None if completion is None else completion.finish.value,
+            "provider_errors": [
+                {"attempt": attempt, "text": text}
+                for attempt, text in execution.progress.provider_texts.items()
+            ],
         }
     return receipt
 
@@ -95,6 +99,8 @@ def _calls(result: ExecutionResult, execution: Execution) -> Iterator[str]:
         status = f", status {attempt.status}" if attempt.status else ""
         detail = f": {attempt.detail}" if attempt.detail else ""
         yield f"  {attempt.number}. {attempt.outcome}{status} in {attempt.latency_ms:,} ms{detail}"
+        if text := execution.progress.provider_texts.get(attempt.number):
+            yield f"     the provider: {text}"
     if execution.progress.completion is not None:
         yield ""
         yield f"Raw answer, finish {execution.progress.completion.finish.value}"

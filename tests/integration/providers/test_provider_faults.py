@@ -431,7 +431,7 @@ async def test_a_refused_key_is_told_from_refused_words(
     body = {"error": {"message": "no", "code": status, **error}}
     async with serving(answering(body, status=status)) as server:
         with pytest.raises(ProviderError) as caught:
-            await provider.complete(to_model("openrouter/openai/gpt-4o-mini", server.url))
+            await provider.complete(to_model("openai/gpt-4o-mini", server.url))
 
     assert caught.value.refusal is refusal
 
