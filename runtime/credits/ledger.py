@@ -18,6 +18,7 @@ from runtime.credits.results import (
     Existing,
     InProgress,
     LedgerError,
+    LedgerUnavailable,
     NotBooked,
     Refused,
     Released,
@@ -35,6 +36,9 @@ from runtime.redis.primaries import Client
 from runtime.redis.transport import Transport
 
 __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
+
+# Each asking of a settlement that would otherwise become overage ends up to 1,000 reservations.
+_MOST_SWEEPS = 10_000
 
 
 class CreditLedger:
@@ -168,8 +172,11 @@ class CreditLedger:
             ExecutionConflict: the id was used for something else.
         """
         own = settlement.arguments()
-        answer = await self._ask("settle", settlement.attempt, own, ends=True)
-        return decoding.settlement(settlement.attempt, answer)
+        for _ in range(_MOST_SWEEPS):
+            answer = await self._ask("settle", settlement.attempt, own, ends=True)
+            if answer[0] != b"more_due":
+                return decoding.settlement(settlement.attempt, answer)
+        raise LedgerUnavailable("more reservations expire than can be ended before a settlement")
 
     async def release(self, release: Release) -> Released | Existing:
         """Give all of the attempt's reservation back.
