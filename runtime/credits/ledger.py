@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from fallback.reasons import FallbackReason
+from fallback.reasons import FallbackReason, is_kept
 from runtime.background import TaskSet
 from runtime.credits import decoding
 from runtime.credits.accounts import Accounts
@@ -215,7 +215,13 @@ class CreditLedger:
 
         Returns:
             ``None`` if it now is; ``Refused`` if the account is unknown, which keeps nothing.
+
+        Raises:
+            ValueError: a refusal with this reason is not kept.
+            ExecutionConflict: the id was used for something else.
         """
+        if not is_kept(reason):
+            raise ValueError(f"reason must be one whose outcome is kept, found {reason!r}")
         answer = await self._ask("conclude", attempt, (reason, outcome))
         return decoding.conclusion(attempt, answer)
 
