@@ -163,7 +163,7 @@ async def test_nobody_misses_an_answer_because_the_provider_was_away_for_a_while
 
 
 @pytest.mark.parametrize(
-    ("freeze", "away_s"),
+    "freeze, away_s",
     [
         (True, 1.0),
         pytest.param(True, 3.0, marks=pytest.mark.long),
