@@ -177,23 +177,29 @@ class _Recoded(_Source):
         found = self._file.read1(_CHUNK_BYTES)  # type: ignore[attr-defined]  # all are buffered
         before = self._decoder.getstate()
         try:
-            text = self._decoder.decode(found, final=not found)
+            text = self._decode(found, final=not found)
         except UnicodeDecodeError as error:
             start = error.start - len(before[0])
             self._decoder.setstate(before)
-            text = self._decoder.decode(found[: max(0, start)])
+            text = self._decode(found[: max(0, start)])
             self._error = StreamError(
                 f"is not valid {self._encoding} at byte {self._done_bytes + start:,} of the text "
                 f"(0x{error.object[error.start]:02x}); say with --encoding what it is in"
             )
-        except UnicodeError:
-            raise StreamError(
-                "does not begin with UTF-16's mark of the byte order; say --encoding utf-16-le or "
-                "utf-16-be"
-            ) from None
         if not found and not text and self._error is None:
             return None
         self._done_bytes += len(found)
         if text and not self._is_begun:
             self._is_begun, text = True, text.removeprefix("\ufeff")
         return text.encode("utf-8", "surrogatepass")
+
+    def _decode(self, found: bytes, *, final: bool = False) -> str:
+        try:
+            return self._decoder.decode(found, final)
+        except UnicodeDecodeError:
+            raise
+        except UnicodeError:
+            raise StreamError(
+                "does not begin with UTF-16's mark of the byte order; say --encoding utf-16-le or "
+                "utf-16-be"
+            ) from None

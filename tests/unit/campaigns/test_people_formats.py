@@ -196,7 +196,7 @@ def test_law_15_a_packed_file_unpacks_to_at_most_200_times_its_size(tmp_path: Pa
             for _ in stream:
                 pass
 
-    assert peak_bytes(work) < 4_000_000
+    assert peak_bytes(work) < 16_000_000
 
 
 def test_law_15_a_packed_row_without_end_is_refused_before_it_fills_the_memory(
