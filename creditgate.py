@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         LedgerError,
         LedgerUnavailable,
         ReferenceConflict,
+        TooManyGrants,
         Voided,
     )
     from runtime.executions.counters import Counters
@@ -147,6 +148,7 @@ __all__ = [
     "Sample",
     "Source",
     "TokenUsage",
+    "TooManyGrants",
     "TypicalRun",
     "UnknownAction",
     "VocabularyMissing",
@@ -237,6 +239,7 @@ def _accounts() -> dict[str, Any]:
         LedgerError,
         LedgerUnavailable,
         ReferenceConflict,
+        TooManyGrants,
         Voided,
     )
 

@@ -75,6 +75,7 @@ from creditgate import (
     Sample,
     Source,
     TokenUsage,
+    TooManyGrants,
     TypicalRun,
     UnknownAction,
     VocabularyMissing,
@@ -114,6 +115,7 @@ ERRORS: tuple[type[CreditgateError], ...] = (
     PurchaseRefused,
     ReferenceConflict,
     Rejected,
+    TooManyGrants,
     UnknownAction,
     VocabularyMissing,
 )
