@@ -183,7 +183,9 @@ async def _run(
     display.begin(settings.summary.people)
     showing = asyncio.create_task(show())
     try:
-        people = settings.people.read(limit=settings.limit, columns=settings.summary.columns)
+        # No further: empty rows at the end would hold the event loop.
+        found = settings.summary
+        people = settings.people.read(limit=found.people, columns=found.columns)
         await run.run(people)
     except Exception as error:  # noqa: BLE001 - reported after the books, which it may have changed
         return error

@@ -18,9 +18,10 @@ from runtime.cli.options import (
     examples,
     json_option,
 )
-from runtime.cli.people import check_people, column_options, rules_for
+from runtime.cli.people import check_people, column_options, format_options, rules_for
 
 if TYPE_CHECKING:
+    from runtime.campaigns.people_format import PeopleFormat
     from runtime.cli.campaign_run import RunReport, RunSettings
     from runtime.config import Config
 
@@ -57,10 +58,11 @@ class _Run(click.Command):
     type=PATH,
     required=True,
     metavar="FILE",
-    help="A .csv or .jsonl file in UTF-8, one person a row; it needs a person_id. Other columns "
-    "are attributes of the customer, or of another scope (event.pages). Empty cells count as not "
-    "known. Commas, semicolons, tabs or bars separate columns.",
+    help="A .csv or .jsonl file, or one packed as .csv.gz or .jsonl.gz; one person a row, with a "
+    "person_id. Other columns are attributes of the customer, or of another scope (event.pages). "
+    "Empty cells count as not known.",
 )
+@format_options
 @column_options
 @account_option
 @click.option(
@@ -128,6 +130,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     people_path: Path,
     declared: tuple[str, ...],
     text_columns: bool,
+    people_format: PeopleFormat,
     account_id: str,
     campaign_id: str | None,
     workspace_id: str,
@@ -178,7 +181,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     config = load(config_path)
     action = find_action(config, action_id)
     rules = rules_for(action, declared, text_columns)
-    people = PeopleFile(people_path)
+    people = PeopleFile(people_path, people_format)
     campaign = Campaign(
         account_id=account_id,
         workspace_id=workspace_id,
@@ -250,10 +253,16 @@ def _campaign_id(given: str | None, people_path: Path) -> str:
     import re
 
     if given is None:
-        return re.sub(r"[^A-Za-z0-9_-]", "-", people_path.stem)[:64] or "campaign"
+        return re.sub(r"[^A-Za-z0-9_-]", "-", _stem(people_path))[:64] or "campaign"
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", given):
         raise BadInput(f"--campaign: found {given!r}, allowed are 1 to 64 of A-Z a-z 0-9 _ -")
     return given
+
+
+def _stem(people_path: Path) -> str:
+    """Return the file's name without its ending; packed or not, it is the same campaign."""
+    packed = people_path.suffix.lower() == ".gz"
+    return people_path.with_suffix("").stem if packed else people_path.stem
 
 
 def _check_out(out: Path, force: bool, people_path: Path, config_path: Path) -> None:

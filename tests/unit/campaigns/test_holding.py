@@ -156,9 +156,9 @@ def test_an_answer_after_giving_up_makes_the_next_outage_a_new_one(
     fail(holding, ENOUGH)
     clock.now_s += PATIENCE_S + 1
     fail(holding)
-    assert holding.gave_up is not None
+    before = holding.gave_up
     answer(holding)
-    assert holding.gave_up is None
+    assert (before is None, holding.gave_up) == (False, None)
     fail(holding, ENOUGH)
     assert holding.hold is not None
 
@@ -233,7 +233,7 @@ def test_whatever_happens_there_is_one_probe_at_most_and_an_end_to_the_wait(
         else:
             assert sum(start.is_probe and start not in probes_before for start in running) <= 1
             assert holding.gave_up is None
-            assert holding.hold.until_s - clock.now_s <= patience_s
+            assert holding.hold.until_s - clock.now_s <= patience_s + 1e-6
     for start in running:
         holding.unused(start)
     for _ in range(40):
