@@ -242,7 +242,7 @@ async def test_law_3c_a_repeated_settlement_has_the_flags_of_the_first(
 
 
 @pytest.mark.parametrize("due", [150, pytest.param(3_500, marks=pytest.mark.long)])
-async def test_law_9a_a_late_bill_is_no_overage_while_credits_are_due_to_come_home(
+async def test_law_15_and_9a_a_late_bill_is_no_overage_while_credits_are_due_to_come_home(
     desk: Desk, due: int
 ) -> None:
     await desk.open(due * 10)

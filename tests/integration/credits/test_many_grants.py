@@ -50,7 +50,7 @@ async def full(desk: Desk) -> AsyncIterator[Desk]:
     yield desk
 
 
-async def test_law_11a_a_grant_beyond_the_most_open_ones_is_refused_and_changes_nothing(
+async def test_law_15_and_11a_a_grant_beyond_the_most_open_ones_is_refused_and_changes_nothing(
     full: Desk,
 ) -> None:
     before = await full.contents(full.keys.of_account(ACCOUNT))
@@ -139,7 +139,7 @@ def unlimited(desk: Desk) -> CreditLedger:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("grants", [4_000, 10_000])
 @pytest.mark.parametrize("end", ["settle", "expire", "close"])
-async def test_law_2a_no_number_of_grants_leaves_an_account_half_written(
+async def test_law_15_and_2a_no_number_of_grants_leaves_an_account_half_written(
     open_desk: OpenDesk, grants: int, end: str
 ) -> None:
     async with open_desk() as desk:
