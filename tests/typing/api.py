@@ -76,6 +76,7 @@ from creditgate import (
     Sample,
     Source,
     TokenUsage,
+    TooManyGrants,
     TypicalRun,
     UnknownAction,
     VocabularyMissing,
@@ -115,6 +116,7 @@ ERRORS: tuple[type[CreditgateError], ...] = (
     PurchaseRefused,
     ReferenceConflict,
     Rejected,
+    TooManyGrants,
     UnknownAction,
     VocabularyMissing,
 )

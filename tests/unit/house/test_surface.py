@@ -25,8 +25,8 @@ PUBLIC = """
     ModelClass NotPrivate NotSent NotSuggested Origin PeopleError Pending PossiblyExecuted
     PriceMapMissing PromptError
     PromptSyntaxError Provider ProviderError PurchaseRefused Reach ReferenceConflict Rejected Sample
-    Source TokenUsage TypicalRun UnknownAction VocabularyMissing Voided load_config main
-    model_choices open_estimator open_ledger open_runtime parse_config
+    Source TokenUsage TooManyGrants TypicalRun UnknownAction VocabularyMissing Voided
+    load_config main model_choices open_estimator open_ledger open_runtime parse_config
 """
 SURFACE = ast.parse((ROOT / "creditgate.py").read_text("utf-8"))
 TYPED = ast.parse((ROOT / "tests" / "typing" / "api.py").read_text("utf-8"))
