@@ -47,6 +47,7 @@ from runtime.config.fields import (
     Hours,
     Id,
     Instant,
+    JsonSchemaMode,
     Percent,
     Positive,
     Proxy,
@@ -212,7 +213,7 @@ class ModelSection(Section):
     encoding: Annotated[Text, AfterValidator(_check_encoding)] | None = None
     token_margin_percent: Percent | None = None
     schema_overhead_tokens: Whole | None = None
-    json_schema: Flag = True
+    json_schema: JsonSchemaMode = True
     reasoning_allowance_tokens: Whole = 0
     context_tokens: Positive | None = None
     retires_on: Date | None = None

@@ -137,11 +137,13 @@ class Spool:
             LedgerUnavailable: Redis is away.
         """
         why: Why | None = None
+        account_id: str | None = None
         try:
             ending = await asyncio.to_thread(read_ending, path)
+            account_id = ending.attempt.account_id
             why = await self._end(path.name, ending, ledger)
         except (AccountUnknown, AccountStopped) as exc:
-            raise _Waits(f"{type(exc).__name__}: {exc}", ending.attempt.account_id) from exc
+            raise _Waits(f"{type(exc).__name__}: {exc}", account_id) from exc
         except (AccountDamaged, NewerFormat) as exc:
             raise _Waits(f"{type(exc).__name__}: {exc}") from exc
         except (LedgerUnavailable, FileNotFoundError):

@@ -15,6 +15,12 @@ from runtime.wording.amounts import credits_text
 from runtime.wording.reasons import REASONS
 from runtime.wording.runs import TOKEN_CLASSES, USAGE_ESTIMATED
 
+_FORMS: dict[bool | str, str] = {
+    True: "a JSON schema",
+    False: "an instruction in the prompt",
+    "json_object": "a JSON object, its schema in the prompt",
+}
+
 
 def receipt_json(
     action: ActionSpec, result: ExecutionResult, execution: Execution | None
@@ -72,7 +78,7 @@ def _prompt(execution: Execution) -> Iterator[str]:
 
 def _before(execution: Execution) -> Iterator[str]:
     quote, model = execution.progress.quote, execution.model
-    form = "a JSON schema" if model.json_schema else "an instruction in the prompt"
+    form = _FORMS[model.json_schema]
     lowered = ", lowered to what the credits cover" if execution.progress.lowered else ""
     reserved = (
         "none" if execution.progress.reserved is None else credits_text(execution.reserved_mc)
