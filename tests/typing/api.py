@@ -12,6 +12,7 @@ from creditgate import (
     AccountConflict,
     AccountDamaged,
     Accounts,
+    AccountStopped,
     AccountUnknown,
     ActionRuntime,
     ActionSource,
@@ -92,6 +93,7 @@ from creditgate import (
 ERRORS: tuple[type[CreditgateError], ...] = (
     AccountConflict,
     AccountDamaged,
+    AccountStopped,
     AccountUnknown,
     BookingUnknown,
     CapUnknown,
