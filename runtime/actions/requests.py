@@ -174,9 +174,9 @@ class ExecutionResult:
     Args:
         kept: true if the ledger keeps this outcome: asking again with the same ``execution_id``
             within the outcome TTL gives the same values, without a call or a charge. A settlement
-            that waits in the spool counts as kept. False where the ledger keeps nothing and the
-            next request starts afresh: ``prompt_error``, ``model_not_priced``,
-            ``model_unavailable``, ``account_unknown``, ``ledger_unavailable``.
+            that waits in the spool counts as kept. False where the ledger keeps no outcome, and
+            asking again may call the model and charge. ``docs/concepts.md`` has the table by
+            reason. For ``outcome_lost``, which is not kept, no model is called again.
         status: ``model`` if the model gave every value, ``fallback`` if it gave none, or ``mixed``.
         values: every output by name.
         attributes: the same values by store (``journey``, ``customer``) and attribute name, ready

@@ -170,12 +170,27 @@ class Execution:
         if stored := outcomes.decode(self.request.execution_id, existing):
             return stored
         reason = existing.reason or FallbackReason.OUTCOME_LOST
-        lost = self.result(self.resolve(reason), kept=True, charged_mc=existing.charged_mc)
+        lost = self.result(
+            self.resolve(reason),
+            kept=reason is not FallbackReason.OUTCOME_LOST,
+            charged_mc=existing.charged_mc,
+        )
         return replace(lost, attempts=(), replayed=True)
 
-    def not_kept(self, reason: FallbackReason, detail: str | None = None) -> ExecutionResult:
+    def not_kept(
+        self,
+        reason: FallbackReason,
+        detail: str | None = None,
+        *,
+        available_after_mc: int | None = None,
+    ) -> ExecutionResult:
         """Return the fallback values as a result that is not kept: the id can be asked again."""
-        return self.result(self.resolve(reason), kept=False, detail=detail)
+        return self.result(
+            self.resolve(reason),
+            kept=False,
+            available_after_mc=available_after_mc,
+            detail=detail,
+        )
 
     def pending(self, retry_after_ms: int) -> Pending:
         """Return the answer while the id runs elsewhere."""

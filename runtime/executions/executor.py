@@ -221,8 +221,8 @@ class ActionRuntime:
                     return execution.pending(retry_after_ms)
                 case Conclude(refused):
                     return await self._conclude(execution, refused.reason, refused)
-                case FallBack():
-                    return execution.not_kept(FallbackReason.LEDGER_UNAVAILABLE)
+                case FallBack(reason, available_mc):
+                    return execution.not_kept(reason, available_after_mc=available_mc)
         known = await self._look_up(execution)
         return model_unavailable(execution, session, known)
 

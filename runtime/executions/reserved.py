@@ -11,7 +11,7 @@ import logging
 import time
 
 from fallback.policy import Resolved
-from fallback.reasons import FallbackReason
+from fallback.reasons import FallbackReason, is_kept
 from providers.base import Completion, FinishReason
 from providers.errors import NotSent, ProviderError
 from providers.pacing.queue import Turn
@@ -109,7 +109,7 @@ class ReservedExecutions:
             # Nobody refused what was never sent: who asks must hear what stands in the way.
             detail = str(error) if isinstance(error, NotSent) else None
             reason = FallbackReason(f"provider_{error.kind}")
-            return await self._release(execution, reason, detail=detail)
+            return await self._release(execution, reason, detail=detail, status=error.status)
         except Exception as error:  # noqa: BLE001 - law 4: whatever an adapter does
             # Its type alone: its message and its chain may quote the prompt, the answer or a key.
             _log.error("the provider adapter failed: %s", type(error).__name__)
@@ -205,20 +205,27 @@ class ReservedExecutions:
         reason: FallbackReason,
         unpaid_mc: int = 0,
         detail: str | None = None,
+        status: int | None = None,
     ) -> ExecutionResult:
-        """Give everything back. ``unpaid_mc`` is the cost of an answer that is not charged."""
+        """Give everything back, and store the outcome where it is one that is kept.
+
+        Args:
+            unpaid_mc: the cost of an answer that is not charged.
+            status: the HTTP status with which the provider rejected the request, if it did.
+        """
         resolved = execution.resolve(reason)
+        kept, available_mc = is_kept(reason, status=status), None
+        outcome = execution.outcome(resolved) if kept else None
         since_s = time.perf_counter()
         released = await self._outbox.close(
-            execution.release(reason, unpaid_mc, execution.outcome(resolved)), execution.deadline_s
+            execution.release(reason, unpaid_mc, outcome), execution.deadline_s
         )
         execution.progress.timings.note("settle", since_s)
         if isinstance(released, Existing):
             return execution.first_outcome(released)
-        kept, available_mc = True, None
         if isinstance(released, Released):
             # Not found: the reservation expired, and another attempt has the id now.
-            kept, available_mc = released.found, released.available_mc
+            kept, available_mc = kept and released.found, released.available_mc
         return execution.result(resolved, kept=kept, available_after_mc=available_mc, detail=detail)
 
 
