@@ -184,7 +184,7 @@ def _row(choice: ModelChoice) -> tuple[str, ...]:
         "-" if choice.typical_mc is None else credits_text(choice.typical_mc),
         "-" if choice.relative_cost is None else f"{float(choice.relative_cost):.1f}x",
         "yes" if choice.cost_efficient else "no",
-        "yes" if choice.json_schema else "no",
+        {True: "yes", False: "no", "json_object": "no, JSON"}[choice.json_schema],
         f"{choice.context_tokens:,}" if choice.context_tokens else "unknown",
         {None: "unknown", True: "healthy", False: "unhealthy"}[choice.healthy],
     )
