@@ -46,8 +46,7 @@ class ModelCalls:
 
     def is_healthy(self, model: Model) -> bool | None:
         """Return whether a model's provider answers; ``None`` if this process made no call yet."""
-        known = [self._breakers.get(key) for key in (_of_key(model), _of_model(model))]
-        breakers = [breaker for breaker in known if breaker is not None]
+        breakers = self._known(model)
         return not any(breaker.is_open for breaker in breakers) if breakers else None
 
     def resumes_in_ms(self, model: Model) -> int:
@@ -55,9 +54,12 @@ class ModelCalls:
 
         Its provider asked for a pause, or the breaker is open and its next probe is due then.
         """
-        breaker = self._breakers.get((model.endpoint.name, model.litellm_model))
-        probe_in_ms = 0 if breaker is None else breaker.probe_in_ms
-        return max(probe_in_ms, self._queues.pause_ms(model.endpoint.name))
+        probes_ms = [breaker.probe_in_ms for breaker in self._known(model)]
+        return max(*probes_ms, 0, self._queues.pause_ms(model.endpoint.name))
+
+    def _known(self, model: Model) -> list[Breaker]:
+        found = (self._breakers.get(key) for key in (_of_key(model), _of_model(model)))
+        return [breaker for breaker in found if breaker is not None]
 
     @contextmanager
     def session(self, execution: Execution) -> Iterator[CallSession]:
