@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from runtime.credits.results import (
         AccountConflict,
         AccountDamaged,
+        AccountStopped,
         AccountUnknown,
         Alert,
         Balance,
@@ -85,6 +86,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccountConflict",
     "AccountDamaged",
+    "AccountStopped",
     "AccountUnknown",
     "Accounts",
     "ActionRuntime",
@@ -229,6 +231,7 @@ def _accounts() -> dict[str, Any]:
     from runtime.credits.results import (
         AccountConflict,
         AccountDamaged,
+        AccountStopped,
         AccountUnknown,
         Alert,
         Balance,

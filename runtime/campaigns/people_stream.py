@@ -10,7 +10,7 @@ from typing import BinaryIO
 from runtime.campaigns.people_rows import PeopleError
 
 MOST_EXPANSION = 200
-"""How many times its size a packed file may be. Tables seldom reach 20; a bomb of zeros, 1,000."""
+"""The most times its size that a packed file may be; tables seldom reach 20, zeros 1,000."""
 
 _FREE_BYTES = 16 * 1024 * 1024
 """Up to this size a packed file may be of any expansion."""

@@ -28,7 +28,7 @@ _MOST_OWN_TROUBLES = 2
 
 
 class Then(StrEnum):
-    """What a run does once its patience is over."""
+    """The ways to go on once the patience of a run is over."""
 
     STOP = "stop"
     FALLBACK = "fallback"

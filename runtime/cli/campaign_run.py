@@ -62,7 +62,7 @@ class GivenUp:
 
     @property
     def text(self) -> str:
-        """What was wrong, as one clause."""
+        """The trouble, as one clause."""
         found = self.trouble
         return trouble_text(found.reason, found.status, found.detail, self.endpoint)
 

@@ -54,12 +54,13 @@ class ModelCalls:
 
         Its provider asked for a pause, or the breaker is open and its next probe is due then.
         """
-        probes_ms = [breaker.probe_in_ms for breaker in self._known(model)]
-        return max(*probes_ms, 0, self._queues.pause_ms(model.endpoint.name))
+        probes_in_ms = [breaker.probe_in_ms for breaker in self._known(model)]
+        return max(self._queues.pause_ms(model.endpoint.name), *probes_in_ms, 0)
 
     def _known(self, model: Model) -> list[Breaker]:
-        found = (self._breakers.get(key) for key in (_of_key(model), _of_model(model)))
-        return [breaker for breaker in found if breaker is not None]
+        """Return the breakers that a call of this model passes, once it has been called."""
+        known = [self._breakers.get(key) for key in (_of_key(model), _of_model(model))]
+        return [breaker for breaker in known if breaker is not None]
 
     @contextmanager
     def session(self, execution: Execution) -> Iterator[CallSession]:

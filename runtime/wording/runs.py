@@ -57,7 +57,7 @@ AFTER_PATIENCE: Mapping[str, str] = MappingProxyType(
         "fallback": "then the run goes on with fallback values",
     }
 )
-"""What follows once a run has waited long enough."""
+"""The next step of a run that has waited long enough."""
 
 
 GAVE_UP: Mapping[str, str] = MappingProxyType(
@@ -66,7 +66,7 @@ GAVE_UP: Mapping[str, str] = MappingProxyType(
         "fallback": "The run went on with fallback values",
     }
 )
-"""What a run did when it had waited long enough, to stand before how long and why."""
+"""The step that a run took when it had waited long enough, to stand before how long and why."""
 
 WITHOUT_RESULT = "without a result; nothing was charged for them"
 MISSED = "got fallback values for a reason that passes; nothing was charged for them"

@@ -12,6 +12,7 @@ from creditgate import (
     AccountConflict,
     AccountDamaged,
     Accounts,
+    AccountStopped,
     AccountUnknown,
     ActionRuntime,
     ActionSource,
@@ -93,6 +94,7 @@ from creditgate import (
 ERRORS: tuple[type[CreditgateError], ...] = (
     AccountConflict,
     AccountDamaged,
+    AccountStopped,
     AccountUnknown,
     BookingUnknown,
     CapUnknown,

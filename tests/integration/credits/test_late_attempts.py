@@ -194,6 +194,7 @@ async def test_law_6_the_exposure_of_an_attempt_without_a_record_is_journaled_on
 
     for _ in range(3):
         answer = await desk.ledger.release(Release(attempt, exposure_mc=30))
+        assert isinstance(answer, Released)
         assert not answer.found
 
     assert (await desk.balance()).exposure_mc == before + 30
@@ -241,7 +242,7 @@ async def test_law_3c_a_repeated_settlement_has_the_flags_of_the_first(
 
 
 @pytest.mark.parametrize("due", [150, pytest.param(3_500, marks=pytest.mark.long)])
-async def test_law_9a_a_late_bill_is_no_overage_while_credits_are_due_to_come_home(
+async def test_law_15_and_9a_a_late_bill_is_no_overage_while_credits_are_due_to_come_home(
     desk: Desk, due: int
 ) -> None:
     await desk.open(due * 10)
