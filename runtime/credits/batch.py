@@ -20,6 +20,7 @@ from typing import Any
 from runtime.background import TaskSet
 from runtime.credits.results import Alert
 from runtime.credits.scripts import Scripts
+from runtime.credits.windows import CapWindows
 from runtime.redis.errors import RedisUnavailable, UnknownOutcome
 from runtime.redis.keys import Keys, bucket_of, slot_of_bucket
 from runtime.redis.transport import Reply, Request, Transport, bulk
@@ -32,7 +33,7 @@ _MOST_UNDER_WAY = 2
 
 _log = logging.getLogger("creditgate.ledger")
 _ACCOUNT_KEYS = 13
-_HEADER_VALUES = 5
+_HEADER_VALUES = 6
 
 
 class Mode(Enum):
@@ -112,6 +113,7 @@ class Batcher:
     Args:
         header: the arguments that every script call begins with, after account and mode.
         on_alert: called with each alert that a script call of this process raised.
+        windows: the windows of caps that scripts are told.
     """
 
     def __init__(
@@ -121,10 +123,12 @@ class Batcher:
         keys: Keys,
         header: tuple[str, str, str],
         on_alert: Callable[[Alert], None],
+        windows: CapWindows,
     ) -> None:
         self._transport = transport
         self._scripts = scripts
         self._on_alert = on_alert
+        self.windows = windows
         self._queues: dict[str, _AccountQueue] = {}
         self._tasks = TaskSet()
 
@@ -256,6 +260,7 @@ class Batcher:
                     account_keys,
                     *(call.packed_key for call in calls),
                     header,
+                    self.windows.told(account_id),
                     *(call.packed for call in calls),
                 ]
             ),

@@ -16,11 +16,11 @@ from redis.exceptions import ResponseError
 from runtime.background import Periodic
 from runtime.credits.results import LedgerUnavailable
 from runtime.credits.script_client import plain_commands
+from runtime.credits.windows import MOST_APART_MS
 from runtime.redis.primaries import Client, Primary, primaries, primary_of
 
 _log = logging.getLogger("creditgate.ledger")
 
-MOST_APART_MS = 60_000
 MOST_MEMORY_PERCENT = 90
 MEMORY_EVERY_S = 5.0
 CLOCK_EVERY_S = 30.0

@@ -105,7 +105,7 @@ def test_a_switch_stops_what_it_names_until_it_is_on_again(home: Home) -> None:
     assert "Switched off: workspace retail." in done(home.run(*off)).stdout
 
     stopped = done(home.invoke(*RUN, home.people(5)))
-    assert "5 the account, the workspace or the action is switched off" in " ".join(
+    assert "5 the account, the workspace, the campaign or the action is switched off" in " ".join(
         stopped.stdout.split()
     )
     assert home.calls() == calls

@@ -33,6 +33,7 @@ from runtime.credits.results import (
 from runtime.credits.script_client import ScriptClient
 from runtime.credits.scripts import Scripts
 from runtime.credits.watch import own_clock_ms
+from runtime.credits.windows import CapWindows
 from runtime.redis.cluster import transport_to
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import primaries
@@ -300,12 +301,20 @@ async def open_desk(
         transport=transport,
         offers=offers,
         on_alert=hear,
+        clock_ms=lambda: desk.now_ms,
         **changes,
     )
     desk = Desk(client, prefix, ledger, alerts)
     desk.transport = transport
     desk.script_client = ScriptClient(
-        Batcher(transport, SCRIPTS_WITH_CLOCK, desk.keys, settings.header, hear),
+        Batcher(
+            transport,
+            SCRIPTS_WITH_CLOCK,
+            desk.keys,
+            settings.header,
+            hear,
+            CapWindows(lambda: desk.now_ms),
+        ),
         settings.timeout_ms,
     )
     try:

@@ -96,8 +96,8 @@ MUTATIONS = (
     Mutation(
         "switch_for_nobody",
         "credits/lua/caps.lua",
+        "off = (raw[1] or raw[2] or raw[3] or raw[4]) and true or false",
         "off = (raw[1] or raw[2] or raw[3]) and true or false",
-        "off = (raw[1] or raw[2]) and true or false",
         "an action that is switched off runs on",
         "what_is_switched_off_reserves_nothing_at_once",
     ),
