@@ -122,6 +122,7 @@ class LeftBehind:
             Commerce({"growth": True}),
             scripts=assemble(f"local function server_ms() return {now_ms} end"),
             on_alert=alerts.append,
+            clock_ms=lambda: now_ms,
         )
 
     def fill_spool(self) -> Path:
