@@ -117,7 +117,7 @@ KEPT: Mapping[FallbackReason, Kept] = MappingProxyType(
         FallbackReason.OUTCOME_LOST: Kept.NEVER,
     }
 )
-"""The rule for each reason; what is not kept can be asked again with its id."""
+"""The conditions on which each reason is kept; what is not kept can be asked again with its id."""
 
 STATUSES_OF_FAULTY_REQUESTS = frozenset({400, 413, 422})
 """With other statuses (a wrong key or address), the same request works once that is mended."""

@@ -198,7 +198,7 @@ class Accounts:
             execution_id: the execution that an adjustment corrects; charges are never reversed.
 
         Raises:
-            GrantRefused, ReferenceConflict: see there.
+            GrantRefused, TooManyGrants, ReferenceConflict: see there.
         """
         check_amount_mc(amount_mc, "amount_mc")
         kind = choice(kind, GrantKind, "kind")
@@ -227,7 +227,7 @@ class Accounts:
 
         Raises:
             PurchaseRefused: ``credits`` is not a multiple of the pack.
-            GrantRefused, ReferenceConflict: see there.
+            GrantRefused, TooManyGrants, ReferenceConflict: see there.
         """
         check_reference(payment_reference, "payment_reference")
         return await self.grant(

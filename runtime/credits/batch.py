@@ -18,6 +18,8 @@ from functools import lru_cache
 from typing import Any
 
 from runtime.background import TaskSet
+from runtime.credits.clock import own_clock_ms
+from runtime.credits.memory import Memory
 from runtime.credits.results import Alert
 from runtime.credits.scripts import Scripts
 from runtime.credits.windows import CapWindows
@@ -33,7 +35,7 @@ _MOST_UNDER_WAY = 2
 
 _log = logging.getLogger("creditgate.ledger")
 _ACCOUNT_KEYS = 13
-_HEADER_VALUES = 6
+_HEADER_VALUES = 8
 
 
 class Mode(Enum):
@@ -113,7 +115,7 @@ class Batcher:
     Args:
         header: the arguments that every script call begins with, after account and mode.
         on_alert: called with each alert that a script call of this process raised.
-        windows: the windows of caps that scripts are told.
+        clock_ms: this process's clock; a server whose clock is far from it books nothing.
     """
 
     def __init__(
@@ -123,12 +125,14 @@ class Batcher:
         keys: Keys,
         header: tuple[str, str, str],
         on_alert: Callable[[Alert], None],
-        windows: CapWindows,
+        clock_ms: Callable[[], int] = own_clock_ms,
     ) -> None:
         self._transport = transport
         self._scripts = scripts
         self._on_alert = on_alert
-        self.windows = windows
+        self._clock_ms = clock_ms
+        self._memory = Memory()
+        self.windows = CapWindows(clock_ms)
         self._queues: dict[str, _AccountQueue] = {}
         self._tasks = TaskSet()
 
@@ -260,6 +264,7 @@ class Batcher:
                     account_keys,
                     *(call.packed_key for call in calls),
                     header,
+                    bulk(self._clock_ms(), self._memory.of(account_id)),
                     self.windows.told(account_id),
                     *(call.packed for call in calls),
                 ]
@@ -270,6 +275,7 @@ class Batcher:
 
     def _answers(self, account_id: str, reply: Reply) -> list[Answer]:
         answers: list[Answer] = reply[0]
+        self._memory.note(account_id, reply[2])
         for mark, threshold_mc, left_mc in reply[1]:
             try:
                 self._on_alert(Alert(account_id, mark.decode(), threshold_mc, left_mc))

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from pricing.offers import windows_around
+from runtime.credits.clock import MOST_APART_MS
 from runtime.redis.transport import bulk
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MOST_APART_MS = 60_000
-"""The most by which a process's clock may differ from the server's."""
 _MOST_ACCOUNTS = 100_000
 _NOT_TOLD = bulk("")
 

@@ -33,7 +33,7 @@ from runtime.executions.execution import Execution
 from runtime.executions.model_calls import CallSession
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
-from runtime.wording.reasons import provider_down_text
+from runtime.wording.reasons import refused_text
 
 _log = logging.getLogger("creditgate.executor")
 
@@ -108,6 +108,8 @@ class ReservedExecutions:
             progress.timings.note("provider", since_s)
             # Nobody refused what was never sent: who asks must hear what stands in the way.
             detail = str(error) if isinstance(error, NotSent) else None
+            if progress.endpoint_refusal is not None:
+                detail = refused_text(progress.endpoint_refusal, execution.model.id)
             reason = FallbackReason(f"provider_{error.kind}")
             return await self._release(execution, reason, detail=detail, status=error.status)
         except Exception as error:  # noqa: BLE001 - law 4: whatever an adapter does
@@ -234,7 +236,7 @@ def model_unavailable(
     session: CallSession,
     known: Settled | Released | InProgress | Existing | NotBooked | None,
 ) -> ExecutionResult | Pending:
-    """Fall back because the provider is down. The result is not kept: ask again.
+    """Fall back because the provider is down, or refuses the key or the model: ask again later.
 
     An outcome that the id already has, or is about to have, is returned instead (law 3).
 
@@ -245,5 +247,4 @@ def model_unavailable(
         return execution.first_outcome(known)
     if isinstance(known, InProgress):
         return execution.pending(known.remaining_ms)
-    detail = provider_down_text(execution.model.id, session.breaker.probe_in_ms)
-    return execution.not_kept(FallbackReason.MODEL_UNAVAILABLE, detail)
+    return execution.not_kept(FallbackReason.MODEL_UNAVAILABLE, session.why_not())

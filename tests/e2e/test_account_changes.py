@@ -172,5 +172,5 @@ def test_an_account_moves_to_another_time_zone_once_for_a_reference(home: Home) 
 
     assert "acme is in the time zone Asia/Tokyo." in first.stdout
     assert (again["new"], again["balance"]["timezone"]) == (False, "Asia/Tokyo")
-    assert unknown.exit_status == 2
+    assert unknown.status == 2
     assert "'Mars'" in unknown.stderr

@@ -116,7 +116,7 @@ end
 -- A charge that no reservation is known of: in the windows of now.
 local function charge_current(dimensions, charged)
   for _, cap in ipairs(matching_caps(dimensions)) do
-    local use = current_use(cap, true)
+    local use = current_use(cap)
     use.charged = plus(use.charged, charged)
     keep_use(cap)
   end

@@ -79,12 +79,11 @@ local function read_cap(field, raw)
     limit = whole(fields[2], where), window = fields[3] }
 end
 
--- The use of a cap's current window, which begins at zero when the one before is over. What was
--- charged must count somewhere: where no window is known (`anyhow`), in the last one.
-local function current_use(cap, anyhow)
+-- The use of a cap's current window, which begins at zero when the one before is over.
+local function current_use(cap)
   local window = tonumber(cap.window)
   local lasting = lasts(cap.letter, window)
-  if not lasting then window = new_window(cap.letter) or anyhow and window or no_window() end
+  if not lasting then window = new_window(cap.letter) end
   if cap.use and cap.use.window == window then return cap.use end
   local name = int(window)
   local field = use_field(cap.letter, cap.number, name)
@@ -102,7 +101,7 @@ local function keep_use(cap)
   local use = cap.use
   if use.fresh then
     local before = use_of(use_field(cap.letter, cap.number, cap.window))
-    if before and before ~= use and before.reserved == 0 then drop_use(before) end
+    if before and before.reserved == 0 then drop_use(before) end
     cap.window, use.fresh = use.fresh, nil
     USES[use.field] = use
     save_cap(cap)

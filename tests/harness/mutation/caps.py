@@ -130,8 +130,8 @@ MUTATIONS = (
         "credits/lua/windows.lua",
         "for at = first + 1, first + 2 do",
         "for at = first + 1, first + 1 do",
-        "a process whose clock is late at midnight reserves nothing",
-        "a_process_whose_clock_is_within_a_window_chooses_by_the_servers",
+        "a process whose clock is late reserves nothing at midnight",
+        "a_process_whose_clock_differs_chooses_by_the_servers",
     ),
     Mutation(
         "windows_of_any_zone",
@@ -140,14 +140,6 @@ MUTATIONS = (
         "if not told[1] then",
         "a process that missed a change counts by the time zone of before",
         "another_process_learns_the_time_zone_and_its_change",
-    ),
-    Mutation(
-        "charge_needs_a_window",
-        "credits/lua/limits.lua",
-        "new_window(cap.letter) or anyhow and window or no_window()",
-        "new_window(cap.letter) or no_window()",
-        "a settlement is refused because a process's clock is wrong",
-        "where_no_window_covers_the_servers_time_nothing_is_reserved_under_a_cap",
     ),
     Mutation(
         "campaigns_can_not_be_off",
@@ -168,8 +160,8 @@ MUTATIONS = (
     Mutation(
         "window_before_dropped",
         "credits/lua/limits.lua",
-        "if before and before ~= use and before.reserved == 0 then drop_use(before) end",
-        "if before and before ~= use then drop_use(before) end",
+        "if before and before.reserved == 0 then drop_use(before) end",
+        "if before then drop_use(before) end",
         "what runs over midnight can't be settled",
         "a_reservation_ends_in_the_window_in_which_it_began",
     ),

@@ -138,7 +138,7 @@ async def test_law_11a_whichever_command_fails_the_account_is_whole(desk: Desk, 
 
 
 @pytest.mark.parametrize("end", ["settle", "close", "expire"])
-async def test_law_11a_no_command_of_a_script_over_many_grants_can_fail(
+async def test_law_15_and_11a_no_command_of_a_script_over_many_grants_can_fail(
     desk: Desk, end: str
 ) -> None:
     await desk.open()

@@ -40,7 +40,7 @@ async def read_page(desk: Desk, page: tuple[bytes, ...] = ()) -> Answer:
 
 @pytest.mark.parametrize("due", [600, pytest.param(100_000, marks=pytest.mark.long)])
 @pytest.mark.timeout(300)
-async def test_law_8a_a_look_shows_what_a_sweep_will_write_however_much_is_due(
+async def test_law_15_and_8a_a_look_shows_what_a_sweep_will_write_however_much_is_due(
     desk: Desk, due: int
 ) -> None:
     await desk.open(due * 5)
@@ -72,7 +72,7 @@ async def test_law_8a_a_look_shows_what_a_sweep_will_write_however_much_is_due(
     assert await seen(desk) == looked
 
 
-async def test_law_8a_a_look_begins_anew_with_what_is_due_where_something_was_written_meanwhile(
+async def test_law_15_and_8a_a_look_begins_anew_with_what_is_due_if_something_was_written(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -91,7 +91,7 @@ async def test_law_8a_a_look_begins_anew_with_what_is_due_where_something_was_wr
     assert (parts[b"exposure"], parts[b"open_n"]) == (7_000, 1)
 
 
-async def test_law_8a_grants_that_ended_are_read_page_by_page(desk: Desk) -> None:
+async def test_law_15_and_8a_grants_that_ended_are_read_page_by_page(desk: Desk) -> None:
     await desk.open()
     for _ in range(4):
         await asyncio.gather(*(desk.grant(1) for _ in range(100)))
