@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from runtime.executions.counters import Counters
     from runtime.executions.executor import ActionRuntime
     from runtime.files.private import NotPrivate
+    from runtime.loop_guard import RuntimeClosed, WrongEventLoop
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
 
 __all__ = [
@@ -144,6 +145,7 @@ __all__ = [
     "Reach",
     "ReferenceConflict",
     "Rejected",
+    "RuntimeClosed",
     "Sample",
     "Source",
     "TokenUsage",
@@ -151,6 +153,7 @@ __all__ = [
     "UnknownAction",
     "VocabularyMissing",
     "Voided",
+    "WrongEventLoop",
     "load_config",
     "main",
     "model_choices",
@@ -263,6 +266,7 @@ def _runtime() -> dict[str, Any]:
     from runtime.executions.counters import Counters
     from runtime.executions.executor import ActionRuntime
     from runtime.files.private import NotPrivate
+    from runtime.loop_guard import RuntimeClosed, WrongEventLoop
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
 
     return locals()

@@ -32,6 +32,7 @@ from runtime.executions.quoting import Quoter
 from runtime.executions.spool import Spool
 from runtime.files.private import check_data_folders, make_private_folder, read_private_file
 from runtime.learning.sharing import Learning
+from runtime.loop_guard import LoopGuard
 from runtime.redis.client import open_client
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
@@ -116,6 +117,9 @@ async def open_runtime(
             clock=clock,
         )
         stack.callback(quoter.close)
+        guard = LoopGuard("runtime")
+        guard.open()
+        stack.callback(guard.close)
         yield ActionRuntime(
             ledger=ledger,
             outbox=outbox,
@@ -131,6 +135,7 @@ async def open_runtime(
                 wait_for_credits_ms=config.executions.wait_for_credits_ms,
                 charge_previews=config.executions.charge_previews,
             ),
+            guard=guard,
         )
 
 
@@ -211,6 +216,8 @@ async def open_ledger(
         )
         _at_end(stack, "reading the last answers of Redis", ledger.drain)
         await ledger.check_installation()
+        ledger.guard.open()
+        stack.callback(ledger.guard.close)
         stack.push_async_callback(ledger.watch.aclose)
         ledger.watch.start()
         yield ledger

@@ -166,6 +166,7 @@ class Estimator:
 
     def __init__(self, ledger: CreditLedger, quoter: Quoter, learning: Learning) -> None:
         self._ledger = ledger
+        self._check_use = ledger.guard.check
         self._quoter = quoter
         self._learning = learning
 
@@ -181,7 +182,9 @@ class Estimator:
             ValueError: the sample is empty.
             AccountUnknown: there is no such account.
             LedgerUnavailable: Redis cannot be reached.
+            WrongEventLoop, RuntimeClosed: as ``ActionRuntime.execute``.
         """
+        self._check_use()
         if not sample.people:
             raise ValueError("sample: is empty, must hold at least one person")
         priced = self._quoter.price(spec)
@@ -210,7 +213,9 @@ class Estimator:
 
         Raises:
             LedgerUnavailable: Redis cannot be reached.
+            WrongEventLoop, RuntimeClosed: as ``ActionRuntime.execute``.
         """
+        self._check_use()
         found = {}
         for model_id in model_ids:
             history = await self._history(Topic(spec.id, spec.version, model_id))

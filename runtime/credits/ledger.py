@@ -29,6 +29,7 @@ from runtime.credits.scripts import Scripts, batch_scripts
 from runtime.credits.settings import Commerce, LedgerSettings
 from runtime.credits.sweeping import Sweeper
 from runtime.credits.watch import Watch, own_clock_ms
+from runtime.loop_guard import LoopGuard
 from runtime.redis.cluster import transport_to
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
@@ -54,6 +55,7 @@ class CreditLedger:
 
     ``accounts`` has the verbs that change and read accounts.
     ``watch`` looks at the servers' clocks and memory, once it is started.
+    ``guard`` refuses the use of ``accounts`` from another event loop, once it is opened.
     ``attempt`` names a new attempt on an execution, as ``Identity.attempt`` does.
 
     A ``reserve`` whose caller was cancelled may have set credits aside. The ledger releases them
@@ -84,10 +86,13 @@ class CreditLedger:
             self.settings.header,
             on_alert,
         )
+        self.guard = LoopGuard("ledger")
         script_client = ScriptClient(batcher, self.settings.timeout_ms)
         self._script_client = script_client
         self._identity = identity
-        self.accounts = Accounts(script_client, identity, commerce or Commerce())
+        # Executions that end while their runtime closes must still reach the ledger.
+        for_hosts = ScriptClient(batcher, self.settings.timeout_ms, self.guard.check)
+        self.accounts = Accounts(for_hosts, identity, commerce or Commerce())
         self._sweeper = Sweeper(
             client, self._keys, script_client, self.watch, self.settings.timeout_ms
         )

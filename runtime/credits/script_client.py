@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from runtime.credits.batch import Answer, Batcher, Call
@@ -28,10 +28,17 @@ class ScriptClient:
 
     Args:
         timeout_ms: of one script call; a connection lost within half of it is tried again.
+        check_use: raises where the client must not be used.
     """
 
-    def __init__(self, batcher: Batcher, timeout_ms: int) -> None:
+    def __init__(
+        self,
+        batcher: Batcher,
+        timeout_ms: int,
+        check_use: Callable[[], None] = lambda: None,
+    ) -> None:
         self._batcher = batcher
+        self._check_use = check_use
         self._ask_again_within_s = timeout_ms / 2_000
 
     async def ask(self, account_id: str, call: Call) -> Answer:
@@ -42,6 +49,7 @@ class ScriptClient:
             AccountDamaged: a record that the call needs can't be trusted.
             AccountUnknown: only for calls that are about no execution.
         """
+        self._check_use()
         loop_time = asyncio.get_running_loop().time
         ask_again_until_s = loop_time() + self._ask_again_within_s
         try:

@@ -114,7 +114,7 @@ def open_bench(
                     )
                 async with Redis.from_url(url) as redis:
                     spool = Spool(config.data_dir / "spool")
-                    yield Workbench(runtime, server, redis, Keys(key_prefix), ledger, spool)
+                    yield Workbench(runtime, server, redis, Keys(key_prefix), ledger, spool, config)
         finally:
             await server.aclose()
 

@@ -72,6 +72,7 @@ from creditgate import (
     Reach,
     ReferenceConflict,
     Rejected,
+    RuntimeClosed,
     Sample,
     Source,
     TokenUsage,
@@ -79,6 +80,7 @@ from creditgate import (
     UnknownAction,
     VocabularyMissing,
     Voided,
+    WrongEventLoop,
     load_config,
     main,
     model_choices,
@@ -114,8 +116,10 @@ ERRORS: tuple[type[CreditgateError], ...] = (
     PurchaseRefused,
     ReferenceConflict,
     Rejected,
+    RuntimeClosed,
     UnknownAction,
     VocabularyMissing,
+    WrongEventLoop,
 )
 
 

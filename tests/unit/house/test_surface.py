@@ -23,8 +23,10 @@ PUBLIC = """
     InstallationKeyTooShort InvalidRequest LedgerError LedgerUnavailable Message Mistake ModelChoice
     ModelClass NotPrivate NotSent NotSuggested Origin PeopleError Pending PossiblyExecuted
     PriceMapMissing PromptError
-    PromptSyntaxError Provider ProviderError PurchaseRefused Reach ReferenceConflict Rejected Sample
-    Source TokenUsage TypicalRun UnknownAction VocabularyMissing Voided load_config main
+    PromptSyntaxError Provider ProviderError PurchaseRefused Reach ReferenceConflict Rejected
+    RuntimeClosed Sample
+    Source TokenUsage TypicalRun UnknownAction VocabularyMissing Voided WrongEventLoop
+    load_config main
     model_choices open_estimator open_ledger open_runtime parse_config
 """
 SURFACE = ast.parse((ROOT / "creditgate.py").read_text("utf-8"))
