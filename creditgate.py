@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         LedgerError,
         LedgerUnavailable,
         ReferenceConflict,
+        TooManyGrants,
         Voided,
     )
     from runtime.executions.counters import Counters
@@ -149,6 +150,7 @@ __all__ = [
     "Sample",
     "Source",
     "TokenUsage",
+    "TooManyGrants",
     "TypicalRun",
     "UnknownAction",
     "VocabularyMissing",
@@ -240,6 +242,7 @@ def _accounts() -> dict[str, Any]:
         LedgerError,
         LedgerUnavailable,
         ReferenceConflict,
+        TooManyGrants,
         Voided,
     )
 

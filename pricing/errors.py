@@ -24,6 +24,7 @@ CreditgateError
 │   ├── AccountConflict         the account exists with other attributes
 │   ├── ReferenceConflict       a reference was reused for something else
 │   ├── GrantRefused            this account may not be given credits
+│   ├── TooManyGrants           the account has too many grants that are not used up
 │   ├── GrantUnknown            the account has no such grant
 │   └── CapUnknown              the account has no such cap
 ├── ProviderError               a provider call gave no answer

@@ -90,6 +90,8 @@ async def open_runtime(
         ledger = await stack.enter_async_context(
             open_ledger(config, redis=client, on_alert=on_alert)
         )
+        stack.push_async_callback(ledger.sweeper.aclose)
+        ledger.sweeper.start()
         learning = _learning(config, client)
         _at_end(stack, "sharing what was learned", learning.aclose)
         learning.start()

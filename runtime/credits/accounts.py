@@ -34,11 +34,20 @@ from runtime.credits.checks import (
     expires_ms,
 )
 from runtime.credits.identity import Identity
-from runtime.credits.results import Balance, Granted, GrantRefused, ReferenceConflict, Voided
+from runtime.credits.results import (
+    Balance,
+    Granted,
+    GrantRefused,
+    LedgerUnavailable,
+    ReferenceConflict,
+    Voided,
+)
 from runtime.credits.script_client import ScriptClient
 from runtime.credits.settings import Commerce
 
 _EPOCH_BYTES = 3
+# Of 250 records each (due.lua).
+_MOST_PAGES = 10_000
 _KindText = Literal["introductory", "promotional", "plan", "purchased", "adjustment"]
 
 
@@ -297,17 +306,33 @@ class Accounts:
             AccountUnknown: there is no such account.
         """
         check_account_id(account_id)
-        answer = await self._script_client.ask(account_id, Call("balance", (), mode=Mode.READ))
-        return decoding.balance(account_id, answer)
+        answer, earlier_grants = await self._read(account_id, "balance")
+        return decoding.balance(account_id, answer, earlier_grants)
 
     async def caps(self, account_id: str) -> tuple[CapStatus, ...]:
         """Return the account's caps and the counts of their current windows. Writes nothing."""
         check_account_id(account_id)
-        return decoding.caps(
-            await self._script_client.ask(account_id, Call("caps", (), mode=Mode.READ))
-        )
+        answer, _ = await self._read(account_id, "caps")
+        return decoding.caps(answer)
 
     # Inside
+
+    async def _read(self, account_id: str, verb: str) -> tuple[Answer, Answer]:
+        """Return the last answer, and the grants that scripts before the last one looked at.
+
+        No script looks at more than a page of what has ended or is due, so that others need not
+        wait for it. Scripts that change the account end what is due themselves, so that pages come
+        to an end.
+        """
+        page: tuple[bytes, ...] = ()
+        grants: Answer = []
+        for _ in range(_MOST_PAGES):
+            answer = await self._script_client.ask(account_id, Call(verb, page, mode=Mode.READ))
+            if answer[0] != b"more":
+                return answer, grants
+            page = (answer[1],)
+            grants += answer[2]
+        raise LedgerUnavailable(f"account {account_id!r} changes faster than it can be read")
 
     async def _change(
         self,

@@ -25,6 +25,7 @@ from runtime.credits.results import (
     Released,
     Reserved,
     Settled,
+    TooManyGrants,
     Voided,
 )
 
@@ -47,6 +48,8 @@ def granted(account_id: str, reference: str, answer: Answer) -> Granted:
             f"account {account_id!r} was granted {answer[1].decode()} mc so far; "
             f"all grants together may not exceed {MAX_MC} mc"
         )
+    if kind == b"too_many":
+        raise TooManyGrants(account_id, answer[1])
     return Granted(answer[1].decode(), answer[3], new=bool(answer[2]))
 
 
@@ -172,9 +175,14 @@ def conclusion(attempt: ExecutionAttempt, answer: Answer) -> Refused | Existing 
     return _existing(attempt, answer)
 
 
-def balance(account_id: str, answer: Answer) -> Balance:
-    """Return the balance, its grants in burn order."""
+def balance(account_id: str, answer: Answer, earlier_grants: Answer) -> Balance:
+    """Return the balance, its grants in burn order.
+
+    Args:
+        earlier_grants: ids and records, like those of ``answer``, of pages before it.
+    """
     flat, grant_texts, at_ms, off = answer[1:5]
+    grant_texts = earlier_grants + grant_texts
     fields = dict(zip(map(bytes.decode, flat[::2]), flat[1::2], strict=True))
     grants = [
         _grant(grant_texts[i].decode(), grant_texts[i + 1].decode())

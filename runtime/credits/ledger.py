@@ -55,6 +55,7 @@ class CreditLedger:
 
     ``accounts`` has the verbs that change and read accounts.
     ``watch`` looks at the servers' clocks and memory, once it is started.
+    ``sweeper`` sweeps in the background, once it is started.
     ``guard`` refuses the use of ``accounts`` from another event loop, once it is opened.
     ``attempt`` names a new attempt on an execution, as ``Identity.attempt`` does.
 
@@ -93,7 +94,7 @@ class CreditLedger:
         # Executions that end while their runtime closes must still reach the ledger.
         for_hosts = ScriptClient(batcher, self.settings.timeout_ms, self.guard.check)
         self.accounts = Accounts(for_hosts, identity, commerce or Commerce())
-        self._sweeper = Sweeper(
+        self.sweeper = Sweeper(
             client, self._keys, script_client, self.watch, self.settings.timeout_ms
         )
         self._releases = TaskSet()
@@ -210,7 +211,7 @@ class CreditLedger:
 
         Expiry does not depend on it. It raises alerts sooner and keeps the books tidy.
         """
-        return await self._sweeper.sweep()
+        return await self.sweeper.sweep()
 
     async def drain(self) -> None:
         """Wait for what is under way: batches, and releases for cancelled callers."""

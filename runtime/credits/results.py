@@ -91,6 +91,17 @@ class GrantRefused(LedgerError):
         self.reason = reason
 
 
+class TooManyGrants(LedgerError):
+    """The account has as many open grants as it may have: with something available or reserved."""
+
+    def __init__(self, account_id: str, most: int) -> None:
+        super().__init__(
+            f"account {account_id!r} has {most} grants that are not used up, the most that are "
+            "allowed: void those that are not needed, or grant again when some are used up"
+        )
+        self.most = most
+
+
 class GrantUnknown(LedgerError):
     """The account was never given this grant."""
 

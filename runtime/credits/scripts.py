@@ -31,6 +31,7 @@ _ACCOUNTS = (
     "plan.lua",
     "cap.lua",
     "switch.lua",
+    "due.lua",
     "balance.lua",
 )
 _END = ("write.lua", "main.lua")

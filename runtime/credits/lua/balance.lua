@@ -1,22 +1,77 @@
 -- balance: the parts of the balance and every grant; caps: what their windows have used. As of
 -- now; they write nothing.
--- args: none
+-- args: none, or the page that the script before answered (due.lua)
 -- answers: {'balance', {name, value, ...}, {grant id, record, ...}, now_ms, {what is off, ...}}
 --        | {'caps', {field, limit, charged, reserved, resets_in_ms (-1 for never)}, ...}
+--        | {'more', page, {grant id, record, ...}} where one script can't look at all of it
 
 local PARTS = { 'available', 'reserved', 'charged', 'expired', 'voided' }
 
 local function add_parts(sums, grant)
-  for _, part in ipairs(PARTS) do sums[part] = (sums[part] or 0) + grant[part] end
+  for i, part in ipairs(PARTS) do sums[i] = (sums[i] or 0) + grant[part] end
 end
 
 local function check_sums(sums)
-  for _, part in ipairs(PARTS) do
-    if (sums[part] or 0) ~= S.account[part] then
-      stop('DAMAGED', K.ended .. ': with it the grants hold ' .. int(sums[part] or 0) .. ' ' .. part
+  for i, part in ipairs(PARTS) do
+    if (sums[i] or 0) ~= S.account[part] then
+      stop('DAMAGED', K.ended .. ': with it the grants hold ' .. int(sums[i] or 0) .. ' ' .. part
         .. ', the account ' .. int(S.account[part]))
     end
   end
+end
+
+-- Grants that have ended never change again: they can be looked at one script after another.
+local function look_at_ended(page, grants)
+  local ids = {}
+  for number = page.number + 1, math.min(S.account.grants_n, page.number + PAGE) do
+    ids[#ids + 1] = 'g' .. int(number)
+  end
+  if #ids == 0 then return false end
+  local raw = fetch('HMGET', K.ended, unpack(ids))
+  for i, id in ipairs(ids) do
+    if raw[i] then
+      add_parts(page.sums, read_grant(K.ended, id, raw[i]))
+      grants[#grants + 1], grants[#grants + 2] = id, raw[i]
+    else
+      page.open[#page.open + 1] = id
+    end
+  end
+  page.number = page.number + #ids
+  return page.number < S.account.grants_n
+end
+
+-- What is due of it has come home, and what has expired is over. Returns whether that changes it.
+local function bring_to_now(grant, held)
+  if grant.reserved < held then
+    stop('DAMAGED', K.grants .. ' ' .. grant.id .. ': holds less than is due of it')
+  end
+  local is_over = grant.expires > 0 and grant.expires <= S.now and grant.available > 0
+  if held == 0 and not is_over then return false end
+  local home = home_of(grant, S.now)
+  grant.reserved, grant[home] = grant.reserved - held, grant[home] + held
+  if is_over then grant.expired, grant.available = grant.expired + grant.available, 0 end
+  return true
+end
+
+-- Those that had not ended when they were looked at. Returns the parts of all grants as of now.
+local function add_open_grants(page, grants)
+  local stored, now, raw = page.sums, {}, fetch_fields(K.grants, page.open)
+  for i, sum in ipairs(stored) do now[i] = sum end
+  local order = ',' .. S.account.order .. ','
+  for i, id in ipairs(page.open) do
+    if raw[i] and not string.find(order, ',' .. id .. ',', 1, true) then
+      stop('DAMAGED', K.grants .. ' ' .. id .. ': missing in the order')
+    end
+    local text = raw[i] or fetch('HGET', K.ended, id)
+    if not text then stop('DAMAGED', K.ended .. ' ' .. id .. ': missing') end
+    local grant = read_grant(raw[i] and K.grants or K.ended, id, text)
+    add_parts(stored, grant)
+    if bring_to_now(grant, page.held[id] or 0) then text = grant_text(grant) end
+    add_parts(now, grant)
+    grants[#grants + 1], grants[#grants + 2] = id, text
+  end
+  check_sums(stored)
+  return now
 end
 
 local function all_limits()
@@ -28,32 +83,45 @@ local function all_limits()
   return found
 end
 
-V.balance = function()
-  load_all_grants()
-  local fields, grants, sums, ended = {}, {}, {}, fetch('HGETALL', K.ended)
-  for i = 1, #ended, 2 do
-    add_parts(sums, read_grant(K.ended, ended[i], ended[i + 1]))
-    grants[#grants + 1], grants[#grants + 2] = ended[i], ended[i + 1]
-  end
-  for _, id in ipairs(S.order) do
-    add_parts(sums, S.grants[id])
-    grants[#grants + 1], grants[#grants + 2] = id, grant_text(S.grants[id])
-  end
-  check_sums(sums)
-  for _, names in ipairs({ PROFILE, BOOKS }) do
-    for _, name in ipairs(names) do
-      fields[#fields + 1], fields[#fields + 2] = name, S.account[name]
-    end
-  end
+local function switched_off()
   local off = {}
   for _, limit in ipairs(all_limits()) do
     if string.sub(limit.field, 1, 4) == 'off ' then off[#off + 1] = string.sub(limit.field, 5) end
   end
-  return { 'balance', fields, grants, S.now, off }
+  return off
 end
 
-V.caps = function()
-  local answer = { 'caps' }
+V.balance = function(args)
+  local page, grants, account = page_of(args[1]), {}, S.account
+  if look_at_ended(page, grants) or look_at_due(page) then
+    return { 'more', page_text(page), grants }
+  end
+  for i, sum in ipairs(add_open_grants(page, grants)) do account[PARTS[i]] = sum end
+  count('exposure', page.exposed)
+  account.open_n = account.open_n - page.ended
+  local fields = {}
+  for _, names in ipairs({ PROFILE, BOOKS }) do
+    for _, name in ipairs(names) do
+      fields[#fields + 1], fields[#fields + 2] = name, account[name]
+    end
+  end
+  return { 'balance', fields, grants, S.now, switched_off() }
+end
+
+local function take_due_out(uses)
+  for name, amount in pairs(uses) do
+    local use = use_of('use ' .. name)
+    if not use or use.reserved < amount then
+      stop('DAMAGED', K.limits .. ' use ' .. name .. ': holds less than was noted in it')
+    end
+    use.reserved = use.reserved - amount
+  end
+end
+
+V.caps = function(args)
+  local page, answer = page_of(args[1]), { 'caps' }
+  if look_at_due(page) then return { 'more', page_text(page), {} } end
+  take_due_out(page.uses)
   for _, limit in ipairs(all_limits()) do
     if string.sub(limit.field, 1, 4) == 'cap ' then
       local cap = read_cap(limit.field, limit.record)

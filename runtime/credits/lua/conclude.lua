@@ -1,19 +1,14 @@
 -- conclude: makes a refusal the outcome, after waiting for credits was of no use.
--- args: execution key, attempt, fingerprint, dimensions, reason, outcome bytes
+-- args: execution, reason, outcome bytes
 -- answer: {'concluded'} | what executions.lua answers
 
-V.conclude = function(args, execution)
-  local reason, bytes = args[5], args[6]
-  local outcome = outcome_of(execution.outcome_key)
-  if outcome then
-    if outcome.attempt == execution.attempt and outcome.state == 'refused' then
-      return { 'concluded' }
-    end
-    return existing(outcome, execution.fingerprint)
-  end
-  local record, conflict = record_of(execution)
-  if conflict then return conflict end
+AGAIN.conclude = function()
+  return { 'concluded' }
+end
+
+V.conclude = function(execution, record, args)
+  local reason, bytes = unpack(args)
   if is_open(record) then return in_progress(record) end
-  conclude_refusal(execution, reason, bytes)
+  conclude_refusal(execution, record, reason, bytes)
   return { 'concluded' }
 end

@@ -7,6 +7,7 @@ local function move(grant, from, to, amount, postings)
   local account = S.account
   grant[from], grant[to] = grant[from] - amount, grant[to] + amount
   account[from], account[to] = account[from] - amount, account[to] + amount
+  if to == 'available' then S.burns_from = 1 end
   S.dirty_grants[grant.id] = true
   S.changed = true
   if postings then
@@ -26,16 +27,17 @@ end
 
 -- Takes from what is available, in burn order; returns the slices and what was not there.
 local function take(amount, to, postings)
-  local slices, missing, i = {}, amount, 1
+  local slices, missing = {}, amount
   while missing > 0 and S.account.available > 0 do
-    local grant = grant_at(i)
+    local grant = grant_at(S.burns_from)
     local part = math.min(missing, grant.available)
     if part > 0 then
       move(grant, 'available', to, part, postings)
       slices[#slices + 1] = { id = grant.id, amount = part }
       missing = missing - part
     end
-    i = i + 1
+    -- What is all reserved or charged is not looked at again until credits come home.
+    if grant.available == 0 then S.burns_from = S.burns_from + 1 end
   end
   return slices, missing
 end

@@ -1,9 +1,16 @@
 -- What the ledger knows of an execution id, for the verbs that take one: reserve, settle, release,
--- conclude, look_up. Their first arguments are the execution, as main.lua reads it: key, attempt,
--- fingerprint, dimensions. Each is answered by the id's outcome where there is one:
+-- conclude, look_up. An execution is its key, attempt, fingerprint and dimensions, as main.lua reads
+-- them. What is known of the id decides first, and answers
 --
 -- {'existing', state, charged, overage, reason, bytes} | {'conflict', part of the fingerprint}
 -- | {'in_progress', remaining_ms}
+--
+-- V.verb(execution, record, args): the id has no outcome; its reservation, open or expired, if any.
+-- AGAIN.verb(outcome, args): this attempt's same verb made the outcome, and is asked again.
+-- LOST.verb(execution, outcome, args): another made it; the call of this attempt was superfluous.
+
+local MAKES = { settle = 'settled', release = 'released', conclude = 'refused' }
+local AGAIN, LOST = {}, {}
 
 local FINGERPRINT_PARTS = 5
 local PART_LENGTH = 4
@@ -22,10 +29,21 @@ local function existing(outcome, fingerprint)
     or { 'existing', outcome.state, outcome.charged, outcome.overage, outcome.reason, outcome.bytes }
 end
 
--- The execution's reservation, open or expired, or nothing; then a conflict where there is one.
-local function record_of(execution)
+local function after_outcome(verb, execution, outcome, args)
+  if outcome.attempt == execution.attempt and outcome.state == MAKES[verb] then
+    return AGAIN[verb](outcome, args)
+  end
+  local answer = existing(outcome, execution.fingerprint)
+  if answer[1] == 'existing' and LOST[verb] then LOST[verb](execution, outcome, args) end
+  return answer
+end
+
+local function decide_execution(verb, execution, args)
+  local outcome = outcome_of(execution.outcome_key)
+  if outcome then return after_outcome(verb, execution, outcome, args) end
   local record = reservation_now(execution.key)
-  return record, record and differs_at(record.fingerprint, execution.fingerprint)
+  return record and differs_at(record.fingerprint, execution.fingerprint)
+    or V[verb](execution, record, args)
 end
 
 local function in_progress(record)
@@ -38,10 +56,10 @@ end
 
 -- Had this attempt a reservation that expired, and is it still to be heard of? And the exposure that
 -- was booked then.
-local function expired_attempt(record, attempt)
+local function expired_attempt(execution, record)
   if not record then return false, 0 end
-  if not is_open(record) and record.attempt == attempt then return true, record.exposed end
-  return listed(record.past, attempt)
+  if not is_open(record) and record.attempt == execution.attempt then return true, record.exposed end
+  return listed(record.past, execution.attempt)
 end
 
 -- The list of attempts that expired with exposure, for an outcome that other attempts outlive.
@@ -57,13 +75,13 @@ end
 
 -- Takes an attempt that has ended off the record, which goes with the last of them. An exposure
 -- is booked only where the attempt is still on record, or put on the outcome's: hence once.
-local function strike_off(execution_key, record, attempt)
-  if record.attempt ~= attempt then
-    record.past = list_without(record.past, attempt)
-    return save_reservation(execution_key, record)
+local function strike_off(execution, record)
+  if record.attempt ~= execution.attempt then
+    record.past = list_without(record.past, execution.attempt)
+    return save_reservation(execution.key, record)
   end
   local newest, booked = string.match(record.past, ITEM .. '$')
-  save_reservation(execution_key, newest ~= nil and expired_record(record, newest,
+  save_reservation(execution.key, newest ~= nil and expired_record(record, newest,
     list_without(record.past, newest), tonumber(booked) or 0))
 end
 
@@ -90,11 +108,11 @@ local function expose_loser(execution, outcome, entry)
   expose(entry, booked)
 end
 
-local function conclude_refusal(execution, reason, bytes)
-  load_all_grants()
+local function conclude_refusal(execution, record, reason, bytes)
+  if is_for_want_of_credits(reason) then load_all_grants() end
   save_outcome(execution.outcome_key, { state = 'refused', attempt = execution.attempt,
     fingerprint = execution.fingerprint, charged = 0, overage = 0, reason = reason,
-    exposed = expired_with_exposure(S.open[execution.key]), bytes = bytes })
+    exposed = expired_with_exposure(record), bytes = bytes })
   journal({ kind = 'refused', execution_key = execution.key, dimensions = execution.dimensions,
     reason = reason })
   check_exhausted(reason)

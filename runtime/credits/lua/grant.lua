@@ -2,7 +2,10 @@
 -- args: kind, priority, amount_mc, expires_ms (0 = never), reference, actor,
 --       key of the execution that it corrects, or ''
 -- answer: {'granted', id, 1 if new else 0, available} | {'conflict', field, stored value}
---       | {'refused', reason} | {'too_much', granted so far}
+--       | {'refused', reason} | {'too_much', granted so far} | {'too_many', the most open grants}
+
+-- Each open grant may be read and written by one script: they are as many as it can in good time.
+local MOST_OPEN_GRANTS = 1000
 
 -- Law 10: priority, then soonest expiry (never is last), then creation, then id.
 local function burns_before(one, other)
@@ -15,12 +18,21 @@ local function burns_before(one, other)
   return one.number < other.number
 end
 
+-- Where a new grant burns among the ones in use, by looking at a few of them.
+local function place_of(grant)
+  local from, to = 1, 1
+  while id_at(to) do to = to + 1 end
+  while from < to do
+    local middle = math.floor((from + to) / 2)
+    if burns_before(grant, grant_at(middle)) then to = middle else from = middle + 1 end
+  end
+  return from
+end
+
 local function add_grant(grant)
-  load_all_grants()
+  table.insert(S.order, place_of(grant), grant.id)
   S.grants[grant.id] = grant
-  S.order[#S.order + 1] = grant.id
-  table.sort(S.order, function(one, other) return burns_before(S.grants[one], S.grants[other]) end)
-  S.dirty_grants[grant.id], S.dirty_order = true, true
+  S.dirty_grants[grant.id], S.dirty_order, S.burns_from = true, true, 1
   local account = S.account
   account.grants_n, account.open_grants = account.grants_n + 1, account.open_grants + 1
   account.granted, account.available = account.granted + grant.amount, account.available + grant.amount
@@ -38,6 +50,7 @@ V.grant = function(args)
   if account.state ~= 'open' then return { 'refused', 'account_closed' } end
   if account.eligible ~= '1' then return { 'refused', 'plan_not_eligible' } end
   if account.granted + amount > MAX_MC then return { 'too_much', int(account.granted) } end
+  if account.open_grants >= MOST_OPEN_GRANTS then return { 'too_many', MOST_OPEN_GRANTS } end
 
   local before, number = left(), account.grants_n + 1
   local grant = { id = 'g' .. int(number), number = number, kind = kind, priority = priority,

@@ -37,15 +37,20 @@ local function grant_of(id)
   return grant or nil
 end
 
--- The i-th grant in burn order, or nil behind the last.
-local function grant_at(i)
+-- The i-th id in burn order, or nil behind the last.
+local function id_at(i)
   while #S.order < i do
     local _, to, id = string.find(S.account.order, '([^,]+)', S.order_from)
     if not id then return nil end
     S.order_from = to + 1
     S.order[#S.order + 1] = id
   end
-  local id = S.order[i]
+  return S.order[i]
+end
+
+local function grant_at(i)
+  local id = id_at(i)
+  if not id then return nil end
   return grant_of(id) or stop('DAMAGED', K.grants .. ' ' .. id .. ': missing')
 end
 
@@ -56,7 +61,7 @@ local function check_grants()
   end
 end
 
--- For what concerns all of them: expiry, refusals, new grants, voids.
+-- For what concerns all of them: expiry, refusals for want of credits, closing.
 local function load_all_grants()
   if S.all_grants then return end
   local raw = fetch('HGETALL', K.grants)
@@ -101,21 +106,16 @@ local function next_expiry_after(at)
   return soonest
 end
 
--- What is left of the order when grants have ended.
+-- The order without the grants that have ended, or nil where it is as it was.
 local function order_text(ended)
-  if next(ended) then
-    while grant_at(#S.order + 1) do end
-  elseif not S.dirty_order then
-    return nil
-  end
-  local kept = {}
-  for _, id in ipairs(S.order) do
-    if not ended[id] then kept[#kept + 1] = id end
-  end
-  return table.concat(kept, ',')
+  if not S.dirty_order and not next(ended) then return nil end
+  local order, gone = S.dirty_order and table.concat(S.order, ',') or S.account.order, {}
+  for id in pairs(ended) do gone[id .. ','] = '' end
+  order = string.gsub(order .. ',', '[^,]+,', gone)
+  return string.sub(order, 1, -2)
 end
 
--- Grants that are used up leave the ones in use; returns them.
+-- Grants that are used up leave the ones in use, and are not met again until a balance is asked for.
 local function sort_out_grants()
   local used, ended = {}, {}
   for id in pairs(S.dirty_grants) do

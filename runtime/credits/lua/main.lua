@@ -2,8 +2,8 @@
 -- left, all written together.
 -- KEYS: the keys of state.lua, then an outcome key for each call that takes an execution.
 -- ARGV: account id, 'w' | 'r', outcome TTL in ms, marks, cool-down of a mark in ms, then for each
---       call: verb, number of arguments, arguments. Those of executions begin as executions.lua
---       says.
+--       call: verb, number of arguments, arguments. Where the call takes an execution, the first
+--       four are its key, attempt, fingerprint and dimensions; the verb's own follow.
 -- answer: {answers in the order of the calls, alerts as {name, threshold, left}}
 
 local FIRST_CALL, ACCOUNT_KEYS = 6, 13
@@ -13,18 +13,18 @@ local TAKES_EXECUTION = { reserve = true, settle = true, release = true, conclud
 local function read_calls()
   local calls, at, keys, has_endings = {}, FIRST_CALL, {}, false
   while at <= #ARGV do
-    local verb, count = ARGV[at], tonumber(ARGV[at + 1])
-    local args = {}
-    for i = 1, count do args[i] = ARGV[at + 1 + i] end
-    local call = { verb = verb, args = args }
-    calls[#calls + 1] = call
-    if TAKES_EXECUTION[verb] then
-      keys[#keys + 1] = args[1]
-      call.execution = { key = args[1], attempt = args[2], fingerprint = args[3],
-        dimensions = args[4], outcome_key = KEYS[ACCOUNT_KEYS + #keys] }
+    local call = { verb = ARGV[at], args = {} }
+    local own, next_call = at + 2, at + 2 + tonumber(ARGV[at + 1])
+    if TAKES_EXECUTION[call.verb] then
+      keys[#keys + 1] = ARGV[own]
+      call.execution = { key = ARGV[own], attempt = ARGV[own + 1], fingerprint = ARGV[own + 2],
+        dimensions = ARGV[own + 3], outcome_key = KEYS[ACCOUNT_KEYS + #keys] }
+      own = own + 4
     end
-    has_endings = has_endings or ENDS[verb]
-    at = at + 2 + count
+    for i = own, next_call - 1 do call.args[i - own + 1] = ARGV[i] end
+    calls[#calls + 1] = call
+    has_endings = has_endings or ENDS[call.verb]
+    at = next_call
   end
   return calls, keys, has_endings
 end
@@ -42,7 +42,12 @@ local function decide(call)
   local damage = damage_of(call)
   if damage then return { 'damaged', damage } end
   local before = left()
-  local answer = V[call.verb](call.args, call.execution)
+  local answer
+  if call.execution then
+    answer = decide_execution(call.verb, call.execution, call.args)
+  else
+    answer = V[call.verb](call.args)
+  end
   check_marks(before)
   return answer
 end
@@ -55,8 +60,9 @@ local function read_account(keys)
   check_open()
   check_grants()
   load_reservations(keys)
+  if READ_ONLY then return end
   local before = left()
-  sweep(READ_ONLY and SWEEP_BEFORE_REFUSING or SWEEP_AT_MOST)
+  sweep(SWEEP_AT_MOST)
   check_marks(before)
   tell_waiting()
 end

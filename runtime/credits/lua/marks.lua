@@ -87,9 +87,13 @@ local function check_marks(before)
   if now_left == 0 then reach('exhausted', 0) end
 end
 
+local function is_for_want_of_credits(reason)
+  return reason == 'insufficient_credits' or reason == 'execution_too_large'
+end
+
 -- A concluded refusal means exhaustion where what is left is too small to run anything.
 local function check_exhausted(reason)
-  if reason ~= 'insufficient_credits' and reason ~= 'execution_too_large' then return end
+  if not is_for_want_of_credits(reason) then return end
   if S.account.granted == 0 then return end
   if left() <= lowest_threshold() then reach('exhausted', threshold_by_name('exhausted')) end
 end

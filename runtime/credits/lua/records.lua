@@ -57,6 +57,21 @@ local function fetch(command, key, ...)
   return answer
 end
 
+-- So many values are handed to one command: an even number, for they may be pairs.
+local CHUNK = 1000
+
+-- Reads fields of a hash, however many.
+local function fetch_fields(key, fields)
+  if #fields == 0 then return {} end
+  if #fields <= CHUNK then return fetch('HMGET', key, unpack(fields)) end
+  local found = {}
+  for from = 1, #fields, CHUNK do
+    local to = math.min(#fields, from + CHUNK - 1)
+    for i, value in ipairs(fetch('HMGET', key, unpack(fields, from, to))) do found[from + i - 1] = value end
+  end
+  return found
+end
+
 -- Slices and postings: 'g1:250,g2:50' and 'g1:rc:250,g1:ra:50'.
 local function slices_of(text)
   local slices = {}

@@ -71,7 +71,7 @@ local function load_reservations(keys)
     end
   end
   if #missing == 0 then return end
-  local raw = fetch('HMGET', K.open, unpack(missing))
+  local raw = fetch_fields(K.open, missing)
   for i, key in ipairs(missing) do
     if raw[i] then
       local sound, record = pcall(read_reservation, key, raw[i])

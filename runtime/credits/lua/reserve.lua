@@ -1,6 +1,5 @@
 -- reserve: sets credits aside for one execution, or says truthfully why not.
--- args: execution key, attempt, fingerprint, dimensions (six tab-separated columns), amount_mc,
---       ttl_ms, final ('1' stores a refusal), outcome bytes
+-- args: execution, amount_mc, ttl_ms, final ('1' stores a refusal), outcome bytes
 -- answer: {'reserved', amount, available, reserved_at, remaining_ms}
 --       | {'refused', reason, available, home, cap or nothing} | what executions.lua answers
 -- cap: field, limit, charged, reserved, resets_in_ms (-1 for never), 1 if it may clear else 0
@@ -36,29 +35,24 @@ local function past_attempts(record, attempt)
   return list_without(list_with(record.past, record.attempt, record.exposed), attempt)
 end
 
-V.reserve = function(args, execution)
-  local attempt, dimensions = execution.attempt, execution.dimensions
-  local amount, ttl, final, bytes = tonumber(args[5]), tonumber(args[6]), args[7] == '1', args[8]
-  local outcome = outcome_of(execution.outcome_key)
-  if outcome then return existing(outcome, execution.fingerprint) end
-  local record, conflict = record_of(execution)
-  if conflict then return conflict end
+local function set_aside(execution, record, amount, ttl, caps)
+  save_reservation(execution.key, { state = 'o', attempt = execution.attempt, amount = amount,
+    reserved_at = S.now, deadline = S.now + ttl, slices = take(amount, 'reserved'),
+    fingerprint = execution.fingerprint, dims = dims_of(execution.dimensions),
+    note = count_in(caps, amount), past = past_attempts(record, execution.attempt) })
+  return { 'reserved', amount, S.account.available, S.now, ttl }
+end
+
+V.reserve = function(execution, record, args)
+  local amount, ttl, final, bytes = tonumber(args[1]), tonumber(args[2]), args[3] == '1', args[4]
   if is_open(record) then
-    if record.attempt ~= attempt then return in_progress(record) end
+    if record.attempt ~= execution.attempt then return in_progress(record) end
     return { 'reserved', record.amount, S.account.available, record.reserved_at,
       record.deadline - S.now }
   end
-
-  local caps = matching_caps(dimensions)
-  local reason, home, cap = refusal(amount, dimensions, caps)
-  if reason then
-    if final then conclude_refusal(execution, reason, bytes) end
-    return { 'refused', reason, S.account.available, home, cap }
-  end
-  local slices = take(amount, 'reserved')
-  save_reservation(execution.key, { state = 'o', attempt = attempt, amount = amount,
-    reserved_at = S.now, deadline = S.now + ttl, slices = slices,
-    fingerprint = execution.fingerprint, dims = dims_of(dimensions), note = count_in(caps, amount),
-    past = past_attempts(record, attempt) })
-  return { 'reserved', amount, S.account.available, S.now, ttl }
+  local caps = matching_caps(execution.dimensions)
+  local reason, home, cap = refusal(amount, execution.dimensions, caps)
+  if not reason then return set_aside(execution, record, amount, ttl, caps) end
+  if final then conclude_refusal(execution, S.open[execution.key], reason, bytes) end
+  return { 'refused', reason, S.account.available, home, cap }
 end

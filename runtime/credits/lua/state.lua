@@ -24,7 +24,7 @@ local ACCOUNT_ID, READ_ONLY, OUTCOME_TTL_MS = ARGV[1], ARGV[2] == 'r', tonumber(
 local S = {
   now = 0,
   account = nil,           -- profile and books by name, or nil where there is no account
-  grants = {}, order = {}, order_from = 1, all_grants = false, -- see grants.lua
+  grants = {}, order = {}, order_from = 1, all_grants = false, burns_from = 1, -- see grants.lua
   open = {},               -- execution key -> reservation, or false where there is none
   damaged = {},            -- execution key -> what is wrong with its record
   outcomes = {},           -- outcome key -> outcome, or false
@@ -34,7 +34,7 @@ local S = {
   changed = false, opened = false, dirty_profile = false, next_due_wanted = false,
   swept_at_most = 0, more_due = false,
 }
-local V = {}               -- the verbs, by name
+local V = {}               -- the verbs, by name; what those of executions are told: executions.lua
 
 -- profile: what the account is, and how many caps of which sort and switches it has.
 local PROFILE = { 'state', 'plan', 'eligible', 'timezone', 'epoch', 'caps_n', 'sorts', 'off_n' }

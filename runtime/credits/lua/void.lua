@@ -27,8 +27,7 @@ V.void = function(args)
   local known, conflict = done_before(reference, 'void', compared)
   if known then return { 'voided', tonumber(known), S.account.available, 0 } end
   if conflict then return conflict end
-  load_all_grants()
-  local grant, amount, postings = S.grants[id], 0, {}
+  local grant, amount, postings = grant_of(id), 0, {}
   if not grant and not is_ended(id) then return { 'unknown' } end
   if grant then amount = void_grant(grant, postings) end
   remember(reference, 'void', compared, int(amount))

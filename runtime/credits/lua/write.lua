@@ -23,12 +23,19 @@ local function write_journal()
   end
 end
 
--- Writes changed fields of a hash with one command, and removes others with another.
--- Returns by how many fields it grew.
+-- Lua hands a command some 8,000 values at most. Returns the sum of the answers.
+local function in_chunks(command, key, values)
+  if #values <= CHUNK then return #values > 0 and redis.call(command, key, unpack(values)) or 0 end
+  local sum = 0
+  for from = 1, #values, CHUNK do
+    sum = sum + redis.call(command, key, unpack(values, from, math.min(#values, from + CHUNK - 1)))
+  end
+  return sum
+end
+
+-- Writes changed fields of a hash, and removes others. Returns by how many fields it grew.
 local function write_hash(key, values, gone)
-  local added = #values > 0 and redis.call('HSET', key, unpack(values)) or 0
-  local removed = #gone > 0 and redis.call('HDEL', key, unpack(gone)) or 0
-  return added - removed
+  return in_chunks('HSET', key, values) - in_chunks('HDEL', key, gone)
 end
 
 local function write_grants(used, ended)
@@ -87,8 +94,8 @@ local function write_reservations()
     end
   end
   write_hash(K.open, values, gone)
-  if #deadlines > 0 then redis.call('ZADD', K.due, unpack(deadlines)) end
-  if #gone > 0 then redis.call('ZREM', K.due, unpack(gone)) end
+  in_chunks('ZADD', K.due, deadlines)
+  in_chunks('ZREM', K.due, gone)
   return earliest
 end
 

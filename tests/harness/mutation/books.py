@@ -159,9 +159,9 @@ MUTATIONS = (
     ),
     Mutation(
         "balance_of_a_hundred",
-        "credits/lua/main.lua",
-        "READ_ONLY and SWEEP_BEFORE_REFUSING or SWEEP_AT_MOST",
-        "SWEEP_AT_MOST",
+        "credits/lua/due.lua",
+        "  return page.rank < due\n",
+        "  return false\n",
         "a balance shows what is long due as reserved",
         "a_balance_counts_nothing_that_is_due_however_much_it_is",
     ),

@@ -25,9 +25,8 @@ PUBLIC = """
     PriceMapMissing PromptError
     PromptSyntaxError Provider ProviderError PurchaseRefused Reach ReferenceConflict Rejected
     RuntimeClosed Sample
-    Source TokenUsage TypicalRun UnknownAction VocabularyMissing Voided WrongEventLoop
-    load_config main
-    model_choices open_estimator open_ledger open_runtime parse_config
+    Source TokenUsage TooManyGrants TypicalRun UnknownAction VocabularyMissing Voided WrongEventLoop
+    load_config main model_choices open_estimator open_ledger open_runtime parse_config
 """
 SURFACE = ast.parse((ROOT / "creditgate.py").read_text("utf-8"))
 TYPED = ast.parse((ROOT / "tests" / "typing" / "api.py").read_text("utf-8"))
