@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from runtime.actions.prompts import PromptError, PromptSyntaxError
     from runtime.actions.requests import (
         Attempt,
+        EndpointRefusal,
         ExecutionRequest,
         ExecutionResult,
         InvalidRequest,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from runtime.credits.results import (
         AccountConflict,
         AccountDamaged,
+        AccountStopped,
         AccountUnknown,
         Alert,
         Balance,
@@ -85,6 +87,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccountConflict",
     "AccountDamaged",
+    "AccountStopped",
     "AccountUnknown",
     "Accounts",
     "ActionRuntime",
@@ -109,6 +112,7 @@ __all__ = [
     "CreditgateError",
     "EmbeddedRedisUnavailable",
     "Endpoint",
+    "EndpointRefusal",
     "Estimate",
     "Estimator",
     "ExecutionConflict",
@@ -205,6 +209,7 @@ def _requests() -> dict[str, Any]:
     from runtime.actions.prompts import PromptError, PromptSyntaxError
     from runtime.actions.requests import (
         Attempt,
+        EndpointRefusal,
         ExecutionRequest,
         ExecutionResult,
         InvalidRequest,
@@ -229,6 +234,7 @@ def _accounts() -> dict[str, Any]:
     from runtime.credits.results import (
         AccountConflict,
         AccountDamaged,
+        AccountStopped,
         AccountUnknown,
         Alert,
         Balance,

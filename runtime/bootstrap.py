@@ -21,6 +21,7 @@ from runtime.campaigns.estimate import Estimator
 from runtime.catalog.models import build_models
 from runtime.catalog.parameters import refused_parameters
 from runtime.config import Config, ConfigError
+from runtime.config.secret_values import secret_values
 from runtime.credits.durability import Durability
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
@@ -129,6 +130,7 @@ async def open_runtime(
                 provider,
                 queues,
                 {name: section.breaker.build() for name, section in config.endpoints.items()},
+                secret_values(config),
             ),
             actions=actions or ConfigActions(config.actions),
             quoter=quoter,

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from fallback.reasons import FallbackReason
+from fallback.reasons import FallbackReason, is_kept
 from runtime.background import TaskSet
 from runtime.credits import decoding
 from runtime.credits.accounts import Accounts
 from runtime.credits.batch import Answer, Batcher, Call, Mode
 from runtime.credits.checks import check_whole
+from runtime.credits.clock import own_clock_ms
 from runtime.credits.endings import Ending, Release, Settlement
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.installation import Installation
+from runtime.credits.repairs import Repairs
 from runtime.credits.results import (
     Alert,
     Existing,
     InProgress,
     LedgerError,
+    LedgerUnavailable,
     NotBooked,
     Refused,
     Released,
@@ -28,7 +31,7 @@ from runtime.credits.script_client import ScriptClient
 from runtime.credits.scripts import Scripts, batch_scripts
 from runtime.credits.settings import Commerce, LedgerSettings
 from runtime.credits.sweeping import Sweeper
-from runtime.credits.watch import Watch, own_clock_ms
+from runtime.credits.watch import Watch
 from runtime.loop_guard import LoopGuard
 from runtime.redis.cluster import transport_to
 from runtime.redis.keys import Keys
@@ -36,6 +39,9 @@ from runtime.redis.primaries import Client
 from runtime.redis.transport import Transport
 
 __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
+
+# Each asking of a settlement that would otherwise become overage ends up to 1,000 reservations.
+_MOST_SWEEPS = 10_000
 
 
 class CreditLedger:
@@ -54,6 +60,7 @@ class CreditLedger:
         clock_ms: this process's clock, which is compared with the servers'.
 
     ``accounts`` has the verbs that change and read accounts.
+    ``repairs`` has what an operator does where Redis lost data or its clock was wrong.
     ``watch`` looks at the servers' clocks and memory, once it is started.
     ``sweeper`` sweeps in the background, once it is started.
     ``guard`` refuses the use of ``accounts`` from another event loop, once it is opened.
@@ -86,6 +93,7 @@ class CreditLedger:
             self._keys,
             self.settings.header,
             on_alert,
+            clock_ms,
         )
         self.guard = LoopGuard("ledger")
         script_client = ScriptClient(batcher, self.settings.timeout_ms)
@@ -94,6 +102,7 @@ class CreditLedger:
         # Executions that end while their runtime closes must still reach the ledger.
         for_hosts = ScriptClient(batcher, self.settings.timeout_ms, self.guard.check)
         self.accounts = Accounts(for_hosts, identity, commerce or Commerce())
+        self.repairs = Repairs(for_hosts)
         self.sweeper = Sweeper(
             client, self._keys, script_client, self.watch, self.settings.timeout_ms
         )
@@ -171,21 +180,33 @@ class CreditLedger:
 
         Raises:
             ValueError: a field is not allowed; the message names it.
+            AccountUnknown: the account is not there, though it may come back.
             ExecutionConflict: the id was used for something else.
         """
         own = settlement.arguments()
-        answer = await self._ask("settle", settlement.attempt, own, ends=True)
-        return decoding.settlement(settlement.attempt, answer)
+        for _ in range(_MOST_SWEEPS):
+            answer = await self._ask("settle", settlement.attempt, own, ends=True)
+            if answer[0] != b"more_due":
+                return decoding.settlement(settlement.attempt, answer)
+        raise LedgerUnavailable("more reservations expire than can be ended before a settlement")
 
     async def release(self, release: Release) -> Released | Existing:
         """Give all of the attempt's reservation back.
 
         Raises:
             ValueError: a field is not allowed; the message names it.
+            AccountUnknown: as ``settle``.
             ExecutionConflict: the id was used for something else.
         """
         answer = await self._ask("release", release.attempt, release.arguments(), ends=True)
         return decoding.release(release.attempt, answer)
+
+    def check_clock(self, account_id: str) -> None:
+        """Raise ``LedgerUnavailable`` if this process's clock is far from the account's server's.
+
+        It is as the watch last saw it.
+        """
+        self.watch.check_clock(account_id)
 
     async def end(self, ending: Ending) -> Settled | Released | Existing | NotBooked:
         """Settle or release, as the ending says."""
@@ -200,7 +221,13 @@ class CreditLedger:
 
         Returns:
             ``None`` if it now is; ``Refused`` if the account is unknown, which keeps nothing.
+
+        Raises:
+            ValueError: a refusal with this reason is not kept.
+            ExecutionConflict: the id was used for something else.
         """
+        if not is_kept(reason):
+            raise ValueError(f"reason must be one whose outcome is kept, found {reason!r}")
         answer = await self._ask("conclude", attempt, (reason, outcome))
         return decoding.conclusion(attempt, answer)
 

@@ -11,7 +11,12 @@ from redis.exceptions import ResponseError
 
 from runtime.background import Periodic
 from runtime.credits.batch import Call
-from runtime.credits.results import AccountDamaged, AccountUnknown, LedgerUnavailable
+from runtime.credits.results import (
+    AccountDamaged,
+    AccountStopped,
+    AccountUnknown,
+    LedgerUnavailable,
+)
 from runtime.credits.script_client import ScriptClient, damage, ledger_error, plain_commands
 from runtime.credits.watch import Watch
 from runtime.redis.errors import RedisUnavailable, ScriptRefused, described
@@ -118,7 +123,7 @@ class Sweeper:
                 if stopped:
                     is_sound = False
                     self._tell_account(account_id, f"{damage(stopped.decode())}; it can't expire")
-        except (AccountDamaged, AccountUnknown) as exc:
+        except (AccountDamaged, AccountStopped, AccountUnknown) as exc:
             self._tell_account(account_id, f"can't be swept: {exc}")
             is_sound = False
         except LedgerUnavailable as exc:

@@ -8,10 +8,12 @@ from collections import deque
 from contextlib import suppress
 
 from runtime.background import Periodic, TaskSet, finish
-from runtime.credits.endings import Ending, Release
+from runtime.credits.endings import Ending, Release, owes_something
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import (
+    AccountStopped,
+    AccountUnknown,
     Existing,
     LedgerError,
     LedgerUnavailable,
@@ -40,6 +42,7 @@ class Outbox:
         self._replays = Periodic("replaying the spool", self._replay, replay_every_ms / 1000)
         self._owed: dict[int, Ending] = {}
         self._in_memory: deque[Ending] = deque(maxlen=MOST_IN_MEMORY)
+        self._unknown: set[str] = set()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     def start(self) -> None:
@@ -52,7 +55,8 @@ class Outbox:
     ) -> Settled | Released | Existing | NotBooked | None:
         """End a reservation.
 
-        Nothing is lost if the caller is cancelled, ``deadline_s`` passes or Redis is away: the
+        Nothing is lost if the caller is cancelled, ``deadline_s`` passes, or Redis is away or has
+        lost the account: the
         ending is then sent in the background, or spooled, or kept in memory if the disk refuses
         too. An ending may be sent twice, because the ledger recognizes its attempt.
 
@@ -122,13 +126,31 @@ class Outbox:
     async def _send(self, ending: Ending) -> Settled | Released | Existing | NotBooked | None:
         try:
             answer = await self._ledger.end(ending)
+        except AccountUnknown as error:
+            self._tell_unknown(ending, error)
+            if owes_something(ending):
+                await self._keep(ending)
+            return None
         except LedgerUnavailable as error:
-            _log.warning("Redis is away (%s); the ending waits in the spool", error)
+            if not isinstance(error, AccountStopped):  # which is logged, once
+                _log.warning("not booked (%s); the ending waits in the spool", error)
             await self._keep(ending)
             return None
         finally:
             self._wake(ending.attempt.account_id)
+        if isinstance(answer, NotBooked):
+            _log.error("a settlement came too late and is not charged: it is beyond the horizon")
         return answer
+
+    def _tell_unknown(self, ending: Ending, error: AccountUnknown) -> None:
+        """Log once for each account that it is gone, though something of it ends."""
+        if error.account_id not in self._unknown and owes_something(ending):
+            self._unknown.add(error.account_id)
+            _log.error(
+                "account %r is not in Redis, and what is owed to it waits in the spool: has Redis "
+                "lost its data?",
+                error.account_id,
+            )
 
     async def _spool_owed(self) -> None:
         """Spool the endings that are still under way. To send one twice does no harm."""
@@ -152,19 +174,27 @@ class Outbox:
             ending = self._in_memory[0]
             try:
                 if is_away or not await self._sent(ending):
-                    is_away = True
                     await self._spool.put(ending)
+            except LedgerUnavailable:
+                is_away = True
+                continue
             except OSError:
                 return
             with suppress(ValueError):
                 self._in_memory.remove(ending)
 
     async def _sent(self, ending: Ending) -> bool:
-        """Send an ending from memory; return false if Redis is away."""
+        """Send an ending from memory; return false if its account can't take it now.
+
+        Raises:
+            LedgerUnavailable: no account can.
+        """
         try:
             await self._ledger.end(ending)
-        except LedgerUnavailable:
+        except (AccountStopped, AccountUnknown):
             return False
+        except LedgerUnavailable:
+            raise
         except Exception as error:  # noqa: BLE001 - the ledger will never take it
             _log.error("an ending in memory can't be settled: %s", type(error).__name__)
         return True
