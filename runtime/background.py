@@ -16,6 +16,15 @@ CLOSE_WITHIN_S = 10.0
 _CANCEL_AGAIN_S = 1.0
 
 
+def cancellations() -> int:
+    """Return how often the current task was told to cancel.
+
+    More than before some work that ended without ``CancelledError``, and the work lost one.
+    """
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
 async def finish(name: str, work: Coroutine[Any, Any, Any]) -> bool:
     """Run a step of closing for ``CLOSE_WITHIN_S`` at most; return whether it ended in time.
 
