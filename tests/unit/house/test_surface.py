@@ -71,6 +71,7 @@ def test_what_type_checkers_see_is_what_is_loaded() -> None:
         ("from creditgate import FallbackReason, TokenUsage", "runtime pydantic redis litellm"),
         ("from creditgate import ExecutionRequest, ActionSpec, Source", "redis litellm aiohttp"),
         ("from creditgate import Cap, LedgerUnavailable, load_config", "litellm aiohttp"),
+        ("from creditgate import open_ledger", "litellm aiohttp tiktoken tenacity"),
         ("from creditgate import open_runtime", "litellm"),
     ],
 )
