@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     )
     from runtime.actions.source import ActionSource, UnknownAction
     from runtime.actions.spec import ActionSpec
-    from runtime.bootstrap import open_estimator, open_ledger, open_runtime
+    from runtime.bootstrap import open_estimator, open_runtime
     from runtime.campaigns.estimate import Cost, Covers, Estimate, Estimator, Reach, Sample
     from runtime.campaigns.people import PeopleError
     from runtime.catalog.choice import ModelChoice, TypicalRun, model_choices
@@ -81,6 +81,8 @@ if TYPE_CHECKING:
     from runtime.executions.counters import Counters
     from runtime.executions.executor import ActionRuntime
     from runtime.files.private import NotPrivate
+    from runtime.ledger_opening import open_ledger
+    from runtime.loop_guard import RuntimeClosed, WrongEventLoop
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
 
 __all__ = [
@@ -149,6 +151,7 @@ __all__ = [
     "Reach",
     "ReferenceConflict",
     "Rejected",
+    "RuntimeClosed",
     "Sample",
     "Source",
     "TokenUsage",
@@ -157,6 +160,7 @@ __all__ = [
     "UnknownAction",
     "VocabularyMissing",
     "Voided",
+    "WrongEventLoop",
     "load_config",
     "main",
     "model_choices",
@@ -264,20 +268,27 @@ def _people() -> dict[str, Any]:
     return locals()
 
 
-def _runtime() -> dict[str, Any]:
-    from runtime.bootstrap import open_estimator, open_ledger, open_runtime
-    from runtime.campaigns.estimate import Cost, Covers, Estimate, Estimator, Reach, Sample
+def _ledger() -> dict[str, Any]:
     from runtime.credits.accounts import Accounts
     from runtime.credits.ledger import CreditLedger
-    from runtime.executions.counters import Counters
-    from runtime.executions.executor import ActionRuntime
     from runtime.files.private import NotPrivate
+    from runtime.ledger_opening import open_ledger
+    from runtime.loop_guard import RuntimeClosed, WrongEventLoop
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
 
     return locals()
 
 
-_GROUPS = (_values, _provider, _requests, _config, _accounts, _models, _people, _runtime)
+def _runtime() -> dict[str, Any]:
+    from runtime.bootstrap import open_estimator, open_runtime
+    from runtime.campaigns.estimate import Cost, Covers, Estimate, Estimator, Reach, Sample
+    from runtime.executions.counters import Counters
+    from runtime.executions.executor import ActionRuntime
+
+    return locals()
+
+
+_GROUPS = (_values, _provider, _requests, _config, _accounts, _models, _people, _ledger, _runtime)
 # A function's only local names are those that it imports.
 _GROUP_OF = {name: group for group in _GROUPS for name in group.__code__.co_varnames}
 

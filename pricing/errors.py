@@ -13,6 +13,8 @@ CreditgateError
 ├── PromptError                 a template can't be rendered for one person's data
 ├── PeopleError                 a people file, or a person in it, can't be read (a ValueError)
 ├── PurchaseRefused             a purchase is not a whole number of packs (a ValueError)
+├── WrongEventLoop              a runtime was used from another event loop (a RuntimeError)
+├── RuntimeClosed               a runtime was used after its block ended (a RuntimeError)
 ├── LedgerError                 the ledger refuses to do what it was asked
 │   ├── LedgerUnavailable       Redis can't be reached, or its answer can't be trusted
 │   │   ├── BookingUnknown      a change may or may not be booked; ask again to know

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -13,6 +14,15 @@ CLOSE_WITHIN_S = 10.0
 """The longest that one step of closing may take; work that has not ended by then is left behind."""
 
 _CANCEL_AGAIN_S = 1.0
+
+
+def cancellations() -> int:
+    """Return how often the current task was told to cancel.
+
+    More than before some work that ended without ``CancelledError``, and the work lost one.
+    """
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 async def finish(name: str, work: Coroutine[Any, Any, Any]) -> bool:
@@ -102,12 +112,21 @@ class Periodic:
     Args:
         name: what the log calls the work.
         work: one round.
+        spread: the share by which each pause is longer or shorter, at random.
     """
 
-    def __init__(self, name: str, work: Callable[[], Awaitable[Any]], pause_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[], Awaitable[Any]],
+        pause_s: float,
+        *,
+        spread: float = 0,
+    ) -> None:
         self._name = name
         self._work = work
         self._pause_s = pause_s
+        self._spread = spread
         self._task: asyncio.Task[None] | None = None
         self._closing = False
 
@@ -133,4 +152,5 @@ class Periodic:
             except Exception:  # noqa: BLE001 - one round that fails must not be the last
                 _log.exception("%s failed this time", self._name)
             if not self._closing:
-                await asyncio.sleep(self._pause_s)
+                jitter = random.uniform(-self._spread, self._spread)  # noqa: S311 - no cryptography
+                await asyncio.sleep(self._pause_s * (1 + jitter))

@@ -167,6 +167,7 @@ class Estimator:
 
     def __init__(self, ledger: CreditLedger, quoter: Quoter, learning: Learning) -> None:
         self._ledger = ledger
+        self._check_use = ledger.guard.check
         self._quoter = quoter
         self._learning = learning
 
@@ -182,7 +183,9 @@ class Estimator:
             ValueError: the sample is empty, or an argument is not allowed; the message names it.
             AccountUnknown: there is no such account.
             LedgerUnavailable: Redis cannot be reached.
+            WrongEventLoop, RuntimeClosed: as ``ActionRuntime.execute``.
         """
+        self._check_use()
         check_is(spec, ActionSpec, "spec")
         check_is(sample, Sample, "sample")
         if account_id is not None:
@@ -215,7 +218,9 @@ class Estimator:
 
         Raises:
             LedgerUnavailable: Redis cannot be reached.
+            WrongEventLoop, RuntimeClosed: as ``ActionRuntime.execute``.
         """
+        self._check_use()
         found = {}
         for model_id in model_ids:
             history = await self._history(Topic(spec.id, spec.version, model_id))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.actions.requests import ExecutionResult
-from runtime.bootstrap import open_ledger, open_runtime
+from runtime.bootstrap import open_runtime
 from runtime.campaigns.campaign import Campaign, Tally
 from runtime.campaigns.holding import Hold, Trouble
 from runtime.campaigns.people import PeopleFile, PeopleSummary, Person
@@ -21,6 +21,7 @@ from runtime.cli.views.results import ResultsFile
 from runtime.config import Config
 from runtime.credits.results import Alert, Balance, LedgerUnavailable
 from runtime.executions.counters import Counters
+from runtime.ledger_opening import open_ledger
 from runtime.wording.runs import holding_text, stopping_text, trouble_text
 
 OnResult = Callable[[Person, ExecutionResult], None]

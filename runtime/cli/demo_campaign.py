@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from runtime.actions.requests import ExecutionResult
-from runtime.bootstrap import open_ledger
 from runtime.campaigns.campaign import Campaign
 from runtime.campaigns.people import PeopleFile, Person
 from runtime.cli.campaign_run import RunReport, RunSettings, run_campaign
@@ -24,6 +23,7 @@ from runtime.cli.interruption import Interruption
 from runtime.cli.options import BadInput
 from runtime.cli.views.progress import Display
 from runtime.config import Config, load_config
+from runtime.ledger_opening import open_ledger
 from runtime.wording.reasons import REASONS
 
 ACCOUNT = "demo"

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
-from runtime.bootstrap import open_ledger
 from runtime.cli.failures import refusals
 from runtime.config import Config
 from runtime.credits.ledger import CreditLedger
+from runtime.ledger_opening import open_ledger
 
 _T = TypeVar("_T")
 

@@ -32,6 +32,7 @@ from runtime.credits.scripts import Scripts, batch_scripts
 from runtime.credits.settings import Commerce, LedgerSettings
 from runtime.credits.sweeping import Sweeper
 from runtime.credits.watch import Watch
+from runtime.loop_guard import LoopGuard
 from runtime.redis.cluster import transport_to
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
@@ -63,6 +64,8 @@ class CreditLedger:
     ``accounts`` has the verbs that change and read accounts.
     ``repairs`` has what an operator does where Redis lost data or its clock was wrong.
     ``watch`` looks at the servers' clocks and memory, once it is started.
+    ``sweeper`` sweeps in the background, once it is started.
+    ``guard`` refuses the use of ``accounts`` from another event loop, once it is opened.
     ``attempt`` names a new attempt on an execution, as ``Identity.attempt`` does.
 
     A ``reserve`` whose caller was cancelled may have set credits aside. The ledger releases them
@@ -94,12 +97,15 @@ class CreditLedger:
             on_alert,
             clock_ms,
         )
+        self.guard = LoopGuard("ledger")
         script_client = ScriptClient(batcher, self.settings.timeout_ms)
         self._script_client = script_client
         self._identity = identity
-        self.accounts = Accounts(script_client, identity, commerce or Commerce())
-        self.repairs = Repairs(script_client)
-        self._sweeper = Sweeper(
+        # Executions that end while their runtime closes must still reach the ledger.
+        for_hosts = ScriptClient(batcher, self.settings.timeout_ms, self.guard.check)
+        self.accounts = Accounts(for_hosts, identity, commerce or Commerce())
+        self.repairs = Repairs(for_hosts)
+        self.sweeper = Sweeper(
             client, self._keys, script_client, self.watch, self.settings.timeout_ms
         )
         self._releases = TaskSet()
@@ -249,7 +255,7 @@ class CreditLedger:
 
         Expiry does not depend on it. It raises alerts sooner and keeps the books tidy.
         """
-        return await self._sweeper.sweep()
+        return await self.sweeper.sweep()
 
     async def drain(self) -> None:
         """Wait for what is under way: batches, and releases for cancelled callers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from pricing.offers import check_timezone
@@ -37,10 +37,17 @@ class ScriptClient:
 
     Args:
         timeout_ms: of one script call; a connection lost within half of it is tried again.
+        check_use: raises where the client must not be used.
     """
 
-    def __init__(self, batcher: Batcher, timeout_ms: int) -> None:
+    def __init__(
+        self,
+        batcher: Batcher,
+        timeout_ms: int,
+        check_use: Callable[[], None] = lambda: None,
+    ) -> None:
         self._batcher = batcher
+        self._check_use = check_use
         self._ask_again_within_s = timeout_ms / 2_000
         self._told: dict[str, str] = {}
 
@@ -53,6 +60,7 @@ class ScriptClient:
             AccountStopped: see there; it is logged once, until a call of the account goes through.
             AccountUnknown: only for calls that are about no execution.
         """
+        self._check_use()
         try:
             answer = await self._ask(account_id, call)
         except AccountStopped as error:

@@ -39,6 +39,7 @@ _ACCOUNTS = (
     "repair.lua",
 )
 _END = ("write.lua", "main.lua")
+_WORD = re.compile(r"\w+")
 _TOP_LEVEL = re.compile(
     r"^local (?:function (?P<function>\w+)(?P<value>\()|(?P<names>\w+(?:, \w+)*)(?P<value2> =)?)",
     re.MULTILINE,
@@ -79,12 +80,13 @@ def _scoped(texts: list[str]) -> str:
     """
     parts = []
     for position, text in enumerate(texts[:-1]):
-        later = "\n".join(texts[position + 1 :])
+        # Words, not a search for each name: this is most of what opening a ledger takes.
+        later = {word for following in texts[position + 1 :] for word in _WORD.findall(following)}
         shared: list[str] = []
 
-        def share(found: re.Match[str], later: str = later, shared: list[str] = shared) -> str:
+        def share(found: re.Match[str], later: set[str] = later, shared: list[str] = shared) -> str:
             names = (found["function"] or found["names"]).replace(" ", "").split(",")
-            if not any(re.search(rf"\b{name}\b", later) for name in names):
+            if later.isdisjoint(names):
                 return found[0]
             shared.extend(names)
             return found[0].removeprefix("local ") if found["value"] or found["value2"] else ""

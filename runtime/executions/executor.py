@@ -43,6 +43,7 @@ from runtime.executions.model_calls import CallSession, ModelCalls
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Priced, Quoter
 from runtime.executions.reserved import ReservedExecutions, model_unavailable
+from runtime.loop_guard import LoopGuard
 from runtime.wording.caps import cap_reached_text
 from runtime.wording.reasons import no_turn_text
 
@@ -77,6 +78,7 @@ class ActionRuntime:
         calls: calls the models; executions wait there for their turn.
         actions: where actions that a request names by id come from.
         quoter: prepares executions.
+        guard: refuses the use from another event loop, and after closing.
 
     ``accounts`` has the verbs for accounts; ``counters`` tells how well the quotes held.
     """
@@ -90,7 +92,9 @@ class ActionRuntime:
         actions: ActionSource,
         quoter: Quoter,
         settings: ExecutorSettings,
+        guard: LoopGuard,
     ) -> None:
+        self._check_use = guard.check
         self.accounts = ledger.accounts
         self._ledger = ledger
         self.actions = actions
@@ -127,6 +131,8 @@ class ActionRuntime:
         Raises:
             UnknownAction: the account has no such action.
             ExecutionConflict: the ``execution_id`` was used for something else.
+            WrongEventLoop: another event loop opened the runtime, or a process before a fork.
+            RuntimeClosed: the block of ``open_runtime`` has ended.
         """
         return (await self.execute_traced(request))[0]
 
@@ -144,8 +150,9 @@ class ActionRuntime:
             had a prompt and a price, and of little use beside ``Pending``.
 
         Raises:
-            UnknownAction, ExecutionConflict: as ``execute``.
+            UnknownAction, ExecutionConflict, WrongEventLoop, RuntimeClosed: as ``execute``.
         """
+        self._check_use()
         timings = Timings()
         spec = request.action
         if not isinstance(spec, ActionSpec):
@@ -178,6 +185,7 @@ class ActionRuntime:
         Redis is away, and other processes know what was learned from their answers. Leaving the
         block of ``open_runtime`` does the same. Executions that still run are not waited for.
         """
+        self._check_use()
         await self._outbox.drain()
         await self._quoter.share()
 

@@ -33,7 +33,8 @@ class Keys:
     ``<prefix>:{b<n>}:<account_id>:<part>`` for what an account owns and
     ``<prefix>:{b<n>}:<part>`` for what its bucket shares; the braces are Redis
     Cluster's hash tag, so that one script may touch them all. What belongs
-    to no account has no tag: ``<prefix>:installation``, ``<prefix>:learned:...``.
+    to no account has no tag: ``<prefix>:installation``, ``<prefix>:sweeping``,
+    ``<prefix>:learned:...``.
     """
 
     prefix: str
@@ -42,6 +43,10 @@ class Keys:
     def installation(self) -> str:
         """The hash with the bucket count and the installation key's check value."""
         return f"{self.prefix}:installation"
+
+    def sweeping(self) -> str:
+        """Return the key that says that a process has just swept."""
+        return f"{self.prefix}:sweeping"
 
     def bucket(self, number: int, part: str) -> str:
         """Return a bucket's ``due``, ``news``, ``accounts`` or ``alerts``."""

@@ -11,6 +11,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.crc import key_slot
 from redis.exceptions import RedisClusterException, RedisError, ResponseError, SlotNotCoveredError
 
+from runtime.background import cancellations
 from runtime.redis.errors import RedisUnavailable, described
 from runtime.redis.keys import bucket_of, slot_of_bucket
 
@@ -105,11 +106,18 @@ def _primary_of_slot(client: Client, slot: int) -> str:
 async def bounded(timeout_s: float) -> AsyncIterator[None]:
     """Bound plain commands, and raise one error instead of redis-py's.
 
+    On Python 3.11, redis-py may lose a cancellation while it connects. It is raised here then.
+
     Raises:
         RedisUnavailable: Redis can't be reached or is too slow.
     """
+    requested = cancellations()
     try:
         async with asyncio.timeout(timeout_s):
             yield
     except (RedisError, RedisClusterException, OSError, TimeoutError) as exc:
+        if cancellations() > requested:
+            raise asyncio.CancelledError from exc
         raise RedisUnavailable(described(exc)) from exc
+    if cancellations() > requested:
+        raise asyncio.CancelledError

@@ -20,7 +20,7 @@ from redis.exceptions import (
     RedisError,
 )
 
-from runtime.background import TaskSet
+from runtime.background import TaskSet, cancellations
 from runtime.redis.connections import REFUSALS, PooledConnection, Reply, Server
 from runtime.redis.errors import (
     NotReached,
@@ -131,7 +131,7 @@ class ScriptTransport(ABC):
             UnknownOutcome: time-out, a lost connection, or too few replicas that have it.
             ScriptRefused: the server or the script answered an error, and changed nothing.
         """
-        delivery = Delivery(request)
+        delivery, requested = Delivery(request), cancellations()
         # Await nothing outside the try: a cancellation there would lose the answer.
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -152,6 +152,9 @@ class ScriptTransport(ABC):
         except (RedisError, RedisClusterException, OSError) as exc:
             raise self._lost(delivery, described(exc)) from exc
         connection.server.keep(connection)
+        if cancellations() > requested:  # redis-py lost it while it connected
+            on_abandoned(answer)
+            raise asyncio.CancelledError
         if self._replicas and request.writes and connection.acknowledged < self._replicas:
             raise UnknownOutcome(f"{connection.acknowledged} of {self._replicas} replicas have it")
         return answer

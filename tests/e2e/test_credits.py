@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from tests.harness.command_line import Home
+import json
+import signal
+
+from tests.harness.command_line import Home, end
 
 GRANT = ("grant", "--account", "acme", "--kind", "promotional", "--credits", "2500.125")
 
@@ -41,3 +44,18 @@ def test_an_account_is_opened_given_credits_and_sells_some(home: Home) -> None:
     found = home.invoke("balance", "--account", "acme", "--json").json
     assert [grant["expires_at"] for grant in found["grants"]] == ["2099-07-07T22:00:00+00:00", None]
     assert found["available_mc"] == 202_500_125
+
+
+def test_a_sweep_ends_what_is_due_once_or_until_it_is_stopped(home: Home) -> None:
+    home.open_account("acme", amount_mc=1_000)
+    assert home.invoke("sweep", "--json").json["accounts"] >= 0
+    assert home.invoke("sweep").stdout.startswith("Swept ")
+    refused = home.invoke("sweep", "--every", "0")
+    assert refused.status == 2
+
+    process = home.start("sweep", "--every", "1", "--json")
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline()) == {"accounts": 0}
+    process.send_signal(signal.SIGTERM)
+    ended = end(process)
+    assert (ended.status, ended.stderr.strip()) == (130, "Stopped.")

@@ -22,11 +22,11 @@ import pytest
 from click.testing import CliRunner
 
 from pricing.offers import GrantKind
-from runtime.bootstrap import open_ledger
 from runtime.cli import cli
 from runtime.config import load_config
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Balance
+from runtime.ledger_opening import open_ledger
 from tests.harness.paths import ROOT
 
 PATIENCE_S = 60.0

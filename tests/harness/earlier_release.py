@@ -21,7 +21,7 @@ from creditgate import ActionSpec, Config, CreditLedger, ExecutionRequest, Execu
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, FinishReason, Provider
 from runtime.actions.requests import Source
-from runtime.bootstrap import open_ledger, open_runtime
+from runtime.bootstrap import open_runtime
 from runtime.config import parse_config
 from runtime.credits import ledger as ledger_module
 from runtime.credits.endings import Settlement, from_json
@@ -31,6 +31,7 @@ from runtime.credits.ledger import Commerce, LedgerSettings
 from runtime.credits.results import Alert
 from runtime.credits.scripts import Scripts, assemble
 from runtime.executions.executor import ActionRuntime
+from runtime.ledger_opening import open_ledger
 from runtime.redis.keys import Keys
 from tests.harness.paths import ROOT
 

@@ -126,6 +126,7 @@ class Workbench:
     """The runtime's ledger as another process has it."""
     spool: Spool
     """The runtime's spool, likewise."""
+    config: Config
     ids: Any = field(default_factory=lambda: itertools.count(1))
 
     def request(self, spec: ActionSpec | None = None, **changes: Any) -> ExecutionRequest:

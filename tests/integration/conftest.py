@@ -19,8 +19,9 @@ from providers.base import Provider
 from providers.litellm.adapter import LiteLLMProvider
 from providers.mock.options import MockOptions
 from providers.mock.server import start
-from runtime.bootstrap import open_ledger, open_runtime
+from runtime.bootstrap import open_runtime
 from runtime.executions.spool import Spool
+from runtime.ledger_opening import open_ledger
 from runtime.redis.embedded import EmbeddedRedis
 from runtime.redis.keys import Keys
 from tests.harness.private_redis import PrivateRedis
@@ -114,7 +115,7 @@ def open_bench(
                     )
                 async with Redis.from_url(url) as redis:
                     spool = Spool(config.data_dir / "spool")
-                    yield Workbench(runtime, server, redis, Keys(key_prefix), ledger, spool)
+                    yield Workbench(runtime, server, redis, Keys(key_prefix), ledger, spool, config)
         finally:
             await server.aclose()
 

@@ -74,6 +74,7 @@ from creditgate import (
     Reach,
     ReferenceConflict,
     Rejected,
+    RuntimeClosed,
     Sample,
     Source,
     TokenUsage,
@@ -82,6 +83,7 @@ from creditgate import (
     UnknownAction,
     VocabularyMissing,
     Voided,
+    WrongEventLoop,
     load_config,
     main,
     model_choices,
@@ -118,9 +120,11 @@ ERRORS: tuple[type[CreditgateError], ...] = (
     PurchaseRefused,
     ReferenceConflict,
     Rejected,
+    RuntimeClosed,
     TooManyGrants,
     UnknownAction,
     VocabularyMissing,
+    WrongEventLoop,
 )
 
 

@@ -129,9 +129,10 @@ def preview(  # noqa: PLR0913 - one parameter an option
 async def _run(
     config: Config, request: ExecutionRequest
 ) -> tuple[ExecutionResult | Pending, Execution | None]:
-    from runtime.bootstrap import open_ledger, open_runtime
+    from runtime.bootstrap import open_runtime
     from runtime.cli.interruption import Interruption
     from runtime.cli.views.progress import Display
+    from runtime.ledger_opening import open_ledger
 
     with Interruption(), Display() as display:
         # Asked before LiteLLM is imported, which takes seconds.

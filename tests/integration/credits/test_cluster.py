@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import RedisCluster
 
-from runtime.bootstrap import open_ledger, open_runtime
+from runtime.bootstrap import open_runtime
 from runtime.config import Config
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.results import (
@@ -25,6 +25,7 @@ from runtime.credits.results import (
     Reserved,
     Settled,
 )
+from runtime.ledger_opening import open_ledger
 from tests.harness.ledger.desk import Desk, raises_not_booked
 from tests.harness.ledger.shards import (
     Campaign,

@@ -12,7 +12,6 @@ import pytest
 import pytest_asyncio
 from redis import Redis
 
-from runtime.bootstrap import open_ledger
 from runtime.config import Config
 from runtime.credits.durability import Durability
 from runtime.credits.endings import Settlement
@@ -25,6 +24,7 @@ from runtime.credits.results import (
 )
 from runtime.executions.outbox import Outbox
 from runtime.executions.spool import Spool
+from runtime.ledger_opening import open_ledger
 from tests.harness.ledger.desk import Desk, connect, make_ledger
 from tests.harness.private_redis import PrivateRedis
 from tests.harness.servers import (

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.bootstrap import open_estimator, open_ledger, open_runtime
+from runtime.bootstrap import open_estimator, open_runtime
 from runtime.files.private import NotPrivate
+from runtime.ledger_opening import open_ledger
 from tests.harness.workbench import make_config
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from runtime.bootstrap import open_ledger
 from runtime.config import Config
 from runtime.credits import watch
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.clock import own_clock_ms
 from runtime.credits.endings import Release
 from runtime.credits.results import LedgerUnavailable, Settled
+from runtime.ledger_opening import open_ledger
 from tests.harness.ledger.desk import ACCOUNT, Desk, connect, make_ledger
 from tests.harness.private_redis import PrivateRedis
 

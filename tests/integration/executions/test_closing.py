@@ -20,11 +20,11 @@ from creditgate import (
 )
 from pricing.offers import GrantKind
 from runtime import background
-from runtime.bootstrap import open_ledger
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import CreditLedger
 from runtime.executions.outbox import Outbox
 from runtime.executions.spool import Spool
+from runtime.ledger_opening import open_ledger
 from tests.harness.private_redis import PrivateRedis
 from tests.harness.workbench import ACCOUNT, make_config, make_request
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from runtime.bootstrap import open_ledger
 from runtime.config import Config, parse_config
 from runtime.credits.results import LedgerUnavailable
+from runtime.ledger_opening import open_ledger
 from tests.harness.servers import (
     CLUSTER,
     CLUSTER_SCHEME,

@@ -91,7 +91,7 @@ def test_the_drawing_says_which_errors_are_python_errors_too() -> None:
             for base in getattr(creditgate, name).__bases__
             if not issubclass(base, CreditgateError) and base is not Exception
         }
-        words = ("ValueError", "LookupError", "PermissionError")
+        words = ("ValueError", "LookupError", "PermissionError", "RuntimeError")
         assert foreign == {word for word in words if f"(a {word})" in line}
 
 

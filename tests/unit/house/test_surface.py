@@ -25,8 +25,9 @@ PUBLIC = """
     InstallationKeyTooShort InvalidRequest LedgerError LedgerUnavailable Message Mistake ModelChoice
     ModelClass NotPrivate NotSent NotSuggested Origin PeopleError Pending PossiblyExecuted
     PriceMapMissing PromptError
-    PromptSyntaxError Provider ProviderError PurchaseRefused Reach ReferenceConflict Rejected Sample
-    Source TokenUsage TooManyGrants TypicalRun UnknownAction VocabularyMissing Voided
+    PromptSyntaxError Provider ProviderError PurchaseRefused Reach ReferenceConflict Rejected
+    RuntimeClosed Sample
+    Source TokenUsage TooManyGrants TypicalRun UnknownAction VocabularyMissing Voided WrongEventLoop
     load_config main model_choices open_estimator open_ledger open_runtime parse_config
 """
 SURFACE = ast.parse((ROOT / "creditgate.py").read_text("utf-8"))
@@ -70,6 +71,7 @@ def test_what_type_checkers_see_is_what_is_loaded() -> None:
         ("from creditgate import FallbackReason, TokenUsage", "runtime pydantic redis litellm"),
         ("from creditgate import ExecutionRequest, ActionSpec, Source", "redis litellm aiohttp"),
         ("from creditgate import Cap, LedgerUnavailable, load_config", "litellm aiohttp"),
+        ("from creditgate import open_ledger", "litellm aiohttp tiktoken tenacity"),
         ("from creditgate import open_runtime", "litellm"),
     ],
 )

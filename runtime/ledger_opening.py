@@ -1,0 +1,130 @@
+"""Opens the ledger alone, without what runs actions: a process that calls no model starts fast."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from redis.asyncio import Redis, RedisCluster
+
+from runtime.background import finish
+from runtime.config import Config
+from runtime.credits.durability import Durability
+from runtime.credits.identity import Identity
+from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
+from runtime.credits.results import Alert
+from runtime.files.private import check_data_folders, make_private_folder, read_private_file
+from runtime.redis.client import open_client
+from runtime.redis.primaries import Client
+
+_MINUTE_MS = 60_000
+_HOUR_MS = 60 * _MINUTE_MS
+_LONGEST_KEY_BYTES = 4_096
+
+
+@asynccontextmanager
+async def open_ledger(
+    config: Config,
+    *,
+    redis: Redis | RedisCluster | None = None,
+    on_alert: Callable[[Alert], None] = lambda alert: None,
+) -> AsyncIterator[CreditLedger]:
+    """Open the ledger alone, for a process that manages accounts and calls no model.
+
+    Example::
+
+        async with open_ledger(config) as ledger:
+            await ledger.accounts.purchase("acme", credits=100_000, payment_reference="invoice-1")
+
+    Args:
+        redis: as ``open_runtime`` has it.
+        on_alert: as ``open_runtime`` has it.
+
+    Raises:
+        LedgerError, InstallationKeyTooShort, NotPrivate, EmbeddedRedisUnavailable: as
+            ``open_runtime``.
+    """
+    async with AsyncExitStack() as stack:
+        ledger = CreditLedger(
+            await stack.enter_async_context(connected(config, redis)),
+            Identity(_installation_key(config)),
+            LedgerSettings(
+                key_prefix=config.redis.key_prefix,
+                outcome_ttl_ms=config.executions.outcome_ttl_hours * _HOUR_MS,
+                low_marks=(f"p{config.alerts.low_percent}",),
+                alert_cooldown_ms=config.alerts.cooldown_minutes * _MINUTE_MS,
+                timeout_ms=config.redis.timeout_ms,
+                durability=Durability(config.redis.durability),
+                wait_replicas=config.redis.wait_replicas,
+            ),
+            Commerce(
+                plans={name: plan.ai_credits for name, plan in config.plans.items()},
+                offers=config.build_offers(),
+                pack=config.build_pack(),
+            ),
+            on_alert=on_alert,
+        )
+        at_end(stack, "reading the last answers of Redis", ledger.drain)
+        await ledger.check_installation()
+        ledger.guard.open()
+        stack.callback(ledger.guard.close)
+        stack.push_async_callback(ledger.watch.aclose)
+        ledger.watch.start()
+        yield ledger
+
+
+@asynccontextmanager
+async def connected(config: Config, redis: Client | None) -> AsyncIterator[Client]:
+    """Yield the host's own client, or one of the configured server.
+
+    Raises:
+        NotPrivate: others can write to the data folder; its server would not even be started.
+    """
+    check_data_folders(config.data_dir)
+    if redis is not None:
+        yield redis
+        return
+    async with open_client(config.redis, config.data_dir) as client:
+        yield client
+
+
+def at_end(
+    stack: AsyncExitStack, name: str, close: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Close something at the end, without a wait that has no bound."""
+
+    async def bounded() -> None:
+        await finish(name, close())
+
+    stack.push_async_callback(bounded)
+
+
+def _installation_key(config: Config) -> bytes:
+    """The configured key, or one of this data folder's own, made at its first use."""
+    if config.installation_key is not None:
+        return config.installation_key.get_secret_value().encode()
+    path = config.data_dir / "installation.key"
+    try:
+        return read_private_file(path, most_bytes=_LONGEST_KEY_BYTES)
+    except FileNotFoundError:
+        return _make_key(path)
+
+
+def _make_key(path: Path) -> bytes:
+    make_private_folder(path.parent)
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(secrets.token_hex(32).encode())
+    try:
+        # Of several processes that start at once, one key wins and all of them use it.
+        os.link(unfinished, path)
+    except FileExistsError:
+        pass
+    finally:
+        unfinished.unlink()
+    return read_private_file(path, most_bytes=_LONGEST_KEY_BYTES)
