@@ -43,6 +43,19 @@ def scenario(name: str) -> Cause:
     return play
 
 
+def refused(status: int) -> Cause:
+    """Let the provider refuse, and wait until one that refused a key or a model is called again."""
+
+    @cause
+    async def play(bench: Workbench, request: ExecutionRequest) -> AsyncIterator[Any]:
+        bench.mock.play(f"status={status}")
+        yield None
+        bench.mock.play(None)
+        await asyncio.sleep(0.1)
+
+    return play
+
+
 def asked_as(**changes: Any) -> Cause:
     """Ask with a changed request."""
 
@@ -180,11 +193,12 @@ CASES = (
     *(
         Case(
             _R.PROVIDER_REJECTED,
-            scenario(f"status={status}"),
+            refused(status),
             1,
             False,
             kept,
             status,
+            bench=_BREAKER,
             name=f"provider_rejected by {status}",
         )
         for status, kept in [
