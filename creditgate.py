@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from runtime.actions.prompts import PromptError, PromptSyntaxError
     from runtime.actions.requests import (
         Attempt,
+        EndpointRefusal,
         ExecutionRequest,
         ExecutionResult,
         InvalidRequest,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from runtime.credits.results import (
         AccountConflict,
         AccountDamaged,
+        AccountStopped,
         AccountUnknown,
         Alert,
         Balance,
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccountConflict",
     "AccountDamaged",
+    "AccountStopped",
     "AccountUnknown",
     "Accounts",
     "ActionRuntime",
@@ -108,6 +111,7 @@ __all__ = [
     "CreditgateError",
     "EmbeddedRedisUnavailable",
     "Endpoint",
+    "EndpointRefusal",
     "Estimate",
     "Estimator",
     "ExecutionConflict",
@@ -202,6 +206,7 @@ def _requests() -> dict[str, Any]:
     from runtime.actions.prompts import PromptError, PromptSyntaxError
     from runtime.actions.requests import (
         Attempt,
+        EndpointRefusal,
         ExecutionRequest,
         ExecutionResult,
         InvalidRequest,
@@ -226,6 +231,7 @@ def _accounts() -> dict[str, Any]:
     from runtime.credits.results import (
         AccountConflict,
         AccountDamaged,
+        AccountStopped,
         AccountUnknown,
         Alert,
         Balance,

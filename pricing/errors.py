@@ -16,7 +16,8 @@ CreditgateError
 ├── LedgerError                 the ledger refuses to do what it was asked
 │   ├── LedgerUnavailable       Redis can't be reached, or its answer can't be trusted
 │   │   ├── BookingUnknown      a change may or may not be booked; ask again to know
-│   │   └── AccountDamaged      a record of the account is damaged, or of a newer schema
+│   │   ├── AccountDamaged      a record of the account is damaged, or of a newer schema
+│   │   └── AccountStopped      the account lost writes, or its clock ran ahead
 │   ├── ExecutionConflict       an execution_id was reused for something else
 │   ├── AccountUnknown          no account of this id was opened
 │   ├── AccountConflict         the account exists with other attributes

@@ -14,6 +14,7 @@ _SECTIONS = {
     "Try": ("demo", "preview", "mock-provider", "check-config"),
     "Run": ("run", "estimate"),
     "Credits": ("account", "grant", "purchase", "void", "cap", "balance", "models", "rates"),
+    "Operate": ("spool", "repair"),
 }
 _COMMANDS = [name for names in _SECTIONS.values() for name in names]
 
@@ -91,7 +92,8 @@ def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> 
       creditgate COMMAND --help
 
     Exit status: 0 done; 1 the books do not balance; 2 something was wrong with what was asked or
-    is not there, and nothing was charged for it; 70 an error in creditgate itself; 130 stopped by
+    is not there, and nothing was charged for it; 3 a run stopped after waiting for its provider or
+    Redis; 70 an error in creditgate itself; 130 stopped by
     Ctrl-C or SIGTERM.""",
 )
 @click.option(

@@ -18,6 +18,8 @@ from functools import lru_cache
 from typing import Any
 
 from runtime.background import TaskSet
+from runtime.credits.clock import own_clock_ms
+from runtime.credits.memory import Memory
 from runtime.credits.results import Alert
 from runtime.credits.scripts import Scripts
 from runtime.redis.errors import RedisUnavailable, UnknownOutcome
@@ -32,7 +34,7 @@ _MOST_UNDER_WAY = 2
 
 _log = logging.getLogger("creditgate.ledger")
 _ACCOUNT_KEYS = 13
-_HEADER_VALUES = 5
+_HEADER_VALUES = 7
 
 
 class Mode(Enum):
@@ -112,6 +114,7 @@ class Batcher:
     Args:
         header: the arguments that every script call begins with, after account and mode.
         on_alert: called with each alert that a script call of this process raised.
+        clock_ms: this process's clock; a server whose clock is far from it books nothing.
     """
 
     def __init__(
@@ -121,10 +124,13 @@ class Batcher:
         keys: Keys,
         header: tuple[str, str, str],
         on_alert: Callable[[Alert], None],
+        clock_ms: Callable[[], int] = own_clock_ms,
     ) -> None:
         self._transport = transport
         self._scripts = scripts
         self._on_alert = on_alert
+        self._clock_ms = clock_ms
+        self._memory = Memory()
         self._queues: dict[str, _AccountQueue] = {}
         self._tasks = TaskSet()
 
@@ -256,6 +262,7 @@ class Batcher:
                     account_keys,
                     *(call.packed_key for call in calls),
                     header,
+                    bulk(self._clock_ms(), self._memory.of(account_id)),
                     *(call.packed for call in calls),
                 ]
             ),
@@ -265,6 +272,7 @@ class Batcher:
 
     def _answers(self, account_id: str, reply: Reply) -> list[Answer]:
         answers: list[Answer] = reply[0]
+        self._memory.note(account_id, reply[2])
         for mark, threshold_mc, left_mc in reply[1]:
             try:
                 self._on_alert(Alert(account_id, mark.decode(), threshold_mc, left_mc))

@@ -9,6 +9,7 @@ from runtime.credits.caps import Cap, CapStatus, cap_of
 from runtime.credits.identity import FINGERPRINT_FIELDS, ExecutionAttempt
 from runtime.credits.results import (
     AccountConflict,
+    AccountUnknown,
     Balance,
     CapUnknown,
     ExecutionConflict,
@@ -138,8 +139,10 @@ def settlement(attempt: ExecutionAttempt, answer: Answer) -> Settled | Existing 
     if kind == b"settled":
         flags = tuple(answer[4].decode().split(",")) if answer[4] else ()
         return Settled(answer[1], answer[2], answer[3], flags)
-    if kind in (b"dead", b"account_unknown"):
+    if kind == b"dead":
         return NotBooked()
+    if kind == b"account_unknown":
+        raise AccountUnknown(attempt.account_id)
     return _existing(attempt, answer)
 
 
@@ -159,7 +162,7 @@ def release(attempt: ExecutionAttempt, answer: Answer) -> Released | Existing:
     if kind in (b"released", b"nothing"):
         return Released(answer[1], found=kind == b"released")
     if kind == b"account_unknown":
-        return Released(0, found=False)
+        raise AccountUnknown(attempt.account_id)
     return _existing(attempt, answer)
 
 
@@ -216,6 +219,7 @@ def balance(account_id: str, answer: Answer, earlier_grants: Answer) -> Balance:
         journal_seq=fields["seq"],
         switched_off=tuple(target.decode().replace("\t", " ") for target in off),
         grants=tuple(grants),
+        clock_ahead_ms=max(0, fields["last_ms"] - at_ms),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -22,18 +23,53 @@ class Durability(StrEnum):
     REPLICATED = "replicated"
 
 
+_POLICY = "maxmemory-policy"
+_SAFE_POLICY = "noeviction"
+
+
 async def check(primary: Primary, durability: Durability, wait_replicas: int) -> None:
-    """Check that a server is set up for the configured durability.
+    """Check that a server is set up for the configured durability, and evicts nothing.
 
     A setting that the server does not tell is assumed to be right.
 
     Raises:
         LedgerError: the server is set up for less.
     """
+    await _check_eviction(primary)
     if durability is Durability.REPLICATED:
         await _check_replicas(primary, wait_replicas)
     else:
         await _check_append_only(primary, durability)
+
+
+def eviction_fault(primary: Primary, told: Mapping[str, Any]) -> str:
+    """Return what is wrong with a server's policy of eviction, or "".
+
+    An outcome that is evicted lets its id be charged again, and an account that is evicted is lost.
+    A policy counts even without ``maxmemory``, which can be set at any time.
+
+    Args:
+        told: the server's ``INFO memory``.
+    """
+    policy = str(told.get("maxmemory_policy", _SAFE_POLICY))
+    if policy == _SAFE_POLICY:
+        return ""
+    return (
+        f"{primary} may evict the ledger's data: its {_POLICY} is {policy}; set it to "
+        f"{_SAFE_POLICY}"
+    )
+
+
+async def _check_eviction(primary: Primary) -> None:
+    told = await _told(primary, "memory")
+    if "maxmemory_policy" not in told:
+        policy = await primary.setting(_POLICY)
+        if policy is None:
+            _log.warning("%s does not tell its %s: %s is needed", primary, _POLICY, _SAFE_POLICY)
+            return
+        told = {"maxmemory_policy": policy}
+    if fault := eviction_fault(primary, told):
+        raise LedgerError(fault)
 
 
 async def _check_append_only(primary: Primary, durability: Durability) -> None:

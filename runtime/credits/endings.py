@@ -91,6 +91,15 @@ class Release:
 
 Ending = Settlement | Release
 
+
+def owes_something(ending: Ending) -> bool:
+    """Return whether it matters that the ending is booked where its account is missing.
+
+    The deadline of a reservation gives back what a plain release would.
+    """
+    return isinstance(ending, Settlement) or ending.outcome is not None or ending.exposure_mc > 0
+
+
 _FORMAT = 1
 
 

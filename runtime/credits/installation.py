@@ -63,6 +63,7 @@ class Installation:
                 f"{name}: the data was written with another installation key: "
                 "configure that key, or point redis.key_prefix elsewhere"
             )
+        self._watch.expect_installation(name, key_check)
 
     async def _check_servers(self) -> None:
         async with plain_commands(self._timeout_s):

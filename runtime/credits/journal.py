@@ -5,7 +5,7 @@ first 12 hexadecimal digits of SHA-1 over the previous entry's chain and this bo
 one line of tab-separated columns, empty ones at its end left out:
 
      1  version         1
-     2  epoch           random, new when the account is opened or rebuilt
+     2  epoch           random, new when the account is opened or rebuilt, or a loss is accepted
      3  kind            the letter of a ``Kind``
      4  at              milliseconds since 1970 by the server's clock: when it was written
      5  execution_key
@@ -28,7 +28,9 @@ one line of tab-separated columns, empty ones at its end left out:
                         eligible, timezone; of a grant kind, priority, expiry; of a void grant and
                         reason; of a closing its reason; of a plan change plan, eligible; of a cap
                         its window and dimensions, limit, and what it began with; of a switch its
-                        target and 1 for on; of a settlement that was free what it would have cost
+                        target and 1 for on; of a settlement that was free what it would have cost;
+                        of a repair ``loss``, the epoch before and the reason, or ``clock``, the
+                        account's clock before and the reason
 
 Reservations are not journaled: what a reservation had set aside is what its end moves out of
 ``reserved``.
@@ -73,6 +75,7 @@ class Kind(StrEnum):
     GRANT_EXPIRED = "grant_expired"
     REFUSED = "refused"
     EXPOSURE = "exposure"
+    REPAIRED = "repaired"
 
 
 _KIND_OF_LETTER = {
@@ -91,6 +94,7 @@ _KIND_OF_LETTER = {
     "x": Kind.GRANT_EXPIRED,
     "f": Kind.REFUSED,
     "b": Kind.EXPOSURE,
+    "y": Kind.REPAIRED,
 }
 
 

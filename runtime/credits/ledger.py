@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from fallback.reasons import FallbackReason
+from fallback.reasons import FallbackReason, is_kept
 from runtime.background import TaskSet
 from runtime.credits import decoding
 from runtime.credits.accounts import Accounts
 from runtime.credits.batch import Answer, Batcher, Call, Mode
 from runtime.credits.checks import check_whole
+from runtime.credits.clock import own_clock_ms
 from runtime.credits.endings import Ending, Release, Settlement
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.installation import Installation
+from runtime.credits.repairs import Repairs
 from runtime.credits.results import (
     Alert,
     Existing,
@@ -29,7 +31,7 @@ from runtime.credits.script_client import ScriptClient
 from runtime.credits.scripts import Scripts, batch_scripts
 from runtime.credits.settings import Commerce, LedgerSettings
 from runtime.credits.sweeping import Sweeper
-from runtime.credits.watch import Watch, own_clock_ms
+from runtime.credits.watch import Watch
 from runtime.redis.cluster import transport_to
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
@@ -57,6 +59,7 @@ class CreditLedger:
         clock_ms: this process's clock, which is compared with the servers'.
 
     ``accounts`` has the verbs that change and read accounts.
+    ``repairs`` has what an operator does where Redis lost data or its clock was wrong.
     ``watch`` looks at the servers' clocks and memory, once it is started.
     ``attempt`` names a new attempt on an execution, as ``Identity.attempt`` does.
 
@@ -87,11 +90,13 @@ class CreditLedger:
             self._keys,
             self.settings.header,
             on_alert,
+            clock_ms,
         )
         script_client = ScriptClient(batcher, self.settings.timeout_ms)
         self._script_client = script_client
         self._identity = identity
         self.accounts = Accounts(script_client, identity, commerce or Commerce())
+        self.repairs = Repairs(script_client)
         self._sweeper = Sweeper(
             client, self._keys, script_client, self.watch, self.settings.timeout_ms
         )
@@ -169,6 +174,7 @@ class CreditLedger:
 
         Raises:
             ValueError: a field is not allowed; the message names it.
+            AccountUnknown: the account is not there, though it may come back.
             ExecutionConflict: the id was used for something else.
         """
         own = settlement.arguments()
@@ -183,10 +189,18 @@ class CreditLedger:
 
         Raises:
             ValueError: a field is not allowed; the message names it.
+            AccountUnknown: as ``settle``.
             ExecutionConflict: the id was used for something else.
         """
         answer = await self._ask("release", release.attempt, release.arguments(), ends=True)
         return decoding.release(release.attempt, answer)
+
+    def check_clock(self, account_id: str) -> None:
+        """Raise ``LedgerUnavailable`` if this process's clock is far from the account's server's.
+
+        It is as the watch last saw it.
+        """
+        self.watch.check_clock(account_id)
 
     async def end(self, ending: Ending) -> Settled | Released | Existing | NotBooked:
         """Settle or release, as the ending says."""
@@ -201,7 +215,13 @@ class CreditLedger:
 
         Returns:
             ``None`` if it now is; ``Refused`` if the account is unknown, which keeps nothing.
+
+        Raises:
+            ValueError: a refusal with this reason is not kept.
+            ExecutionConflict: the id was used for something else.
         """
+        if not is_kept(reason):
+            raise ValueError(f"reason must be one whose outcome is kept, found {reason!r}")
         answer = await self._ask("conclude", attempt, (reason, outcome))
         return decoding.conclusion(attempt, answer)
 

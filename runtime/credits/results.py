@@ -3,7 +3,8 @@
 LedgerError
 ├── LedgerUnavailable       Redis can't be reached, or its answer can't be trusted
 │   ├── BookingUnknown      the call may or may not be booked
-│   └── AccountDamaged      a record of the account is damaged, or of a newer schema
+│   ├── AccountDamaged      a record of the account is damaged, or of a newer schema
+│   └── AccountStopped      the account lost writes, or its clock ran ahead
 ├── ExecutionConflict       an execution_id was reused for something else
 ├── AccountUnknown          no such account
 ├── AccountConflict         the account exists with other attributes
@@ -40,6 +41,14 @@ class AccountDamaged(LedgerUnavailable):
     """A record is damaged, missing, or of a newer schema; the message names it.
 
     Other accounts are not affected. If the record is an execution's, no other execution is either.
+    """
+
+
+class AccountStopped(LedgerUnavailable):
+    """The account lost writes that this process was told of, or its clock ran ahead.
+
+    Nothing is booked on it until its data is restored or an operator has decided; the message says
+    what was found, and the command for it. Endings wait in the spool meanwhile.
     """
 
 
@@ -172,7 +181,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class NotBooked:
-    """The settlement is older than the horizon, or its account is unknown: nothing is charged."""
+    """The settlement is older than the horizon: nothing is charged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +261,8 @@ class GrantBalance:
 class Balance:
     """An account's parts at one instant of the server's clock, and its grants in burn order.
 
-    ``switched_off`` has ``account``, ``workspace <id>`` and ``action <id>``.
+    ``switched_off`` has ``account``, ``workspace <id>`` and ``action <id>``. ``clock_ahead_ms`` is
+    above 0 where the account was written by a clock that was wrong; it is stopped until a repair.
     """
 
     account_id: str
@@ -273,6 +283,7 @@ class Balance:
     journal_seq: int
     switched_off: tuple[str, ...]
     grants: tuple[GrantBalance, ...]
+    clock_ahead_ms: int = 0
 
     @property
     def conserved(self) -> bool:

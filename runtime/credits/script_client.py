@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 from runtime.credits.batch import Answer, Batcher, Call
 from runtime.credits.results import (
     AccountDamaged,
+    AccountStopped,
     AccountUnknown,
     BookingUnknown,
     LedgerUnavailable,
@@ -21,6 +23,11 @@ _ASK_AGAIN_AFTER_S = (0.02, 0.08)
 # What main.lua puts before the error words of records.lua.
 _OURS = "CREDITGATE_"
 _DAMAGED, _NEWER = "DAMAGED", "SCHEMA"
+# What trust.lua says is a sentence of its own.
+_STOPPED, _CLOCK = ("LOST", "AHEAD"), "CLOCK"
+_MOST_TOLD = 1_000
+
+_log = logging.getLogger("creditgate.ledger")
 
 
 class ScriptClient:
@@ -33,6 +40,7 @@ class ScriptClient:
     def __init__(self, batcher: Batcher, timeout_ms: int) -> None:
         self._batcher = batcher
         self._ask_again_within_s = timeout_ms / 2_000
+        self._told: dict[str, str] = {}
 
     async def ask(self, account_id: str, call: Call) -> Answer:
         """Return the script's answer to one call.
@@ -40,8 +48,26 @@ class ScriptClient:
         Raises:
             LedgerUnavailable: Redis can't be reached; ``BookingUnknown`` if the call may be booked.
             AccountDamaged: a record that the call needs can't be trusted.
+            AccountStopped: see there; it is logged once, until a call of the account goes through.
             AccountUnknown: only for calls that are about no execution.
         """
+        try:
+            answer = await self._ask(account_id, call)
+        except AccountStopped as error:
+            self._tell(account_id, str(error))
+            raise
+        if self._told:
+            self._told.pop(account_id, None)
+        return answer
+
+    def _tell(self, account_id: str, why: str) -> None:
+        if account_id not in self._told:
+            _log.error("%s. Until then nothing is booked, and endings wait in the spool", why)
+        self._told[account_id] = why
+        if len(self._told) > _MOST_TOLD:
+            del self._told[next(iter(self._told))]
+
+    async def _ask(self, account_id: str, call: Call) -> Answer:
         loop_time = asyncio.get_running_loop().time
         ask_again_until_s = loop_time() + self._ask_again_within_s
         try:
@@ -106,5 +132,9 @@ def damage(stopped: str) -> LedgerUnavailable:
     word, _, detail = stopped.partition(" ")
     if word == _NEWER:
         return AccountDamaged(detail)
+    if word in _STOPPED:
+        return AccountStopped(detail)
+    if word == _CLOCK:
+        return LedgerUnavailable(detail)
     kind = AccountDamaged if word == _DAMAGED else LedgerUnavailable
     return kind(f"{word.lower()}: {detail}")

@@ -19,6 +19,7 @@ _PREAMBLE = (
     "caps.lua",
     "marks.lua",
     "expire.lua",
+    "trust.lua",
 )
 _EXECUTIONS = ("executions.lua", "reserve.lua", "settle.lua", "release.lua", "conclude.lua")
 _ACCOUNTS = (
@@ -33,6 +34,7 @@ _ACCOUNTS = (
     "switch.lua",
     "due.lua",
     "balance.lua",
+    "repair.lua",
 )
 _END = ("write.lua", "main.lua")
 _TOP_LEVEL = re.compile(

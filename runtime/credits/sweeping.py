@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from runtime.credits.batch import Call
-from runtime.credits.results import AccountDamaged, AccountUnknown, LedgerUnavailable
+from runtime.credits.results import (
+    AccountDamaged,
+    AccountStopped,
+    AccountUnknown,
+    LedgerUnavailable,
+)
 from runtime.credits.script_client import ScriptClient, damage, plain_commands
 from runtime.credits.watch import Watch
 from runtime.redis.keys import BUCKETS, Keys
@@ -82,7 +87,7 @@ class Sweeper:
                 if stopped:
                     is_sound = False
                     self._tell(account_id, f"{damage(stopped.decode())}; it can't expire")
-        except (AccountDamaged, AccountUnknown) as exc:
+        except (AccountDamaged, AccountStopped, AccountUnknown) as exc:
             self._tell(account_id, f"can't be swept: {exc}")
             is_sound = False
         if is_sound:

@@ -1,5 +1,6 @@
 """Watches the servers' clocks and memory, and stops reservations and sweeps where they are unsafe.
 
+A server that may evict keys may forget what was charged, so nothing new is reserved there.
 Deadlines follow the servers' clocks. If a process's clock and a server's are far apart, the process
 can't tell which one is wrong, so it neither reserves nor sweeps there. A server that is nearly full
 must still take settlements, so the rest of its memory is kept for them.
@@ -8,15 +9,17 @@ must still take settlements, so the rest of its memory is kept for them.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from redis.exceptions import ResponseError
 
 from runtime.background import Periodic
+from runtime.credits.clock import own_clock_ms
+from runtime.credits.durability import eviction_fault
 from runtime.credits.results import LedgerUnavailable
 from runtime.credits.script_client import plain_commands
-from runtime.redis.primaries import Client, Primary, primaries, primary_of
+from runtime.redis.primaries import Client, Primary, primaries, primary_of, primary_of_key
 
 _log = logging.getLogger("creditgate.ledger")
 
@@ -24,11 +27,6 @@ MOST_APART_MS = 60_000
 MOST_MEMORY_PERCENT = 90
 MEMORY_EVERY_S = 5.0
 CLOCK_EVERY_S = 30.0
-
-
-def own_clock_ms() -> int:
-    """Return this process's clock in milliseconds since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 class Watch:
@@ -42,18 +40,31 @@ class Watch:
         self, client: Client, timeout_ms: int, clock_ms: Callable[[], int] = own_clock_ms
     ) -> None:
         self.faults: dict[str, str] = {}
+        self._installation: tuple[str, str] | None = None
+        self._emptied: dict[str, str] = {}
         self._client = client
         self._timeout_s = timeout_ms / 1000
         self._clock_ms = clock_ms
         self._clocks: dict[str, str] = {}
         self._memory: dict[str, str] = {}
+        self._evictions: dict[str, str] = {}
         self._clocks_at_ms: dict[str, int] = {}
         self._hides_memory: set[str] = set()
+        self._all = (self._memory, self._evictions, self._clocks, self._emptied)
         self._rounds: Periodic | None = None
 
     def check_reserve(self, account_id: str) -> None:
         """Raise ``LedgerUnavailable`` if the account's server must take no reservations."""
         if fault := self.faults.get(primary_of(self._client, account_id)):
+            raise LedgerUnavailable(fault)
+
+    def expect_installation(self, key: str, key_check: str) -> None:
+        """Tell which hash has the installation's check value, and which one it is, from now on."""
+        self._installation = key, key_check
+
+    def check_clock(self, account_id: str) -> None:
+        """Raise ``LedgerUnavailable`` if the clock of the account's server can't be trusted."""
+        if fault := self._clocks.get(primary_of(self._client, account_id)):
             raise LedgerUnavailable(fault)
 
     def check_sweep(self, primary: Primary) -> None:
@@ -76,6 +87,11 @@ class Watch:
                     await self._look_at(primary)
             except LedgerUnavailable as exc:
                 away = exc
+        try:
+            async with plain_commands(self._timeout_s):
+                await self._look_at_installation()
+        except LedgerUnavailable as exc:
+            away = exc
         self._forget_all_but({str(primary) for primary in found})
         if away is not None:
             raise away
@@ -103,7 +119,26 @@ class Watch:
         if read_at_ms is None or abs(now_ms - read_at_ms) >= CLOCK_EVERY_S * 1000:
             self._note(self._clocks, name, await self._clock_fault(primary))
             self._clocks_at_ms[name] = now_ms
-        self._note(self._memory, name, await self._memory_fault(primary))
+        told = await self._told_of_memory(primary)
+        self._note(self._memory, name, self._memory_fault(primary, told))
+        self._note(self._evictions, name, eviction_fault(primary, told))
+
+    async def _look_at_installation(self) -> None:
+        if self._installation is None:
+            return
+        key, expected = self._installation
+        client: Any = self._client  # redis-py types answers by what its settings could make of them
+        found = await client.hget(key, "key_check")
+        name = primary_of_key(self._client, key)
+        text = found.decode(errors="replace") if isinstance(found, bytes) else found
+        fault = ""
+        if text != expected:
+            state = "came back without its data" if text is None else "has another's data"
+            fault = (
+                f"{name} {state} ({key}): nothing is reserved until the data is restored, or this "
+                "process is started again"
+            )
+        self._note(self._emptied, name, fault)
 
     async def _clock_fault(self, primary: Primary) -> str:
         before_ms = self._clock_ms()
@@ -114,14 +149,19 @@ class Watch:
         side = "ahead of" if ahead_ms > 0 else "behind"
         return (
             f"the clock of {primary} is {abs(ahead_ms) / 1000:.1f} s {side} this process's: above "
-            f"{MOST_APART_MS // 1000} s nothing is reserved or swept"
+            f"{MOST_APART_MS // 1000} s nothing is reserved, booked or swept"
         )
 
-    async def _memory_fault(self, primary: Primary) -> str:
+    async def _told_of_memory(self, primary: Primary) -> Mapping[str, Any]:
         try:
-            told = await primary.info("memory")
+            return await primary.info("memory")
+        except ResponseError:  # managed services may forbid it
+            return {}
+
+    def _memory_fault(self, primary: Primary, told: Mapping[str, Any]) -> str:
+        try:
             used, most = int(told["used_memory"]), int(told["maxmemory"])
-        except (ResponseError, KeyError):  # managed services may forbid it
+        except KeyError:
             if str(primary) not in self._hides_memory:
                 self._hides_memory.add(str(primary))
                 _log.warning("%s does not tell how full it is", primary)
@@ -141,10 +181,13 @@ class Watch:
             _log.error("%s", fault)
         elif before and not fault:
             _log.warning("no longer so: %s", before)
-        self.faults = self._memory | self._clocks
+        self._join()
 
     def _forget_all_but(self, names: set[str]) -> None:
-        for known in (self._clocks, self._memory, self._clocks_at_ms):
+        for known in (*self._all, self._clocks_at_ms):
             for name in known.keys() - names:
                 del known[name]
-        self.faults = self._memory | self._clocks
+        self._join()
+
+    def _join(self) -> None:
+        self.faults = {name: fault for known in self._all for name, fault in known.items()}

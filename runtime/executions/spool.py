@@ -15,16 +15,25 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 
-from runtime.credits.endings import Ending, NewerFormat, from_json, to_json
+from runtime.credits.endings import Ending, NewerFormat, from_json, owes_something, to_json
 from runtime.credits.ledger import CreditLedger
-from runtime.credits.results import AccountDamaged, LedgerUnavailable, NotBooked
+from runtime.credits.results import (
+    AccountDamaged,
+    AccountStopped,
+    AccountUnknown,
+    ExecutionConflict,
+    LedgerUnavailable,
+    NotBooked,
+)
 from runtime.files.bounded import FileTooLarge, read_bounded
 from runtime.files.private import make_private_folder
 
 _log = logging.getLogger("creditgate.spool")
-_DEAD = "dead"
+DEAD = "dead"
+WHY = ".why"
 _UNFINISHED_AFTER_S = 600
 
 MOST_FILE_BYTES = 2 * 1024 * 1024
@@ -32,7 +41,23 @@ MOST_FILE_BYTES = 2 * 1024 * 1024
 
 
 class _Waits(Exception):
-    """An ending that the ledger can't take now, while it can take others."""
+    """An ending that the ledger can't take now, while it can take others.
+
+    ``account_id`` is given where no ending of that account can be taken.
+    """
+
+    def __init__(self, why: str, account_id: str | None = None) -> None:
+        super().__init__(why)
+        self.account_id = account_id
+
+
+class Why(StrEnum):
+    """The reasons for which an ending is dead."""
+
+    TOO_OLD = "older than executions.spool_max_age_hours"
+    BEYOND_HORIZON = "older than the horizon of idempotency"
+    CONFLICT = "its execution id was used for something else"
+    NO_ENDING = "not an ending that this release can read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +82,7 @@ class Spool:
         self._folder = folder
         self._max_age_ms = max_age_ms
         self._told: dict[str, str] = {}
+        self._accounts: dict[str, str] = {}
 
     async def put(self, ending: Ending) -> None:
         """Write an ending to disk and sync it.
@@ -70,26 +96,37 @@ class Spool:
         """Send spooled endings, oldest first, until all are sent or Redis is away again.
 
         An ending that the ledger will never take (too old, in conflict, too large, or not an ending
-        at all) moves to ``dead/``. One that can't be taken now (its account is damaged, a newer
-        release wrote it, the file can't be read) stays. Neither holds up the others, and each is
-        logged once.
+        at all) moves to ``dead/``. One that can't be taken now (its account is damaged, missing or
+        stopped, a newer release wrote it, the file can't be read) stays. Neither holds up the
+        others, and each is logged once. Of an account that takes nothing, one ending is sent.
         """
         done = dead = 0
         waiting: dict[str, str] = {}
+        accounts: dict[str, str] = {}
+        stopped: set[str] = set()
         names = await asyncio.to_thread(self._names)
         for position, name in enumerate(names):
+            account_id = self._accounts.get(name)
+            if account_id in stopped:
+                waiting[name] = self._told.get(name, "")
+                accounts[name] = account_id
+                continue
             try:
                 sent = await self._replay_one(self._folder / name, ledger)
             except FileNotFoundError:
                 continue  # another process sharing the folder was faster
             except _Waits as exc:
                 waiting[name] = str(exc)
+                if exc.account_id is not None:
+                    accounts[name] = exc.account_id
+                    stopped.add(exc.account_id)
                 continue
             except LedgerUnavailable:
                 return Replay(done, dead, len(waiting) + len(names) - position)
             done += sent
             dead += not sent
         self._tell(waiting)
+        self._accounts = accounts
         return Replay(done, dead, len(waiting))
 
     async def _replay_one(self, path: Path, ledger: CreditLedger) -> bool:
@@ -99,11 +136,14 @@ class Spool:
             _Waits: the ledger can't take this ending now.
             LedgerUnavailable: Redis is away.
         """
+        why: Why | None = None
+        account_id: str | None = None
         try:
-            ending = await asyncio.to_thread(_read, path)
-            accepted = not self._too_old(path.name) and not isinstance(
-                await ledger.end(ending), NotBooked
-            )
+            ending = await asyncio.to_thread(read_ending, path)
+            account_id = ending.attempt.account_id
+            why = await self._end(path.name, ending, ledger)
+        except (AccountUnknown, AccountStopped) as exc:
+            raise _Waits(f"{type(exc).__name__}: {exc}", account_id) from exc
         except (AccountDamaged, NewerFormat) as exc:
             raise _Waits(f"{type(exc).__name__}: {exc}") from exc
         except (LedgerUnavailable, FileNotFoundError):
@@ -111,20 +151,33 @@ class Spool:
         except OSError as exc:
             if not isinstance(exc, FileTooLarge):
                 raise _Waits(f"{type(exc).__name__}: {exc}") from exc
-            accepted = self._is_dead(path, exc)
-        except Exception as exc:  # noqa: BLE001 - one file must not end the replay of the others
-            accepted = self._is_dead(path, exc)
+            why = Why.NO_ENDING
+        except ExecutionConflict:
+            why = Why.CONFLICT
+        except Exception:  # noqa: BLE001 - one file must not end the replay of the others
+            why = Why.NO_ENDING
+        if why is not None and path.name not in self._told:
+            self._told[path.name] = why
+            _log.error("spooled ending %s is dead: %s. See creditgate spool list", path.name, why)
         try:
-            self._remove(path, bury=not accepted)
+            self._remove(path, why)
         except OSError as exc:
             raise _Waits(f"can't be removed: {exc}") from exc
-        return accepted
+        return why is None
 
-    def _is_dead(self, path: Path, error: Exception) -> bool:
-        if path.name not in self._told:
-            self._told[path.name] = type(error).__name__
-            _log.error("spooled ending %s can't be settled: %s", path.name, type(error).__name__)
-        return False
+    async def _end(self, name: str, ending: Ending, ledger: CreditLedger) -> Why | None:
+        """Send an ending; return why the ledger will never take it."""
+        if self._too_old(name):
+            # By a clock that may be wrong nothing is given up.
+            ledger.check_clock(ending.attempt.account_id)
+            return Why.TOO_OLD
+        try:
+            answer = await ledger.end(ending)
+        except AccountUnknown:
+            if owes_something(ending):
+                raise
+            return None
+        return Why.BEYOND_HORIZON if isinstance(answer, NotBooked) else None
 
     def _tell(self, waiting: Mapping[str, str]) -> None:
         """Log why endings wait, once for each file and reason."""
@@ -171,12 +224,14 @@ class Spool:
         finally:
             os.close(folder)
 
-    def _remove(self, path: Path, *, bury: bool) -> None:
-        if not bury:
+    def _remove(self, path: Path, why: Why | None) -> None:
+        """Delete a file, or move it to the dead ones and note why."""
+        if why is None:
             path.unlink(missing_ok=True)
             return
-        dead = self._folder / _DEAD
+        dead = self._folder / DEAD
         make_private_folder(dead)
+        write_private(dead / f"{path.name}{WHY}", why)
         with suppress(FileNotFoundError):
             path.rename(dead / path.name)
 
@@ -189,5 +244,26 @@ def _encoded(ending: Ending) -> str:
     return text
 
 
-def _read(path: Path) -> Ending:
+def write_private(path: Path, text: str, *, appended: bool = False) -> None:
+    """Write a file that only its owner can read.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    how = os.O_APPEND if appended else os.O_TRUNC
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_ending(path: Path) -> Ending:
+    """Return the ending in a file.
+
+    Raises:
+        OSError: it can't be read, or is too large.
+        NewerFormat: a newer release wrote it.
+        KeyError, TypeError, ValueError, RecursionError: it is not an ending.
+    """
     return from_json(json.loads(read_bounded(path, MOST_FILE_BYTES)))

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
+from redis.crc import key_slot
 from redis.exceptions import RedisClusterException, RedisError, ResponseError, SlotNotCoveredError
 
 from runtime.redis.errors import RedisUnavailable, described
@@ -82,11 +83,20 @@ async def shares(client: Client, buckets: Iterable[int]) -> list[tuple[Primary, 
 
 def primary_of(client: Client, account_id: str) -> str:
     """Return the name of the server that holds an account, or "" if the map has none."""
+    return _primary_of_slot(client, slot_of_bucket(bucket_of(account_id)))
+
+
+def primary_of_key(client: Client, key: str) -> str:
+    """Return the name of the server that holds a key, or "" if the map has none."""
+    return _primary_of_slot(client, key_slot(key.encode()))
+
+
+def _primary_of_slot(client: Client, slot: int) -> str:
     if not isinstance(client, RedisCluster):
         return _ONE
     nodes: Any = client.nodes_manager
     try:
-        return str(nodes.get_node_from_slot(slot_of_bucket(bucket_of(account_id))).name)
+        return str(nodes.get_node_from_slot(slot).name)
     except (KeyError, SlotNotCoveredError):
         return ""
 

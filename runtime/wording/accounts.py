@@ -29,6 +29,14 @@ def conserved_text(conserved: bool) -> str:
     return "THE BOOKS DO NOT BALANCE. Please report this and keep the data."
 
 
+def clock_ahead_text(account_id: str, ahead_ms: int) -> str:
+    """Return what is wrong with an account that was written by a wrong clock."""
+    return (
+        f"STOPPED: its clock is {ahead_ms / 1000:,.0f} s ahead of the server's, which was wrong "
+        f"once. See creditgate repair clock --account {account_id}"
+    )
+
+
 def repeated_text(reference: str) -> str:
     """Return the sentence for a change whose reference was used before."""
     return f"Reference {reference} was used for this before; nothing was changed."

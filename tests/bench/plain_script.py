@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from runtime.credits.clock import own_clock_ms
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.ledger import LedgerSettings
 from runtime.credits.scripts import batch_scripts
@@ -67,7 +68,7 @@ class PlainScript:
     ) -> Any:
         account_id = attempts[0].account_id
         keys = [*self._account_keys(account_id)]
-        arguments: list[_Value] = [account_id, "w", *self._header]
+        arguments: list[_Value] = [account_id, "w", *self._header, own_clock_ms(), ""]
         for attempt, own in zip(attempts, values, strict=True):
             keys.append(self._outcome_key(account_id, attempt.execution_key))
             arguments += [verb, len(own), *own]

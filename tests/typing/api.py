@@ -12,6 +12,7 @@ from creditgate import (
     AccountConflict,
     AccountDamaged,
     Accounts,
+    AccountStopped,
     AccountUnknown,
     ActionRuntime,
     ActionSource,
@@ -35,6 +36,7 @@ from creditgate import (
     CreditLedger,
     EmbeddedRedisUnavailable,
     Endpoint,
+    EndpointRefusal,
     Estimate,
     Estimator,
     ExecutionConflict,
@@ -92,6 +94,7 @@ from creditgate import (
 ERRORS: tuple[type[CreditgateError], ...] = (
     AccountConflict,
     AccountDamaged,
+    AccountStopped,
     AccountUnknown,
     BookingUnknown,
     CapUnknown,
@@ -195,6 +198,9 @@ def use(result: ExecutionResult) -> ExecutionResult:
     reason: FallbackReason | None = origin.reason
     attempts: tuple[Attempt, ...] = result.attempts
     usage: TokenUsage | None = result.usage
+    refusal: EndpointRefusal | None = result.endpoint_refusal
+    if refusal is not None:
+        print(refusal.endpoint, refusal.status)
     print(values, reason, attempts[0].latency_ms, usage, result.attributes["journey"])
     return result
 

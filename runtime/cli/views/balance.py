@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from runtime.cli.views.table import table
 from runtime.credits.results import Balance, GrantBalance
-from runtime.wording.accounts import BALANCE_PARTS, conserved_text
+from runtime.wording.accounts import BALANCE_PARTS, clock_ahead_text, conserved_text
 from runtime.wording.amounts import credits_text
 
 PARTS = ("available", "reserved", "charged", "expired", "voided")
@@ -36,6 +36,8 @@ def balance_lines(balance: Balance) -> Iterator[str]:
     shown = [(n, a) for n, a in amounts if a or n not in ("overage", "exposure")]
     yield from table([(n, credits_text(a), BALANCE_PARTS[n]) for n, a in shown], right=(1,))
     yield f"  {conserved_text(balance.conserved)}"
+    if balance.clock_ahead_ms:
+        yield f"  {clock_ahead_text(balance.account_id, balance.clock_ahead_ms)}"
 
 
 def grants_lines(balance: Balance) -> Iterator[str]:

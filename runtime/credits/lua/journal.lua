@@ -5,7 +5,7 @@ local CHAIN_DIGITS = 12
 local LETTER_OF_KIND = {
   opened = 'o', named = 'n', granted = 'g', voided = 'v', closed = 'c', plan_changed = 'p',
   cap_set = 'k', cap_removed = 'u', switched = 'w', settled = 's', released = 'r', expired = 'e',
-  grant_expired = 'x', refused = 'f', exposure = 'b',
+  grant_expired = 'x', refused = 'f', exposure = 'b', repaired = 'y',
 }
 
 local function not_zero(amount)
@@ -43,7 +43,7 @@ function journal(entry)
   local columns = {
     RECORD_VERSION, account.epoch, LETTER_OF_KIND[entry.kind], int(S.now), entry.execution_key or '',
     entry.postings and table.concat(entry.postings, ',') or '',
-    entry.reserved_at and int(S.now - entry.reserved_at) or '',
+    entry.reserved_at and int(math.max(0, S.now - entry.reserved_at)) or '',
     dims, entry.tokens or '', entry.rate_card or '',
     entry.flags or '', entry.reason or '', not_zero(entry.overage), not_zero(entry.exposure),
     effective and effective ~= S.now and int(effective) or '',

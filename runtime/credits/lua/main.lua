@@ -1,12 +1,13 @@
 -- The batch: calls of one account, each decided in order on the state that the ones before it
 -- left, all written together.
 -- KEYS: the keys of state.lua, then an outcome key for each call that takes an execution.
--- ARGV: account id, 'w' | 'r', outcome TTL in ms, marks, cool-down of a mark in ms, then for each
---       call: verb, number of arguments, arguments. Where the call takes an execution, the first
---       four are its key, attempt, fingerprint and dimensions; the verb's own follow.
--- answer: {answers in the order of the calls, alerts as {name, threshold, left}}
+-- ARGV: account id, 'w' | 'r', outcome TTL in ms, marks, cool-down of a mark in ms, clock in ms and
+--       memory of the process that asks (trust.lua), then for each call: verb, number of arguments,
+--       arguments. Where the call takes an execution, the first four are its key, attempt,
+--       fingerprint and dimensions; the verb's own follow.
+-- answer: {answers in the order of the calls, alerts as {name, threshold, left}, what to remember}
 
-local FIRST_CALL, ACCOUNT_KEYS = 6, 13
+local FIRST_CALL, ACCOUNT_KEYS = 8, 13
 local ENDS = { settle = true, release = true, expire = true }
 local TAKES_EXECUTION = { reserve = true, settle = true, release = true, conclude = true, look_up = true }
 
@@ -52,11 +53,14 @@ local function decide(call)
   return answer
 end
 
-local function read_account(keys)
+local function read_account(keys, verb)
   S.account = load_account()
-  S.now = server_ms()
+  local time = server_ms()
+  check_memory()
+  check_clock(time)
+  S.now = time
   if not S.account then return end
-  S.now = math.max(S.now, S.account.last_ms)
+  S.now = trusted_now(time, verb)
   check_open()
   check_grants()
   load_reservations(keys)
@@ -69,12 +73,12 @@ end
 
 local function run()
   local calls, keys, has_endings = read_calls()
-  read_account(keys)
+  read_account(keys, calls[1].verb)
   local answers, alerts = {}, {}
   for i, call in ipairs(calls) do answers[i] = decide(call) end
   if S.changed and not READ_ONLY then write(has_endings) end
   for i, alert in ipairs(S.alerts) do alerts[i] = { alert.name, alert.threshold, alert.left } end
-  return { answers, alerts }
+  return { answers, alerts, memory_text() }
 end
 
 local ok, answer = pcall(run)

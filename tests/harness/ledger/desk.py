@@ -16,6 +16,7 @@ from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from pricing.offers import GrantKind, Offer
 from runtime.credits import scripts
 from runtime.credits.batch import Batcher, Call
+from runtime.credits.clock import own_clock_ms
 from runtime.credits.endings import Settlement
 from runtime.credits.identity import Dimensions, ExecutionAttempt, Identity
 from runtime.credits.journal import JournalEntry, parse
@@ -32,7 +33,6 @@ from runtime.credits.results import (
 )
 from runtime.credits.script_client import ScriptClient
 from runtime.credits.scripts import Scripts
-from runtime.credits.watch import own_clock_ms
 from runtime.redis.cluster import transport_to
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import primaries
@@ -53,7 +53,8 @@ START_MS = 4_000_000_000_000
 
 # The transport says what time it is, behind all other arguments.
 SCRIPTS_WITH_CLOCK = scripts.assemble("""
-local told_ms = tonumber(table.remove(ARGV))
+ARGV[6] = table.remove(ARGV)  -- the process's clock agrees
+local told_ms = tonumber(ARGV[6])
 local function server_ms()
   return told_ms
 end""")

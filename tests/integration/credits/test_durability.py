@@ -206,6 +206,25 @@ async def test_a_server_that_does_not_sync_every_write_is_refused_at_start(
     assert words in await refused_at_start(private_redis.url, durability=Durability.FSYNC)
 
 
+EVICTING = ["allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu"]
+EVICTING += ["volatile-random", "volatile-ttl"]
+
+
+@pytest.mark.parametrize("hides_info", [False, True])
+async def test_law_3c_a_server_that_may_evict_what_was_charged_is_refused_at_start(
+    private_redis: PrivateRedis, hides_info: bool
+) -> None:
+    client: Any = connect(private_redis.url)
+    if hides_info:
+        await client.execute_command("ACL", "SETUSER", "default", "-info")
+    for policy in EVICTING:
+        await client.config_set("maxmemory-policy", policy)
+        words = f"maxmemory-policy is {policy}; set it to noeviction"
+        assert words in await refused_at_start(private_redis.url)
+    await client.aclose()
+    await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize("hidden", [(), ("-config",), ("-config", "-info")])
 async def test_what_a_service_hides_is_believed_and_said(
     private_redis: PrivateRedis, hidden: tuple[str, ...], caplog: pytest.LogCaptureFixture
@@ -219,6 +238,7 @@ async def test_what_a_service_hides_is_believed_and_said(
     await desk.open(100)
 
     assert ("does not tell whether it runs with appendfsync always" in caplog.text) == bool(hidden)
+    assert ("does not tell its maxmemory-policy" in caplog.text) == ("-info" in hidden)
     await desk.ledger.drain()
     await client.aclose()
     await asyncio.sleep(0)

@@ -9,10 +9,10 @@ import pytest
 from fallback.reasons import FallbackReason
 from runtime.credits.endings import Release
 from runtime.credits.results import (
+    AccountUnknown,
     ExecutionConflict,
     Existing,
     InProgress,
-    NotBooked,
     Refused,
     Released,
     Reserved,
@@ -293,11 +293,15 @@ async def test_a_free_execution_needs_no_credits(desk: Desk) -> None:
     assert await desk.settle(attempt, reserved, 0) == Settled(0, 0, 0, ())
 
 
-async def test_endings_of_an_unknown_account_are_answered_not_raised(desk: Desk) -> None:
+async def test_endings_of_an_unknown_account_are_refused_so_that_they_can_be_kept(
+    desk: Desk,
+) -> None:
     attempt = desk.attempt()
 
-    assert await desk.settle(attempt, Reserved(1, 0, desk.now_ms, 0), 1) == NotBooked()
-    assert await desk.ledger.release(Release(attempt)) == Released(0, found=False)
+    with pytest.raises(AccountUnknown):
+        await desk.settle(attempt, Reserved(1, 0, desk.now_ms, 0), 1)
+    with pytest.raises(AccountUnknown):
+        await desk.ledger.release(Release(attempt))
     # Nothing is kept of it, whatever the reason for which it was concluded.
     unknown = Refused(FallbackReason.ACCOUNT_UNKNOWN)
     assert await desk.ledger.conclude(attempt, FallbackReason.DEADLINE_EXCEEDED) == unknown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ import pytest_asyncio
 from runtime.bootstrap import open_ledger
 from runtime.config import Config
 from runtime.credits import watch
+from runtime.credits.caps import Cap, CapWindow
+from runtime.credits.clock import own_clock_ms
+from runtime.credits.endings import Release
 from runtime.credits.results import LedgerUnavailable, Settled
-from runtime.credits.watch import own_clock_ms
-from tests.harness.ledger.desk import Desk, connect, make_ledger
+from tests.harness.ledger.desk import ACCOUNT, Desk, connect, make_ledger
 from tests.harness.private_redis import PrivateRedis
 
 
@@ -81,14 +84,46 @@ async def test_law_11a_with_a_clock_that_is_far_off_nothing_is_reserved_or_swept
     after = await desk.dump()
     assert {name: after[name] for name in before} == before
     assert caplog.text.count("61.0 s") == 1
-    # What was reserved before is charged all the same.
-    assert isinstance(await desk.settle(attempt, reserved, 60), Settled)
+    with pytest.raises(LedgerUnavailable, match="nothing is booked"):
+        await desk.settle(attempt, reserved, 60)
 
     clock.off_ms = 0
     await desk.ledger.watch.look()
     await desk.reserve(10)
     await desk.ledger.sweep()
     assert caplog.text.count("no longer so") == 1
+    assert isinstance(await desk.settle(attempt, reserved, 60), Settled)
+
+
+@pytest.mark.parametrize("off_ms", [61_000, -61_000])
+async def test_law_8a_before_the_watch_has_looked_a_wrong_clock_writes_nothing(
+    desk: Desk, clock: Clock, off_ms: int
+) -> None:
+    await desk.grant(50, expires_at=datetime.now(UTC) + timedelta(seconds=30))
+    attempt, reserved = await desk.reserve(100)
+    before = await desk.dump()
+    clock.off_ms = off_ms
+    accounts = desk.ledger.accounts
+
+    for refused in (
+        desk.settle(attempt, reserved, 60),
+        desk.ledger.release(Release(attempt)),
+        desk.reserve(10),
+        desk.grant(10),
+        accounts.purchase(ACCOUNT, credits=100_000, payment_reference="p-1"),
+        accounts.void(ACCOUNT, "g1", reference="v-1", reason="back"),
+        accounts.switch_off(ACCOUNT, reference="s-1"),
+        accounts.set_cap(ACCOUNT, Cap(CapWindow.DAY), limit_mc=10, reference="c-1"),
+        accounts.change_plan(ACCOUNT, plan="trial", reference="t-1"),
+        accounts.open_account("other", plan="growth"),
+    ):
+        with pytest.raises(LedgerUnavailable, match="this process's: above"):
+            await refused
+    assert await desk.dump() == before
+    assert (await desk.balance()).reserved_mc == 100
+
+    clock.off_ms = 0
+    assert isinstance(await desk.settle(attempt, reserved, 60), Settled)
 
 
 @pytest.mark.parametrize("off_ms", [59_000, -59_000])
@@ -156,6 +191,24 @@ async def test_law_11a_above_90_percent_of_memory_nothing_is_reserved_and_settle
     await desk.ledger.watch.look()
     await desk.reserve(10)
     assert caplog.text.count("no longer so") == 1
+
+
+async def test_law_3c_where_a_policy_of_eviction_is_set_later_nothing_new_is_reserved(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempt, reserved = await desk.reserve(100)
+    await desk.client.config_set("maxmemory-policy", "volatile-lru")
+    for _ in range(3):
+        await desk.ledger.watch.look()
+
+    with pytest.raises(LedgerUnavailable, match="maxmemory-policy is volatile-lru"):
+        await desk.reserve(10)
+    assert isinstance(await desk.settle(attempt, reserved, 60), Settled)
+    assert caplog.text.count("is volatile-lru") == 1
+
+    await desk.client.config_set("maxmemory-policy", "noeviction")
+    await desk.ledger.watch.look()
+    await desk.reserve(10)
 
 
 async def test_below_90_percent_and_without_a_limit_all_goes_on(desk: Desk) -> None:

@@ -14,10 +14,12 @@ import creditgate
 from tests.harness.paths import ROOT
 
 PUBLIC = """
-    AccountConflict AccountDamaged AccountUnknown Accounts ActionRuntime ActionSource ActionSpec
+    AccountConflict AccountDamaged AccountStopped AccountUnknown Accounts ActionRuntime
+    ActionSource ActionSpec
     Alert Attempt Balance BookingUnknown
     Cap CapStatus CapUnknown CapWindow Completion CompletionRequest Config
     ConfigError Cost Counters Covers CreditLedger CreditgateError EmbeddedRedisUnavailable Endpoint
+    EndpointRefusal
     Estimate Estimator ExecutionConflict ExecutionRequest ExecutionResult FailureKind
     FallbackReason FinishReason GrantBalance GrantKind GrantRefused GrantUnknown Granted
     InstallationKeyTooShort InvalidRequest LedgerError LedgerUnavailable Message Mistake ModelChoice

@@ -1,0 +1,28 @@
+"""What a process remembers of the accounts that it was told of."""
+
+from __future__ import annotations
+
+from runtime.credits.memory import Memory
+
+
+def test_law_1a_the_later_answer_is_remembered_in_whichever_order_they_are_heard() -> None:
+    memory = Memory()
+    memory.note("acme", b"e1\t9\taa")
+    memory.note("acme", b"e1\t10\tbb")
+    memory.note("acme", b"e1\t9\taa")
+    assert memory.of("acme") == b"e1\t10\tbb"
+
+
+def test_a_new_epoch_takes_the_place_of_the_old_one() -> None:
+    memory = Memory()
+    memory.note("acme", b"e1\t10\tbb")
+    memory.note("acme", b"e2\t3\tcc")
+    memory.note("acme", b"")
+    assert memory.of("acme") == b"e2\t3\tcc"
+
+
+def test_law_15_the_accounts_that_were_not_used_for_longest_are_forgotten() -> None:
+    memory = Memory(most=2)
+    for account_id in ("a", "b", "a", "c"):
+        memory.note(account_id, b"e1\t1\taa")
+    assert [memory.of(account_id) for account_id in "abc"] == [b"e1\t1\taa", b"", b"e1\t1\taa"]
