@@ -12,10 +12,12 @@ from runtime.redis.transport import Abandoned, Reply, Request, Transport, bulk
 # (0 for none), and the time, which the transport below says.
 SCRIPTS_THAT_FAIL = scripts.assemble("""
 local real, asked = _G.redis, 0
-local told_ms = tonumber(table.remove(ARGV))
+local told = table.remove(ARGV)
+local told_ms = tonumber(told)
 local fails_at = tonumber(table.remove(ARGV))
 local trace = table.remove(ARGV)
 real.call('RPUSH', trace, '')
+ARGV[6] = told -- the process's clock agrees
 local function server_ms()
   return told_ms
 end
@@ -90,6 +92,7 @@ READS = {
     "ZSCORE": "zset",
     "SISMEMBER": "set",
     "XLEN": "stream",
+    "XRANGE": "stream",
     "GET": "string",
     "EXISTS": None,
 }
