@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from runtime.actions.prompts import PromptError, PromptSyntaxError
     from runtime.actions.requests import (
         Attempt,
+        EndpointRefusal,
         ExecutionRequest,
         ExecutionResult,
         InvalidRequest,
@@ -110,6 +111,7 @@ __all__ = [
     "CreditgateError",
     "EmbeddedRedisUnavailable",
     "Endpoint",
+    "EndpointRefusal",
     "Estimate",
     "Estimator",
     "ExecutionConflict",
@@ -204,6 +206,7 @@ def _requests() -> dict[str, Any]:
     from runtime.actions.prompts import PromptError, PromptSyntaxError
     from runtime.actions.requests import (
         Attempt,
+        EndpointRefusal,
         ExecutionRequest,
         ExecutionResult,
         InvalidRequest,

@@ -44,7 +44,8 @@ class CompletionRequest:
 
     ``litellm_model`` is LiteLLM's name with its provider prefix (``openai/gpt-4o-mini``).
     ``response_schema`` is a JSON Schema that the answer must follow, or ``None`` when the
-    model has no such mode (the prompt then carries the instruction).
+    model has no such mode (the prompt then carries the instruction). With ``json_object`` the
+    answer must be a JSON object, whose form the prompt says.
     """
 
     litellm_model: str
@@ -53,6 +54,7 @@ class CompletionRequest:
     max_output_tokens: int
     response_schema: dict[str, Any] | None = None
     temperature: float | None = None
+    json_object: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ ProviderError
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pricing.errors import CreditgateError
@@ -22,6 +23,23 @@ class FailureKind(StrEnum):
     TIMEOUT = "timeout"
 
 
+class Refusal(StrEnum):
+    """The thing that a provider refuses whatever the request says."""
+
+    KEY = "key"
+    MODEL = "model"
+
+
+_REFUSALS = {401: Refusal.KEY, 403: Refusal.KEY, 404: Refusal.MODEL}
+
+
+@dataclass(frozen=True, slots=True)
+class _Unmasked:
+    """A text that does not show itself to whoever prints an error with its attributes."""
+
+    text: str | None = field(repr=False)
+
+
 class ProviderError(CreditgateError):
     """A provider call without an answer.
 
@@ -33,6 +51,10 @@ class ProviderError(CreditgateError):
         status: the provider's HTTP status, if it answered with one.
         retryable: true if another attempt could help.
         retry_after_ms: the time that the provider asked to wait, if it did.
+        content_at_fault: true if another request, to the same model with the same key, may be
+            answered: the provider objects to what this one says.
+        provider_text: what the provider wrote, as it came. It may quote the key and the prompt:
+            it is for whoever masks it, and not part of the message.
     """
 
     def __init__(
@@ -43,12 +65,28 @@ class ProviderError(CreditgateError):
         status: int | None = None,
         retryable: bool = False,
         retry_after_ms: int | None = None,
+        content_at_fault: bool = False,
+        provider_text: str | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.status = status
         self.retryable = retryable
         self.retry_after_ms = retry_after_ms
+        self.content_at_fault = content_at_fault
+        self._unmasked = _Unmasked(provider_text)
+
+    @property
+    def provider_text(self) -> str | None:
+        """The text that the provider wrote, not masked; ``None`` if there is none."""
+        return self._unmasked.text
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """The refused thing: the key (401, 403) or the model (404); ``None`` for other errors."""
+        if self.kind is not FailureKind.REJECTED or self.content_at_fault or self.status is None:
+            return None
+        return _REFUSALS.get(self.status)
 
 
 class NotSent(ProviderError):

@@ -10,7 +10,50 @@ from typing import Any
 _log = logging.getLogger("creditgate.background")
 
 CLOSE_WITHIN_S = 10.0
-"""Periodic work that has not ended this long after its cancellation is left behind."""
+"""The longest that one step of closing may take; work that has not ended by then is left behind."""
+
+_CANCEL_AGAIN_S = 1.0
+
+
+async def finish(name: str, work: Coroutine[Any, Any, Any]) -> bool:
+    """Run a step of closing for ``CLOSE_WITHIN_S`` at most; return whether it ended in time.
+
+    Work that takes longer is cancelled. If it does not end then, because a library lost the
+    cancellation, it is left behind with a warning. So is work whose caller is cancelled, without a
+    wait. An error of the work is raised.
+
+    Args:
+        name: what the log calls the work.
+    """
+    task = asyncio.create_task(work)
+    try:
+        _, left = await asyncio.wait([task], timeout=CLOSE_WITHIN_S)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if not left:
+        task.result()
+        return True
+    _log.warning("%s did not end within %g s", name, CLOSE_WITHIN_S)
+    await _end(task, name)
+    return False
+
+
+async def _end(task: asyncio.Task[Any], name: str) -> None:
+    """Cancel a task until it ends, for ``CLOSE_WITHIN_S`` at most.
+
+    Once is not enough: on Python 3.11, redis-py loses a cancellation that comes together with the
+    answer it waits for.
+    """
+    loop_time = asyncio.get_running_loop().time
+    until_s = loop_time() + CLOSE_WITHIN_S
+    while not task.done() and (left_s := until_s - loop_time()) > 0:
+        task.cancel()
+        await asyncio.wait([task], timeout=min(left_s, _CANCEL_AGAIN_S))
+    if not task.done():
+        _log.warning("%s did not end within %g s of its cancellation", name, CLOSE_WITHIN_S)
+    elif not task.cancelled() and (error := task.exception()) is not None:
+        _log.warning("%s ended with %s", name, type(error).__name__)
 
 
 class TaskSet:
@@ -41,6 +84,13 @@ class TaskSet:
         """Wait until no task runs, those that were started meanwhile included."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+
+    async def cancel(self) -> None:
+        """Cancel the tasks that still run, and give them a second to end."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_CANCEL_AGAIN_S)
 
 
 class Periodic:
@@ -73,14 +123,11 @@ class Periodic:
         self._closing = True
         if self._task is None:
             return
-        self._task.cancel()
-        _, left = await asyncio.wait([self._task], timeout=CLOSE_WITHIN_S)
-        if left:
-            _log.warning("%s did not end within %g s", self._name, CLOSE_WITHIN_S)
+        await _end(self._task, self._name)
 
     async def _rounds(self, after_s: float) -> None:
         await asyncio.sleep(after_s)
-        while not self._closing:  # redis-py may swallow a cancellation
+        while not self._closing:  # redis-py may lose a cancellation
             try:
                 await self._work()
             except Exception:  # noqa: BLE001 - one round that fails must not be the last

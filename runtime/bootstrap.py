@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 
@@ -15,10 +16,12 @@ from providers.base import Provider
 from providers.litellm.adapter import LiteLLMProvider
 from providers.pacing.queue import EndpointQueues
 from runtime.actions.source import ActionSource, ConfigActions
+from runtime.background import finish
 from runtime.campaigns.estimate import Estimator
 from runtime.catalog.models import build_models
 from runtime.catalog.parameters import refused_parameters
 from runtime.config import Config, ConfigError
+from runtime.config.secret_values import secret_values
 from runtime.credits.durability import Durability
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
@@ -88,11 +91,11 @@ async def open_runtime(
             open_ledger(config, redis=client, on_alert=on_alert)
         )
         learning = _learning(config, client)
-        stack.push_async_callback(learning.aclose)
+        _at_end(stack, "sharing what was learned", learning.aclose)
         learning.start()
         if provider is None:
             provider = LiteLLMProvider()
-            stack.push_async_callback(provider.aclose)
+            _at_end(stack, "closing the provider's connections", provider.aclose)
             await provider.warm_up()
             if mistakes := refused_parameters(config):
                 raise ConfigError(mistakes)
@@ -101,7 +104,7 @@ async def open_runtime(
             {name: section.build_limit() for name, section in config.endpoints.items()},
             RedisTurns(client, config.redis.key_prefix, config.redis.timeout_ms),
         )
-        stack.push_async_callback(queues.aclose)
+        _at_end(stack, "giving turns back", queues.aclose)
         outbox = Outbox(ledger, Spool(config.data_dir / "spool", max_age_ms))
         stack.push_async_callback(outbox.aclose)
         outbox.start()
@@ -121,6 +124,7 @@ async def open_runtime(
                 provider,
                 queues,
                 {name: section.breaker.build() for name, section in config.endpoints.items()},
+                secret_values(config),
             ),
             actions=actions or ConfigActions(config.actions),
             quoter=quoter,
@@ -207,7 +211,7 @@ async def open_ledger(
             ),
             on_alert=on_alert,
         )
-        stack.push_async_callback(ledger.drain)
+        _at_end(stack, "reading the last answers of Redis", ledger.drain)
         await ledger.check_installation()
         stack.push_async_callback(ledger.watch.aclose)
         ledger.watch.start()
@@ -227,6 +231,17 @@ async def _connected(config: Config, redis: Client | None) -> AsyncIterator[Clie
         return
     async with open_client(config.redis, config.data_dir) as client:
         yield client
+
+
+def _at_end(
+    stack: AsyncExitStack, name: str, close: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Close something at the end, without a wait that has no bound."""
+
+    async def bounded() -> None:
+        await finish(name, close())
+
+    stack.push_async_callback(bounded)
 
 
 def _learning(config: Config, client: Redis | RedisCluster) -> Learning:

@@ -127,11 +127,7 @@ def _arguments(request: CompletionRequest, *, with_sdk: bool) -> dict[str, Any]:
     }
     if request.temperature is not None:
         arguments["temperature"] = request.temperature
-    if request.response_schema is not None:
-        response_format = {
-            "type": "json_schema",
-            "json_schema": {"name": "answer", "strict": True, "schema": request.response_schema},
-        }
+    if response_format := _response_format(request):
         if with_sdk:
             # The same goes over the wire, but the SDK does not look at each part of the schema,
             # which takes 0.7 ms of CPU for 77 options.
@@ -139,6 +135,13 @@ def _arguments(request: CompletionRequest, *, with_sdk: bool) -> dict[str, Any]:
         else:
             arguments["response_format"] = response_format
     return arguments
+
+
+def _response_format(request: CompletionRequest) -> dict[str, Any] | None:
+    if request.response_schema is not None:
+        described = {"name": "answer", "strict": True, "schema": request.response_schema}
+        return {"type": "json_schema", "json_schema": described}
+    return {"type": "json_object"} if request.json_object else None
 
 
 def refuses_temperature(litellm_model: str, temperature: float) -> bool:

@@ -34,6 +34,7 @@ _RAN_ALL_THE_SAME = {
 """Codes of errors with a status in the 400s that the model had to run for, or that are billed."""
 _MAX_RETRY_AFTER_MS = 300_000
 """An endpoint that asks for more is tried again after five minutes: all accounts wait for it."""
+_MAX_TEXT_CHARS = 2_000
 _LONGEST_CHAIN = 32
 """Of exceptions behind one; a chain may be a circle."""
 
@@ -122,6 +123,7 @@ def _refused(litellm: Any, error: BaseException, name: str) -> NotSent:
 def _by_status(name: str, answer: httpx.Response, *, filtered: bool) -> ProviderError:
     status, codes = answer.status_code, _error_codes(answer)
     kind, retryable = FailureKind.ERROR, status in _MAY_HELP
+    content_at_fault = filtered or bool(codes & _RAN_ALL_THE_SAME) or _is_moderated(answer)
     certainty: type[ProviderError] = PossiblyExecuted
     if status == _RATE_LIMITED:
         kind, certainty = FailureKind.RATE_LIMITED, Rejected
@@ -143,17 +145,45 @@ def _by_status(name: str, answer: httpx.Response, *, filtered: bool) -> Provider
         status=status,
         retryable=retryable,
         retry_after_ms=_retry_after_ms(answer) if retryable else None,
+        content_at_fault=content_at_fault,
+        provider_text=_text(answer),
     )
+
+
+def _text(answer: httpx.Response) -> str | None:
+    """Return what the provider wrote about its error: its message, else the whole body."""
+    body = _parsed(answer)
+    if isinstance(body, list):  # Gemini, for streams and through some gateways
+        body = body[0] if body else None
+    texts: list[object] = []
+    if isinstance(body, dict):
+        error = body.get("error")
+        if isinstance(error, dict):
+            # OpenRouter's ``raw`` is the text of the provider behind it.
+            metadata = error.get("metadata")
+            raw = metadata.get("raw") if isinstance(metadata, dict) else None
+            texts = [error.get("message"), raw]
+        else:
+            # FastAPI, and vLLM behind it, have ``detail`` or ``message``.
+            texts = [error, body.get("message"), body.get("detail")]
+    said = " ".join(text[:_MAX_TEXT_CHARS] for text in texts if isinstance(text, str) and text)
+    if not said:
+        said = answer.content[: 4 * _MAX_TEXT_CHARS].decode("utf-8", errors="replace")
+    return said[:_MAX_TEXT_CHARS].strip() or None
+
+
+def _parsed(answer: httpx.Response) -> Any:
+    import httpx
+
+    try:
+        return answer.json()
+    except (ValueError, RecursionError, httpx.ResponseNotRead):
+        return None
 
 
 def _error(answer: httpx.Response) -> dict[str, Any]:
     """Return the answer's ``error`` object, where all providers put it; else an empty one."""
-    import httpx
-
-    try:
-        body = answer.json()
-    except (ValueError, RecursionError, httpx.ResponseNotRead):
-        return {}
+    body = _parsed(answer)
     error = body.get("error") if isinstance(body, dict) else None
     return error if isinstance(error, dict) else {}
 
@@ -162,6 +192,14 @@ def _error_codes(answer: httpx.Response) -> set[str]:
     """Return the codes by which OpenAI and compatible providers name an error."""
     error = _error(answer)
     return {field for field in (error.get("code"), error.get("type")) if isinstance(field, str)}
+
+
+def _is_moderated(answer: httpx.Response) -> bool:
+    """Return whether OpenRouter's moderation flagged the input, which has the status of a bad key:
+    https://openrouter.ai/docs/api/reference/errors.
+    """
+    metadata = _error(answer).get("metadata")
+    return isinstance(metadata, dict) and "flagged_input" in metadata
 
 
 def _details(answer: httpx.Response, kind: str) -> list[dict[str, Any]]:

@@ -90,6 +90,11 @@ ROUTES: Mapping[str, Route] = MappingProxyType(
 """By the prefix of ``litellm_model``. Addresses are LiteLLM's own: it is always told one, since it
 would take it from the environment."""
 
+WITHOUT_JSON_OBJECT = frozenset(
+    ("anthropic", "featherless_ai", "meta_llama", "volcengine", "zai"),
+)
+"""Those for which LiteLLM leaves out ``{"type": "json_object"}``, or refuses it."""
+
 OF_THE_HOST = "custom"
 """The prefix of models that only a provider of the host's own can call."""
 

@@ -53,7 +53,8 @@ class Asked:
 
     ``model`` is empty if the address names the model. ``context`` is what the model reads besides
     the messages: schema and tools as text. ``forced_tool`` is the tool that the answer must call,
-    with arguments that follow ``schema``.
+    with arguments that follow ``schema``. ``sends_schema`` is true if the request has the schema
+    as its response format, and not only in its messages.
     """
 
     model: str
@@ -62,6 +63,7 @@ class Asked:
     context: str
     max_output_tokens: int | None
     forced_tool: str | None = None
+    sends_schema: bool = False
 
     def digest(self, seed: int) -> bytes:
         """Return a digest of this request under this seed."""

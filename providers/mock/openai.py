@@ -5,6 +5,7 @@ Shapes: https://platform.openai.com/docs/api-reference/chat
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -63,18 +64,20 @@ def read(body: bytes) -> Asked:
     for name, only in (("stream", False), ("n", 1)):
         if asked.get(name, only) not in (only, None):
             raise UnreadableRequest(f"{name}: the mock provider does not support it", name)
-    schema, context = _response_format(asked.get("response_format"))
+    messages = _messages(asked.get("messages"))
+    schema, context, sends_schema = _response_format(asked.get("response_format"), messages)
     forced_tool = None
     if asked.get("tools"):
         context += f"# Tools\n\n## functions\n\n{compact(asked['tools'])}\n\n"
         forced_tool, schema = _forced_tool(asked, schema)
     return Asked(
         model=model,
-        messages=_messages(asked.get("messages")),
+        messages=messages,
         schema=schema,
         context=context,
         max_output_tokens=_max_output_tokens(asked),
         forced_tool=forced_tool,
+        sends_schema=sends_schema,
     )
 
 
@@ -94,20 +97,42 @@ def _messages(messages: object) -> list[dict[str, str]]:
     return read_messages
 
 
-def _response_format(response_format: object) -> tuple[Mapping[str, Any] | None, str]:
-    """Return the schema, and the text that it adds to the system message.
+def _response_format(
+    response_format: object, messages: list[dict[str, str]]
+) -> tuple[Mapping[str, Any] | None, str, bool]:
+    """Return the schema, the text that it adds to the system message, and if it was sent as such.
 
     Source: https://cookbook.openai.com/articles/openai-harmony, "Structured output".
     """
     if not isinstance(response_format, dict) or response_format.get("type") in (None, "text"):
-        return None, ""
+        return None, "", False
     if response_format["type"] == "json_object":
-        return {"type": "object", "properties": {"answer": {"type": "string"}}}, ""
+        if not any("json" in message["content"].lower() for message in messages):
+            raise UnreadableRequest(
+                "'messages' must contain the word 'json' in some form, to use 'response_format' of "
+                "type 'json_object'.",
+                "messages",
+            )
+        return _schema_in(messages), "", False
     described = response_format.get("json_schema")
     if not isinstance(described, dict) or not isinstance(described.get("schema"), dict):
         raise UnreadableRequest("response_format.json_schema.schema is required", "response_format")
     name = described.get("name", "answer")
-    return described["schema"], f"# Response Formats\n\n## {name}\n\n{compact(described['schema'])}"
+    context = f"# Response Formats\n\n## {name}\n\n{compact(described['schema'])}"
+    return described["schema"], context, True
+
+
+def _schema_in(messages: list[dict[str, str]]) -> Mapping[str, Any]:
+    """Return the JSON Schema that stands in a line of its own, else one of the mock's."""
+    for line in "\n".join(message["content"] for message in messages).splitlines():
+        if line.startswith("{") and '"properties"' in line:
+            try:
+                schema = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(schema, dict):
+                return schema
+    return {"type": "object", "properties": {"answer": {"type": "string"}}}
 
 
 def _forced_tool(

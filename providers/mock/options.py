@@ -102,7 +102,9 @@ class Scenario:
     """The treatment of one request: a broken transport, else a failure, else an answer.
 
     ``times`` limits it to the first so many times that the same request comes; ``None`` means
-    always. Token counts and a delay of ``None`` follow the options.
+    always. Token counts and a delay of ``None`` follow the options. With ``refuses_schema``,
+    requests with a JSON Schema as their response format fail, as with servers that know only
+    ``json_object``.
     """
 
     transport: Transport | None = None
@@ -115,6 +117,7 @@ class Scenario:
     delay_ms: float | None = None
     times: int | None = None
     hostile: Hostility = HONEST
+    refuses_schema: bool = False
 
 
 class ScenarioError(ValueError):
@@ -125,8 +128,9 @@ def parse_scenario(text: str) -> Scenario:
     """Read a scenario: words and ``key=value`` pairs, separated by commas.
 
     ``status=CODE``, ``retry_after=SECONDS``, ``insufficient_quota``, ``content_filter``,
-    ``context_length_exceeded``, ``json_validate_failed``; ``hang``, ``slow_headers``, ``drip``,
-    ``reset``, ``reset_early`` (before the request is read), ``huge`` (50 MB), ``not_json``;
+    ``context_length_exceeded``, ``json_validate_failed``, ``schema_refused``; ``hang``,
+    ``slow_headers``, ``drip``, ``reset``, ``reset_early`` (before the request is read), ``huge``
+    (50 MB), ``not_json``;
     ``malformed=KIND``, ``empty``, ``truncated``, ``refusal``, ``filtered``; ``usage=missing``,
     ``usage=zero``, ``usage=xai``; ``cached=TOKENS``, ``cache_write=TOKENS``,
     ``reasoning=TOKENS``; ``delay_ms=MS``; ``times=N``; ``retry_after=huge``, and the hostile ones
@@ -142,6 +146,8 @@ def parse_scenario(text: str) -> Scenario:
             scenario = _SETTINGS[word](scenario, item, value)
         elif not equals and word in NAMED_FAILURES:
             scenario = replace(scenario, failure=NAMED_FAILURES[word])
+        elif not equals and word == "schema_refused":
+            scenario = replace(scenario, refuses_schema=True)
         elif not equals and word in list(Transport):
             scenario = replace(scenario, transport=Transport(word))
         elif not equals and word in ("empty", "truncated", "refusal", "filtered"):
@@ -223,6 +229,7 @@ _SETTINGS: dict[str, Callable[[Scenario, str, str], Scenario]] = {
 _ALLOWED_WORDS = ", ".join(
     [
         *NAMED_FAILURES,
+        "schema_refused",
         *Transport,
         "empty, truncated, refusal, filtered",
         *(f"{word}=..." for word in _SETTINGS),

@@ -43,6 +43,7 @@ __all__ = ["MockOptions", "MockServer", "main_loop", "start"]
 
 WIRE_FORMATS: tuple[WireFormat, ...] = (OPENAI, ANTHROPIC, GEMINI)
 
+SCHEMA_REFUSED = "This response_format type is unavailable now: use json_object."
 SCENARIO_HEADER = "x-mock-scenario"
 _SCENARIO_PATH = "/scenario/{scenario}"
 _MODEL_SEPARATOR = "#"
@@ -191,6 +192,8 @@ class MockServer:
         if hostile.redirect is not None:
             self._books.outcomes[f"redirect_{hostile.redirect}"] += 1
             return redirect(request, int(hostile.redirect))
+        if scenario.refuses_schema and asked.sends_schema:
+            return self._fail(wire, Failure(400), SCHEMA_REFUSED)
         if scenario.transport is None and failure is not None and not failure.ran:
             await _wait(latency_ms)
             return self._fail(wire, failure)

@@ -154,6 +154,11 @@ class EndpointQueues:
             if queue.slots is not None:
                 queue.slots.release()
 
+    def pause_ms(self, endpoint: str) -> int:
+        """Return how long an endpoint still gets no calls because its provider asked for that."""
+        queue = self._queues.get(endpoint)
+        return 0 if queue is None else queue.pause_ms
+
     async def aclose(self) -> None:
         """Give back what is still to be given back."""
         for queue in self._queues.values():
@@ -182,6 +187,11 @@ class _EndpointQueue:
         if limit.shared is not None and turns is not None:
             self.shared = _SharedQueue(endpoint, limit.shared, turns)
         self._paused_until_s = 0.0
+
+    @property
+    def pause_ms(self) -> int:
+        left_s = self._paused_until_s - asyncio.get_running_loop().time()
+        return max(0, round(left_s * 1000))
 
     def pause(self, for_ms: int) -> None:
         until_s = asyncio.get_running_loop().time() + min(for_ms / 1000, _LONGEST_PAUSE_S)

@@ -23,6 +23,7 @@ __all__ = [
     "instruction",
     "json_schema",
     "longest_answer",
+    "schema_instruction",
 ]
 
 OutputField = Annotated[
@@ -68,6 +69,19 @@ def instruction(outputs: Mapping[str, OutputField]) -> str:
         about = f" ({output.description})" if output.description else ""
         lines.append(f'- "{name}"{about}: {output.phrase()}')
     return "\n".join(lines)
+
+
+def schema_instruction(schema: Mapping[str, Any]) -> str:
+    """Return the form of the answer as a JSON Schema in words.
+
+    It has the word JSON in it, without which OpenAI refuses ``json_object``:
+    https://platform.openai.com/docs/guides/structured-outputs, "JSON mode".
+    """
+    return (
+        "Answer with one JSON object and nothing else: no other text, no code fence. "
+        "It is an instance of this JSON Schema, not the schema itself:\n"
+        f"{json.dumps(schema, ensure_ascii=False, separators=(',', ':'))}"
+    )
 
 
 def longest_answer(outputs: Mapping[str, OutputField]) -> str:

@@ -143,6 +143,19 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointRefusal:
+    """A refusal of an endpoint's key, or of a model there: the configuration is to be mended.
+
+    Args:
+        endpoint: the endpoint's name in the config.
+        status: the HTTP status: 401 or 403 for the key, 404 for the model.
+    """
+
+    endpoint: str
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
 class Pending:
     """The answer while the same ``execution_id`` runs elsewhere; it has no values.
 
@@ -174,9 +187,9 @@ class ExecutionResult:
     Args:
         kept: true if the ledger keeps this outcome: asking again with the same ``execution_id``
             within the outcome TTL gives the same values, without a call or a charge. A settlement
-            that waits in the spool counts as kept. False where the ledger keeps nothing and the
-            next request starts afresh: ``prompt_error``, ``model_not_priced``,
-            ``model_unavailable``, ``account_unknown``, ``ledger_unavailable``.
+            that waits in the spool counts as kept. False where the ledger keeps no outcome, and
+            asking again may call the model and charge. ``docs/concepts.md`` has the table by
+            reason. For ``outcome_lost``, which is not kept, no model is called again.
         status: ``model`` if the model gave every value, ``fallback`` if it gave none, or ``mixed``.
         values: every output by name.
         attributes: the same values by store (``journey``, ``customer``) and attribute name, ready
@@ -193,6 +206,8 @@ class ExecutionResult:
         replayed: true for the first outcome of an id that was asked before; ``charged_mc`` was
             charged then.
         detail: one line about why values fell back, without personal data.
+        endpoint_refusal: set if values fell back because the endpoint refuses its key or the model,
+            in this execution (``provider_rejected``) or in one before it (``model_unavailable``).
     """
 
     execution_id: str
@@ -211,6 +226,7 @@ class ExecutionResult:
     rate_card_version: str | None
     replayed: bool = False
     detail: str | None = None
+    endpoint_refusal: EndpointRefusal | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the result in plain JSON types, every field under its own name."""
@@ -220,5 +236,7 @@ class ExecutionResult:
             for name, origin in self.origins.items()
         }
         plain["usage"] = None if self.usage is None else asdict(self.usage)
+        refusal = self.endpoint_refusal
+        plain["endpoint_refusal"] = None if refusal is None else asdict(refusal)
         plain["attempts"] = [asdict(attempt) for attempt in self.attempts]
         return plain

@@ -172,6 +172,10 @@ class ActionSpec(BaseModel):
         return typed.instruction(self.outputs)
 
     @cached_property
+    def _schema_instruction(self) -> str:
+        return typed.schema_instruction(self.json_schema)
+
+    @cached_property
     def _targets(self) -> tuple[tuple[str, str, str], ...]:
         return tuple(
             (name, output.store_as, output.attribute or name)
@@ -188,6 +192,7 @@ class ActionSpec(BaseModel):
         data: Mapping[str, Mapping[str, Any]],
         *,
         with_instruction: bool = False,
+        with_schema: bool = False,
         prepend: str = "",
     ) -> list[Message]:
         """Return the messages for one person.
@@ -196,6 +201,7 @@ class ActionSpec(BaseModel):
             data: the scopes that templates read.
             with_instruction: add the form of the answer to the system message, for models that
                 follow no JSON Schema.
+            with_schema: say that form by the JSON Schema, for models that can be held to JSON.
             prepend: plain text that opens the system message: the compliance prompt.
 
         Raises:
@@ -206,7 +212,8 @@ class ActionSpec(BaseModel):
         budget = Budget()
         text = system.render(data, budget)
         if prepend or with_instruction:
-            parts = (prepend, text, self._instruction if with_instruction else "")
+            instruction = self._schema_instruction if with_schema else self._instruction
+            parts = (prepend, text, instruction if with_instruction else "")
             text = "\n\n".join(part for part in parts if part)
         messages = [{"role": "user", "content": user.render(data, budget)}]
         if text:

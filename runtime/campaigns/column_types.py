@@ -135,20 +135,26 @@ class Survey:
 
     Args:
         columns: the attributes' paths by the columns' names.
+        id_column: the column of the ids.
 
     Raises:
         ValueError: a type is declared for a column that is not there, or for the ids.
     """
 
-    def __init__(self, columns: Mapping[str, Sequence[str]], rules: ColumnRules) -> None:
+    def __init__(
+        self,
+        columns: Mapping[str, Sequence[str]],
+        rules: ColumnRules,
+        id_column: str = PERSON_ID,
+    ) -> None:
         self._rules = rules
         self._columns = {tuple(path): name for name, path in columns.items()}
         self._declared: dict[tuple[str, ...], ColumnType] = {}
         for name, kind in rules.declared.items():
             path = tuple(attribute_path(name))
-            if name == PERSON_ID and kind is not ColumnType.TEXT:
-                raise ValueError(f"{PERSON_ID} is text, and can't be declared as {kind}")
-            if path not in self._columns and name != PERSON_ID:
+            if name == id_column and kind is not ColumnType.TEXT:
+                raise ValueError(f"{id_column} is text, and can't be declared as {kind}")
+            if path not in self._columns and name != id_column:
                 hint = did_you_mean(name, columns)
                 raise ValueError(f"there is no column {name!r} to declare as {kind}{hint}")
             self._declared[path] = kind

@@ -19,25 +19,29 @@ from typing import BinaryIO, NoReturn
 
 from runtime.campaigns.column_types import ColumnRules, Columns, Survey
 from runtime.campaigns.people_csv import CsvRows
+from runtime.campaigns.people_format import PeopleFormat
 from runtime.campaigns.people_rows import (
     LONGEST_ROW_BYTES,
-    PERSON_ID,
+    MOST_EMPTY_ROWS,
     Data,
     PeopleError,
     Person,
     parse_person,
 )
+from runtime.campaigns.people_stream import StreamError, open_stream
 
-__all__ = ["FORMATS", "PeopleError", "PeopleFile", "PeopleSummary", "Person"]
+__all__ = ["FORMATS", "PeopleError", "PeopleFile", "PeopleFormat", "PeopleSummary", "Person"]
 
-FORMATS = (".csv", ".jsonl")
+FORMATS = (".csv", ".jsonl", ".csv.gz", ".jsonl.gz")
 
+_USUAL_FORM = PeopleFormat()
 _MOST_ATTRIBUTES = 10_000
 _SAMPLE = 5
 _DUPLICATES_SHOWN = 3
 _BOM = b"\xef\xbb\xbf"
 _ALL_TEXT = ColumnRules()
 _UNTYPED = Columns()
+_GZIP_MARK = b"\x1f\x8b"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -59,7 +63,7 @@ class PeopleSummary:
 
 
 class PeopleFile:
-    """A CSV or JSON Lines file of people, in UTF-8.
+    """A CSV or JSON Lines file of people, packed with gzip or not.
 
     CSV: the first row names the columns; an empty cell counts as unknown. Cells are text until
     they are read with the columns that ``check`` finds. JSON Lines: each line is an object, either
@@ -67,18 +71,27 @@ class PeopleFile:
     the types of JSON. ``person_id`` is required. Attributes belong to ``customer``, unless a
     column's name says otherwise: ``event.pages``. Points in a column's name nest.
 
+    Args:
+        form: the separator of columns, the encoding and the column of the id, where they are not
+            the usual ones.
+
     Raises:
-        PeopleError: the file is missing, is neither ``.csv`` nor ``.jsonl``, or can't be read
-            twice.
+        PeopleError: the file is missing, is named like none of ``FORMATS``, or can't be read twice.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, form: PeopleFormat = _USUAL_FORM) -> None:
         self.path = path
-        if path.suffix.lower() not in FORMATS:
+        self._form = form
+        name = path.name.lower()
+        self._is_packed = name.endswith(".gz")
+        self._kind = Path(name.removesuffix(".gz")).suffix
+        if not name.endswith(FORMATS):
             raise PeopleError(
-                f"{path}: a people file must be named {' or '.join('*' + f for f in FORMATS)}, "
-                f"found {path.suffix or 'a name without a suffix'}"
+                f"{path}: a people file must be named {', '.join('*' + f for f in FORMATS[:-1])} "
+                f"or *{FORMATS[-1]}, found {path.suffix or 'a name without a suffix'}"
             )
+        if form.delimiter is not None and self._kind != ".csv":
+            raise PeopleError(f"{path}: a delimiter is for .csv files; JSON Lines have none")
         self._identity = self._identify(self._stat())
 
     def check(
@@ -147,10 +160,11 @@ class PeopleFile:
                 yield person
 
     def _rows(self, file: BinaryIO) -> CsvRows | _JsonRows:
-        lines = _Lines(self.path, file)
-        if self.path.suffix.lower() == ".csv":
-            return CsvRows(lines, str(self.path))
-        return _JsonRows(lines)
+        stream = open_stream(file, is_packed=self._is_packed, encoding=self._form.encoding)
+        lines = _Lines(self.path, stream)
+        if self._kind == ".csv":
+            return CsvRows(lines, str(self.path), self._form)
+        return _JsonRows(lines, self._form.id_column)
 
     def _survey(self, rows: CsvRows | _JsonRows, rules: ColumnRules) -> Survey:
         if not isinstance(rows, CsvRows):
@@ -161,7 +175,7 @@ class PeopleFile:
                 )
             return Survey({}, rules)
         try:
-            return Survey(rows.columns, rules)
+            return Survey(rows.columns, rules, self._form.id_column)
         except ValueError as error:
             raise PeopleError(f"{self.path}: {error}") from None
 
@@ -178,7 +192,7 @@ class PeopleFile:
         shown = ", ".join(pairs[:_DUPLICATES_SHOWN])
         more = len(pairs) - _DUPLICATES_SHOWN
         raise PeopleError(
-            f"{self.path}: the same {PERSON_ID} is on {shown}"
+            f"{self.path}: the same {self._form.id_column} is on {shown}"
             + (f" and {more:,} more" if more > 0 else "")
             + "; each person may occur only once"
         )
@@ -220,7 +234,7 @@ class _Lines:
 
     def __iter__(self) -> Iterator[str]:
         offset = 0
-        while raw := self._file.readline(LONGEST_ROW_BYTES + 1):
+        while raw := self._next():
             self.number += 1
             if len(raw) > LONGEST_ROW_BYTES:
                 raise PeopleError(
@@ -233,10 +247,18 @@ class _Lines:
                 raise self._not_utf8(raw, offset, start) from None
             offset += len(raw)
 
+    def _next(self) -> bytes:
+        try:
+            return self._file.readline(LONGEST_ROW_BYTES + 1)
+        except StreamError as error:
+            raise PeopleError(f"{self.path}, line {self.number + 1}: {error}") from None
+
     def _not_utf8(self, raw: bytes, offset: int, start: int) -> PeopleError:
-        hint = "save the file as UTF-8"
+        hint = "save it as UTF-8, or say with --encoding what it is in (windows-1252, say)"
         if offset == 0 and raw.startswith(_UTF16_MARKS):
-            hint = f"it looks like UTF-16; {hint}"
+            hint = "it looks like UTF-16: say so with --encoding utf-16"
+        elif offset == 0 and raw.startswith(_GZIP_MARK):
+            hint = "it looks packed with gzip: name it *.gz"
         return PeopleError(
             f"{self.path}, line {self.number}: is not valid UTF-8 at byte {offset + start:,} of "
             f"the file (0x{raw[start]:02x}); {hint}"
@@ -246,14 +268,25 @@ class _Lines:
 class _JsonRows:
     """The people of a JSON Lines file, line by line."""
 
-    def __init__(self, lines: _Lines) -> None:
+    def __init__(self, lines: _Lines, id_key: str) -> None:
         self._lines = lines
+        self._id_key = id_key
 
     def __iter__(self) -> Iterator[Person]:
+        empty = 0
         for text in self._lines:
-            if text.strip():
-                number = self._lines.number
-                yield parse_person(text, f"{self._lines.path}, line {number}", line=number)
+            if not text.strip():
+                empty += 1
+                continue
+            number = self._lines.number
+            place = f"{self._lines.path}, line {number}"
+            if empty > MOST_EMPTY_ROWS:
+                raise PeopleError(
+                    f"{place}: follows {empty:,} empty lines; allowed are {MOST_EMPTY_ROWS:,} in a "
+                    "row"
+                )
+            empty = 0
+            yield parse_person(text, place, line=number, id_key=self._id_key)
 
 
 class _Ids:

@@ -8,8 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
+from runtime.campaigns.people_format import SEPARATORS, PeopleFormat
 from runtime.campaigns.people_rows import (
     LONGEST_ROW_BYTES,
+    MOST_EMPTY_ROWS,
     PERSON_ID,
     Data,
     PeopleError,
@@ -20,7 +22,7 @@ from runtime.campaigns.people_rows import (
 )
 from runtime.hints import did_you_mean
 
-_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_USUAL_FORM = PeopleFormat()
 _SEPARATOR_LINE = re.compile(r"""["']?sep=(.)["']?[,;\t|]*""", re.IGNORECASE).fullmatch
 """A first line by which Excel is told the separator."""
 
@@ -28,19 +30,22 @@ _SEPARATOR_LINE = re.compile(r"""["']?sep=(.)["']?[,;\t|]*""", re.IGNORECASE).fu
 class CsvRows:
     """The people of a CSV file, row by row; their cells are text, and empty ones are left out.
 
-    The separator is the one that makes ``person_id`` a column, unless a first line ``sep=;`` names
-    it. Rows of empty cells are skipped, and so are columns at the end that have neither a name nor
-    a cell.
+    The separator is the one that makes the id a column, unless the form or a first line ``sep=;``
+    names it. Rows of empty cells are skipped, and so are columns at the end that have neither a
+    name nor a cell.
 
     Args:
         place: the name of the file in errors.
+        form: the separator, if it is known, and the column of the id.
 
     Raises:
         PeopleError: there is no header, or it can't be used.
     """
 
-    def __init__(self, lines: Iterable[str], place: str) -> None:
+    def __init__(self, lines: Iterable[str], place: str, form: PeopleFormat = _USUAL_FORM) -> None:
         self._place = place
+        self._form = form
+        self._id_name = form.id_column
         self._line = 1
         self._row_length = 0
         # For the whole process: csv has no other way, and a prompt may be longer than its 128 kB.
@@ -66,7 +71,7 @@ class CsvRows:
                 self._check_length(row)
             person_id = normal_id(row[self._id_column])
             if not person_id:
-                raise self._mistake(f"{PERSON_ID} is empty")
+                raise self._mistake(f"{self._id_name} is empty")
             yield Person(person_id, self._data(row), self._line)
 
     def _find_separator(self, lines: Iterator[str]) -> tuple[str, Iterator[str]]:
@@ -76,13 +81,22 @@ class CsvRows:
             text = line.rstrip("\r\n")
             if self._lines_before == 0 and (found := _SEPARATOR_LINE(text)):
                 named = found[1]
-                if named not in _SEPARATORS:
-                    allowed = ", ".join(_SEPARATORS.values())
+                if named not in SEPARATORS and self._form.delimiter is None:
+                    allowed = ", ".join(SEPARATORS.values())
                     raise self._mistake(f"sep= names {named!r}; allowed are {allowed}")
-            elif text.strip("".join(_SEPARATORS) + ' "'):
-                return named or _separator_of(text), chain([line], lines)
+            elif text.strip("".join(SEPARATORS) + ' "'):
+                self._line = self._lines_before + 1
+                self._check_empty(self._lines_before)
+                separator = self._form.delimiter or named or _separator_of(text, self._id_name)
+                return separator, chain([line], lines)
             self._lines_before += 1
-        return named or ",", lines
+        return self._form.delimiter or named or ",", lines
+
+    def _check_empty(self, rows: int) -> None:
+        if rows > MOST_EMPTY_ROWS:
+            raise self._mistake(
+                f"follows {rows:,} empty rows; allowed are {MOST_EMPTY_ROWS:,} in a row"
+            )
 
     def _bounded(self, lines: Iterable[str]) -> Iterator[str]:
         """Yield the lines; cells in quotes may go on over many of them."""
@@ -97,6 +111,7 @@ class CsvRows:
     def _next_row(self) -> list[str] | None:
         """Return the next row that has a cell, and set ``_line`` to the line where it begins."""
         row: list[str] = []
+        empty = -1
         while not any(cell and not cell.isspace() for cell in row):
             self._line = self._lines_before + self._reader.line_num + 1
             self._row_length = 0
@@ -106,6 +121,8 @@ class CsvRows:
                 return None
             except csv.Error as error:
                 raise self._mistake(f"not valid CSV: {error}") from None
+            empty += 1
+        self._check_empty(empty)
         return row
 
     def _check_length(self, row: list[str]) -> None:
@@ -116,7 +133,7 @@ class CsvRows:
         raise self._mistake(
             f"has {len(row)} {_plural('cell', len(row))}, but the header has {self._length} "
             f"{_plural('column', self._length)}{nameless}; is a quote or a "
-            f"{_SEPARATORS[self._separator]} missing?"
+            f"{SEPARATORS.get(self._separator, self._separator)} missing?"
         )
 
     def _check_header(self, names: Sequence[str]) -> tuple[int, list[tuple[int, list[str]]]]:
@@ -125,9 +142,12 @@ class CsvRows:
                 raise self._mistake(f"column {names.index(name) + 1} has no name")
             if count > 1:
                 raise self._mistake(f"{count} columns are named {name!r}")
-        if PERSON_ID not in names:
-            raise self._mistake(f"there is no column {PERSON_ID!r}{did_you_mean(PERSON_ID, names)}")
-        columns = [(i, attribute_path(name)) for i, name in enumerate(names) if name != PERSON_ID]
+        wanted = self._id_name
+        if wanted not in names:
+            raise self._mistake(
+                f"there is no column {wanted!r}{did_you_mean(wanted, names)}{self._cut_hint(names)}"
+            )
+        columns = [(i, attribute_path(name)) for i, name in enumerate(names) if name != wanted]
         paths = {".".join(path) for _, path in columns}
         for _, path in columns:
             for length in range(2, len(path)):
@@ -136,7 +156,14 @@ class CsvRows:
                     raise self._mistake(
                         f"column {inner!r} lies within {outer!r}, which is also a column"
                     )
-        return names.index(PERSON_ID), columns
+        return names.index(wanted), columns
+
+    def _cut_hint(self, names: Sequence[str]) -> str:
+        """Return how the header was cut, where that may be the mistake."""
+        if len(names) > 1:
+            return "; name it with --id-column" if self._id_name == PERSON_ID else ""
+        cut = SEPARATORS.get(self._separator, self._separator)
+        return f"; the header has no {cut}, so it is one column: name another --delimiter"
 
     def _data(self, row: Sequence[str]) -> Data:
         data: Data = {}
@@ -149,15 +176,15 @@ class CsvRows:
         return PeopleError(f"{self._place}, line {self._line}: {what}")
 
 
-def _separator_of(header: str) -> str:
-    """Return the separator that makes ``person_id`` a column, or else the most columns."""
+def _separator_of(header: str, id_column: str) -> str:
+    """Return the separator that makes the id a column, or else the most columns."""
     most, best = 0, ","
-    for separator in _SEPARATORS:
+    for separator in SEPARATORS:
         try:
             names = next(csv.reader([header], delimiter=separator))
         except csv.Error:  # told with its line when the header is read
             continue
-        if PERSON_ID in (name.strip() for name in names):
+        if id_column in (name.strip() for name in names):
             return separator
         if len(names) > most:
             most, best = len(names), separator

@@ -15,6 +15,8 @@ from runtime.hints import did_you_mean
 PERSON_ID = "person_id"
 LONGEST_ROW_BYTES = 1024 * 1024
 """Rows are read on the event loop, and no template reads more of a person."""
+MOST_EMPTY_ROWS = 20_000
+"""They are passed over on the event loop too, between two people."""
 
 Data = dict[str, dict[str, Any]]
 
@@ -56,12 +58,19 @@ _BLANKS = re.compile("[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 """Unicode's spaces (category Zs). Tabs and ends of lines are not allowed within ids."""
 
 
-def parse_person(text: str, place: str, person_id: str | None = None, line: int = 1) -> Person:
+def parse_person(
+    text: str,
+    place: str,
+    person_id: str | None = None,
+    line: int = 1,
+    id_key: str = PERSON_ID,
+) -> Person:
     """Read a person from a JSON object: of attributes, or of scopes that hold attributes.
 
     Args:
         place: the name of the source in errors.
         person_id: the id to use if the object has none; with ``None`` the object must have one.
+        id_key: the key of the id.
 
     Raises:
         PeopleError: the text is not valid JSON, or not a person.
@@ -75,27 +84,25 @@ def parse_person(text: str, place: str, person_id: str | None = None, line: int 
         raise PeopleError(f"{place}: JSON that can't be used: {why}") from None
     if not isinstance(row, dict):
         raise PeopleError(f"{place}: must be a JSON object, found {_kind(row)}")
-    if PERSON_ID not in row and person_id is None:
-        raise PeopleError(f"{place}: has no {PERSON_ID!r}{did_you_mean(PERSON_ID, row)}")
-    found = row.pop(PERSON_ID, person_id)
+    if id_key not in row and person_id is None:
+        raise PeopleError(f"{place}: has no {id_key!r}{did_you_mean(id_key, row)}")
+    found = row.pop(id_key, person_id)
     if type(found) is int:
         found = str(found)
     if isinstance(found, str):
         found = normal_id(found)
     if not isinstance(found, str) or not found:
-        raise PeopleError(
-            f"{place}: {PERSON_ID} must be text or a whole number, found {_kind(found)}"
-        )
-    return Person(found, _scopes(row, place), line)
+        raise PeopleError(f"{place}: {id_key} must be text or a whole number, found {_kind(found)}")
+    return Person(found, _scopes(row, place, id_key), line)
 
 
-def _scopes(row: dict[str, Any], place: str) -> Data:
+def _scopes(row: dict[str, Any], place: str, id_key: str) -> Data:
     if not any(isinstance(row[scope], dict) for scope in SCOPES & row.keys()):
         return {"customer": row}
     for name, value in row.items():
         if name not in SCOPES or not isinstance(value, dict):
             raise PeopleError(
-                f"{place}: mixes scopes and attributes: besides {PERSON_ID} there may be either "
+                f"{place}: mixes scopes and attributes: besides {id_key} there may be either "
                 f"attributes or the objects {', '.join(sorted(SCOPES))}"
             )
     return row

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from fractions import Fraction
+from typing import Literal
 
 from pricing.efficiency import cost_efficient, relative_costs
 from pricing.price_map import Listing, load_price_map
@@ -27,7 +28,8 @@ class ModelChoice:
         relative_cost: the cost as a multiple of the cheapest model that can be called; ``None``
             if the model has no rate or has retired.
         cost_efficient: see ``pricing.efficiency.cost_efficient``.
-        json_schema: support for JSON Schema by the config, ``listed_json_schema`` by LiteLLM's
+        json_schema: support for JSON Schema by the config (``json_object``: for JSON alone),
+            ``listed_json_schema`` by LiteLLM's
             list, ``None`` if it does not say.
         context_tokens: from the config, else the most input tokens by LiteLLM's list. This and
             ``max_output_tokens`` are ``None`` if unknown.
@@ -44,7 +46,7 @@ class ModelChoice:
     learned: bool
     relative_cost: Fraction | None
     cost_efficient: bool
-    json_schema: bool
+    json_schema: bool | Literal["json_object"]
     listed_json_schema: bool | None
     context_tokens: int | None
     max_output_tokens: int | None

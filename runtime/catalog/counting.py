@@ -18,7 +18,8 @@ def render_prompt(
 ) -> tuple[list[Message], Mapping[str, Any] | None]:
     """Return the messages for one person, and the schema that is sent with them.
 
-    A model that follows no JSON Schema gets an instruction in the prompt instead.
+    A model that follows no JSON Schema gets an instruction in the prompt instead, with the schema
+    if it can be held to JSON.
 
     Args:
         data: the scopes that templates read.
@@ -27,10 +28,14 @@ def render_prompt(
     Raises:
         PromptError: a template reads something that ``data`` does not hold, or failed.
     """
+    sends_schema = model.json_schema is True
     messages = action.render(
-        data, with_instruction=not model.json_schema, prepend=compliance_prompt
+        data,
+        with_instruction=not sends_schema,
+        with_schema=model.json_schema == "json_object",
+        prepend=compliance_prompt,
     )
-    return messages, action.json_schema if model.json_schema else None
+    return messages, action.json_schema if sends_schema else None
 
 
 def count_prompt(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pricing.rate_card import ModelClass
 from pricing.tokens import TokenCounter
@@ -21,8 +21,8 @@ class Model:
     """One model under the id that the config gives it.
 
     Args:
-        json_schema: the model follows a response schema; if not, the prompt carries an
-            instruction.
+        json_schema: true if the model follows a response schema; if not, the prompt carries an
+            instruction. ``json_object`` if it can be held to JSON, with the schema in the prompt.
         reasoning_allowance_tokens: tokens it may spend on thinking before an answer.
         context_tokens: the most tokens of prompt and answer together; ``None`` if unknown.
         retires_on: the first day on which it is no longer called.
@@ -34,7 +34,7 @@ class Model:
     model_class: ModelClass
     endpoint: Endpoint
     counter: TokenCounter
-    json_schema: bool = True
+    json_schema: bool | Literal["json_object"] = True
     reasoning_allowance_tokens: int = 0
     context_tokens: int | None = None
     retires_on: date | None = None

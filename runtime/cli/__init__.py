@@ -92,7 +92,8 @@ def _print_version(ctx: click.Context, param: click.Parameter, wanted: bool) -> 
       creditgate COMMAND --help
 
     Exit status: 0 done; 1 the books do not balance; 2 something was wrong with what was asked or
-    is not there, and nothing was charged for it; 70 an error in creditgate itself; 130 stopped by
+    is not there, and nothing was charged for it; 3 a run stopped after waiting for its provider or
+    Redis; 70 an error in creditgate itself; 130 stopped by
     Ctrl-C or SIGTERM.""",
 )
 @click.option(

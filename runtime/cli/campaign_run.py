@@ -11,22 +11,27 @@ from pathlib import Path
 
 from runtime.actions.requests import ExecutionResult
 from runtime.bootstrap import open_ledger, open_runtime
-from runtime.campaigns.campaign import Campaign, CampaignRun, Tally
+from runtime.campaigns.campaign import Campaign, Tally
+from runtime.campaigns.holding import Hold, Trouble
 from runtime.campaigns.people import PeopleFile, PeopleSummary, Person
+from runtime.campaigns.run import PATIENCE_S, CampaignRun, Then
 from runtime.cli.interruption import Interruption
 from runtime.cli.views.progress import UPDATE_EVERY_S, Display
 from runtime.cli.views.results import ResultsFile
 from runtime.config import Config
-from runtime.credits.results import Alert, Balance
+from runtime.credits.results import Alert, Balance, LedgerUnavailable
 from runtime.executions.counters import Counters
-from runtime.wording.runs import stopping_text
+from runtime.wording.runs import holding_text, stopping_text, trouble_text
 
 OnResult = Callable[[Person, ExecutionResult], None]
 
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """Settings of one run. ``people`` has been checked; ``limit`` runs only the first so many."""
+    """Settings of one run. ``people`` has been checked; ``limit`` runs only the first so many.
+
+    ``patience_s`` and ``then`` are those of ``CampaignRun``.
+    """
 
     campaign: Campaign
     people: PeopleFile
@@ -36,23 +41,53 @@ class RunSettings:
     out: Path | None = None
     retry_fallbacks: bool = False
     force: bool = False
+    patience_s: float = PATIENCE_S
+    then: Then = Then.STOP
+
+
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The trouble that a run waited for in vain.
+
+    Args:
+        endpoint: the name of the endpoint of the action's model.
+        waited_s: since when nobody got an answer.
+        then: what followed.
+    """
+
+    trouble: Trouble
+    endpoint: str
+    waited_s: float
+    then: Then
+
+    @property
+    def text(self) -> str:
+        """The trouble, as one clause."""
+        found = self.trouble
+        return trouble_text(found.reason, found.status, found.detail, self.endpoint)
 
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """The end of a run. ``failure`` is the error that cut it short, if any.
 
-    ``counters`` are the run's own, because each run has its own runtime.
+    Args:
+        remaining: the people of the file who have no result.
+        balance: the account's books, ``None`` if Redis could not be reached any more.
+        gave_up: what the run waited for until its patience was over, if it was.
+        counters: the run's own, because each run has its own runtime.
     """
 
     alerts: tuple[Alert, ...]
 
     tally: Tally
     seconds: float
-    balance: Balance
+    remaining: int
+    balance: Balance | None
     interrupted: bool
     failure: Exception | None
     counters: Counters
+    gave_up: GivenUp | None = None
 
 
 async def run_campaign(
@@ -85,41 +120,72 @@ async def run_campaign(
                     concurrency=settings.concurrency,
                     on_result=on_result if results is None else _both(results.write, on_result),
                     retry_fallbacks=settings.retry_fallbacks,
+                    patience_s=settings.patience_s,
+                    then=settings.then,
                 )
                 since_s = time.monotonic()
-                failure = await _run(run, settings, display, interruption)
+                endpoint = config.models[settings.campaign.action.model].endpoint
+                failure = await _run(run, settings, endpoint, display, interruption)
                 seconds = time.monotonic() - since_s
         if results is not None and results.failure is not None:
             failure = results.failure
-        balance = await ledger.accounts.balance(settings.campaign.account_id)
+        balance: Balance | None = None
+        try:
+            balance = await ledger.accounts.balance(settings.campaign.account_id)
+        except LedgerUnavailable as error:
+            # Whoever waited for Redis in vain is told so by the summary.
+            failure = failure or (error if run.gave_up is None else None)
     return RunReport(
         alerts=tuple(display.alerts),
         tally=run.tally,
         seconds=seconds,
+        remaining=max(0, settings.summary.people - run.tally.people),
         balance=balance,
         interrupted=interruption.happened,
         failure=failure,
         counters=runtime.counters,
+        gave_up=_given_up(run.gave_up, endpoint, settings.then),
     )
 
 
+def _given_up(hold: Hold | None, endpoint: str, then: Then) -> GivenUp | None:
+    if hold is None:
+        return None
+    return GivenUp(hold.trouble, endpoint, hold.until_s - hold.since_s, then)
+
+
 async def _run(
-    run: CampaignRun, settings: RunSettings, display: Display, interruption: Interruption
+    run: CampaignRun,
+    settings: RunSettings,
+    endpoint: str,
+    display: Display,
+    interruption: Interruption,
 ) -> Exception | None:
     def stop() -> None:
         run.stop()
         display.say(stopping_text(run.running))
 
+    def waiting() -> str:
+        if (hold := run.hold) is None:
+            return ""
+        now_s = time.monotonic()
+        found = hold.trouble
+        trouble = trouble_text(found.reason, found.status, found.detail, endpoint)
+        then = Then.FALLBACK if hold.is_brief else settings.then
+        return holding_text(trouble, now_s - hold.since_s, hold.until_s - now_s, then)
+
     async def show() -> None:
         while True:
-            display.update(run.tally)
+            display.update(run.tally, waiting())
             await asyncio.sleep(UPDATE_EVERY_S)
 
     interruption.steps = [stop, run.cancel]
     display.begin(settings.summary.people)
     showing = asyncio.create_task(show())
     try:
-        people = settings.people.read(limit=settings.limit, columns=settings.summary.columns)
+        # No further: empty rows at the end would hold the event loop.
+        found = settings.summary
+        people = settings.people.read(limit=found.people, columns=found.columns)
         await run.run(people)
     except Exception as error:  # noqa: BLE001 - reported after the books, which it may have changed
         return error

@@ -29,6 +29,7 @@ from runtime.wording.accounts import conflict_text
 from runtime.wording.reasons import REASONS
 
 WRONG = 2
+GAVE_UP = 3
 INTERNAL = 70
 INTERRUPTED = 130
 

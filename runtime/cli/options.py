@@ -19,6 +19,8 @@ COMMAND_SETTINGS: dict[str, Any] = {
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+LONGEST_S = 7 * 24 * 3_600
+
 PATH = click.Path(path_type=Path)
 
 
@@ -93,6 +95,30 @@ def reason_option(function: _F) -> _F:
     return click.option(
         "--reason", required=True, metavar="TEXT", help="The reason, for the journal."
     )(function)
+
+
+class Duration(click.ParamType[float]):
+    """A duration like ``30s``, ``10m`` or ``1h30m``; its value is in seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the seconds of a text like ``10m``."""
+        import re
+
+        if isinstance(value, float):
+            return value
+        text = str(value).strip()
+        found = re.fullmatch(r"(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?|0", text)
+        if not text or found is None:
+            self.fail(f"found {text!r}; write it like 30s, 10m, 1h30m or 0", param, ctx)
+        hours, minutes, seconds = (int(part or 0) for part in found.groups())
+        duration_s = 3_600 * hours + 60 * minutes + seconds
+        if duration_s > LONGEST_S:
+            self.fail(f"found {text}, allowed are 0 to {LONGEST_S // 3_600}h", param, ctx)
+        return float(duration_s)
 
 
 class Credits(click.ParamType[int]):

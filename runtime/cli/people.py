@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -16,6 +17,41 @@ if TYPE_CHECKING:
     from runtime.campaigns.people import PeopleFile, PeopleSummary, Person
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def format_options(function: _F) -> _F:
+    """``--delimiter``, ``--encoding`` and ``--id-column``, which become ``people_format``."""
+
+    @functools.wraps(function)
+    def with_format(
+        *args: Any, delimiter: str | None, encoding: str, id_column: str, **options: Any
+    ) -> Any:
+        from runtime.campaigns.people_format import PeopleFormat
+        from runtime.cli.failures import refusals
+
+        with refusals():
+            form = PeopleFormat(delimiter, encoding, id_column)
+        return function(*args, people_format=form, **options)
+
+    delimiter_option = click.option(
+        "--delimiter",
+        metavar="CHARACTER",
+        help="What separates the columns of a .csv file: one character, or comma, semicolon, tab "
+        "or bar, which are found without it.",
+    )
+    encoding_option = click.option(
+        "--encoding",
+        default="utf-8",
+        metavar="NAME",
+        help="The encoding of a people file, such as windows-1252 or utf-16.",
+    )
+    id_option = click.option(
+        "--id-column",
+        default="person_id",
+        metavar="NAME",
+        help="The column (or key) of a people file that holds the person's id.",
+    )
+    return cast("_F", delimiter_option(encoding_option(id_option(with_format))))
 
 
 def column_options(function: _F) -> _F:

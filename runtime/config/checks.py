@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 from pricing.offers import MAX_MC
 from pricing.quote import quote_mc
 from pricing.tokens import ENCODINGS
-from providers.litellm.routes import OF_THE_HOST, ROUTES, provider_of
+from providers.litellm.routes import OF_THE_HOST, ROUTES, WITHOUT_JSON_OBJECT, provider_of
 from runtime.actions.spec import ActionSpec
 from runtime.config.addresses import is_public
 from runtime.config.document import ValuePath
@@ -167,6 +167,9 @@ class Checker:
         if route.address is None and lacks_address and not self._is_wrong("endpoints"):
             found = f"must have api_base: there is no usual address for {provider}"
             yield Finding(("endpoints", model.endpoint), found)
+        if model.json_schema == "json_object" and provider in WITHOUT_JSON_OBJECT:
+            found = f"must be true or false: LiteLLM cannot ask {provider} for a json_object"
+            yield Finding((*path, "json_schema"), found)
 
     def _retires_unseen(self, model_id: str, model: ModelSection) -> Iterator[Finding]:
         """Warn of a model that retires soon, if no action of the config names it."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -247,9 +247,20 @@ def describe(value: Any) -> str:
     return "a mapping" if isinstance(value, dict) else "a list"
 
 
+def _check_json_schema_mode(value: Any) -> Any:
+    if value is True or value is False or value == "json_object":
+        return value
+    raise ValueError(f"must be true, false or json_object, found {value!r}")
+
+
 Id = Annotated[str, Strict(), AfterValidator(_check_id)]
 Text = Annotated[str, Strict()]
 Flag = Annotated[bool, Strict()]
+JsonSchemaMode = Annotated[
+    bool | Literal["json_object"],
+    BeforeValidator(_check_json_schema_mode),
+    WithJsonSchema({"format": "true, false or json_object"}),
+]
 Whole = Annotated[int, Strict(), Field(ge=0, le=10**12)]
 Positive = Annotated[int, Strict(), Field(ge=1, le=10**12)]
 Percent = Annotated[int, Strict(), Field(ge=0, le=1000)]

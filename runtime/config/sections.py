@@ -47,6 +47,7 @@ from runtime.config.fields import (
     Hours,
     Id,
     Instant,
+    JsonSchemaMode,
     Percent,
     Positive,
     Proxy,
@@ -117,6 +118,7 @@ class BreakerSection(Section):
     failures: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10
     open_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] = 2_000
     max_open_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] = 60_000
+    patience_ms: Annotated[int, Field(strict=True, ge=1, le=3_600_000)] = 5_000
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -128,7 +130,7 @@ class BreakerSection(Section):
 
     def build(self) -> BreakerSettings:
         """Return the breaker's settings."""
-        return BreakerSettings(self.failures, self.open_ms, self.max_open_ms)
+        return BreakerSettings(self.failures, self.open_ms, self.max_open_ms, self.patience_ms)
 
 
 class EndpointSection(Section):
@@ -211,7 +213,7 @@ class ModelSection(Section):
     encoding: Annotated[Text, AfterValidator(_check_encoding)] | None = None
     token_margin_percent: Percent | None = None
     schema_overhead_tokens: Whole | None = None
-    json_schema: Flag = True
+    json_schema: JsonSchemaMode = True
     reasoning_allowance_tokens: Whole = 0
     context_tokens: Positive | None = None
     retires_on: Date | None = None

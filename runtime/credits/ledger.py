@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from fallback.reasons import FallbackReason
+from fallback.reasons import FallbackReason, is_kept
 from runtime.background import TaskSet
 from runtime.credits import decoding
 from runtime.credits.accounts import Accounts
@@ -20,6 +20,7 @@ from runtime.credits.results import (
     Existing,
     InProgress,
     LedgerError,
+    LedgerUnavailable,
     NotBooked,
     Refused,
     Released,
@@ -37,6 +38,9 @@ from runtime.redis.primaries import Client
 from runtime.redis.transport import Transport
 
 __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
+
+# Each asking of a settlement that would otherwise become overage ends up to 1,000 reservations.
+_MOST_SWEEPS = 10_000
 
 
 class CreditLedger:
@@ -174,8 +178,11 @@ class CreditLedger:
             ExecutionConflict: the id was used for something else.
         """
         own = settlement.arguments()
-        answer = await self._ask("settle", settlement.attempt, own, ends=True)
-        return decoding.settlement(settlement.attempt, answer)
+        for _ in range(_MOST_SWEEPS):
+            answer = await self._ask("settle", settlement.attempt, own, ends=True)
+            if answer[0] != b"more_due":
+                return decoding.settlement(settlement.attempt, answer)
+        raise LedgerUnavailable("more reservations expire than can be ended before a settlement")
 
     async def release(self, release: Release) -> Released | Existing:
         """Give all of the attempt's reservation back.
@@ -208,7 +215,13 @@ class CreditLedger:
 
         Returns:
             ``None`` if it now is; ``Refused`` if the account is unknown, which keeps nothing.
+
+        Raises:
+            ValueError: a refusal with this reason is not kept.
+            ExecutionConflict: the id was used for something else.
         """
+        if not is_kept(reason):
+            raise ValueError(f"reason must be one whose outcome is kept, found {reason!r}")
         answer = await self._ask("conclude", attempt, (reason, outcome))
         return decoding.conclusion(attempt, answer)
 

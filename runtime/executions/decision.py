@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fallback.reasons import FallbackReason
+from fallback.reasons import FallbackReason, is_kept
 from pricing.usage import TokenUsage, bounded
 from providers.base import Completion, FinishReason
 from runtime.actions.answers import ParsedAnswer
@@ -59,7 +59,10 @@ class Conclude:
 
 @dataclass(frozen=True, slots=True)
 class FallBack:
-    """Return the fallback values without an outcome: the ledger did not answer."""
+    """Return the fallback values without an outcome: the id can be asked again."""
+
+    reason: FallbackReason
+    available_mc: int | None = None
 
 
 Step = Replay | Defer | Wait | Lower | Conclude | FallBack
@@ -85,7 +88,7 @@ def next_step(
             where no answer would fit into them.
     """
     if answer is None:
-        return FallBack()
+        return FallBack(FallbackReason.LEDGER_UNAVAILABLE)
     if isinstance(answer, Existing):
         return Replay(answer)
     if isinstance(answer, InProgress):
@@ -103,7 +106,8 @@ def next_step(
         coming_mc = answer.available_mc + answer.returning_mc
         if has_time and answer.returning_mc > 0 and fitting_output(coming_mc) is not None:
             return Wait(give_up_s, 0)
-    return Conclude(answer)
+    kept = is_kept(answer.reason)
+    return Conclude(answer) if kept else FallBack(answer.reason, answer.available_mc)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,13 @@ from pricing.quote import cost_mc, quote_mc
 from pricing.rate_card import RateCard, Rates
 from pricing.usage import TokenUsage
 from providers.base import Completion, Message
-from runtime.actions.requests import Attempt, ExecutionRequest, ExecutionResult, Pending
+from runtime.actions.requests import (
+    Attempt,
+    EndpointRefusal,
+    ExecutionRequest,
+    ExecutionResult,
+    Pending,
+)
 from runtime.actions.spec import ActionSpec
 from runtime.catalog.models import Model
 from runtime.credits.endings import Release, Settlement
@@ -67,6 +73,9 @@ class Progress:
         counted_output_tokens: those of an answer without usage.
         usage: the tokens that the answer is charged for, counted by us where the provider did not
             say.
+        endpoint_refusal: the reason why the model can't be called until somebody mends the config.
+        provider_texts: what the provider wrote about its errors, masked, by number of attempt; of
+            previews alone.
     """
 
     quote: Quote
@@ -78,6 +87,8 @@ class Progress:
     completion: Completion | None = field(default=None, repr=False)
     counted_output_tokens: int = 0
     usage: TokenUsage | None = None
+    endpoint_refusal: EndpointRefusal | None = None
+    provider_texts: dict[int, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +174,7 @@ class Execution:
             action_version=self.spec.version,
             rate_card_version=self.card.version,
             detail=detail,
+            endpoint_refusal=progress.endpoint_refusal,
         )
 
     def first_outcome(self, existing: Existing) -> ExecutionResult:
@@ -170,12 +182,27 @@ class Execution:
         if stored := outcomes.decode(self.request.execution_id, existing):
             return stored
         reason = existing.reason or FallbackReason.OUTCOME_LOST
-        lost = self.result(self.resolve(reason), kept=True, charged_mc=existing.charged_mc)
+        lost = self.result(
+            self.resolve(reason),
+            kept=reason is not FallbackReason.OUTCOME_LOST,
+            charged_mc=existing.charged_mc,
+        )
         return replace(lost, attempts=(), replayed=True)
 
-    def not_kept(self, reason: FallbackReason, detail: str | None = None) -> ExecutionResult:
+    def not_kept(
+        self,
+        reason: FallbackReason,
+        detail: str | None = None,
+        *,
+        available_after_mc: int | None = None,
+    ) -> ExecutionResult:
         """Return the fallback values as a result that is not kept: the id can be asked again."""
-        return self.result(self.resolve(reason), kept=False, detail=detail)
+        return self.result(
+            self.resolve(reason),
+            kept=False,
+            available_after_mc=available_after_mc,
+            detail=detail,
+        )
 
     def pending(self, retry_after_ms: int) -> Pending:
         """Return the answer while the id runs elsewhere."""

@@ -41,7 +41,7 @@ from runtime.executions.decision import (
 from runtime.executions.execution import Execution, Timings
 from runtime.executions.model_calls import CallSession, ModelCalls
 from runtime.executions.outbox import Outbox
-from runtime.executions.quoting import Quoter
+from runtime.executions.quoting import Priced, Quoter
 from runtime.executions.reserved import ReservedExecutions, model_unavailable
 from runtime.wording.caps import cap_reached_text
 from runtime.wording.reasons import no_turn_text
@@ -162,6 +162,15 @@ class ActionRuntime:
         model = self._quoter.model(model_id)
         return None if model is None else self._calls.is_healthy(model)
 
+    def resumes_in_ms(self, spec: ActionSpec) -> int:
+        """Return how long calls for an action are certain to fail; 0 if that is not known.
+
+        Its model's provider asked this process for a pause, or kept failing and is tried again
+        then.
+        """
+        priced = self._quoter.price(spec)
+        return self._calls.resumes_in_ms(priced.model) if isinstance(priced, Priced) else 0
+
     async def drain(self) -> None:
         """Finish the background work of executions that have ended.
 
@@ -212,8 +221,8 @@ class ActionRuntime:
                     return execution.pending(retry_after_ms)
                 case Conclude(refused):
                     return await self._conclude(execution, refused.reason, refused)
-                case FallBack():
-                    return execution.not_kept(FallbackReason.LEDGER_UNAVAILABLE)
+                case FallBack(reason, available_mc):
+                    return execution.not_kept(reason, available_after_mc=available_mc)
         known = await self._look_up(execution)
         return model_unavailable(execution, session, known)
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 
 from providers.base import Completion, CompletionRequest, Provider
-from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError
+from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Refusal
 from providers.pacing.breaker import Breaker, BreakerSettings, Caller
 from providers.pacing.queue import EndpointQueues, NoTurn, Turn
 from providers.pacing.retry import RetriedCall
-from runtime.actions.requests import Attempt
+from runtime.actions.requests import Attempt, EndpointRefusal
 from runtime.catalog.models import Model
 from runtime.credits.results import Reserved
 from runtime.executions.execution import Execution
+from runtime.executions.provider_texts import ProviderTexts
+from runtime.wording.reasons import next_attempt_text, provider_down_text, refused_text
 
 _DOWN = (FailureKind.ERROR, FailureKind.TIMEOUT)
 
@@ -23,7 +26,9 @@ class ModelCalls:
     """Calls models for all executions of this process.
 
     Args:
-        breakers: settings by endpoint name; each model at an endpoint has its own breaker.
+        breakers: settings by endpoint name; each model, and each key, at an endpoint has its own
+            breaker.
+        secrets: must not be shown where a provider quotes them.
     """
 
     def __init__(
@@ -31,42 +36,76 @@ class ModelCalls:
         provider: Provider,
         queues: EndpointQueues,
         breakers: Mapping[str, BreakerSettings],
+        secrets: Iterable[str] = (),
     ) -> None:
+        self._texts = ProviderTexts(secrets, time.monotonic)
         self._provider = provider
         self._queues = queues
         self._settings = breakers
-        self._breakers: dict[tuple[str, str], Breaker] = {}
+        self._breakers: dict[tuple[str, str, str | None], Breaker] = {}
 
     def is_healthy(self, model: Model) -> bool | None:
         """Return whether a model's provider answers; ``None`` if this process made no call yet."""
-        breaker = self._breakers.get((model.endpoint.name, model.litellm_model))
-        return None if breaker is None else not breaker.is_open
+        breakers = self._known(model)
+        return not any(breaker.is_open for breaker in breakers) if breakers else None
+
+    def resumes_in_ms(self, model: Model) -> int:
+        """Return the time until a model may be called; 0 unless its provider is known to fail.
+
+        Its provider asked for a pause, or the breaker is open and its next probe is due then.
+        """
+        probes_in_ms = [breaker.probe_in_ms for breaker in self._known(model)]
+        return max(self._queues.pause_ms(model.endpoint.name), *probes_in_ms, 0)
+
+    def _known(self, model: Model) -> list[Breaker]:
+        """Return the breakers that a call of this model passes, once it has been called."""
+        known = [self._breakers.get(key) for key in (_of_key(model), _of_model(model))]
+        return [breaker for breaker in known if breaker is not None]
 
     @contextmanager
     def session(self, execution: Execution) -> Iterator[CallSession]:
         """Open the session in which an execution makes its calls."""
-        model = execution.model
-        key = model.endpoint.name, model.litellm_model
+        model, limits = execution.model, execution.spec.limits
+        limit_ms = min(limits.attempt_timeout_ms or limits.deadline_ms, limits.deadline_ms)
+        of_key = self._breaker(model, _of_key(model))
+        of_model = self._breaker(model, _of_model(model))
+        with of_key.caller(limit_ms) as for_key, of_model.caller(limit_ms) as for_model:
+            gates = (of_key, for_key), (of_model, for_model)
+            yield CallSession(execution, self._provider, self._queues, self._texts, *gates)
+
+    def _breaker(self, model: Model, key: tuple[str, str, str | None]) -> Breaker:
         breaker = self._breakers.get(key)
         if breaker is None:
             settings = self._settings.get(model.endpoint.name, BreakerSettings())
             breaker = Breaker(settings, asyncio.get_running_loop().time)
             self._breakers[key] = breaker
-        with breaker.caller() as caller:
-            yield CallSession(execution, self._provider, self._queues, breaker, caller)
+        return breaker
+
+
+def _of_key(model: Model) -> tuple[str, str, str | None]:
+    """Return the name of the breaker of a model's key at its endpoint."""
+    return model.endpoint.name, "key", model.endpoint.api_key
+
+
+def _of_model(model: Model) -> tuple[str, str, str | None]:
+    return model.endpoint.name, "model", model.litellm_model
+
+
+_Gate = tuple[Breaker, Caller]
 
 
 class CallSession:
     """The calls of one execution. ``calling`` is true from a request until its end."""
 
     __slots__ = (
-        "_caller",
         "_execution",
+        "_of_key",
+        "_of_model",
         "_provider",
         "_queues",
         "_reserved_until_s",
+        "_texts",
         "_turn",
-        "breaker",
         "calling",
     )
 
@@ -78,19 +117,33 @@ class CallSession:
         execution: Execution,
         provider: Provider,
         queues: EndpointQueues,
-        breaker: Breaker,
-        caller: Caller,
+        texts: ProviderTexts,
+        of_key: _Gate,
+        of_model: _Gate,
     ) -> None:
         self._execution = execution
         self._provider = provider
         self._queues = queues
-        self._caller = caller
-        self.breaker = breaker
+        self._texts = texts
+        self._of_key = of_key
+        self._of_model = of_model
         self.calling = False
 
     def allows(self) -> bool:
         """Return whether a call may be made: the provider answers, or this call is the probe."""
-        return self.breaker.allows(self._caller)
+        return all(breaker.allows(caller) for breaker, caller in (self._of_key, self._of_model))
+
+    def why_not(self) -> str:
+        """Return why no call is allowed; note it in the execution if the config is to be mended."""
+        model = self._execution.model
+        closed = [breaker for breaker, _ in (self._of_key, self._of_model) if breaker.is_open]
+        # A breaker that has closed meanwhile stood open when the caller was refused.
+        breaker = closed[0] if closed else self._of_model[0]
+        if (status := breaker.refused_status) is None:
+            return provider_down_text(model.id, breaker.probe_in_ms)
+        refusal = EndpointRefusal(model.endpoint.name, status)
+        self._execution.progress.endpoint_refusal = refusal
+        return f"{refused_text(refusal, model.id)}; {next_attempt_text(breaker.probe_in_ms)}"
 
     def turn(self) -> AbstractAsyncContextManager[Turn]:
         """Wait for a turn at the endpoint.
@@ -121,7 +174,8 @@ class CallSession:
                 endpoint=model.endpoint,
                 messages=execution.messages,
                 max_output_tokens=execution.progress.quote.max_output_tokens,
-                response_schema=spec.json_schema if model.json_schema else None,
+                response_schema=spec.json_schema if model.json_schema is True else None,
+                json_object=model.json_schema == "json_object",
                 temperature=spec.temperature,
             ),
             attempts=spec.limits.attempts,
@@ -155,20 +209,35 @@ class CallSession:
             progress.possibly_executed += 1
         if error is not None and error.retry_after_ms:
             self._turn.pause_endpoint(error.retry_after_ms)
-        self._tell_breaker(error, latency_ms)
+        if error is not None:
+            self._texts.note(self._execution, number, error)
+        if error is not None and error.refusal is not None and error.status is not None:
+            endpoint = self._execution.model.endpoint.name
+            progress.endpoint_refusal = EndpointRefusal(endpoint, error.status)
+        self._tell_breakers(error, latency_ms)
 
-    def _tell_breaker(self, error: ProviderError | None, latency_ms: int) -> None:
+    def _tell_breakers(self, error: ProviderError | None, latency_ms: int) -> None:
+        of_key, for_key = self._of_key
+        of_model, for_model = self._of_model
         if error is None:
-            self.breaker.answered(self._caller)
+            of_key.answered(for_key)
+            of_model.answered(for_model)
+        elif isinstance(error, NotSent):
+            if error.kind is FailureKind.ERROR:
+                of_model.failed(for_model)
+        elif error.refusal is Refusal.KEY and error.status is not None:
+            of_key.refused(for_key, error.status)
+            of_model.answered(for_model)
+        elif error.refusal is Refusal.MODEL and error.status is not None:
+            of_key.answered(for_key)
+            of_model.refused(for_model, error.status)
+        elif error.kind is FailureKind.TIMEOUT and error.status is None:
+            of_model.timed_out(for_model, latency_ms)
         elif error.kind in _DOWN:
-            limits = self._execution.spec.limits
-            full_ms = limits.attempt_timeout_ms or limits.deadline_ms
-            own_time = error.kind is FailureKind.TIMEOUT and error.status is None
-            # A call that began with little time left says nothing about the provider.
-            if not own_time or 2 * latency_ms >= full_ms:
-                self.breaker.failed(self._caller)
-        elif not isinstance(error, NotSent):
-            self.breaker.answered(self._caller)
+            of_model.failed(for_model)
+        else:
+            of_key.answered(for_key)
+            of_model.answered(for_model)
 
 
 def _attempt(number: int, error: ProviderError | None, latency_ms: int) -> Attempt:

@@ -7,7 +7,7 @@ import logging
 from collections import deque
 from contextlib import suppress
 
-from runtime.background import Periodic, TaskSet
+from runtime.background import Periodic, TaskSet, finish
 from runtime.credits.endings import Ending, Release, owes_something
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.ledger import CreditLedger
@@ -40,6 +40,7 @@ class Outbox:
         self._spool = spool
         self._tasks = TaskSet()
         self._replays = Periodic("replaying the spool", self._replay, replay_every_ms / 1000)
+        self._owed: dict[int, Ending] = {}
         self._in_memory: deque[Ending] = deque(maxlen=MOST_IN_MEMORY)
         self._unknown: set[str] = set()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
@@ -74,6 +75,8 @@ class Outbox:
 
     def close_soon(self, ending: Ending) -> None:
         """End a reservation in the background."""
+        # Noted before the task begins: one that is cancelled before its first step never runs.
+        self._owed[id(ending)] = ending
         self._tasks.start(self._send_quietly(ending))
 
     def give_back(self, attempt: ExecutionAttempt) -> None:
@@ -97,12 +100,21 @@ class Outbox:
                 del self._waiting[account_id]
 
     async def aclose(self) -> None:
-        """Finish background work, and try once more to empty the spool."""
+        """Finish background work, and try once more to empty the spool.
+
+        Each step is bounded. Endings that Redis has not taken by then are spooled; the log says how
+        many wait there, and how many are lost because the disk refuses them too.
+        """
         await self._replays.aclose()
-        await self.drain()
-        await self._send_kept()
+        await finish("ending reservations", self.drain())
+        await finish("spooling endings", self._spool_owed())
+        await finish("sending the endings in memory", self._send_kept())
         with suppress(LedgerError, OSError):
-            await self._spool.replay(self._ledger)
+            await finish("replaying the spool", self._spool.replay(self._ledger))
+        if waiting := await asyncio.to_thread(self._spool.waiting):
+            _log.warning("%d endings wait in the spool for the next process", waiting)
+        if self._in_memory:
+            _log.error("%d endings are lost: Redis and the disk refuse them", len(self._in_memory))
 
     async def drain(self) -> None:
         """Wait until no answer is left to read and no ending is under way."""
@@ -140,6 +152,13 @@ class Outbox:
                 error.account_id,
             )
 
+    async def _spool_owed(self) -> None:
+        """Spool the endings that are still under way. To send one twice does no harm."""
+        await self._tasks.cancel()
+        for ending in list(self._owed.values()):
+            await self._keep(ending)
+        self._owed.clear()
+
     async def _keep(self, ending: Ending) -> None:
         """Spool an ending; keep it in memory until the next replay where the disk refuses."""
         try:
@@ -150,19 +169,35 @@ class Outbox:
 
     async def _send_kept(self) -> None:
         """Send or spool what waits in memory, the oldest first, until neither takes it."""
+        is_away = False
         while self._in_memory:
             ending = self._in_memory[0]
             try:
-                await self._ledger.end(ending)
-            except (LedgerUnavailable, AccountUnknown):
-                try:
+                if is_away or not await self._sent(ending):
                     await self._spool.put(ending)
-                except OSError:
-                    return
-            except Exception as error:  # noqa: BLE001 - the ledger will never take it
-                _log.error("an ending in memory can't be settled: %s", type(error).__name__)
+            except LedgerUnavailable:
+                is_away = True
+                continue
+            except OSError:
+                return
             with suppress(ValueError):
                 self._in_memory.remove(ending)
+
+    async def _sent(self, ending: Ending) -> bool:
+        """Send an ending from memory; return false if its account can't take it now.
+
+        Raises:
+            LedgerUnavailable: no account can.
+        """
+        try:
+            await self._ledger.end(ending)
+        except (AccountStopped, AccountUnknown):
+            return False
+        except LedgerUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - the ledger will never take it
+            _log.error("an ending in memory can't be settled: %s", type(error).__name__)
+        return True
 
     def _wake(self, account_id: str) -> None:
         queue = self._waiting.get(account_id)
@@ -177,6 +212,7 @@ class Outbox:
             await self._send(ending)
         except Exception as error:  # noqa: BLE001 - nobody awaits it, so it is logged
             _log.error("an ending was lost in the background: %s", type(error).__name__)
+        self._owed.pop(id(ending), None)
 
     async def _replay(self) -> None:
         await self._send_kept()

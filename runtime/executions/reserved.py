@@ -11,7 +11,7 @@ import logging
 import time
 
 from fallback.policy import Resolved
-from fallback.reasons import FallbackReason
+from fallback.reasons import FallbackReason, is_kept
 from providers.base import Completion, FinishReason
 from providers.errors import NotSent, ProviderError
 from providers.pacing.queue import Turn
@@ -33,7 +33,7 @@ from runtime.executions.execution import Execution
 from runtime.executions.model_calls import CallSession
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
-from runtime.wording.reasons import provider_down_text
+from runtime.wording.reasons import refused_text
 
 _log = logging.getLogger("creditgate.executor")
 
@@ -108,8 +108,10 @@ class ReservedExecutions:
             progress.timings.note("provider", since_s)
             # Nobody refused what was never sent: who asks must hear what stands in the way.
             detail = str(error) if isinstance(error, NotSent) else None
+            if progress.endpoint_refusal is not None:
+                detail = refused_text(progress.endpoint_refusal, execution.model.id)
             reason = FallbackReason(f"provider_{error.kind}")
-            return await self._release(execution, reason, detail=detail)
+            return await self._release(execution, reason, detail=detail, status=error.status)
         except Exception as error:  # noqa: BLE001 - law 4: whatever an adapter does
             # Its type alone: its message and its chain may quote the prompt, the answer or a key.
             _log.error("the provider adapter failed: %s", type(error).__name__)
@@ -205,20 +207,27 @@ class ReservedExecutions:
         reason: FallbackReason,
         unpaid_mc: int = 0,
         detail: str | None = None,
+        status: int | None = None,
     ) -> ExecutionResult:
-        """Give everything back. ``unpaid_mc`` is the cost of an answer that is not charged."""
+        """Give everything back, and store the outcome where it is one that is kept.
+
+        Args:
+            unpaid_mc: the cost of an answer that is not charged.
+            status: the HTTP status with which the provider rejected the request, if it did.
+        """
         resolved = execution.resolve(reason)
+        kept, available_mc = is_kept(reason, status=status), None
+        outcome = execution.outcome(resolved) if kept else None
         since_s = time.perf_counter()
         released = await self._outbox.close(
-            execution.release(reason, unpaid_mc, execution.outcome(resolved)), execution.deadline_s
+            execution.release(reason, unpaid_mc, outcome), execution.deadline_s
         )
         execution.progress.timings.note("settle", since_s)
         if isinstance(released, Existing):
             return execution.first_outcome(released)
-        kept, available_mc = True, None
         if isinstance(released, Released):
             # Not found: the reservation expired, and another attempt has the id now.
-            kept, available_mc = released.found, released.available_mc
+            kept, available_mc = kept and released.found, released.available_mc
         return execution.result(resolved, kept=kept, available_after_mc=available_mc, detail=detail)
 
 
@@ -227,7 +236,7 @@ def model_unavailable(
     session: CallSession,
     known: Settled | Released | InProgress | Existing | NotBooked | None,
 ) -> ExecutionResult | Pending:
-    """Fall back because the provider is down. The result is not kept: ask again.
+    """Fall back because the provider is down, or refuses the key or the model: ask again later.
 
     An outcome that the id already has, or is about to have, is returned instead (law 3).
 
@@ -238,5 +247,4 @@ def model_unavailable(
         return execution.first_outcome(known)
     if isinstance(known, InProgress):
         return execution.pending(known.remaining_ms)
-    detail = provider_down_text(execution.model.id, session.breaker.probe_in_ms)
-    return execution.not_kept(FallbackReason.MODEL_UNAVAILABLE, detail)
+    return execution.not_kept(FallbackReason.MODEL_UNAVAILABLE, session.why_not())

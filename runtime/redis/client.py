@@ -8,6 +8,7 @@ from pathlib import Path
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 
+from runtime.background import finish
 from runtime.config.sections import RedisSection
 from runtime.redis.embedded import EmbeddedRedis
 from runtime.redis.primaries import Client
@@ -30,8 +31,10 @@ async def open_client(section: RedisSection, data_dir: Path) -> AsyncIterator[Cl
         if url == _EMBEDDED:
             url = (await stack.enter_async_context(EmbeddedRedis(data_dir / "redis"))).url
         client = make_client(section, url)
-        stack.push_async_callback(client.aclose)
-        yield client
+        try:
+            yield client
+        finally:
+            await finish("closing the connections to Redis", client.aclose())
 
 
 def make_client(section: RedisSection, url: str) -> Client:

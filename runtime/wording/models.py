@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pricing.efficiency import COST_EFFICIENT_PERCENT
 
@@ -18,7 +18,7 @@ class ModelState(Protocol):
     def priced(self) -> bool: ...
 
     @property
-    def json_schema(self) -> bool: ...
+    def json_schema(self) -> bool | Literal["json_object"]: ...
 
     @property
     def listed_json_schema(self) -> bool | None: ...
@@ -41,8 +41,10 @@ def model_state_text(model: ModelState) -> str:
     said = []
     if not model.priced:
         said.append("no rate in the current rate card: not called")
-    if model.json_schema and model.listed_json_schema is False:
-        said.append("LiteLLM lists no support for JSON Schema: try json_schema: false")
+    if model.json_schema is True and model.listed_json_schema is False:
+        said.append(
+            "LiteLLM lists no support for JSON Schema: try json_schema: json_object or false"
+        )
     if model.retires_on is not None and model.called == model.id:
         then = f", then replaced by {model.replaced_by}" if model.replaced_by else ""
         said.append(f"retires on {model.retires_on}{then}")

@@ -7,6 +7,9 @@ from types import MappingProxyType
 
 from fallback.reasons import FallbackReason
 from providers.pacing.queue import Bottleneck
+from runtime.actions.requests import EndpointRefusal
+
+_FORBIDDEN, _NOT_FOUND = 403, 404
 
 REASONS: Mapping[FallbackReason, str] = MappingProxyType(
     {
@@ -59,8 +62,29 @@ def no_turn_text(bottleneck: Bottleneck) -> str:
 
 def provider_down_text(model_id: str, probe_in_ms: int) -> str:
     """Return why a model was not called: its provider keeps failing."""
+    return f"the provider of model {model_id} keeps failing; {next_attempt_text(probe_in_ms)}"
+
+
+def next_attempt_text(probe_in_ms: int) -> str:
+    """Return when a model that is not called is tried again."""
     if probe_in_ms:
-        retry = f"the next attempt is in {-(-probe_in_ms // 1000)} s"
+        return f"the next attempt is in {-(-probe_in_ms // 1000)} s"
+    return "a new attempt is under way"
+
+
+def refused_text(refusal: EndpointRefusal, model_id: str) -> str:
+    """Return the provider's refusal of a key or a model, and what to check in the config."""
+    endpoint, status = refusal.endpoint, refusal.status
+    if status == _NOT_FOUND:
+        why = (
+            f"the model was not found; check models.{model_id}.litellm_model "
+            f"and endpoints.{endpoint}.api_base"
+        )
+    elif status == _FORBIDDEN:
+        why = (
+            f"the key may not be used for this; check endpoints.{endpoint}.api_key and what its "
+            "owner allows"
+        )
     else:
-        retry = "a new attempt is under way"
-    return f"the provider of model {model_id} keeps failing; {retry}"
+        why = f"the key was refused; check endpoints.{endpoint}.api_key"
+    return f"HTTP {status} from endpoint {endpoint}: {why}"

@@ -1,9 +1,12 @@
-"""Sentences about a run: how people ended, how good the quotes were, what was used."""
+"""Sentences about a run: how people ended, what it waits for, how good the quotes were."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+
+from fallback.reasons import FallbackReason, ReasonGroup
+from runtime.wording.reasons import REASONS
 
 ENDINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -46,6 +49,64 @@ TOKEN_CLASSES: Mapping[str, str] = MappingProxyType(
 """The names of token counts on a receipt; indented ones are part of the one above."""
 
 USAGE_ESTIMATED = "The answer did not report its usage; the charge is based on our own count."
+
+
+AFTER_PATIENCE: Mapping[str, str] = MappingProxyType(
+    {
+        "stop": "then the run stops",
+        "fallback": "then the run goes on with fallback values",
+    }
+)
+"""The next step of a run that has waited long enough."""
+
+
+GAVE_UP: Mapping[str, str] = MappingProxyType(
+    {
+        "stop": "The run stopped",
+        "fallback": "The run went on with fallback values",
+    }
+)
+"""The step that a run took when it had waited long enough, to stand before how long and why."""
+
+WITHOUT_RESULT = "without a result; nothing was charged for them"
+MISSED = "got fallback values for a reason that passes; nothing was charged for them"
+
+
+def trouble_text(
+    reason: FallbackReason, status: int | None, detail: str | None, endpoint: str | None
+) -> str:
+    """Return what is wrong while nobody gets an answer, with status and endpoint where known."""
+    known = [] if status is None else [f"status {status}"]
+    if endpoint is not None and reason.group is ReasonGroup.MODEL:
+        known.append(f"endpoint {endpoint}")
+    where = f" ({', '.join(known)})" if known else ""
+    return f"{REASONS[reason]}{where}" + (f": {detail}" if detail else "")
+
+
+def holding_text(trouble: str, for_s: float, left_s: float, then: str) -> str:
+    """Return that a run waits, since when, and how long it still will.
+
+    Args:
+        then: a key of ``AFTER_PATIENCE``.
+    """
+    return (
+        f"Waiting for {seconds_text(for_s)}, as {trouble}. Waits for {seconds_text(left_s)} more; "
+        f"{AFTER_PATIENCE[then]}."
+    )
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a duration in its two largest units, down to the second.
+
+    >>> seconds_text(605)
+    '10 min 5 s'
+    """
+    minutes, rest_s = divmod(round(max(0.0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [(hours, "h"), (minutes, "min"), (rest_s, "s")]
+    while len(parts) > 1 and not parts[0][0]:
+        parts.pop(0)
+    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count) or "0 s"
 
 
 def stopping_text(running: int) -> str:

@@ -7,8 +7,9 @@ import time
 
 from creditgate import ActionSpec
 from providers.base import Message
-from runtime.campaigns.campaign import Campaign, CampaignRun
+from runtime.campaigns.campaign import Campaign
 from runtime.campaigns.people import PeopleFile
+from runtime.campaigns.run import CampaignRun
 from runtime.cli.views.results import ResultsFile
 from tests.bench.conditions import median, say, spread
 from tests.bench.loads import CONCURRENCY, run_calls

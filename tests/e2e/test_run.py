@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
 import pytest
 
 from runtime.cli.views import results
-from tests.harness.command_line import Home, end, new_home, wait_until
+from tests.harness.command_line import (
+    PATIENCE_S,
+    PROCESS_ENV,
+    Home,
+    end,
+    new_home,
+    wait_until,
+)
 
 ACTION = ("--action", "route_message")
 ACCOUNT = ("--account", "acme")
@@ -153,6 +164,56 @@ def test_a_trial_before_a_campaign_is_not_taken_for_the_campaign(home: Home) -> 
     assert elsewhere.status == 2
     assert "another workspace_id" in elsewhere.json["error"]["message"]
     assert "p0000" not in elsewhere.stdout + elsewhere.stderr
+
+
+def test_a_run_that_the_credits_can_not_pay_for_is_asked_about_first(home: Home) -> None:
+    home.open_account("acme", amount_mc=20_000)
+    people = home.people(200)
+    calls = home.calls()
+
+    stopped = home.invoke(*run_args(people, "--out", "results.jsonl"))
+    assert stopped.status == 2
+    assert "They should last for about" in stopped.stderr
+    assert "add --yes" in stopped.stderr
+    assert home.calls() == calls
+    assert not (home.folder / "results.jsonl").exists(), "nothing was done"
+
+    ended = home.invoke(*run_args(people, "--yes", "--json"))
+    assert ended.status == 0
+    assert ended.json["people"] == 200
+    assert ended.json["fallback"] > 100
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_at_a_terminal_the_question_takes_an_answer(home: Home, answer: str) -> None:
+    home.open_account("acme", amount_mc=20_000)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runtime.cli", *run_args(home.people(100), "--json")],
+        cwd=home.folder,
+        env={**os.environ, **PROCESS_ENV},
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+    )
+    os.close(theirs)
+    shown = b""
+    while b"Run it anyway?" not in shown:
+        shown += os.read(ours, 4096)
+    os.write(ours, f"{answer}\n".encode())
+    with suppress(OSError):  # the terminal's other end is closed when the process ends
+        while os.read(ours, 4096):
+            pass
+    stdout, _ = process.communicate(timeout=PATIENCE_S)
+    os.close(ours)
+    if answer == "y":
+        assert process.returncode == 0
+        assert json.loads(stdout)["people"] == 100
+    else:
+        assert process.returncode == 2
+        assert json.loads(stdout)["error"]["message"] == "nothing was run"
 
 
 def test_an_account_without_ai_credits_gets_fallback_values_and_no_model_is_called(

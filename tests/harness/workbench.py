@@ -99,6 +99,21 @@ def action(**changes: Any) -> ActionSpec:
     return ActionSpec.model_validate(content | changes)
 
 
+def make_request(number: int, spec: ActionSpec | None = None, **changes: Any) -> ExecutionRequest:
+    """A request of the person of that number."""
+    fields: dict[str, Any] = {
+        "execution_id": f"journey-{number}:route:1",
+        "account_id": ACCOUNT,
+        "workspace_id": "retail",
+        "campaign_id": "welcome",
+        "person_id": f"person-{number}",
+        "action": spec or action(),
+        "data": {"customer": {"message": f"Where is my card? I am number {number}."}},
+        "source": Source.LIVE,
+    }
+    return ExecutionRequest(**(fields | changes))
+
+
 @dataclass
 class Workbench:
     """A runtime, what it stands on, and short words for what tests do with it."""
@@ -115,18 +130,7 @@ class Workbench:
 
     def request(self, spec: ActionSpec | None = None, **changes: Any) -> ExecutionRequest:
         """A request with an id of its own, unless it is given."""
-        number = next(self.ids)
-        fields: dict[str, Any] = {
-            "execution_id": f"journey-{number}:route:1",
-            "account_id": ACCOUNT,
-            "workspace_id": "retail",
-            "campaign_id": "welcome",
-            "person_id": f"person-{number}",
-            "action": spec or action(),
-            "data": {"customer": {"message": f"Where is my card? I am number {number}."}},
-            "source": Source.LIVE,
-        }
-        return ExecutionRequest(**(fields | changes))
+        return make_request(next(self.ids), spec, **changes)
 
     async def execute(self, spec: ActionSpec | None = None, **changes: Any) -> ExecutionResult:
         """Execute a new request, which runs nowhere else."""

@@ -36,6 +36,7 @@ from creditgate import (
     CreditLedger,
     EmbeddedRedisUnavailable,
     Endpoint,
+    EndpointRefusal,
     Estimate,
     Estimator,
     ExecutionConflict,
@@ -197,6 +198,9 @@ def use(result: ExecutionResult) -> ExecutionResult:
     reason: FallbackReason | None = origin.reason
     attempts: tuple[Attempt, ...] = result.attempts
     usage: TokenUsage | None = result.usage
+    refusal: EndpointRefusal | None = result.endpoint_refusal
+    if refusal is not None:
+        print(refusal.endpoint, refusal.status)
     print(values, reason, attempts[0].latency_ms, usage, result.attributes["journey"])
     return result
 

@@ -9,7 +9,7 @@ import click
 
 from runtime.cli.config_file import load
 from runtime.cli.options import PATH, action_option, config_option, examples, json_option
-from runtime.cli.people import check_people, column_options, rules_for
+from runtime.cli.people import check_people, column_options, format_options, rules_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runtime.actions.spec import ActionSpec
     from runtime.campaigns.estimate import Estimate, Sample
     from runtime.campaigns.people import Person
+    from runtime.campaigns.people_format import PeopleFormat
     from runtime.config import Config
 
 _LINE_EVERY_S = 5.0
@@ -38,8 +39,9 @@ _LINE_EVERY_S = 5.0
     type=PATH,
     required=True,
     metavar="FILE",
-    help="A .csv or .jsonl file, as `creditgate run` takes it.",
+    help="A .csv or .jsonl file, packed as .gz or not, as `creditgate run` takes it.",
 )
+@format_options
 @column_options
 @click.option(
     "--account",
@@ -66,6 +68,7 @@ def estimate(  # noqa: PLR0913 - one parameter an option
     people_path: Path,
     declared: tuple[str, ...],
     text_columns: bool,
+    people_format: PeopleFormat,
     account_id: str | None,
     limit: int | None,
     sample_size: int,
@@ -88,7 +91,7 @@ def estimate(  # noqa: PLR0913 - one parameter an option
     from runtime.cli.ledger import print_json, run_async
 
     config = load(config_path)
-    people = PeopleFile(people_path)
+    people = PeopleFile(people_path, people_format)
     action = find_action(config, action_id)
     campaign = Campaign(account_id or "nobody", "default", "estimate", action)
     sample = Sample(sample_size, seed)

@@ -9,11 +9,13 @@ import click
 
 from runtime.cli.config_file import load
 from runtime.cli.options import PATH, BadInput, config_option, examples, json_option
+from runtime.cli.people import format_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from runtime.actions.spec import ActionSpec
+    from runtime.campaigns.people_format import PeopleFormat
     from runtime.catalog.choice import ModelChoice, TypicalRun
     from runtime.config import Config
     from runtime.learning.forecast import Typical
@@ -42,6 +44,7 @@ _PEOPLE = 100
     metavar="FILE",
     help="Count the action's prompt for the first 100 people of it.  [default: its templates]",
 )
+@format_options
 @click.option(
     "--answer-tokens",
     type=click.IntRange(min=1),
@@ -55,6 +58,7 @@ def models(
     action_id: str | None,
     people_path: Path | None,
     answer_tokens: int | None,
+    people_format: PeopleFormat,
     config_path: Path,
     as_json: bool,
 ) -> None:
@@ -70,7 +74,7 @@ def models(
 
     config = load(config_path)
     _check_known(model_ids, config)
-    run = _typical_run(config, action_id, people_path, answer_tokens)
+    run = _typical_run(config, action_id, people_path, people_format, answer_tokens)
     choices = [
         choice for choice in model_choices(config, run) if not model_ids or choice.id in model_ids
     ]
@@ -100,7 +104,11 @@ def _check_known(model_ids: Iterable[str], config: Config) -> None:
 
 
 def _typical_run(
-    config: Config, action_id: str | None, people_path: Path | None, answer_tokens: int | None
+    config: Config,
+    action_id: str | None,
+    people_path: Path | None,
+    people_format: PeopleFormat,
+    answer_tokens: int | None,
 ) -> TypicalRun:
     from runtime.campaigns.fit import column_rules
     from runtime.campaigns.people import PeopleFile
@@ -114,7 +122,7 @@ def _typical_run(
     action = find_action(config, action_id)
     data = []
     if people_path is not None:
-        file = PeopleFile(people_path)
+        file = PeopleFile(people_path, people_format)
         columns = file.check(limit=_PEOPLE, rules=column_rules(action, {})).columns
         data = [person.data for person in file.read(limit=_PEOPLE, columns=columns)]
     return TypicalRun(action, data, answer_tokens, _learned(config, action))
@@ -176,7 +184,7 @@ def _row(choice: ModelChoice) -> tuple[str, ...]:
         "-" if choice.typical_mc is None else credits_text(choice.typical_mc),
         "-" if choice.relative_cost is None else f"{float(choice.relative_cost):.1f}x",
         "yes" if choice.cost_efficient else "no",
-        "yes" if choice.json_schema else "no",
+        {True: "yes", False: "no", "json_object": "no, JSON"}[choice.json_schema],
         f"{choice.context_tokens:,}" if choice.context_tokens else "unknown",
         {None: "unknown", True: "healthy", False: "unhealthy"}[choice.healthy],
     )

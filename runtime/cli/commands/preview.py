@@ -17,14 +17,15 @@ from runtime.cli.options import (
     examples,
     json_option,
 )
-from runtime.cli.people import column_options, rules_for, tell_columns
+from runtime.cli.people import column_options, format_options, rules_for, tell_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending
     from runtime.campaigns.column_types import ColumnRules, Columns
-    from runtime.campaigns.people import Person
+    from runtime.campaigns.people import PeopleFile, Person
+    from runtime.campaigns.people_format import PeopleFormat
     from runtime.campaigns.people_rows import Data
     from runtime.config import Config
     from runtime.executions.execution import Execution
@@ -61,6 +62,7 @@ _NOBODY = "preview"
     help="One attribute, of the customer or of another scope (event.pages=3), with the type that a "
     "cell like it has; may be given several times.",
 )
+@format_options
 @column_options
 @click.option("--workspace", "workspace_id", default="default", metavar="ID", help="The workspace.")
 @click.option("--campaign", "campaign_id", default="preview", metavar="ID", help="The campaign.")
@@ -75,6 +77,7 @@ def preview(  # noqa: PLR0913 - one parameter an option
     attributes: tuple[str, ...],
     declared: tuple[str, ...],
     text_columns: bool,
+    people_format: PeopleFormat,
     workspace_id: str,
     campaign_id: str,
     as_json: bool,
@@ -89,6 +92,7 @@ def preview(  # noqa: PLR0913 - one parameter an option
 
     from runtime.actions.requests import ExecutionRequest, Pending, Source
     from runtime.campaigns.fit import missing_attributes
+    from runtime.campaigns.people import PeopleFile
     from runtime.cli.config_file import find_action
     from runtime.cli.failures import refusals
     from runtime.cli.ledger import print_json, run_async
@@ -97,7 +101,8 @@ def preview(  # noqa: PLR0913 - one parameter an option
     config = load(config_path)
     action = find_action(config, action_id)
     rules = rules_for(action, declared, text_columns)
-    person, columns = _person(person_json, people_path, person_id, attributes, rules)
+    people = None if people_path is None else PeopleFile(people_path, people_format)
+    person, columns = _person(person_json, people, person_id, attributes, rules)
     known = {(scope, name) for scope, names in person.data.items() for name in names}
     for path in missing_attributes(action, known):
         click.echo(f"note: the prompt reads {path}, which this person does not have", err=True)
@@ -138,7 +143,7 @@ async def _run(
 
 def _person(
     person_json: str | None,
-    people_path: Path | None,
+    people: PeopleFile | None,
     person_id: str | None,
     attributes: tuple[str, ...],
     rules: ColumnRules,
@@ -155,17 +160,17 @@ def _person(
     from runtime.campaigns.people_rows import Person, normal_id, parse_person
     from runtime.cli.failures import refusals
 
-    if person_json is not None and people_path is not None:
+    if person_json is not None and people is not None:
         raise BadInput("--person and --people: give one of them, not both")
     texts = _texts(attributes)
     wanted = None if person_id is None else normal_id(person_id)
     person, columns = Person(wanted or _NOBODY, {}, 1), Columns()
     if person_json is not None:
         person = parse_person(person_json, "--person", person.person_id)
-    elif people_path is not None:
+    elif people is not None:
         # What is given by itself need not be a column of the file.
         ours = {name: kind for name, kind in rules.declared.items() if name not in texts}
-        person, columns = _from_file(people_path, wanted, replace(rules, declared=ours))
+        person, columns = _from_file(people, wanted, replace(rules, declared=ours))
         known = {column.name: column.type for column in columns.all} | dict(rules.declared)
         rules = replace(rules, declared={n: kind for n, kind in known.items() if n in texts})
     with refusals():
@@ -173,16 +178,15 @@ def _person(
     return person, columns
 
 
-def _from_file(path: Path, person_id: str | None, rules: ColumnRules) -> tuple[Person, Columns]:
-    from runtime.campaigns.people import PeopleFile
-
-    file = PeopleFile(path)
+def _from_file(
+    file: PeopleFile, person_id: str | None, rules: ColumnRules
+) -> tuple[Person, Columns]:
     columns = file.check(rules=rules).columns
     tell_columns(columns)
     people = file.read(columns=columns)
     found = next((one for one in people if person_id in (None, one.person_id)), None)
     if found is None:
-        raise BadInput(f"--person-id: no person in {path} has it")
+        raise BadInput(f"--person-id: no person in {file.path} has it")
     return found, columns
 
 

@@ -11,20 +11,33 @@ from runtime.cli.config_file import load
 from runtime.cli.options import (
     PATH,
     BadInput,
+    Duration,
     account_option,
     action_option,
     config_option,
     examples,
     json_option,
 )
-from runtime.cli.people import check_people, column_options, rules_for
+from runtime.cli.people import check_people, column_options, format_options, rules_for
 
 if TYPE_CHECKING:
+    from runtime.campaigns.people_format import PeopleFormat
     from runtime.cli.campaign_run import RunReport, RunSettings
     from runtime.config import Config
 
+_ARGUMENTS = "creditgate.run.arguments"
+
+
+class _Run(click.Command):
+    """Remembers its arguments, to tell how to run it again."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
 
 @click.command(
+    cls=_Run,
     epilog=examples(
         "creditgate run --action route_message --people people.csv --account acme",
         "creditgate run --action route_message --people people.csv --account acme \\",
@@ -35,7 +48,7 @@ if TYPE_CHECKING:
         "    --campaign autumn --out results.jsonl --concurrency 64",
         "creditgate run --action score_lead --people leads.jsonl --account acme \\",
         "    --campaign autumn --out results.jsonl --retry-fallbacks",
-    )
+    ),
 )
 @config_option
 @action_option
@@ -45,10 +58,11 @@ if TYPE_CHECKING:
     type=PATH,
     required=True,
     metavar="FILE",
-    help="A .csv or .jsonl file in UTF-8, one person a row; it needs a person_id. Other columns "
-    "are attributes of the customer, or of another scope (event.pages). Empty cells count as not "
-    "known. Commas, semicolons, tabs or bars separate columns.",
+    help="A .csv or .jsonl file, or one packed as .csv.gz or .jsonl.gz; one person a row, with a "
+    "person_id. Other columns are attributes of the customer, or of another scope (event.pages). "
+    "Empty cells count as not known.",
 )
+@format_options
 @column_options
 @account_option
 @click.option(
@@ -85,6 +99,28 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Ask again for people who got fallback values alone when the campaign ran before.",
 )
+@click.option(
+    "--patience",
+    "patience_s",
+    type=Duration(),
+    default="10m",
+    metavar="DURATION",
+    help="How long to wait while nobody can get an answer: the provider is down, its key is wrong, "
+    "Redis is away. As 30s, 10m or 1h; 0 does not wait.",
+)
+@click.option(
+    "--then",
+    "then",
+    type=click.Choice(["stop", "fallback"]),
+    default="stop",
+    help="What to do after that: stop with exit status 3, or go on with fallback values.",
+)
+@click.option(
+    "--yes",
+    "-y",
+    is_flag=True,
+    help="Run without a question, even if the credits can't last for a tenth of the people.",
+)
 @json_option
 @click.pass_context
 def run(  # noqa: PLR0913 - one parameter an option
@@ -94,6 +130,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     people_path: Path,
     declared: tuple[str, ...],
     text_columns: bool,
+    people_format: PeopleFormat,
     account_id: str,
     campaign_id: str | None,
     workspace_id: str,
@@ -103,12 +140,17 @@ def run(  # noqa: PLR0913 - one parameter an option
     out: Path | None,
     force: bool,
     retry_fallbacks: bool,
+    patience_s: float,
+    then: str,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """Run an action for everybody in a file, paid for from an account's credits.
 
     The whole file is checked first; nothing is charged if it has a mistake. It is read as a
-    stream, so it can be of any size. When credits run out during the run, the action's fallback
+    stream, so it can be of any size. If the credits can't last for a tenth of the people, the
+    forecast is shown and you are asked; without a terminal the run then stops with exit status 2,
+    unless there is --yes. When credits run out during the run, the action's fallback
     values take over.
 
     The types of the columns that the prompt reads are shown before the run. In a condition, a
@@ -117,21 +159,29 @@ def run(  # noqa: PLR0913 - one parameter an option
     If you run the same campaign again, people who have an answer keep it for free, for as long as
     the config's outcome_ttl_hours say.
 
+    While every call would fall back for a reason that passes (the provider is down, Redis is away),
+    no more people are taken: the run waits, tries one person now and then, and goes on at full
+    speed once somebody gets an answer. The people concerned are asked again. --patience and --then
+    say for how long, and what follows.
+
     Ctrl-C (or SIGTERM) starts no more people and waits for running executions; a second one
     cancels them and gives their credits back. The exit status is then 130.
     """
     from runtime.actions.requests import Source
     from runtime.campaigns.campaign import Campaign
+    from runtime.campaigns.estimate import Sample
     from runtime.campaigns.people import PeopleFile
+    from runtime.campaigns.run import Then
     from runtime.cli.campaign_run import RunSettings
     from runtime.cli.config_file import find_action
+    from runtime.cli.forecast import SAMPLE_SIZE, check_credits
     from runtime.cli.ledger import print_json, run_async
     from runtime.cli.views.summary import summary_json, summary_lines
 
     config = load(config_path)
     action = find_action(config, action_id)
     rules = rules_for(action, declared, text_columns)
-    people = PeopleFile(people_path)
+    people = PeopleFile(people_path, people_format)
     campaign = Campaign(
         account_id=account_id,
         workspace_id=workspace_id,
@@ -141,28 +191,57 @@ def run(  # noqa: PLR0913 - one parameter an option
     )
     if out is not None:
         _check_out(out, force, people_path, config_path)
-    summary = check_people(campaign, people, limit, rules)
+    sample = None if yes else Sample(SAMPLE_SIZE)
+    hear = (lambda person: sample.add(person.data)) if sample else (lambda person: None)
+    summary = check_people(campaign, people, limit, rules, hear)
+    if sample is not None:
+        for data in sample.people:
+            summary.columns.give_types(data)
+        check_credits(config, action, sample, account_id)
     settings = RunSettings(
-        campaign, people, summary, concurrency, limit, out, retry_fallbacks, force
+        campaign,
+        people,
+        summary,
+        concurrency=concurrency,
+        limit=limit,
+        out=out,
+        retry_fallbacks=retry_fallbacks,
+        force=force,
+        patience_s=patience_s,
+        then=Then(then),
     )
     report = run_async(_run(config, settings))
+    again = _again(ctx)
     if report.failure is not None:
-        click.echo("\n".join(summary_lines(campaign, report)), err=True)
+        click.echo("\n".join(summary_lines(campaign, report, again)), err=True)
         raise report.failure
     if as_json:
-        print_json(summary_json(campaign, summary.columns, report))
+        print_json(summary_json(campaign, summary.columns, report, again))
     else:
-        click.echo("\n".join(summary_lines(campaign, report)))
+        click.echo("\n".join(summary_lines(campaign, report, again)))
     ctx.exit(exit_status(report))
 
 
 def exit_status(report: RunReport) -> int:
     """Return the exit status of a run that came to its end."""
-    from runtime.cli.failures import INTERRUPTED
+    from runtime.campaigns.run import Then
+    from runtime.cli.failures import GAVE_UP, INTERRUPTED
 
     if report.interrupted:
         return INTERRUPTED
-    return 0 if report.balance.conserved else 1
+    if report.balance is not None and not report.balance.conserved:
+        return 1
+    stopped = report.gave_up is not None and report.gave_up.then is Then.STOP
+    return GAVE_UP if stopped else 0
+
+
+def _again(ctx: click.Context) -> str:
+    """Return the command that asks again for those who got no answer."""
+    import shlex
+
+    arguments = ctx.meta[_ARGUMENTS]
+    retry = () if "--retry-fallbacks" in arguments else ("--retry-fallbacks",)
+    return shlex.join(["creditgate", "run", *arguments, *retry])
 
 
 def _campaign_id(given: str | None, people_path: Path) -> str:
@@ -174,10 +253,16 @@ def _campaign_id(given: str | None, people_path: Path) -> str:
     import re
 
     if given is None:
-        return re.sub(r"[^A-Za-z0-9_-]", "-", people_path.stem)[:64] or "campaign"
+        return re.sub(r"[^A-Za-z0-9_-]", "-", _stem(people_path))[:64] or "campaign"
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", given):
         raise BadInput(f"--campaign: found {given!r}, allowed are 1 to 64 of A-Z a-z 0-9 _ -")
     return given
+
+
+def _stem(people_path: Path) -> str:
+    """Return the file's name without its ending; packed or not, it is the same campaign."""
+    packed = people_path.suffix.lower() == ".gz"
+    return people_path.with_suffix("").stem if packed else people_path.stem
 
 
 def _check_out(out: Path, force: bool, people_path: Path, config_path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from types import TracebackType
-from typing import Self
+from collections.abc import Mapping
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -26,6 +27,9 @@ from runtime.wording.amounts import credits_text
 
 UPDATE_EVERY_S = 0.2
 _LINE_EVERY_S = 5.0
+_NOTHING_YET: Mapping[str, Any] = MappingProxyType(
+    {"rate": 0.0, "left": "...", "fallbacks": 0, "mixed": 0, "waiting": ""}
+)
 
 
 class Display:
@@ -41,6 +45,7 @@ class Display:
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._total = 0
+        self._waiting = ""
         self._started_s = 0.0
         self._line_s = 0.0
         self._handler = _Handler(self)
@@ -81,36 +86,50 @@ class Display:
             TextColumn("{task.fields[rate]:,.0f}/s"),
             TextColumn("credits left {task.fields[left]}", style="green"),
             TextColumn("fallbacks {task.fields[fallbacks]:,}", style="yellow"),
+            TextColumn("in part {task.fields[mixed]:,}", style="yellow"),
+            TextColumn("{task.fields[waiting]}", style="bold yellow"),
             TimeRemainingColumn(compact=True),
             console=self._console,
             auto_refresh=False,
             expand=True,
         )
-        self._task = self._bar.add_task("", total=total, rate=0.0, left="...", fallbacks=0)
+        self._task = self._bar.add_task("", total=total, **_NOTHING_YET)
         self._bar.start()
 
-    def update(self, tally: Tally) -> None:
-        """Show the tally; cheap enough to call every ``UPDATE_EVERY_S``."""
+    def update(self, tally: Tally, waiting: str = "") -> None:
+        """Show the tally; cheap enough to call every ``UPDATE_EVERY_S``.
+
+        Args:
+            waiting: what the run waits for, if it does.
+        """
         now_s = time.monotonic()
         rate = tally.people / max(now_s - self._started_s, 0.001)
         left = (
             "..." if tally.available_mc is None else credits_text(tally.available_mc // 1000 * 1000)
         )
-        fallbacks = tally.fallback + tally.mixed
+        if waiting and not self._waiting:
+            self._line_s = now_s
+            self.say(waiting, style="bold yellow")
+        elif self._waiting and not waiting:
+            self.say("The wait is over.")
+        self._waiting = waiting
         if self._bar is not None:
             self._bar.update(
                 self._task,
                 completed=tally.people,
                 rate=rate,
                 left=left,
-                fallbacks=fallbacks,
+                fallbacks=tally.fallback,
+                mixed=tally.mixed,
+                waiting="waiting" if waiting else "",
                 refresh=True,
             )
         elif now_s - self._line_s >= _LINE_EVERY_S:
             self._line_s = now_s
             self.say(
                 f"{tally.people:,} of {self._total:,} people, {rate:,.0f} a second, "
-                f"credits left {left}, fallbacks {fallbacks:,}"
+                f"credits left {left}, fallbacks {tally.fallback:,}, in part {tally.mixed:,}"
+                + (f". {waiting}" if waiting else "")
             )
 
     def finish(self) -> None:

@@ -15,6 +15,12 @@ from runtime.wording.amounts import credits_text
 from runtime.wording.reasons import REASONS
 from runtime.wording.runs import TOKEN_CLASSES, USAGE_ESTIMATED
 
+_FORMS: dict[bool | str, str] = {
+    True: "a JSON schema",
+    False: "an instruction in the prompt",
+    "json_object": "a JSON object, its schema in the prompt",
+}
+
 
 def receipt_json(
     action: ActionSpec, result: ExecutionResult, execution: Execution | None
@@ -33,6 +39,10 @@ def receipt_json(
             "lowered": execution.progress.lowered,
             "answer": None if completion is None else completion.text,
             "finish": None if completion is None else completion.finish.value,
+            "provider_errors": [
+                {"attempt": attempt, "text": text}
+                for attempt, text in execution.progress.provider_texts.items()
+            ],
         }
     return receipt
 
@@ -68,7 +78,7 @@ def _prompt(execution: Execution) -> Iterator[str]:
 
 def _before(execution: Execution) -> Iterator[str]:
     quote, model = execution.progress.quote, execution.model
-    form = "a JSON schema" if model.json_schema else "an instruction in the prompt"
+    form = _FORMS[model.json_schema]
     lowered = ", lowered to what the credits cover" if execution.progress.lowered else ""
     reserved = (
         "none" if execution.progress.reserved is None else credits_text(execution.reserved_mc)
@@ -95,6 +105,8 @@ def _calls(result: ExecutionResult, execution: Execution) -> Iterator[str]:
         status = f", status {attempt.status}" if attempt.status else ""
         detail = f": {attempt.detail}" if attempt.detail else ""
         yield f"  {attempt.number}. {attempt.outcome}{status} in {attempt.latency_ms:,} ms{detail}"
+        if text := execution.progress.provider_texts.get(attempt.number):
+            yield f"     the provider: {text}"
     if execution.progress.completion is not None:
         yield ""
         yield f"Raw answer, finish {execution.progress.completion.finish.value}"

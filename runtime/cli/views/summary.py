@@ -8,16 +8,29 @@ from typing import Any
 
 from runtime.campaigns.campaign import Campaign, Tally
 from runtime.campaigns.column_types import Columns
-from runtime.cli.campaign_run import RunReport
+from runtime.cli.campaign_run import GivenUp, RunReport
 from runtime.cli.views.balance import balance_json, balance_lines
 from runtime.cli.views.table import table
 from runtime.wording.amounts import credits_text
 from runtime.wording.reasons import REASONS
-from runtime.wording.runs import ENDINGS, QUOTE_MISSES
+from runtime.wording.runs import (
+    ENDINGS,
+    GAVE_UP,
+    MISSED,
+    QUOTE_MISSES,
+    WITHOUT_RESULT,
+    seconds_text,
+)
 
 
-def summary_json(campaign: Campaign, columns: Columns, report: RunReport) -> dict[str, Any]:
-    """Return the summary in JSON types; amounts are millicredits."""
+def summary_json(
+    campaign: Campaign, columns: Columns, report: RunReport, again: str = ""
+) -> dict[str, Any]:
+    """Return the summary in JSON types; amounts are millicredits.
+
+    Args:
+        again: the command that asks again for those who got no answer.
+    """
     tally = report.tally
     return {
         "campaign": campaign.campaign_id,
@@ -30,6 +43,8 @@ def summary_json(campaign: Campaign, columns: Columns, report: RunReport) -> dic
         "model": tally.model,
         "mixed": tally.mixed,
         "fallback": tally.fallback,
+        "missed": tally.missed,
+        "remaining": report.remaining,
         "unfinished": tally.unfinished,
         "replayed": tally.replayed,
         "reasons": {reason.value: count for reason, count in tally.reasons.most_common()},
@@ -40,12 +55,25 @@ def summary_json(campaign: Campaign, columns: Columns, report: RunReport) -> dic
         "people_per_second": round(_rate(report), 1),
         "interrupted": report.interrupted,
         **{name: getattr(report.counters, name) for name in QUOTE_MISSES},
-        "balance": balance_json(report.balance),
+        "gave_up": report.gave_up and _gave_up_json(report.gave_up),
+        "run_again": again if again and (tally.missed or report.remaining) else None,
+        "balance": report.balance and balance_json(report.balance),
     }
 
 
-def summary_lines(campaign: Campaign, report: RunReport) -> Iterator[str]:
-    """Yield the lines of the summary."""
+def _gave_up_json(found: GivenUp) -> dict[str, Any]:
+    return {
+        "reason": found.trouble.reason.value,
+        "status": found.trouble.status,
+        "endpoint": found.endpoint,
+        "detail": found.trouble.detail,
+        "waited_s": round(found.waited_s, 3),
+        "then": found.then.value,
+    }
+
+
+def summary_lines(campaign: Campaign, report: RunReport, again: str = "") -> Iterator[str]:
+    """Yield the lines of the summary; ``again`` as for ``summary_json``."""
     tally = report.tally
     yield (
         f"Campaign {campaign.campaign_id}, action {campaign.action.id}: {tally.people:,} people "
@@ -66,6 +94,7 @@ def summary_lines(campaign: Campaign, report: RunReport) -> Iterator[str]:
             [(f"{count:,}", REASONS[reason]) for reason, count in tally.reasons.most_common()],
             right=(0,),
         )
+    yield from _missed_lines(report, again)
     yield ""
     yield f"Credits charged: {credits_text(tally.charged_mc)}{_each(tally)}"
     if tally.replayed:
@@ -75,7 +104,33 @@ def summary_lines(campaign: Campaign, report: RunReport) -> Iterator[str]:
         if count := getattr(report.counters, name):
             yield f"{count:,} {text}"
     yield ""
-    yield from balance_lines(report.balance)
+    if report.balance is None:
+        yield "The balance is not known: the credit ledger could not be reached."
+    else:
+        yield from balance_lines(report.balance)
+
+
+def _missed_lines(report: RunReport, again: str) -> Iterator[str]:
+    """Say who got no answer for now, and how to ask again."""
+    missed = report.tally.missed
+    if report.gave_up is not None:
+        yield ""
+        waited = seconds_text(report.gave_up.waited_s)
+        yield f"{GAVE_UP[report.gave_up.then]} after {waited}: {report.gave_up.text}."
+    elif not missed and not report.remaining:
+        return
+    else:
+        yield ""
+    if report.remaining:
+        yield f"{report.remaining:,} {_people(report.remaining)} {WITHOUT_RESULT}"
+    if missed:
+        yield f"{missed:,} {_people(missed)} {MISSED}"
+    if again and (missed or report.remaining):
+        yield f"To ask for them again:\n  {again}"
+
+
+def _people(count: int) -> str:
+    return "person" if count == 1 else "people"
 
 
 def _each(tally: Tally) -> str:

@@ -1,9 +1,6 @@
 -- Caps and switches as executions meet them. A reservation notes the windows that it counts in
--- ('d3:20545,t1:0'), and its end acts on that note alone, whatever clock and caps say by then.
-
--- In place of the note where nothing was reserved in any window, or where the note was of an
--- attempt whose record gave way to a newer attempt's: what is charged counts in the windows of now.
-local NOT_NOTED = '-'
+-- ('d3:20545,t1:0'), and its end acts on that note alone, whatever clock and caps say by then. Where
+-- nothing was reserved in any window it is NOT_NOTED: what is charged counts in the windows of now.
 
 local NAMED = { { 1, 1 }, { 2, 2 }, { 4, 3 }, { 8, 6 } } -- bit of a shape, column of the dimensions
 local MATCHING = {} -- dimensions -> caps that count them, in the order of their sorts

@@ -54,11 +54,13 @@ local function add_flag(flags, flag)
   return flags == '' and flag or flags .. ',' .. flag
 end
 
--- Had this attempt a reservation that expired, and is it still to be heard of? And the exposure that
--- was booked then.
+-- Had this attempt a reservation that expired, and is it still to be heard of? Then the exposure
+-- that was booked for it, and its note.
 local function expired_attempt(execution, record)
-  if not record then return false, 0 end
-  if not is_open(record) and record.attempt == execution.attempt then return true, record.exposed end
+  if not record then return false, 0, NOT_NOTED end
+  if not is_open(record) and record.attempt == execution.attempt then
+    return true, record.exposed, record.note
+  end
   return listed(record.past, execution.attempt)
 end
 
@@ -66,9 +68,11 @@ end
 local function expired_with_exposure(record, ended)
   if not record or is_open(record) and record.past == '' then return '' end
   local list, kept = record.past, ''
-  if not is_open(record) then list = list_with(list, record.attempt, record.exposed) end
+  if not is_open(record) then list = list_with(list, record.attempt, record.exposed, NOT_NOTED) end
   for attempt, booked in string.gmatch(list, ITEM) do
-    if booked ~= '' and attempt ~= ended then kept = list_with(kept, attempt, tonumber(booked)) end
+    if booked ~= '' and attempt ~= ended then
+      kept = list_with(kept, attempt, tonumber(booked), NOT_NOTED)
+    end
   end
   return kept
 end
@@ -80,9 +84,26 @@ local function strike_off(execution, record)
     record.past = list_without(record.past, execution.attempt)
     return save_reservation(execution.key, record)
   end
-  local newest, booked = string.match(record.past, ITEM .. '$')
-  save_reservation(execution.key, newest ~= nil and expired_record(record, newest,
-    list_without(record.past, newest), tonumber(booked) or 0))
+  local newest = string.match(record.past, '([^,:]+)[^,]*$')
+  local _, booked, note = listed(record.past, newest)
+  save_reservation(execution.key, newest ~= nil
+    and expired_record(record, newest, list_without(record.past, newest), booked, note))
+end
+
+-- An attempt that ended without an outcome and whose call may be billed stays on the record with
+-- what was booked for it, like one that expired: however often it ends so, it is booked once.
+local function keep_exposed(execution, record, exposed, note)
+  if not record then
+    record = { attempt = execution.attempt, amount = 0, reserved_at = S.now, deadline = S.now,
+      fingerprint = execution.fingerprint, dims = dims_of(execution.dimensions), past = '' }
+  end
+  if record.attempt == execution.attempt then
+    record = expired_record(record, record.attempt, record.past, exposed, note)
+  else
+    local others = list_without(record.past, execution.attempt)
+    record.past = list_with(others, execution.attempt, exposed, note)
+  end
+  save_reservation(execution.key, record)
 end
 
 -- What is known now in place of what was booked as the reservation expired: it may be negative.
@@ -103,7 +124,8 @@ local function expose_loser(execution, outcome, entry)
   local known, booked = listed(outcome.exposed, execution.attempt)
   if known and booked == 0 then return end
   if entry.exposure == 0 and booked == 0 then return end
-  outcome.exposed = list_with(list_without(outcome.exposed, execution.attempt), execution.attempt, 0)
+  local others = list_without(outcome.exposed, execution.attempt)
+  outcome.exposed = list_with(others, execution.attempt, 0, NOT_NOTED)
   save_outcome(execution.outcome_key, outcome)
   expose(entry, booked)
 end
@@ -111,7 +133,7 @@ end
 local function conclude_refusal(execution, record, reason, bytes)
   if is_for_want_of_credits(reason) then load_all_grants() end
   save_outcome(execution.outcome_key, { state = 'refused', attempt = execution.attempt,
-    fingerprint = execution.fingerprint, charged = 0, overage = 0, reason = reason,
+    fingerprint = execution.fingerprint, charged = 0, overage = 0, reason = reason, found = '',
     exposed = expired_with_exposure(record), bytes = bytes })
   journal({ kind = 'refused', execution_key = execution.key, dimensions = execution.dimensions,
     reason = reason })

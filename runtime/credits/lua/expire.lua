@@ -12,11 +12,10 @@ local function horizon_of(record)
   return record.reserved_at + OUTCOME_TTL_MS
 end
 
-local function expired_record(record, attempt, past, exposed)
+local function expired_record(record, attempt, past, exposed, note)
   return { state = 'x', exposed = exposed, attempt = attempt, amount = record.amount,
     reserved_at = record.reserved_at, deadline = record.deadline, slices = {},
-    fingerprint = record.fingerprint, dims = record.dims,
-    note = attempt == record.attempt and record.note or NOT_NOTED, past = past }
+    fingerprint = record.fingerprint, dims = record.dims, note = note, past = past }
 end
 
 -- Its process died or was frozen, and its call may have been made: the quote is exposure until a
@@ -31,7 +30,8 @@ local function expire_reservation(key, record)
     flags = exposed > 0 and 'exposure' or '', exposure = exposed })
   -- One late visit leaves what many timely ones would: beyond the horizon nothing is kept.
   local kept = horizon_of(record) > S.now
-  save_reservation(key, kept and expired_record(record, record.attempt, record.past, exposed) or false)
+  save_reservation(key, kept
+    and expired_record(record, record.attempt, record.past, exposed, record.note) or false)
 end
 
 local function expires_before(one, other)

@@ -90,23 +90,37 @@ local function slices_text(slices)
   return table.concat(parts, ',')
 end
 
--- Short lists of attempts in one field, each with the exposure that is booked for it: 'a:250,b' has
--- a with 250 and b with none. What is looked up is only ever recent, so the oldest fall out and no
--- record grows for ever.
+-- Short lists of attempts in one field, each with the exposure that is booked for it, and with the
+-- note of the windows of caps that it counted in (caps.lua) if that is known, as it is written here:
+-- 'a:250,b,c:30:d3.20545;t1.0,d::' has a with 250, b with none, c with 30 and its note, d with an
+-- empty note. What is looked up is only ever recent, so the oldest fall out and no record grows for
+-- ever.
 local REMEMBERED = 8
-local ITEM = '([^,:]+):?(%d*)'
+local ITEM = '([^,:]+):?(%d*)(:?[^,]*)'
+local NOT_NOTED = '-'
 
--- Returns whether the attempt is in the list, and what is booked for it.
-local function listed(list, attempt)
-  if list == '' then return false, 0 end
-  for other, booked in string.gmatch(list, ITEM) do
-    if other == attempt then return true, tonumber(booked) or 0 end
-  end
-  return false, 0
+local function item_of(attempt, booked, note)
+  local item = booked > 0 and attempt .. ':' .. int(booked) or attempt
+  if note == NOT_NOTED then return item end
+  return item .. (booked > 0 and ':' or '::') .. string.gsub(string.gsub(note, ',', ';'), ':', '.')
 end
 
-local function list_with(list, attempt, booked)
-  local item = booked > 0 and attempt .. ':' .. int(booked) or attempt
+local function note_in(written)
+  if written == '' then return NOT_NOTED end
+  return (string.gsub(string.gsub(string.sub(written, 2), ';', ','), '%.', ':'))
+end
+
+-- Returns whether the attempt is in the list, what is booked for it, and its note.
+local function listed(list, attempt)
+  if list == '' then return false, 0, NOT_NOTED end
+  for other, booked, note in string.gmatch(list, ITEM) do
+    if other == attempt then return true, tonumber(booked) or 0, note_in(note) end
+  end
+  return false, 0, NOT_NOTED
+end
+
+local function list_with(list, attempt, booked, note)
+  local item = item_of(attempt, booked, note)
   if list == '' then return item end
   local _, commas = string.gsub(list, ',', '')
   if commas + 2 > REMEMBERED then list = string.match(list, ',(.*)') end

@@ -24,14 +24,25 @@ end
 local function store_release(execution, record, reason, bytes)
   save_reservation(execution.key, false)
   save_outcome(execution.outcome_key, { state = 'released', attempt = execution.attempt,
-    fingerprint = execution.fingerprint, charged = 0, overage = 0, reason = reason,
+    fingerprint = execution.fingerprint, charged = 0, overage = 0, reason = reason, found = '',
     exposed = expired_with_exposure(record, execution.attempt), bytes = bytes })
 end
 
+-- Nothing is kept as the outcome: what the call may have cost is booked once.
+local function leave_open(execution, record, exposed, note)
+  if exposed > 0 then
+    keep_exposed(execution, record, exposed, note)
+  elseif record then
+    strike_off(execution, record)
+  end
+end
+
 -- Nothing is left to give back, but what the call may have cost is known now.
-local function end_expired(execution, record, entry, booked)
-  strike_off(execution, record)
-  if entry.exposure ~= booked then expose(entry, booked) end
+local function end_expired(execution, record, entry, booked, note)
+  local exposed = entry.exposure
+  if exposed == booked then return end
+  expose(entry, booked)
+  leave_open(execution, record, exposed, note)
 end
 
 AGAIN.release = function()
@@ -44,10 +55,10 @@ end
 
 V.release = function(execution, record, args)
   local entry, store, bytes = entry_of_release(execution, args), args[3] == '1', args[4]
-  local late, booked = expired_attempt(execution, record)
-  local runs = is_open(record) and record.attempt == execution.attempt
+  local late, booked, note = expired_attempt(execution, record)
+  local exposed, runs = entry.exposure, is_open(record) and record.attempt == execution.attempt
   if not runs and (is_open(record) or not store) then
-    if late then end_expired(execution, record, entry, booked) end
+    end_expired(execution, record, entry, booked, note)
     return { 'nothing', S.account.available }
   end
   if runs then
@@ -59,7 +70,7 @@ V.release = function(execution, record, args)
   if store then
     store_release(execution, record, entry.reason, bytes)
   else
-    strike_off(execution, record)
+    leave_open(execution, record, exposed, record.note)
   end
   return { 'released', S.account.available }
 end

@@ -2,7 +2,7 @@
 -- changed in memory until write.lua.
 
 -- A reservation: state (o open, x expired), attempt, amount, reserved_at, deadline, slices,
--- fingerprint, the attempts on this id that expired before with the exposure booked for each, number
+-- fingerprint, the attempts on this id that expired before with exposure and note of each, number
 -- of its dimensions, and the windows of caps that it counts in. In place of slices an expired one
 -- has the exposure that is booked for it ('exposed:250'), nothing where an earlier release ended it.
 local RESERVATION_PATTERN = '^1\t([ox])\t([^\t]+)\t(%d+)\t(%d+)\t(%d+)\t([%w:,]*)\t([^\t]+)\t([^\t]*)\t'
@@ -97,7 +97,8 @@ end
 
 -- An outcome's header: state (s settled, r released, n not admitted), attempt, fingerprint,
 -- charged, overage, reason, other attempts whose exposure is booked: those with an amount expired, and
--- their own ending, if it comes, corrects it.
+-- their own ending, if it comes, corrects it. '!late' or '!orphan' before them is what its settlement
+-- was found to be.
 local OUTCOME_PATTERN = '^1\t([srn])\t([^\t\n]+)\t([^\t\n]+)\t(%d+)\t(%d*)\t([^\t\n]*)\t([^\t\n]*)\n()'
 local STATES = { s = 'settled', r = 'released', n = 'refused' }
 local LETTERS = { settled = 's', released = 'r', refused = 'n' }
@@ -110,16 +111,22 @@ local function outcome_of(key)
     local fields = fields_of(raw, OUTCOME_PATTERN, key)
     raw = { state = STATES[fields[1]], attempt = fields[2], fingerprint = fields[3],
       charged = whole(fields[4], key), overage = whole('0' .. fields[5], key), reason = fields[6],
-      exposed = fields[7], bytes = string.sub(raw, fields[8]), stored = true }
+      exposed = fields[7], found = '', bytes = string.sub(raw, fields[8]), stored = true }
+    local found, others = string.match(raw.exposed, '^!(%a+),?(.*)$')
+    if found then raw.found, raw.exposed = found, others end
   end
   S.outcomes[key] = raw
   return raw
 end
 
 local function outcome_text(outcome)
+  local exposed = outcome.exposed
+  if outcome.found ~= '' then
+    exposed = '!' .. outcome.found .. (exposed == '' and '' or ',') .. exposed
+  end
   return table.concat({ RECORD_VERSION, LETTERS[outcome.state], outcome.attempt,
     outcome.fingerprint, int(outcome.charged), outcome.overage > 0 and int(outcome.overage) or '',
-    outcome.reason, outcome.exposed }, '\t') .. '\n' .. outcome.bytes
+    outcome.reason, exposed }, '\t') .. '\n' .. outcome.bytes
 end
 
 local function save_outcome(key, outcome)

@@ -32,7 +32,8 @@ end
 
 local function past_attempts(record, attempt)
   if not record then return '' end
-  return list_without(list_with(record.past, record.attempt, record.exposed), attempt)
+  local past = list_with(record.past, record.attempt, record.exposed, record.note)
+  return list_without(past, attempt)
 end
 
 local function set_aside(execution, record, amount, ttl, caps)

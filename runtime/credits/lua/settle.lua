@@ -2,7 +2,9 @@
 -- args: execution, cost_mc, reserved_mc, reserved_at_ms, tokens, rate card version, flags,
 --       exposure_mc, free_mc (what it would have cost if it were not free), outcome bytes
 -- answer: {'settled', charged, overage, available, flags}
---       | {'dead'} where it is older than the horizon | what executions.lua answers
+--       | {'dead'} where it is older than the horizon | {'more_due'} where nothing was charged, since
+--         more reservations are due to come home than one script ends: to be asked again
+--       | what executions.lua answers
 
 local function bill_of(args)
   local cost, reserved, reserved_at, tokens, rate_card, flags, exposure, free, bytes = unpack(args)
@@ -21,27 +23,37 @@ local function close_other_attempt(execution, record)
     reserved_at = record.reserved_at, dims = record.dims, flags = 'superseded' })
 end
 
--- Ends what is open for the id. Returns what of the bill its own reservation did not pay, and the
--- exposure that was booked as it expired.
+-- Credits that are due to come home must not be the reason for overage. Returns whether they would
+-- be, for more are due than one script ends.
+local function pays_too_early(execution, record, cost)
+  local set_aside = is_open(record) and record.attempt == execution.attempt and record.amount or 0
+  if cost <= S.account.available + set_aside then return false end
+  sweep_before_refusing()
+  return S.more_due and cost > S.account.available + set_aside
+end
+
+-- Ends what is open for the id. Returns what of the bill its own reservation did not pay, then what
+-- is known of it where it had expired: what settle found it to be, the exposure booked, its note.
 local function end_reservation(execution, record, bill, entry)
   if is_open(record) and record.attempt == execution.attempt then
     entry.dims = record.dims
-    return end_slices(execution.key, record.slices, bill.cost, S.now, entry.postings), 0
+    return end_slices(execution.key, record.slices, bill.cost, S.now, entry.postings), '', 0, record.note
   end
-  local expired, booked = expired_attempt(execution, record)
-  entry.flags = add_flag(entry.flags, expired and 'late' or 'orphan')
+  local expired, booked, note = expired_attempt(execution, record)
+  local found = expired and 'late' or 'orphan'
+  entry.flags = add_flag(entry.flags, found)
   if is_open(record) then close_other_attempt(execution, record) end
-  return bill.cost, booked
+  return bill.cost, found, booked, note
 end
 
--- Counts the charge in the windows of caps: those that the reservation noted, or those of now.
-local function count_charge(execution, record, charged)
-  if not record or record.attempt ~= execution.attempt or record.note == NOT_NOTED then
+-- Counts the charge in the windows of caps: those that its reservation noted, or those of now.
+local function count_charge(execution, record, found, note, charged)
+  if note == NOT_NOTED then
     charge_current(execution.dimensions, charged)
-  elseif is_open(record) then
-    count_out(record.note, record.amount, charged)
+  elseif found == '' then
+    count_out(note, record.amount, charged)
   else
-    charge_noted(record.note, charged)
+    charge_noted(note, charged)
   end
 end
 
@@ -50,7 +62,9 @@ local function settled(charged, overage, flags)
 end
 
 AGAIN.settle = function(outcome, args)
-  return settled(outcome.charged, outcome.overage, bill_of(args).flags)
+  local flags = bill_of(args).flags
+  if outcome.found ~= '' then flags = add_flag(flags, outcome.found) end
+  return settled(outcome.charged, outcome.overage, flags)
 end
 
 LOST.settle = function(execution, outcome, args)
@@ -63,23 +77,24 @@ end
 V.settle = function(execution, record, args)
   local bill = bill_of(args)
   if bill.reserved_at + OUTCOME_TTL_MS <= S.now then return { 'dead' } end
+  if pays_too_early(execution, record, bill.cost) then return { 'more_due' } end
   local entry = { kind = 'settled', execution_key = execution.key, postings = {},
     dimensions = execution.dimensions, tokens = bill.tokens, rate_card = bill.rate_card,
     flags = bill.flags, exposure = bill.exposure, reserved_at = bill.reserved_at }
   if bill.free > 0 then entry.detail = int(bill.free) end
 
-  local unpaid, booked = end_reservation(execution, record, bill, entry)
+  local unpaid, found, booked, note = end_reservation(execution, record, bill, entry)
   local _, overage = take(unpaid, 'charged', entry.postings)
   local charged = bill.cost - overage
   -- A free answer counts with what it would have cost, else nothing would ever reach a cap.
-  count_charge(execution, record, plus(charged, bill.free))
+  count_charge(execution, record, found, note, plus(charged, bill.free))
   count('overage', overage)
   correct_exposure(entry, booked)
   entry.overage = overage
   journal(entry)
   save_reservation(execution.key, false)
   save_outcome(execution.outcome_key, { state = 'settled', attempt = execution.attempt,
-    fingerprint = execution.fingerprint, charged = charged, overage = overage, reason = '',
+    fingerprint = execution.fingerprint, charged = charged, overage = overage, reason = '', found = found,
     exposed = expired_with_exposure(record, execution.attempt), bytes = bill.bytes })
   return settled(charged, overage, entry.flags)
 end

@@ -147,8 +147,9 @@ local function write(has_endings)
   write_due(write_reservations(), registered)
   write_outcomes()
   if #S.entries > 0 and not in_news then redis.call('SADD', K.news, ACCOUNT_ID) end
+  -- A stream that holds the largest id there is takes no other; the caller is told all the same.
   for _, alert in ipairs(S.alerts) do
-    redis.call('XADD', K.alerts, '*', 'account', ACCOUNT_ID, 'mark', alert.name,
+    redis.pcall('XADD', K.alerts, '*', 'account', ACCOUNT_ID, 'mark', alert.name,
       'threshold_mc', int(alert.threshold), 'left_mc', int(alert.left), 'at_ms', int(S.now))
   end
 end

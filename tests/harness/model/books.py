@@ -10,7 +10,7 @@ from typing import Self
 
 from tests.harness.model.alarms import Alarms
 from tests.harness.model.caps import Caps
-from tests.harness.model.executions import Execution
+from tests.harness.model.executions import Execution, Expired
 from tests.harness.model.grants import Purse
 from tests.harness.model.references import Answer, References
 
@@ -119,7 +119,6 @@ class Books:
         for execution in self.executions.values():
             if execution.may_be_forgotten(self.now):
                 execution.expired_attempts.clear()
-                execution.last_expired = None
                 self.changed = True
 
     def _is_due(self, execution: Execution) -> bool:
@@ -130,8 +129,8 @@ class Books:
         assert reservation
         self.purse.expire(reservation.deadline)
         self._give_back(execution, reservation.deadline)
-        execution.last_expired = reservation
-        execution.expired_attempts[reservation.attempt] = reservation.amount
+        expired = Expired(reservation.amount, reservation.notes)
+        execution.expired_attempts[reservation.attempt] = expired
         self._expose(reservation.amount)
 
     def _expose(self, amount: int) -> None:
@@ -146,7 +145,6 @@ class Books:
         for counter in reservation.notes or ():
             counter.reserved -= reservation.amount
         execution.open = None
-        execution.last_expired = None
         execution.forget_at = reservation.reserved_at + self.rules.horizon
         self.changed = True
         return unpaid

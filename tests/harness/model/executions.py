@@ -41,9 +41,20 @@ class Reservation:
     notes: list[Note] | None
 
 
+@dataclass(frozen=True)
+class Expired:
+    """An attempt that ended without an outcome, and may still be heard of.
+
+    ``booked`` is the exposure that was booked for it, ``notes`` are its reservation's.
+    """
+
+    booked: int
+    notes: list[Note] | None = None
+
+
 @dataclass(eq=False)
 class Outcome:
-    """How it ended.
+    """How it ended. ``found`` is what its settlement was found to be: late, or an orphan.
 
     ``exposed`` are other attempts with the exposure booked as they expired, which their own ending
     corrects; 0 for those that have ended.
@@ -57,19 +68,16 @@ class Outcome:
     reason: str | None = None
     body: bytes = b""
     exposed: dict[str, int] = field(default_factory=dict)
+    found: frozenset[str] = frozenset()
 
 
 @dataclass(eq=False)
 class Execution:
-    """``last_expired`` is the reservation that expired last, if none was made since.
-
-    ``expired_attempts`` have the exposure that was booked as each of them expired.
-    """
+    """What was said and done under one id."""
 
     identity: Identity
     open: Reservation | None = None
-    last_expired: Reservation | None = None
-    expired_attempts: dict[str, int] = field(default_factory=dict)
+    expired_attempts: dict[str, Expired] = field(default_factory=dict)
     forget_at: int = 0
     outcome: Outcome | None = None
 
@@ -85,10 +93,10 @@ class Execution:
         """Whether what expired is beyond the horizon."""
         return bool(self.expired_attempts and not self.open and self.forget_at <= at)
 
-    def reservation_of(self, attempt: str) -> Reservation | None:
-        """This attempt's, if it is open, or expired last."""
-        reservation = self.open or self.last_expired
-        return reservation if reservation and reservation.attempt == attempt else None
+    def booked_for(self, attempt: str) -> int:
+        """The exposure that was booked as it expired, or ended without an outcome."""
+        expired = self.expired_attempts.get(attempt)
+        return expired.booked if expired else 0
 
     def runs(self, attempt: str) -> bool:
         return self.open is not None and self.open.attempt == attempt

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.harness.model.account import AccountVerbs
 from tests.harness.model.books import MAX_MC
-from tests.harness.model.executions import Execution, Identity, Outcome, Reservation
+from tests.harness.model.caps import Note
+from tests.harness.model.executions import Execution, Expired, Identity, Outcome, Reservation
 from tests.harness.model.references import Answer
 
 
@@ -74,7 +75,6 @@ class Model(AccountVerbs):
             counter.reserved += amount
         deadline = self.now + ttl
         execution.open = Reservation(attempt, amount, self.now, deadline, slices, notes)
-        execution.last_expired = None
         execution.expired_attempts.pop(attempt, None)
         self.changed = True
 
@@ -96,29 +96,34 @@ class Model(AccountVerbs):
         flags = {"quote_exceeded"} if cost > reserved else set()
         outcome = execution.outcome
         if outcome and outcome.attempt == attempt and outcome.state == "settled":
-            return ("settled", outcome.charged, outcome.overage, self.purse.available, flags)
+            said = flags | outcome.found
+            return ("settled", outcome.charged, outcome.overage, self.purse.available, said)
         if outcome:
             self._expose_loser(outcome, attempt, cost + exposure)
             return _existing(outcome)
         if reserved_at + self.rules.horizon <= self.now:
             return ("dead",)
 
-        unpaid, mine = cost, execution.reservation_of(attempt)
-        if mine and mine is execution.open:
+        unpaid, found = cost, set[str]()
+        expired = execution.expired_attempts.get(attempt)
+        noted = expired.notes if expired else None
+        if execution.open and execution.runs(attempt):
+            noted = execution.open.notes
             unpaid = self._give_back(execution, self.now, charge=cost)
         else:
-            flags.add("late" if attempt in execution.expired_attempts else "orphan")
+            found = {"late" if expired else "orphan"}
             if execution.open:
                 self._give_back(execution, self.now)
         _, overage = self.purse.take(unpaid, "charged")
         charged = cost - overage
-        noted = mine.notes if mine else None
         for counter in self.caps.windows_now(identity, self.now) if noted is None else noted:
             counter.charged = min(MAX_MC, counter.charged + min(MAX_MC, charged + free))
         self.overage += overage
-        self._expose(exposure - execution.expired_attempts.get(attempt, 0))
+        self._expose(exposure - execution.booked_for(attempt))
         self._conclude(execution, attempt, "settled", charged, overage, body=body)
-        return ("settled", charged, overage, self.purse.available, flags)
+        assert execution.outcome
+        execution.outcome.found = frozenset(found)
+        return ("settled", charged, overage, self.purse.available, flags | found)
 
     def release(
         self,
@@ -139,16 +144,24 @@ class Model(AccountVerbs):
             self._expose_loser(outcome, attempt, exposure)
             return _existing(outcome)
         if execution.runs(attempt) or (body is not None and not execution.open):
+            noted = None
             if execution.open:
+                noted = execution.open.notes
                 self._give_back(execution, self.now)
-            self._expose(exposure - execution.expired_attempts.get(attempt, 0))
+            self._expose(exposure - execution.booked_for(attempt))
             if body is not None:
                 self._conclude(execution, attempt, "released", reason=reason, body=body)
+            else:
+                self._remember(execution, attempt, exposure, noted)
             return ("released", self.purse.available, True)
-        if attempt in execution.expired_attempts:
+        if exposure != execution.booked_for(attempt):
             # Nothing is left to give back, but what the call may have cost is known now.
-            self._expose(exposure - execution.expired_attempts[attempt])
-            self._forget_attempt(execution, attempt)
+            self._expose(exposure - execution.booked_for(attempt))
+            expired = execution.expired_attempts.get(attempt)
+            if not execution.is_known:
+                execution.forget_at = self.now + self.rules.horizon
+            self._remember(execution, attempt, exposure, expired.notes if expired else None)
+            self.changed = True
         return ("released", self.purse.available, False)
 
     def conclude(
@@ -186,9 +199,9 @@ class Model(AccountVerbs):
     ) -> None:
         until = self.now + self.rules.horizon
         others = {
-            other: booked
-            for other, booked in execution.expired_attempts.items()
-            if booked and (other != attempt or state == "refused")
+            other: expired.booked
+            for other, expired in execution.expired_attempts.items()
+            if expired.booked and (other != attempt or state == "refused")
         }
         execution.outcome = Outcome(state, attempt, until, charged, overage, reason, body, others)
         self.changed = True
@@ -196,17 +209,19 @@ class Model(AccountVerbs):
             self._watch_for_exhaustion(reason)
         else:
             execution.expired_attempts.clear()
-            execution.last_expired = None
 
     def _watch_for_exhaustion(self, reason: str | None) -> None:
         if self.state == "open" and self.purse.granted and reason:
             self.alarms.refused(reason, self.purse.left, self.now)
 
-    def _forget_attempt(self, execution: Execution, attempt: str) -> None:
-        execution.expired_attempts.pop(attempt)
-        if execution.last_expired and execution.last_expired.attempt == attempt:
-            execution.last_expired = None
-        self.changed = True
+    def _remember(
+        self, execution: Execution, attempt: str, booked: int, notes: list[Note] | None
+    ) -> None:
+        """An attempt that left no outcome is remembered if its call may be billed."""
+        if not booked:
+            execution.expired_attempts.pop(attempt, None)
+            return
+        execution.expired_attempts[attempt] = Expired(booked, notes)
 
     def _expose_loser(self, outcome: Outcome, attempt: str, amount: int) -> None:
         """What a call cost whose execution had ended otherwise is booked once."""

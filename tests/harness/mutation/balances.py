@@ -184,10 +184,10 @@ MUTATIONS = (
     Mutation(
         "note_of_another_attempt",
         "credits/lua/expire.lua",
-        "note = attempt == record.attempt and record.note or NOT_NOTED,",
-        "note = record.note,",
+        "note = note, past = past }",
+        "note = record.note, past = past }",
         "a late settlement counts in the windows of another attempt",
-        "an_older_attempt_counts_in_the_day_in_which_its_settlement_comes",
+        "each_attempt_counts_in_the_windows_that_it_noted",
     ),
     Mutation(
         "expiry_one_late",

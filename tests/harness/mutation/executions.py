@@ -88,10 +88,34 @@ MUTATIONS = (
     Mutation(
         "late_release_corrects_nothing",
         "credits/lua/release.lua",
-        "  if entry.exposure ~= booked then expose(entry, booked) end\n",
+        "  expose(entry, booked)\n",
         "",
         "an expired attempt whose call was never made stays exposure",
         "a_late_release_says_that_its_call_was_never_made",
+    ),
+    Mutation(
+        "exposure_of_nobody_forgotten",
+        "credits/lua/release.lua",
+        "    keep_exposed(execution, record, exposed, note)\n",
+        "",
+        "an attempt that is not on record is exposure as often as it says so",
+        "the_exposure_of_an_attempt_without_a_record_is_journaled_once",
+    ),
+    Mutation(
+        "flags_forgotten",
+        "credits/lua/settle.lua",
+        "  if outcome.found ~= '' then flags = add_flag(flags, outcome.found) end\n",
+        "",
+        "a settlement that is repeated is late no more",
+        "a_repeated_settlement_has_the_flags_of_the_first",
+    ),
+    Mutation(
+        "overage_while_more_is_due",
+        "credits/lua/settle.lua",
+        "  if pays_too_early(execution, record, bill.cost) then return { 'more_due' } end\n",
+        "",
+        "nobody is charged for what credits that are due would have paid",
+        "a_late_bill_is_no_overage_while_credits_are_due_to_come_home",
     ),
     Mutation(
         "second_attempt_runs_too",
@@ -170,7 +194,7 @@ MUTATIONS = (
     Mutation(
         "late_charge_counts_today",
         "credits/lua/settle.lua",
-        "charge_noted(record.note, charged)",
+        "charge_noted(note, charged)",
         "charge_current(execution.dimensions, charged)",
         "a late settlement counts in the day in which it comes",
         "a_reservation_counts_in_the_day_in_which_it_was_made_whenever_it_ends",
@@ -242,8 +266,8 @@ MUTATIONS = (
     Mutation(
         "late_reported_by_anothers",
         "credits/lua/settle.lua",
-        "  local expired, booked = expired_attempt(execution, record)\n",
-        "  local expired, booked = expired_attempt(execution, record)\n"
+        "  local expired, booked, note = expired_attempt(execution, record)\n",
+        "  local expired, booked, note = expired_attempt(execution, record)\n"
         "  entry.dims = record and record.attempt == execution.attempt and record.dims or nil\n",
         "a late settlement is reported by the model of another attempt",
         "a_late_settlement_is_reported_by_its_own_model_and_version",

@@ -20,8 +20,9 @@ from providers.base import Completion, CompletionRequest, FinishReason
 from providers.errors import FailureKind, Rejected
 from runtime.actions.requests import Source
 from runtime.bootstrap import open_runtime
-from runtime.campaigns.campaign import Campaign, CampaignRun
+from runtime.campaigns.campaign import Campaign
 from runtime.campaigns.people import PeopleError, Person
+from runtime.campaigns.run import CampaignRun
 from runtime.config import parse_config
 from runtime.credits.results import ExecutionConflict
 

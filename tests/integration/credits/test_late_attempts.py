@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+
 import pytest
 
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC
+from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.endings import Release
 from runtime.credits.journal import replay
 from runtime.credits.results import Existing, NotBooked, Released, Reserved, Settled
-from tests.harness.ledger.desk import Desk, OpenDesk
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
 ID = "journey-1:step:1"
 
@@ -171,10 +175,101 @@ async def test_a_release_of_nothing_changes_nothing(desk: Desk) -> None:
     await desk.open(10_000)
     before = await desk.dump()
 
-    answer = await desk.ledger.release(Release(desk.attempt(), exposure_mc=30))
+    answer = await desk.ledger.release(Release(desk.attempt()))
 
     assert answer == Released(10_000, found=False)
     assert await desk.dump() == before
+
+
+@pytest.mark.parametrize("other", ["none", "runs", "expired"])
+async def test_law_6_the_exposure_of_an_attempt_without_a_record_is_journaled_once(
+    desk: Desk, other: str
+) -> None:
+    await desk.open(10_000)
+    attempt = desk.attempt(ID)
+    if other != "none":
+        await desk.reserve(1_000, desk.attempt(ID), ttl_ms=1_000)
+    if other == "expired":
+        await desk.pass_time(1_000)
+        await desk.write_what_is_due()
+    before = (await desk.balance()).exposure_mc
+
+    for _ in range(3):
+        answer = await desk.ledger.release(Release(attempt, exposure_mc=30))
+        assert isinstance(answer, Released)
+        assert not answer.found
+
+    assert (await desk.balance()).exposure_mc == before + 30
+    exposed = [entry for entry in await desk.journal() if entry.kind == "exposure"]
+    assert [entry.exposure_mc for entry in exposed] == [30]
+    assert replay(await desk.journal()).exposure_mc == before + 30
+
+
+async def test_law_6_a_release_without_outcome_is_exposure_once_and_the_id_can_be_asked_again(
+    desk: Desk,
+) -> None:
+    await desk.open(10_000)
+    attempt, reserved = await desk.reserve(1_000, desk.attempt(ID))
+    reason = FallbackReason.PROVIDER_TIMEOUT
+
+    found = []
+    for _ in range(3):
+        released = await desk.ledger.release(Release(attempt, reason, exposure_mc=30))
+        assert isinstance(released, Released)
+        found.append(released.found)
+
+    assert found == [True, False, False]
+    assert (await desk.balance()).exposure_mc == 30
+    assert (await desk.settle(attempt, reserved, 500)).flags == ("late",)
+    assert (await desk.balance()).exposure_mc == 0, "it was charged after all"
+
+
+@pytest.mark.parametrize("kind, flag", [("expired", "late"), ("unknown", "orphan")])
+async def test_law_3c_a_repeated_settlement_has_the_flags_of_the_first(
+    desk: Desk, kind: str, flag: str
+) -> None:
+    await desk.open(10_000)
+    attempt, reserved = desk.attempt(ID), Reserved(1_000, 9_000, desk.now_ms - 5_000, 60_000)
+    if kind == "expired":
+        attempt, reserved = await desk.reserve(1_000, attempt, ttl_ms=1_000)
+        await desk.pass_time(1_000)
+    loser, _ = await desk.reserve(1_000, desk.attempt(ID))
+
+    first = await desk.settle(attempt, reserved, 1_200, flags=("usage_estimated",))
+    await desk.ledger.release(Release(loser, exposure_mc=30))
+    again = await desk.settle(attempt, reserved, 1_200, flags=("usage_estimated",))
+
+    assert first.flags == again.flags == ("usage_estimated", "quote_exceeded", flag)
+    assert (again.charged_mc, again.overage_mc) == (1_200, 0)
+
+
+@pytest.mark.parametrize("due", [150, pytest.param(3_500, marks=pytest.mark.long)])
+async def test_law_15_and_9a_a_late_bill_is_no_overage_while_credits_are_due_to_come_home(
+    desk: Desk, due: int
+) -> None:
+    await desk.open(due * 10)
+    late = [await desk.reserve(10, ttl_ms=1_000)]
+    await asyncio.gather(*(desk.reserve(10, ttl_ms=1_000) for _ in range(due - 1)))
+    await desk.pass_time(1_000)
+
+    attempt, reserved = late[0]
+    settled = await desk.settle(attempt, reserved, due * 10)
+
+    assert (settled.charged_mc, settled.overage_mc) == (due * 10, 0)
+    assert (await desk.balance()).overage_mc == 0
+
+
+async def test_law_9a_a_bill_above_its_quote_is_no_overage_while_credits_are_due_to_come_home(
+    desk: Desk,
+) -> None:
+    await desk.open(2_010)
+    await asyncio.gather(*(desk.reserve(10, ttl_ms=1_000) for _ in range(200)))
+    attempt, reserved = await desk.reserve(10)
+    await desk.pass_time(1_000)
+
+    settled = await desk.settle(attempt, reserved, 2_020)
+
+    assert (settled.charged_mc, settled.overage_mc) == (2_010, 10)
 
 
 async def test_law_6_a_reservation_that_expires_leaves_its_quote_as_exposure(desk: Desk) -> None:
@@ -274,6 +369,31 @@ async def test_a_reservation_that_an_earlier_release_expired_has_nothing_to_corr
     assert (await desk.settle(attempt, reserved, 700)).flags == ("late",)
 
     assert (await desk.balance()).exposure_mc == 1_000
+
+
+async def test_an_attempt_that_an_earlier_release_listed_counts_in_the_windows_of_now(
+    desk: Desk,
+) -> None:
+    await desk.open(10_000)
+    await desk.ledger.accounts.set_cap(
+        ACCOUNT, Cap(CapWindow.MONTH), limit_mc=9_000, reference="cap"
+    )
+    older, reserved = await desk.reserve(1_000, desk.attempt(ID), ttl_ms=1_000)
+    await desk.pass_time(1_000)
+    await desk.reserve(1_000, desk.attempt(ID))
+    since_then = Cap(CapWindow.TOTAL)
+    await desk.ledger.accounts.set_cap(ACCOUNT, since_then, limit_mc=9_000, reference="another")
+    key = desk.key("open")
+    record = (await desk.client.hget(key, older.execution_key)).decode()
+    listed = re.search(rf"{older.attempt_id}:1000(:[^\t]+)\t", record)
+    assert listed
+    await desk.client.hset(key, older.execution_key, record.replace(listed[1], ""))
+
+    assert (await desk.settle(older, reserved, 700)).flags == ("late",)
+
+    statuses = await desk.ledger.accounts.caps(ACCOUNT)
+    assert [status.charged_mc for status in statuses] == [700, 700]
+    assert (await desk.balance()).exposure_mc == 0
 
 
 async def test_exposure_at_the_largest_amount_stops_no_expiry_and_no_correction(

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from fallback.reasons import FallbackReason
-from runtime.actions.requests import Pending
+from providers.base import Completion, CompletionRequest
+from providers.errors import FailureKind, Rejected
+from runtime.actions.requests import EndpointRefusal, Pending
 from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action, reasons
 
 UNAVAILABLE = {FallbackReason.MODEL_UNAVAILABLE}
 FAILURES = 3
-BREAKER = f"breaker: {{failures: {FAILURES}, open_ms: 60000, max_open_ms: 60000}}"
+PATIENCE_MS = 200
+BREAKER = (
+    f"breaker: {{failures: {FAILURES}, open_ms: 60000, max_open_ms: 60000, "
+    f"patience_ms: {PATIENCE_MS}}}"
+)
 
 
 async def break_it(bench: Workbench) -> int:
@@ -153,7 +160,8 @@ async def test_requests_that_are_refused_say_nothing_against_their_provider(
 
 async def test_a_time_out_counts_if_the_provider_had_its_time(open_bench: OpenWorkbench) -> None:
     turns = FAILURES + 1
-    async with open_bench(endpoint=BREAKER, max_concurrency=turns) as bench:
+    patience = BREAKER.replace(f"patience_ms: {PATIENCE_MS}", "patience_ms: 1000")
+    async with open_bench(endpoint=patience, max_concurrency=turns) as bench:
         bench.mock.play("hang")
         hurried = action(limits={"deadline_ms": 2_000})
         async with bench.turns_taken(turns):
@@ -164,11 +172,29 @@ async def test_a_time_out_counts_if_the_provider_had_its_time(open_bench: OpenWo
         calls = await bench.calls()
         assert calls == 2 * turns, "their turn came late, and they were called all the same"
 
-        in_time = action(limits={"attempt_timeout_ms": 200})
-        for _ in range(FAILURES):
-            assert reasons(await bench.execute(in_time)) == {FallbackReason.PROVIDER_TIMEOUT}
+        in_time = action(limits={"attempt_timeout_ms": 1_000})
+        for result in await asyncio.gather(*(bench.execute(in_time) for _ in range(FAILURES))):
+            assert reasons(result) == {FallbackReason.PROVIDER_TIMEOUT}
         assert reasons(await bench.execute(in_time)) == UNAVAILABLE
         assert await bench.calls() == calls + FAILURES
+
+
+async def test_short_deadlines_of_one_account_close_a_healthy_model_to_nobody(
+    open_bench: OpenWorkbench,
+) -> None:
+    async with open_bench(latency_median_ms=120) as bench:
+        accounts = bench.runtime.accounts
+        await accounts.open_account("hasty", plan="growth")
+        await accounts.purchase("hasty", credits=100_000, payment_reference="paid")
+        short = action(limits={"deadline_ms": 60})
+
+        async with asyncio.timeout(10):
+            while await bench.calls() < 12:
+                hasty = await bench.execute(short, account_id="hasty")
+                assert hasty.status == "fallback"
+
+        assert bench.runtime.is_healthy("writer")
+        assert (await bench.execute()).status == "model"
 
 
 async def test_a_retry_is_not_made_once_the_provider_is_left_alone(
@@ -207,3 +233,93 @@ async def test_many_at_once_at_a_dead_provider_leave_no_credits_behind(
         assert books.charged_mc == 0
         quote_mc = results[0].reserved_mc
         assert books.exposure_mc >= await bench.calls() * quote_mc * 0.9
+
+
+@pytest.mark.parametrize(
+    "status, says",
+    [
+        (401, "HTTP 401 from endpoint mock: the key was refused; check endpoints.mock.api_key"),
+        (403, "HTTP 403 from endpoint mock: the key may not be used for this; check "),
+    ],
+)
+async def test_a_refused_key_ends_the_calls_of_all_models_at_its_endpoint_at_once(
+    open_bench: OpenWorkbench, end_open_time: Callable[[], None], status: int, says: str
+) -> None:
+    async with open_bench(endpoint=BREAKER) as bench:
+        bench.mock.play(f"status={status}")
+
+        first = await bench.execute()
+        others = [await bench.execute(), await bench.execute(action(model="other"))]
+
+        assert await bench.calls() == 1
+        assert reasons(first) == {FallbackReason.PROVIDER_REJECTED}
+        assert [reasons(other) for other in others] == [UNAVAILABLE] * 2
+        for result in (first, *others):
+            assert result.endpoint_refusal == EndpointRefusal("mock", status)
+            assert (result.detail or "").startswith(says)
+            assert result.to_json()["endpoint_refusal"] == {"endpoint": "mock", "status": status}
+        assert all("; the next attempt is in " in (other.detail or "") for other in others)
+        assert [other.kept for other in others] == [False, False]
+        assert bench.runtime.is_healthy("other") is False
+        assert (await bench.books()).charged_mc == 0
+
+        bench.mock.play(None)
+        end_open_time()
+        results = [await bench.execute(), await bench.execute(action(model="other"))]
+        assert [(one.status, one.endpoint_refusal) for one in results] == [("model", None)] * 2
+
+
+async def test_a_model_that_is_not_found_ends_the_calls_of_this_model_alone(
+    open_bench: OpenWorkbench,
+) -> None:
+    async with open_bench(endpoint=BREAKER) as bench:
+        bench.mock.play("status=404")
+        first, second = await bench.execute(), await bench.execute()
+        bench.mock.play(None)
+        other = await bench.execute(action(model="other"))
+
+    says = (
+        "HTTP 404 from endpoint mock: the model was not found; check models.writer.litellm_model "
+        "and endpoints.mock.api_base"
+    )
+    assert first.detail == says
+    assert (second.detail or "").startswith(f"{says}; the next attempt is in ")
+    assert (reasons(first), reasons(second)) == ({FallbackReason.PROVIDER_REJECTED}, UNAVAILABLE)
+    assert second.endpoint_refusal == EndpointRefusal("mock", 404)
+    assert other.status == "model"
+
+
+async def test_another_endpoint_with_the_same_key_is_called_all_the_same(
+    open_bench: OpenWorkbench,
+) -> None:
+    def second_endpoint(config: dict[str, Any]) -> None:
+        config["endpoints"]["second"] = dict(config["endpoints"]["mock"])
+        config["models"]["other"]["endpoint"] = "second"
+
+    async with open_bench(endpoint=BREAKER, change=second_endpoint) as bench:
+        bench.mock.play("status=401")
+        await bench.execute()
+        bench.mock.play(None)
+        assert reasons(await bench.execute()) == UNAVAILABLE
+        assert (await bench.execute(action(model="other"))).status == "model"
+
+
+async def test_a_providers_objection_to_one_persons_words_ends_nobody_elses_execution(
+    open_bench: OpenWorkbench,
+) -> None:
+    provider = Objecting()
+    async with open_bench(endpoint=BREAKER, provider=provider) as bench:
+        objected = await bench.execute()
+        assert reasons(objected) == {FallbackReason.PROVIDER_REJECTED}
+        assert objected.endpoint_refusal is None
+        assert bench.runtime.is_healthy("writer")
+
+
+class Objecting:
+    """Answers with the status of a refused key, because of what a request says."""
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        raise Rejected(FailureKind.REJECTED, "flagged", status=403, content_at_fault=True)
+
+    async def aclose(self) -> None:
+        pass

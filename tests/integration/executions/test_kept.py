@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 
@@ -12,94 +11,6 @@ from runtime.credits.results import LedgerUnavailable
 from tests.harness.executions.held import held
 from tests.harness.private_redis import PrivateRedis
 from tests.harness.workbench import OpenWorkbench, Workbench, action, reasons
-
-
-async def again_after_the_cause_is_gone(bench: Workbench, request: Any) -> Any:
-    """Ask again with credits, a working provider and all data."""
-    bench.mock.play(None)
-    return await bench.run(
-        bench.request(execution_id=request.execution_id, person_id=request.person_id)
-    )
-
-
-@pytest.mark.parametrize(
-    "scenario, reason",
-    [
-        ("", None),
-        ("status=400", FallbackReason.PROVIDER_REJECTED),
-        ("status=500", FallbackReason.PROVIDER_ERROR),
-        ("malformed=broken_json", FallbackReason.OUTPUT_INVALID),
-        ("refusal", FallbackReason.CONTENT_REFUSED),
-    ],
-)
-async def test_law_3_what_the_model_or_its_provider_ended_is_kept(
-    open_bench: OpenWorkbench, scenario: str, reason: FallbackReason | None
-) -> None:
-    async with open_bench() as bench:
-        bench.mock.play(scenario or None)
-        request = bench.request()
-        first = await bench.run(request)
-
-        again = await again_after_the_cause_is_gone(bench, request)
-
-        assert reasons(first) == ({None} if reason is None else {reason})
-        assert first.kept
-        assert again.kept
-        assert again.replayed
-        assert (again.values, again.origins) == (first.values, first.origins)
-        assert again.charged_mc == first.charged_mc
-
-
-async def test_law_3_a_refusal_is_kept_even_if_there_are_credits_by_then(
-    open_bench: OpenWorkbench,
-) -> None:
-    async with open_bench(credits_mc=0) as bench:
-        request = bench.request()
-        first = await bench.run(request)
-        await bench.runtime.accounts.purchase("acme", credits=100_000, payment_reference="paid")
-
-        again = await again_after_the_cause_is_gone(bench, request)
-
-        assert reasons(first) == {FallbackReason.INSUFFICIENT_CREDITS}
-        assert first.kept
-        assert again.kept
-        assert again.replayed
-        assert again.origins == first.origins
-
-
-async def test_law_3_a_deadline_that_passed_in_the_queue_is_kept(open_bench: OpenWorkbench) -> None:
-    async with open_bench(max_concurrency=1) as bench:
-        request = bench.request(action(limits={"deadline_ms": 200}))
-        async with bench.turns_taken(1):
-            first = await bench.run(request)
-
-        again = await again_after_the_cause_is_gone(bench, request)
-
-        assert reasons(first) == {FallbackReason.DEADLINE_EXCEEDED}
-        assert first.kept
-        assert again.replayed
-
-
-async def test_a_prompt_that_can_not_be_rendered_is_not_kept(bench: Workbench) -> None:
-    request = bench.request(data={"customer": {"name": "Ada"}})
-    first = await bench.run(request)
-
-    again = await again_after_the_cause_is_gone(bench, request)
-
-    assert reasons(first) == {FallbackReason.PROMPT_ERROR}
-    assert not first.kept
-    assert (again.status, again.replayed, again.kept) == ("model", False, True)
-
-
-async def test_a_model_that_is_not_called_any_more_is_not_kept(bench: Workbench) -> None:
-    request = bench.request(action(model="retired"))
-    first = await bench.run(request)
-
-    again = await again_after_the_cause_is_gone(bench, request)
-
-    assert reasons(first) == {FallbackReason.MODEL_UNAVAILABLE}
-    assert not first.kept
-    assert (again.status, again.replayed) == ("model", False)
 
 
 @pytest.mark.parametrize("deadline_ms", [200, 30_000], ids=["no turn in time", "refused"])
@@ -142,22 +53,6 @@ async def test_law_3_an_answer_that_the_ledger_can_not_book_is_neither_charged_n
 def account_keys(bench: Workbench) -> str:
     """The pattern of every key that an account or its bucket owns."""
     return f"{bench.keys.prefix}:{{b*"
-
-
-async def test_a_provider_that_is_left_alone_is_not_kept(open_bench: OpenWorkbench) -> None:
-    breaker = "breaker: {failures: 1, open_ms: 100, max_open_ms: 100}"
-    async with open_bench(endpoint=breaker) as bench:
-        bench.mock.play("status=500")
-        await bench.execute()
-        request = bench.request()
-        first = await bench.run(request)
-        await asyncio.sleep(0.1)
-
-        again = await again_after_the_cause_is_gone(bench, request)
-
-        assert reasons(first) == {FallbackReason.MODEL_UNAVAILABLE}
-        assert not first.kept
-        assert (again.status, again.replayed) == ("model", False)
 
 
 async def test_without_redis_nothing_is_kept_but_what_the_spool_will_settle(

@@ -14,7 +14,14 @@ import pytest
 
 from pricing.usage import TokenUsage
 from providers.base import Completion, CompletionRequest, Endpoint, FinishReason
-from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
+from providers.errors import (
+    FailureKind,
+    NotSent,
+    PossiblyExecuted,
+    ProviderError,
+    Refusal,
+    Rejected,
+)
 from providers.litellm.adapter import LiteLLMProvider
 from providers.mock.server import MockOptions, MockServer, start
 from providers.pacing.queue import EndpointLimit, EndpointQueues
@@ -404,6 +411,29 @@ async def test_a_status_means_the_same_in_every_providers_words(
         retryable,
     )
     assert server.requests == 1
+
+
+@pytest.mark.parametrize(
+    "status, error, refusal",
+    [
+        (401, {}, Refusal.KEY),
+        (403, {}, Refusal.KEY),
+        (403, {"metadata": {"reasons": ["violence"], "flagged_input": "..."}}, None),
+        (403, {"code": "content_filter"}, None),
+        (404, {}, Refusal.MODEL),
+        (400, {}, None),
+        (429, {}, None),
+    ],
+)
+async def test_a_refused_key_is_told_from_refused_words(
+    provider: LiteLLMProvider, status: int, error: dict[str, Any], refusal: Refusal | None
+) -> None:
+    body = {"error": {"message": "no", "code": status, **error}}
+    async with serving(answering(body, status=status)) as server:
+        with pytest.raises(ProviderError) as caught:
+            await provider.complete(to_model("openai/gpt-4o-mini", server.url))
+
+    assert caught.value.refusal is refusal
 
 
 async def test_a_connection_that_was_closed_while_idle_does_not_spoil_the_next_call(

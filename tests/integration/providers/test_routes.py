@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
@@ -17,7 +18,7 @@ import pytest
 from providers.base import CompletionRequest, Endpoint, FinishReason
 from providers.errors import NotSent, PossiblyExecuted, ProviderError, Rejected
 from providers.litellm.adapter import LiteLLMProvider
-from providers.litellm.routes import ROUTES
+from providers.litellm.routes import ROUTES, WITHOUT_JSON_OBJECT
 from tests.harness.paths import ROOT
 from tests.harness.raw_http import answering, response
 
@@ -210,6 +211,23 @@ async def test_law_16_each_provider_is_called_once_and_not_where_it_redirects_to
     assert caught.value.status == 307
     assert not caught.value.retryable
     assert (len(server.requests), elsewhere.requests) == (1, [])
+
+
+@pytest.mark.parametrize("name", ROUTES)
+async def test_a_json_object_is_asked_for_unless_the_config_refuses_it_for_the_provider(
+    provider: LiteLLMProvider, name: str
+) -> None:
+    async with answering(response(body_of(name))) as server:
+        with suppress(NotSent):
+            await provider.complete(replace(to(name, server.url), json_object=True))
+
+    asked = any(
+        json.loads(body).get("response_format") == {"type": "json_object"}
+        or json.loads(body).get("format") == "json"
+        or b"application/json" in body
+        for _, _, body in server.requests
+    )
+    assert asked == (name not in WITHOUT_JSON_OBJECT)
 
 
 @pytest.mark.parametrize("name", ROUTES)

@@ -83,6 +83,13 @@ class TestMessages:
         assert content.index('"intent"') > content.index(system.partition("{{")[0])
         assert "JSON" in content
 
+    def test_end_with_the_schema_where_a_model_is_held_to_json_alone(self) -> None:
+        action = spec()
+        system, _ = action.render(DATA, with_instruction=True, with_schema=True)
+        words, _, schema = system["content"].rpartition("\n")
+        assert json.loads(schema) == action.json_schema
+        assert words.startswith("You sort messages.\n\nAnswer with one JSON object")
+
     def test_of_one_person_are_not_changed_through_those_of_another(self) -> None:
         action = spec()
         for message in action.render(DATA):

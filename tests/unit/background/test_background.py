@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from runtime import background
-from runtime.background import Periodic, TaskSet
+from runtime.background import Periodic, TaskSet, finish
 
 
 async def test_draining_waits_for_tasks_that_were_started_by_tasks() -> None:
@@ -136,3 +136,54 @@ async def test_what_was_never_started_closes() -> None:
         raise AssertionError("nobody started it")
 
     await Periodic("the work", work, 0).aclose()
+
+
+async def test_a_step_of_closing_that_ends_in_time_is_waited_for_and_its_error_raised() -> None:
+    async def fails() -> None:
+        raise RuntimeError("no luck")
+
+    assert await finish("the work", asyncio.sleep(0.001))
+    with pytest.raises(RuntimeError, match="no luck"):
+        await finish("the work", fails())
+
+
+async def test_a_step_of_closing_is_bounded_even_if_it_loses_its_cancellation(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(background, "CLOSE_WITHIN_S", 0.01)
+    may_end = asyncio.Event()
+
+    async def loses_cancellations() -> None:
+        while not may_end.is_set():
+            try:
+                await may_end.wait()
+            except asyncio.CancelledError:
+                continue
+
+    async with asyncio.timeout(5):
+        assert not await finish("the work", asyncio.sleep(60))
+        assert not await finish("the stubborn work", loses_cancellations())
+
+    assert "the work did not end within 0.01 s" in caplog.text
+    assert "the stubborn work did not end within 0.01 s of its cancellation" in caplog.text
+    may_end.set()
+    await asyncio.sleep(0.01)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_cancelled_caller_of_a_step_of_closing_is_cancelled() -> None:
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    closing = asyncio.create_task(finish("the work", work()))
+    await asyncio.sleep(0.001)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    async with asyncio.timeout(5):
+        await ended.wait()

@@ -149,7 +149,7 @@ def test_whatever_text_is_in_a_cell_comes_out_as_it_went_in(
             ["line 1", "mixes scopes and attributes"],
         ),
         ("p.jsonl", "[" * 100_000 + "\n", ["line 1", "nested too deeply"]),
-        ("p.xlsx", "PK", ["*.csv or *.jsonl", "found .xlsx"]),
+        ("p.xlsx", "PK", ["*.csv, *.jsonl", "found .xlsx"]),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(

@@ -161,6 +161,7 @@ def test_what_models_support_is_the_configs_word_or_that_of_litellms_list() -> N
     unlisted = replace(found["writer"], listed_json_schema=False)
     assert "no support for JSON Schema" in model_state_text(unlisted)
     assert model_state_text(replace(unlisted, json_schema=False)) == ""
+    assert model_state_text(replace(unlisted, json_schema="json_object")) == ""
 
 
 def test_health_is_what_the_host_knows_of_it() -> None:

@@ -235,6 +235,8 @@ def test_a_key_that_resembles_none_gets_the_list_of_those_that_are() -> None:
         ("models.writer.encoding", "o300k", "o200k_base, p50k_base, other, found"),
         ("models.writer.schema_overhead_tokens", -1, "at least 0"),
         ("models.writer.litellm_model", "gpt-4.1", "must be PROVIDER/NAME"),
+        ("models.writer.json_schema", "json", "must be true, false or json_object, found 'json'"),
+        ("models.writer.json_schema", 1, "must be true, false or json_object, found 1"),
         ("models.writer.retires_on", 2026, "a date like"),
         ("models.writer.retires_on", "2026-02-30", "no date"),
         ("models.writer.token_margin_percent", -1, "at least 0"),

@@ -128,6 +128,17 @@ def test_models_that_replace_each_other_are_refused(cycle: list[str]) -> None:
     assert [m.path for m in mistakes_in(data)] == [f"models.{m}.replaced_by" for m in cycle]
 
 
+def test_json_object_is_refused_where_the_provider_is_never_asked_for_it() -> None:
+    data = right()
+    data["models"]["writer"]["json_schema"] = "json_object"
+    assert load(data).models["writer"].json_schema == "json_object"
+
+    data["models"]["writer"]["litellm_model"] = "anthropic/claude-sonnet-4-5"
+    mistake = only_mistake(data)
+    assert mistake.path == "models.writer.json_schema"
+    assert "must be true or false" in mistake.message
+
+
 def test_a_model_without_a_rate_today_is_refused() -> None:
     mistake = only_mistake(changed("rate_cards.0.rates", {}))
     assert mistake.path == "actions.greet.model"

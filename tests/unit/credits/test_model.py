@@ -199,15 +199,16 @@ def test_law_1b_a_late_settlement_still_counts_where_it_was_reserved() -> None:
     assert counted(model, DAILY) == (30, 1)
 
 
-def test_law_1b_an_attempt_before_the_last_one_counts_where_it_is_settled() -> None:
-    model = capped(daily=1_000)
+def test_law_1b_an_attempt_before_the_last_one_counts_in_the_windows_that_it_noted() -> None:
+    model = capped(daily=1_000, total=1_000)
     reserve(model, "job", 100, ttl=10)
     model.clock += 60
     reserve(model, "job", 200, attempt="b")
 
     settle(model, "job", 70, at=model.now)
 
-    assert counted(model, DAILY) == (70, 0)
+    assert counted(model, DAILY) == (0, 0), "it was of the day before"
+    assert counted(model, TOTAL) == (70, 0)
 
 
 def test_law_1b_a_cap_that_was_removed_begins_anew_and_forgets_who_runs() -> None:

@@ -12,7 +12,7 @@ from runtime.redis.keys import Keys
 
 LUA = files("runtime.credits").joinpath("lua")
 NAMES = sorted(path.name for path in LUA.iterdir())
-CALL = re.compile(r"(?:redis\.p?call|fetch|add)\(\s*'(\w+)',?\s*([^,)]*)")
+CALL = re.compile(r"(?:redis\.p?call|fetch|add|in_chunks)\(\s*'(\w+)',?\s*([^,)]*)")
 
 
 @pytest.mark.parametrize("name", NAMES)

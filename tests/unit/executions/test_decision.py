@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fallback.reasons import FallbackReason
+from fallback.reasons import FallbackReason, is_kept
 from providers.base import FinishReason
 from runtime.actions.answers import ParsedAnswer
 from runtime.credits.results import Existing, InProgress, Refused
@@ -59,7 +59,11 @@ def test_law_3_an_id_that_has_its_outcome_gives_that_at_any_time() -> None:
 
 
 def test_law_5_without_an_answer_of_the_ledger_it_falls_back_at_once() -> None:
-    assert step(None) == step(None, now_s=99, lowerings=9) == FallBack()
+    assert (
+        step(None)
+        == step(None, now_s=99, lowerings=9)
+        == FallBack(FallbackReason.LEDGER_UNAVAILABLE)
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ CLEARING_CAP = Refused(FallbackReason.CAP_REACHED, 5_000, may_clear=True)
         # A refusal that may clear is waited out, then decided like any other.
         (CLEARING_CREDITS, 0.0, 1, Wait(GIVE_UP_S, 1)),
         (CLEARING_CREDITS, GIVE_UP_S, 1, Lower(6, 2)),
-        (CLEARING_CREDITS, GIVE_UP_S, MOST_LOWERINGS, Conclude(CLEARING_CREDITS)),
+        (CLEARING_CREDITS, GIVE_UP_S, MOST_LOWERINGS, FallBack(ELSEWHERE, 60)),
         (CLEARING_CAP, 9.99, 0, Wait(GIVE_UP_S, 0)),
         (CLEARING_CAP, GIVE_UP_S, 0, Conclude(CLEARING_CAP)),
         # With enough for an answer, the quote is lowered: without waiting, and also too late to.
@@ -116,7 +120,7 @@ def test_law_1_short_of_credits_it_waits_lowers_the_quote_or_concludes(
 def test_no_other_refusal_is_waited_for_or_lowered_for(reason: FallbackReason) -> None:
     answer = refused(reason, available_mc=9_000, returning_mc=9_000)
 
-    assert step(answer) == Conclude(answer)
+    assert step(answer) == (Conclude(answer) if is_kept(reason) else FallBack(reason, 9_000))
 
 
 def test_it_always_comes_to_an_end_however_often_others_are_quicker() -> None:

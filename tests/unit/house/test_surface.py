@@ -19,6 +19,7 @@ PUBLIC = """
     Alert Attempt Balance BookingUnknown
     Cap CapStatus CapUnknown CapWindow Completion CompletionRequest Config
     ConfigError Cost Counters Covers CreditLedger CreditgateError EmbeddedRedisUnavailable Endpoint
+    EndpointRefusal
     Estimate Estimator ExecutionConflict ExecutionRequest ExecutionResult FailureKind
     FallbackReason FinishReason GrantBalance GrantKind GrantRefused GrantUnknown Granted
     InstallationKeyTooShort InvalidRequest LedgerError LedgerUnavailable Message Mistake ModelChoice

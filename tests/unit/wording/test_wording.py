@@ -6,11 +6,12 @@ import pytest
 
 from fallback.reasons import FallbackReason
 from providers.pacing.queue import Bottleneck
+from runtime.actions.requests import EndpointRefusal
 from runtime.credits.caps import Cap, CapStatus, CapWindow
 from runtime.wording.accounts import conflict_text
 from runtime.wording.amounts import duration_text
 from runtime.wording.caps import CAP_WINDOWS, cap_reached_text, cap_text, switched_off_text
-from runtime.wording.reasons import REASONS, no_turn_text, provider_down_text
+from runtime.wording.reasons import REASONS, no_turn_text, provider_down_text, refused_text
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -33,6 +34,20 @@ def test_every_reason_and_every_window_has_its_words() -> None:
 )
 def test_a_provider_that_is_down_is_said_to_be_tried_again(probe_in_ms: int, retry: str) -> None:
     assert provider_down_text("writer", probe_in_ms).endswith(f"; {retry}")
+
+
+@pytest.mark.parametrize(
+    "status, check",
+    [
+        (401, "endpoints.openai.api_key"),
+        (403, "endpoints.openai.api_key"),
+        (404, "models.writer.litellm_model"),
+    ],
+)
+def test_a_refusal_is_said_with_status_endpoint_and_what_to_check(status: int, check: str) -> None:
+    said = refused_text(EndpointRefusal("openai", status), "writer")
+    assert said.startswith(f"HTTP {status} from endpoint openai: ")
+    assert f"; check {check}" in said
 
 
 @pytest.mark.parametrize(

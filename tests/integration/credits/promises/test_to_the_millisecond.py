@@ -99,22 +99,24 @@ async def test_law_13a_a_second_void_does_not_move_the_moment_of_the_first(desk:
     assert (parts.voided_mc, parts.expired_mc) == (100, 0)
 
 
-async def test_law_1b_an_older_attempt_counts_in_the_day_in_which_its_settlement_comes(
-    desk: Desk,
-) -> None:
-    day = Cap(CapWindow.DAY)
+async def test_law_1b_each_attempt_counts_in_the_windows_that_it_noted(desk: Desk) -> None:
     await desk.open(1_000)
-    await desk.ledger.accounts.set_cap(ACCOUNT, day, limit_mc=500, reference="cap")
+    for window in (CapWindow.DAY, CapWindow.MONTH):
+        await desk.ledger.accounts.set_cap(ACCOUNT, Cap(window), limit_mc=500, reference=window)
     older, reserved = await desk.reserve(100, desk.attempt("journey-1:step:1"), ttl_ms=1_000)
     await desk.pass_time(DAY_MS)
     newer, _ = await desk.reserve(100, desk.attempt("journey-1:step:1"))
     await desk.ledger.release(Release(newer))
-    await desk.pass_time(DAY_MS)
+    in_total = Cap(CapWindow.TOTAL)
+    await desk.ledger.accounts.set_cap(ACCOUNT, in_total, limit_mc=500, reference="since then")
 
     assert await desk.settle(older, reserved, 70) == Settled(70, 0, 930, ("late",))
 
-    (status,) = await desk.ledger.accounts.caps(ACCOUNT)
-    assert (status.charged_mc, status.reserved_mc) == (70, 0)
+    caps = {status.cap.window: status for status in await desk.ledger.accounts.caps(ACCOUNT)}
+    assert caps[CapWindow.MONTH].charged_mc == 70
+    assert caps[CapWindow.DAY].charged_mc == 0, "it noted the day before"
+    assert caps[CapWindow.TOTAL].charged_mc == 0, "it noted no such cap"
+    assert {status.reserved_mc for status in caps.values()} == {0}
 
 
 async def test_law_12b_a_crossing_at_the_end_of_the_cool_down_is_told_at_once(

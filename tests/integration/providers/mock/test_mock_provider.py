@@ -117,6 +117,31 @@ async def test_it_answers_by_the_schema_with_a_bill_that_adds_up(client: Client)
     assert usage["completion_tokens_details"]["reasoning_tokens"] == 0
 
 
+async def test_json_object_needs_the_word_and_follows_a_schema_in_the_prompt(
+    client: Client,
+) -> None:
+    as_object: dict[str, Any] = {"response_format": {"type": "json_object"}}
+    status, _, body = await client.ask(messages=[{"role": "user", "content": "Go"}], **as_object)
+    assert (status, body["error"]["code"]) == (400, None)
+    assert "must contain the word 'json'" in body["error"]["message"]
+
+    prompt = f"Answer in JSON:\n{json.dumps(SCHEMA)}"
+    reply = await client.ask(messages=[{"role": "system", "content": prompt}], **as_object)
+    assert json.loads(content_of(reply)).keys() == {"intent", "reply"}
+
+
+async def test_a_server_that_takes_no_schema_says_so_and_answers_in_json() -> None:
+    async with serving(scenario="schema_refused") as client:
+        status, _, body = await client.ask(**ASKING_FOR_JSON)
+        as_object = await client.ask(
+            messages=[{"role": "user", "content": "Answer in JSON"}],
+            response_format={"type": "json_object"},
+        )
+    assert status == 400
+    assert "use json_object" in body["error"]["message"]
+    assert json.loads(content_of(as_object)).keys() == {"answer"}
+
+
 async def test_both_paths_answer_alike(client: Client) -> None:
     assert content_of(await client.ask()) == content_of(await client.ask(path="/chat/completions"))
 

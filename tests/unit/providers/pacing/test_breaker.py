@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from providers.pacing.breaker import Breaker, BreakerSettings, Caller
 from tests.harness.virtual_time import now_s, run
 
-SETTINGS = BreakerSettings(failures=3, open_ms=1_000, max_open_ms=8_000)
+SETTINGS = BreakerSettings(failures=3, open_ms=1_000, max_open_ms=8_000, patience_ms=5_000)
+HASTY_MS = 60
 
 
 class Clock:
@@ -40,8 +41,14 @@ def fail(breaker: Breaker) -> None:
         breaker.failed(caller)
 
 
-def is_let_through(breaker: Breaker) -> bool:
-    with breaker.caller() as caller:
+def time_out(breaker: Breaker, limit_ms: int) -> None:
+    with breaker.caller(limit_ms) as caller:
+        assert breaker.allows(caller)
+        breaker.timed_out(caller, limit_ms)
+
+
+def is_let_through(breaker: Breaker, limit_ms: int | None = None) -> bool:
+    with breaker.caller(limit_ms) as caller:
         return breaker.allows(caller)
 
 
@@ -120,6 +127,71 @@ def test_the_probe_itself_may_ask_as_often_as_it_likes() -> None:
         assert not is_let_through(breaker)
         breaker.failed(probe)
         assert not breaker.allows(probe), "its retry is no probe any more"
+
+
+def test_only_time_outs_of_patient_callers_open_it() -> None:
+    breaker = Breaker(SETTINGS, Clock())
+    for _ in range(100):
+        time_out(breaker, HASTY_MS)
+    assert is_let_through(breaker)
+    for _ in range(SETTINGS.failures):
+        time_out(breaker, SETTINGS.patience_ms)
+    assert not is_let_through(breaker)
+
+
+def test_a_refusal_opens_it_at_once_and_is_known_until_a_probe_is_answered() -> None:
+    clock = Clock()
+    breaker = Breaker(SETTINGS, clock, lambda: 0.0)
+    with breaker.caller() as first, breaker.caller() as second:
+        assert breaker.allows(first)
+        assert breaker.allows(second)
+        breaker.refused(first, 401)
+        breaker.refused(second, 401)
+    assert not is_let_through(breaker)
+    assert (breaker.refused_status, breaker.probe_in_ms) == (401, SETTINGS.open_ms)
+    clock.now_s += 1
+    with breaker.caller() as probe:
+        assert breaker.allows(probe)
+        breaker.answered(probe)
+    assert breaker.refused_status is None
+    for _ in range(SETTINGS.failures):
+        fail(breaker)
+    assert breaker.refused_status is None
+
+
+def test_a_call_that_began_with_little_time_left_is_no_patient_one() -> None:
+    breaker = Breaker(SETTINGS, Clock())
+    for _ in range(SETTINGS.failures):
+        with breaker.caller(30_000) as caller:
+            assert breaker.allows(caller)
+            breaker.timed_out(caller, 100)
+    assert is_let_through(breaker)
+
+
+def test_a_patient_caller_takes_the_probes_place_from_a_hasty_one() -> None:
+    clock = Clock()
+    breaker = open_breaker(clock)
+    clock.now_s += 1
+    with breaker.caller(HASTY_MS) as hasty, breaker.caller() as patient:
+        assert breaker.allows(hasty)
+        assert breaker.allows(patient)
+        assert not is_let_through(breaker), "the patient probe is the only one now"
+        breaker.timed_out(hasty, HASTY_MS)
+        breaker.answered(patient)
+    assert is_let_through(breaker)
+
+
+def test_hasty_probes_are_an_open_time_apart_and_close_it_if_they_are_answered() -> None:
+    clock = Clock()
+    breaker = open_breaker(clock)
+    clock.now_s += 1
+    time_out(breaker, HASTY_MS)
+    assert not is_let_through(breaker, HASTY_MS)
+    clock.now_s += 1
+    with breaker.caller(HASTY_MS) as hasty:
+        assert breaker.allows(hasty)
+        breaker.answered(hasty)
+    assert is_let_through(breaker, HASTY_MS)
 
 
 @given(
@@ -231,24 +303,27 @@ class BreakerMachine(RuleBasedStateMachine):
                 self.probe = id(caller)
 
     @precondition(lambda self: self.inside)
-    @rule(data=st.data(), good=st.booleans())
-    def end(self, data: st.DataObject, good: bool) -> None:
+    @rule(data=st.data(), how=st.sampled_from(["answered", "failed", "refused"]))
+    def end(self, data: st.DataObject, how: str) -> None:
         _, caller = data.draw(st.sampled_from(self.inside))
         began_in = self.calling.pop(id(caller), None)
         if began_in is None:
             return
-        (self.breaker.answered if good else self.breaker.failed)(caller)
+        if how == "refused":
+            self.breaker.refused(caller, 401)
+        else:
+            getattr(self.breaker, how)(caller)
         if began_in != self.period:
             return
         is_probe = self.probe == id(caller)
-        if good:
+        if how == "answered":
             self.failures = 0
             if is_probe:
                 self.open_until_s, self.probe, self.openings = None, None, 0
                 self.period += 1
             return
         self.failures += 1
-        if is_probe or self.failures == SETTINGS.failures:
+        if is_probe or how == "refused" or self.failures == SETTINGS.failures:
             open_s = min(8, 2**self.openings)
             self.open_until_s, self.probe, self.failures = self.clock.now_s + open_s, None, 0
             self.openings += 1
