@@ -220,9 +220,7 @@ def check_amount_mc(value: object, field: str) -> int:
     Raises:
         ValueError: not an integer (a bool is not one either), not above 0, or above ``MAX_MC``.
     """
-    if type(value) is not int:
-        raise ValueError(f"{field}: found {value!r}, expected a whole number")
-    if not 0 < value <= MAX_MC:
+    if type(value) is not int or not 0 < value <= MAX_MC:
         raise ValueError(f"{field}: found {value!r}, allowed is an integer from 1 to {MAX_MC:,}")
     return value
 

@@ -31,7 +31,7 @@ class Cap:
 
     Raises:
         ValueError: the window is none of ``day``, ``month``, ``total``; a dimension is not
-            text of 1 to 200 characters without control characters.
+            text of 1 to 1,000 characters without control characters.
 
     Example:
         >>> Cap("day", workspace_id="retail", source="preview")

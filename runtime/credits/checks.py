@@ -10,11 +10,13 @@ from functools import lru_cache
 from typing import TypeVar
 
 from pricing.offers import MAX_MC
-from runtime.ids import ID_RULE, ID_TEXT_RULE, is_id_text, is_reference, is_strict_id
+from runtime.ids import ID_RULE, is_reference, is_strict_id
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 MAX_PRIORITY = 1_000
+_MOST_NAMED = 1_000
+"""More than ids of executions may have, for what earlier releases stored."""
 # Half a surrogate pair has no UTF-8 form.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _MARK = re.compile(r"p[1-9][0-9]?|a[1-9][0-9]{0,15}")
@@ -35,8 +37,10 @@ def check_reference(text: object, field: str) -> None:
 
 def check_named(value: object, field: str) -> None:
     """Raise ``ValueError`` unless the value can be a workspace, a campaign, an action or such."""
-    if not isinstance(value, str) or not is_id_text(value):
-        raise ValueError(f"{field}: found {value!r}, allowed is {ID_TEXT_RULE}")
+    if not isinstance(value, str) or not 0 < len(value) <= _MOST_NAMED:
+        rule = f"text of 1 to {_MOST_NAMED:,} characters"
+        raise ValueError(f"{field}: found {value!r}, allowed is {rule}")
+    check_column(value, field)
 
 
 def check_is(value: object, kind: type, field: str) -> None:
@@ -78,9 +82,7 @@ def check_column(value: object, field: str) -> None:
 
 def check_whole(value: object, field: str, least: int = 0, most: int = MAX_MC) -> None:
     """Raise ``ValueError`` unless the value is an integer within its bounds."""
-    if type(value) is not int:
-        raise ValueError(f"{field}: found {value!r}, expected a whole number")
-    if not least <= value <= most:
+    if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{field}: found {value!r}, allowed are whole numbers {least} to {most}")
 
 

@@ -39,6 +39,8 @@ def scenario(name: str) -> Cause:
         bench.mock.play(name)
         yield None
         bench.mock.play(None)
+        if name in ("status=401", "status=403", "status=404"):
+            await asyncio.sleep(0.15)  # their breaker is open
 
     return play
 
