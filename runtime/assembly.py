@@ -30,7 +30,7 @@ _EXECUTIONS_NEED_RESTART = ("outcome_ttl_hours", "spool_max_age_hours")
 
 @dataclass
 class Assembly:
-    """What all executors of a runtime share.
+    """The parts that all executors of a runtime share.
 
     Args:
         config: the configuration in force.

@@ -45,7 +45,7 @@ class ActionRuntime:
 
     @property
     def actions(self) -> ActionSource:
-        """Where actions that a request names by id come from."""
+        """The source of actions that a request names by id."""
         return self._executor.actions
 
     async def execute(self, request: ExecutionRequest) -> ExecutionResult | Pending:
