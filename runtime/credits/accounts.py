@@ -171,7 +171,7 @@ class Accounts:
             execution_id: the execution that an adjustment corrects; charges are never reversed.
 
         Raises:
-            GrantRefused, ReferenceConflict: see there.
+            GrantRefused, TooManyGrants, ReferenceConflict: see there.
         """
         check_amount_mc(amount_mc, "amount_mc")
         kind = choice(kind, GrantKind, "kind")
@@ -198,7 +198,7 @@ class Accounts:
 
         Raises:
             PurchaseRefused: ``credits`` is not a multiple of the pack.
-            GrantRefused, ReferenceConflict: see there.
+            GrantRefused, TooManyGrants, ReferenceConflict: see there.
         """
         return await self.grant(
             account_id,

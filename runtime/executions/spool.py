@@ -137,16 +137,12 @@ class Spool:
             LedgerUnavailable: Redis is away.
         """
         why: Why | None = None
-        account_id: str | None = None
         try:
             ending = await asyncio.to_thread(read_ending, path)
-            account_id = ending.attempt.account_id
             why = await self._end(path.name, ending, ledger)
-        except (AccountUnknown, AccountStopped) as exc:
-            raise _Waits(f"{type(exc).__name__}: {exc}", account_id) from exc
         except (AccountDamaged, NewerFormat) as exc:
             raise _Waits(f"{type(exc).__name__}: {exc}") from exc
-        except (LedgerUnavailable, FileNotFoundError):
+        except (LedgerUnavailable, FileNotFoundError, _Waits):
             raise
         except OSError as exc:
             if not isinstance(exc, FileTooLarge):
@@ -173,10 +169,10 @@ class Spool:
             return Why.TOO_OLD
         try:
             answer = await ledger.end(ending)
-        except AccountUnknown:
-            if owes_something(ending):
-                raise
-            return None
+        except (AccountUnknown, AccountStopped) as exc:
+            if isinstance(exc, AccountUnknown) and not owes_something(ending):
+                return None
+            raise _Waits(f"{type(exc).__name__}: {exc}", ending.attempt.account_id) from exc
         return Why.BEYOND_HORIZON if isinstance(answer, NotBooked) else None
 
     def _tell(self, waiting: Mapping[str, str]) -> None:

@@ -10,10 +10,12 @@ import json
 import shutil
 import time
 from base64 import b64decode
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from creditgate import ActionSpec, Config, CreditLedger, ExecutionRequest, ExecutionResult
 from pricing.usage import TokenUsage
@@ -21,12 +23,13 @@ from providers.base import Completion, CompletionRequest, FinishReason, Provider
 from runtime.actions.requests import Source
 from runtime.bootstrap import open_runtime
 from runtime.config import parse_config
+from runtime.credits import ledger as ledger_module
 from runtime.credits.endings import Settlement, from_json
 from runtime.credits.identity import Dimensions, Identity
 from runtime.credits.journal import JournalEntry, parse, verify
 from runtime.credits.ledger import Commerce, LedgerSettings
 from runtime.credits.results import Alert
-from runtime.credits.scripts import assemble
+from runtime.credits.scripts import Scripts, assemble
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.ledger_opening import open_ledger
 from runtime.redis.keys import Keys
@@ -108,11 +111,17 @@ class LeftBehind:
         )
         return name
 
-    def ledger(self) -> AbstractAsyncContextManager[CreditLedger]:
-        return open_ledger(self.config, redis=self.redis)
+    @asynccontextmanager
+    async def ledger(self) -> AsyncIterator[CreditLedger]:
+        with _as_of_the_dump():
+            async with open_ledger(self.config, redis=self.redis) as ledger:
+                yield ledger
 
-    def runtime(self, provider: Provider) -> AbstractAsyncContextManager[ActionRuntime]:
-        return open_runtime(self.config, redis=self.redis, provider=provider)
+    @asynccontextmanager
+    async def runtime(self, provider: Provider) -> AsyncIterator[ActionRuntime]:
+        with _as_of_the_dump():
+            async with open_runtime(self.config, redis=self.redis, provider=provider) as runtime:
+                yield runtime
 
     def ledger_at(self, now_ms: int, alerts: list[Alert]) -> CreditLedger:
         """A ledger whose scripts believe that it is this late."""
@@ -121,7 +130,7 @@ class LeftBehind:
             Identity((FIXTURE / "installation.key").read_bytes()),
             LedgerSettings(key_prefix=self.config.redis.key_prefix),
             Commerce({"growth": True}),
-            scripts=assemble(f"local function server_ms() return {now_ms} end"),
+            scripts=scripts_at(now_ms),
             on_alert=alerts.append,
         )
 
@@ -152,6 +161,16 @@ class LeftBehind:
         """Every key byte for byte, but for what is learned."""
         names = [name async for name in self.redis.scan_iter(f"{self.keys.prefix}:*", count=1_000)]
         return {name: await self.redis.dump(name) for name in names if b":learned:" not in name}
+
+
+def scripts_at(now_ms: int) -> Scripts:
+    """The ledger's scripts by a clock that stands still, which the processes' clocks agree with."""
+    return assemble(f"ARGV[6] = '{now_ms}'\nlocal function server_ms() return {now_ms} end")
+
+
+def _as_of_the_dump() -> Any:
+    # The dump is of a day to come: by today's clock its accounts' clocks would have run ahead.
+    return mock.patch.object(ledger_module, "batch_scripts", return_value=scripts_at(DUMPED_AT_MS))
 
 
 async def restore_release(redis: Any, url: str, prefix: str, data_dir: Path) -> LeftBehind:

@@ -62,7 +62,8 @@ local function trusted_now(time, verb)
   local ahead = S.account.last_ms - time
   if ahead <= MOST_APART_MS then return math.max(time, S.account.last_ms) end
   if READ_ONLY or verb == 'repair_clock' then return time end
-  stop('AHEAD', 'account ' .. ACCOUNT_ID .. ': its clock is ' .. seconds(ahead)
-    .. " ahead of the server's, which was wrong when it was last written. Put it right: creditgate "
-    .. 'repair clock --account ' .. ACCOUNT_ID)
+  -- Not by how much, which changes: it is logged once.
+  stop('AHEAD', 'account ' .. ACCOUNT_ID .. ': its clock is at ' .. int(S.account.last_ms)
+    .. " ms, ahead of the server's, which was wrong when the account was last written. Put it right: "
+    .. 'creditgate repair clock --account ' .. ACCOUNT_ID)
 end

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC
+from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.endings import Release
 from runtime.credits.journal import replay
 from runtime.credits.results import Existing, NotBooked, Released, Reserved, Settled
-from tests.harness.ledger.desk import Desk, OpenDesk
+from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
 ID = "journey-1:step:1"
 
@@ -367,6 +369,31 @@ async def test_a_reservation_that_an_earlier_release_expired_has_nothing_to_corr
     assert (await desk.settle(attempt, reserved, 700)).flags == ("late",)
 
     assert (await desk.balance()).exposure_mc == 1_000
+
+
+async def test_an_attempt_that_an_earlier_release_listed_counts_in_the_windows_of_now(
+    desk: Desk,
+) -> None:
+    await desk.open(10_000)
+    await desk.ledger.accounts.set_cap(
+        ACCOUNT, Cap(CapWindow.MONTH), limit_mc=9_000, reference="cap"
+    )
+    older, reserved = await desk.reserve(1_000, desk.attempt(ID), ttl_ms=1_000)
+    await desk.pass_time(1_000)
+    await desk.reserve(1_000, desk.attempt(ID))
+    since_then = Cap(CapWindow.TOTAL)
+    await desk.ledger.accounts.set_cap(ACCOUNT, since_then, limit_mc=9_000, reference="another")
+    key = desk.key("open")
+    record = (await desk.client.hget(key, older.execution_key)).decode()
+    listed = re.search(rf"{older.attempt_id}:1000(:[^\t]+)\t", record)
+    assert listed
+    await desk.client.hset(key, older.execution_key, record.replace(listed[1], ""))
+
+    assert (await desk.settle(older, reserved, 700)).flags == ("late",)
+
+    statuses = await desk.ledger.accounts.caps(ACCOUNT)
+    assert [status.charged_mc for status in statuses] == [700, 700]
+    assert (await desk.balance()).exposure_mc == 0
 
 
 async def test_exposure_at_the_largest_amount_stops_no_expiry_and_no_correction(

@@ -30,7 +30,7 @@ async def test_law_8a_an_account_whose_clock_ran_ahead_is_stopped_until_it_is_pu
     assert later.at_ms == desk.now_ms
     before = await desk.dump()
 
-    with pytest.raises(AccountStopped, match=r"its clock is 17280000\.0 s ahead"):
+    with pytest.raises(AccountStopped, match="ahead of the server's, which was wrong"):
         await desk.reserve(10)
     with pytest.raises(AccountStopped):
         await desk.grant(10)

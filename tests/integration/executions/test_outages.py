@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from fallback.reasons import FallbackReason
 from runtime.actions.requests import ExecutionResult
 from tests.harness.private_redis import PrivateRedis
-from tests.harness.workbench import OpenWorkbench, Workbench, action, reasons
+from tests.harness.workbench import ACCOUNT, OpenWorkbench, Workbench, action, reasons
 
 DEADLINE_MS = 4_000
 
@@ -120,3 +123,33 @@ async def test_a_settlement_older_than_the_spool_may_keep_it_is_set_aside_and_no
 
         assert (await bench.runtime.accounts.balance("acme")).charged_mc == 0
         assert len(list((spool / "dead").glob("*.json"))) == 1
+
+
+async def test_law_3c_a_server_that_is_emptied_during_a_call_loses_no_charge(
+    open_bench: OpenWorkbench, private_redis: PrivateRedis, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_bench(url=private_redis.url, latency_median_ms=400) as bench:
+        running = asyncio.create_task(bench.execute())
+        await bench.until_reserved()
+        redis: Any = bench.redis
+        data = {name: await redis.dump(name) for name in await redis.keys()}
+        await redis.flushall()
+
+        charged = await running
+        assert charged.status == "model"
+        assert charged.charged_mc > 0
+        assert bench.spool.waiting() == 1
+        fallen_back = await bench.execute()
+        assert reasons(fallen_back) == {FallbackReason.LEDGER_UNAVAILABLE}
+        assert not fallen_back.kept
+        assert "all its entries are lost" in caplog.text
+        assert await redis.keys(f"*:{ACCOUNT}:*") == [], "nothing was written meanwhile"
+
+        await redis.flushall()
+        for name, value in data.items():
+            await redis.restore(name, 0, value)
+        await until_replayed(bench)
+        books = await bench.books()
+        assert books.charged_mc == charged.charged_mc
+        again = await bench.execute()
+        assert again.status == "model"

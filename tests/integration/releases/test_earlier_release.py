@@ -88,7 +88,9 @@ async def test_every_balance_and_grant_is_as_it_was_and_conserved(left_behind: L
             balance = await ledger.accounts.balance(account_id)
 
             assert balance.conserved
-            assert json.loads(json.dumps(asdict(balance))) == EXPECTED["balances"][account_id]
+            found = json.loads(json.dumps(asdict(balance)))
+            assert found.pop("clock_ahead_ms") == 0  # which that release did not tell
+            assert found == EXPECTED["balances"][account_id]
 
 
 async def test_every_cap_holds_what_it_held(left_behind: LeftBehind) -> None:

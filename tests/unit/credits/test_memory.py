@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from runtime.credits.memory import Memory
+from runtime.credits.memory import MOST_REMEMBERED, Memory
+from tests.harness.bounds import assert_linear, cpu_s, peak_bytes
 
 
 def test_law_1a_the_later_answer_is_remembered_in_whichever_order_they_are_heard() -> None:
@@ -26,3 +27,16 @@ def test_law_15_the_accounts_that_were_not_used_for_longest_are_forgotten() -> N
     for account_id in ("a", "b", "a", "c"):
         memory.note(account_id, b"e1\t1\taa")
     assert [memory.of(account_id) for account_id in "abc"] == [b"e1\t1\taa", b"", b"e1\t1\taa"]
+
+
+def remember(accounts: int) -> Memory:
+    memory = Memory()
+    for number in range(accounts):
+        memory.note(f"an-account-with-a-long-name-{number}", b"AbCd\t%d\t0123456789ab" % number)
+    return memory
+
+
+def test_law_15_remembering_accounts_takes_at_most_20_mb() -> None:
+    assert peak_bytes(lambda: remember(MOST_REMEMBERED + 1_000)) < 20_000_000
+    assert cpu_s(lambda: remember(1_000)) < 0.050
+    assert_linear(lambda size: size, remember, 5_000)
