@@ -78,8 +78,8 @@ if TYPE_CHECKING:
         TooManyGrants,
         Voided,
     )
+    from runtime.executions.action_runtime import ActionRuntime
     from runtime.executions.counters import Counters
-    from runtime.executions.executor import ActionRuntime
     from runtime.files.private import NotPrivate
     from runtime.ledger_opening import open_ledger
     from runtime.loop_guard import RuntimeClosed, WrongEventLoop
@@ -282,8 +282,8 @@ def _ledger() -> dict[str, Any]:
 def _runtime() -> dict[str, Any]:
     from runtime.bootstrap import open_estimator, open_runtime
     from runtime.campaigns.estimate import Cost, Covers, Estimate, Estimator, Reach, Sample
+    from runtime.executions.action_runtime import ActionRuntime
     from runtime.executions.counters import Counters
-    from runtime.executions.executor import ActionRuntime
 
     return locals()
 

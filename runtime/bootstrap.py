@@ -10,16 +10,14 @@ from redis.asyncio import Redis, RedisCluster
 
 from providers.base import Provider
 from providers.litellm.adapter import LiteLLMProvider
-from providers.pacing.queue import EndpointQueues
-from runtime.actions.source import ActionSource, ConfigActions
+from runtime.actions.source import ActionSource
+from runtime.assembly import Assembly
 from runtime.campaigns.estimate import Estimator
 from runtime.catalog.models import build_models
 from runtime.catalog.parameters import refused_parameters
 from runtime.config import Config, ConfigError
-from runtime.config.secret_values import secret_values
 from runtime.credits.results import Alert
-from runtime.executions.executor import ActionRuntime, ExecutorSettings
-from runtime.executions.model_calls import ModelCalls
+from runtime.executions.action_runtime import ActionRuntime
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
 from runtime.executions.spool import Spool
@@ -84,6 +82,7 @@ async def open_runtime(
         learning = _learning(config, client)
         at_end(stack, "sharing what was learned", learning.aclose)
         learning.start()
+        uses_litellm = provider is None
         if provider is None:
             provider = LiteLLMProvider()
             at_end(stack, "closing the provider's connections", provider.aclose)
@@ -91,42 +90,30 @@ async def open_runtime(
             if mistakes := refused_parameters(config):
                 raise ConfigError(mistakes)
         max_age_ms = config.executions.spool_max_age_hours * _HOUR_MS
-        queues = EndpointQueues(
-            {name: section.build_limit() for name, section in config.endpoints.items()},
-            RedisTurns(client, config.redis.key_prefix, config.redis.timeout_ms),
-        )
-        at_end(stack, "giving turns back", queues.aclose)
         outbox = Outbox(ledger, Spool(config.data_dir / "spool", max_age_ms))
+        assembly = Assembly(
+            config=config,
+            ledger=ledger,
+            outbox=outbox,
+            learning=learning,
+            provider=provider,
+            turns=RedisTurns(client, config.redis.key_prefix, config.redis.timeout_ms),
+            actions=actions,
+            clock=clock,
+            uses_litellm=uses_litellm,
+        )
+        at_end(stack, "giving turns back", assembly.give_turns_back)
         stack.push_async_callback(outbox.aclose)
         outbox.start()
-        quoter = Quoter(
-            ledger.attempt,
-            models,
-            config.build_rate_cards(),
-            learning,
-            config.compliance_prompt,
-            clock=clock,
-        )
-        stack.callback(quoter.close)
+        stack.callback(assembly.long_counts.close)
         guard = LoopGuard("runtime")
         guard.open()
         stack.callback(guard.close)
         yield ActionRuntime(
-            ledger=ledger,
-            outbox=outbox,
-            calls=ModelCalls(
-                provider,
-                queues,
-                {name: section.breaker.build() for name, section in config.endpoints.items()},
-                secret_values(config),
-            ),
-            actions=actions or ConfigActions(config.actions),
-            quoter=quoter,
-            settings=ExecutorSettings(
-                reservation_ttl_ms=config.executions.reservation_ttl_ms,
-                wait_for_credits_ms=config.executions.wait_for_credits_ms,
-                charge_previews=config.executions.charge_previews,
-            ),
+            accounts=ledger.accounts,
+            counters=assembly.counters,
+            executor=assembly.executor(config, models),
+            rebuild=assembly.rebuild,
             guard=guard,
         )
 

@@ -119,7 +119,17 @@ class EndpointQueues:
     def __init__(
         self, limits: Mapping[str, EndpointLimit], turns: TurnSource | None = None
     ) -> None:
+        self._limits = dict(limits)
+        self._turns = turns
         self._queues = {name: _EndpointQueue(name, limit, turns) for name, limit in limits.items()}
+
+    def changed_to(self, limits: Mapping[str, EndpointLimit]) -> EndpointQueues:
+        """Return queues with other limits; endpoints whose limits stay share theirs with these."""
+        changed = EndpointQueues(limits, self._turns)
+        for name, limit in limits.items():
+            if self._limits.get(name) == limit:
+                changed._queues[name] = self._queues[name]
+        return changed
 
     @asynccontextmanager
     async def turn(self, endpoint: str, tokens: int, deadline_s: float) -> AsyncIterator[Turn]:

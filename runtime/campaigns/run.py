@@ -14,7 +14,7 @@ from runtime.actions.requests import ExecutionResult, Pending
 from runtime.campaigns.campaign import Campaign, Tally
 from runtime.campaigns.holding import Hold, Holding, Start, Trouble, sign_of
 from runtime.campaigns.people import Person
-from runtime.executions.executor import ActionRuntime
+from runtime.executions.action_runtime import ActionRuntime
 
 MAX_CONCURRENCY = 1_000
 PATIENCE_S = 600.0

@@ -43,7 +43,6 @@ from runtime.executions.model_calls import CallSession, ModelCalls
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Priced, Quoter
 from runtime.executions.reserved import ReservedExecutions, model_unavailable
-from runtime.loop_guard import LoopGuard
 from runtime.wording.caps import cap_reached_text
 from runtime.wording.reasons import no_turn_text
 
@@ -69,8 +68,8 @@ class ExecutorSettings:
     charge_previews: bool = True
 
 
-class ActionRuntime:
-    """Runs LLM actions against prepaid credits.
+class Executor:
+    """Runs actions by one configuration.
 
     Args:
         ledger: where credits are reserved and settled.
@@ -78,9 +77,7 @@ class ActionRuntime:
         calls: calls the models; executions wait there for their turn.
         actions: where actions that a request names by id come from.
         quoter: prepares executions.
-        guard: refuses the use from another event loop, and after closing.
-
-    ``accounts`` has the verbs for accounts; ``counters`` tells how well the quotes held.
+        counters: counts how well the quotes hold.
     """
 
     def __init__(
@@ -92,67 +89,25 @@ class ActionRuntime:
         actions: ActionSource,
         quoter: Quoter,
         settings: ExecutorSettings,
-        guard: LoopGuard,
+        counters: Counters,
     ) -> None:
-        self._check_use = guard.check
-        self.accounts = ledger.accounts
         self._ledger = ledger
         self.actions = actions
-        self.counters = Counters()
         self._outbox = outbox
         self._reserved = ReservedExecutions(
             outbox=outbox,
             quoter=quoter,
-            counters=self.counters,
+            counters=counters,
             charge_previews=settings.charge_previews,
         )
         self._calls = calls
         self._quoter = quoter
         self._settings = settings
 
-    async def execute(self, request: ExecutionRequest) -> ExecutionResult | Pending:
-        """Run the action and return typed values, the model's or the fallback ones.
-
-        Every run-time condition gives a result: no credits, an unknown account, Redis or the
-        provider down, an unusable answer, the deadline. Asking again with the same
-        ``execution_id`` gives the first kept outcome, without a call or a charge. A caller that is
-        cancelled leaves nothing reserved.
-
-        Example::
-
-            result = await runtime.execute(request)
-            if isinstance(result, ExecutionResult):
-                print(result.status, result.values, result.charged_mc)
-
-        Returns:
-            The result, or ``Pending`` while the same id runs elsewhere: write nothing and ask
-            again after ``retry_after_ms``.
-
-        Raises:
-            UnknownAction: the account has no such action.
-            ExecutionConflict: the ``execution_id`` was used for something else.
-            WrongEventLoop: another event loop opened the runtime, or a process before a fork.
-            RuntimeClosed: the block of ``open_runtime`` has ended.
-        """
-        return (await self.execute_traced(request))[0]
-
     async def execute_traced(
         self, request: ExecutionRequest
     ) -> tuple[ExecutionResult | Pending, Execution | None]:
-        """Run the action as ``execute`` does; return the trace of the execution as well.
-
-        The trace has the model, the messages as they were sent, the rate card and, in ``progress``,
-        the quote, the calls and the raw answer. It holds a person's data: show it to the caller of
-        a preview alone, and store it nowhere.
-
-        Returns:
-            What ``execute`` returns, and the trace; ``None`` where the execution ended before it
-            had a prompt and a price, and of little use beside ``Pending``.
-
-        Raises:
-            UnknownAction, ExecutionConflict, WrongEventLoop, RuntimeClosed: as ``execute``.
-        """
-        self._check_use()
+        """Run the action, as ``ActionRuntime.execute_traced`` says."""
         timings = Timings()
         spec = request.action
         if not isinstance(spec, ActionSpec):
@@ -179,13 +134,7 @@ class ActionRuntime:
         return self._calls.resumes_in_ms(priced.model) if isinstance(priced, Priced) else 0
 
     async def drain(self) -> None:
-        """Finish the background work of executions that have ended.
-
-        Their reservations are then settled or released, or their endings wait in the spool while
-        Redis is away, and other processes know what was learned from their answers. Leaving the
-        block of ``open_runtime`` does the same. Executions that still run are not waited for.
-        """
-        self._check_use()
+        """Finish the background work, as ``ActionRuntime.drain`` says."""
         await self._outbox.drain()
         await self._quoter.share()
 

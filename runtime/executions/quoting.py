@@ -77,6 +77,7 @@ class Quoter:
         compliance_prompt: opens every system message.
         clock: returns the time (UTC) by which models retire and rate cards come into force. An
             execution reads it once, so that it is settled by the rates of its quote.
+        long_counts: threads that count; without them, it has its own.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Quoter:
         compliance_prompt: str = "",
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        long_counts: LongCounts | None = None,
     ) -> None:
         self._identify = identify
         self._models = models
@@ -96,7 +98,7 @@ class Quoter:
         self._longest_answers: dict[tuple[str, str], int] = {}
         self._compliance_prompt = compliance_prompt
         self._clock = clock
-        self._long_counts = LongCounts()
+        self._long_counts = long_counts or LongCounts()
         self._unknown_models: set[str] = set()
 
     def close(self) -> None:

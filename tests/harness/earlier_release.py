@@ -30,7 +30,7 @@ from runtime.credits.journal import JournalEntry, parse, verify
 from runtime.credits.ledger import Commerce, LedgerSettings
 from runtime.credits.results import Alert
 from runtime.credits.scripts import Scripts, assemble
-from runtime.executions.executor import ActionRuntime
+from runtime.executions.action_runtime import ActionRuntime
 from runtime.ledger_opening import open_ledger
 from runtime.redis.keys import Keys
 from tests.harness.paths import ROOT
