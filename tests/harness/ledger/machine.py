@@ -16,10 +16,10 @@ from tests.harness.ledger import questions
 from tests.harness.ledger.desk import START_MS, Desk
 from tests.harness.ledger.dice import Dice, draws
 from tests.harness.ledger.duel import HORIZON_MS, Ask, Duel, Made
+from tests.harness.ledger.instants import ZONES, instants_to_come, turns
 from tests.harness.ledger.staged import Loss
 from tests.harness.ledger.wire import Wire
 from tests.harness.model import CapName, Identity
-from tests.harness.model.calendar import clocks_change, window_end
 from tests.harness.model.caps import WINDOWS
 
 INTERVALS_MS = (1, 2, 50, 199, 200, 201, 1_000, HORIZON_MS)
@@ -44,21 +44,6 @@ TARGETS = (
     "workspace bank",
     "action greet",
     "account",
-)
-# Clocks that change by an hour, by half of one or by two, at midnight, before or after it; zones
-# that are no whole hours from UTC; the first and the last to see a new day.
-ZONES = (
-    "UTC",
-    "Europe/Berlin",
-    "Australia/Lord_Howe",
-    "America/Havana",
-    "Asia/Beirut",
-    "America/Santiago",
-    "America/St_Johns",
-    "Antarctica/Troll",
-    "Asia/Kathmandu",
-    "Pacific/Kiritimati",
-    "Pacific/Pago_Pago",
 )
 BEFORE_MS = (10, 1_000, 1, 100_000, 2, 200)
 
@@ -88,7 +73,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         self.duel = Duel(self.desk, self.wire, f"acme-{self.accounts}")
         self.fashion = self._fashion(dice)
         timezone = dice.pick(ZONES) if dice.below(3) else "UTC"
-        turn = dice.pick(self._turns(START_MS, timezone))
+        turn = dice.pick(turns(START_MS, timezone))
         at_ms = turn - dice.pick((100_000, 1_000, 10))
         plan = "trial" if dice.once_in(8) else "growth"
         note(f"open {plan} in {timezone} at {at_ms}")
@@ -153,21 +138,16 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         if dice.below(2):
             at_ms = self.desk.now_ms + dice.pick(PASSING_MS)
         else:
-            at_ms = self._instant_to_come(dice) + dice.pick((0, -1, 1))
+            at_ms = dice.pick(
+                instants_to_come(dice, self.desk.now_ms, self.duel.model)
+            ) + dice.pick((0, -1, 1))
         await self._set_clock(at_ms)
 
     async def _travel(self, dice: Dice) -> None:
         """Go on to just before a day or a month ends, here or elsewhere, or clocks change."""
         timezone = self.duel.model.timezone if dice.below(3) else dice.pick(ZONES)
-        turn = dice.pick(self._turns(self.desk.now_ms, timezone))
+        turn = dice.pick(turns(self.desk.now_ms, timezone))
         await self._set_clock(max(self.desk.now_ms, turn - dice.pick(BEFORE_MS)))
-
-    def _turns(self, at_ms: int, timezone: str) -> list[int]:
-        """The ends of the month and the day, and of the days on which clocks change."""
-        month, day = (window_end(window, at_ms, timezone) for window in ("month", "day"))
-        change = clocks_change(at_ms, timezone)
-        around = [change, window_end("day", change, timezone)] if change else []
-        return [turn for turn in (month, day, *around) if turn]
 
     async def _turn_the_clock_back(self, dice: Dice) -> None:
         # How far time had come is written whenever a script writes anything; a sweep always does.
@@ -387,30 +367,6 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         reference = self._reference(dice)
         note(f"switch {reference}: {target} {on=}")
         return self._account_ask(questions.switch(self.duel, reference, target, on))
-
-    def _instant_to_come(self, dice: Dice) -> int:
-        """A deadline or what else is due, an expiry, a horizon, or the end of a window."""
-        now, model = self.desk.now_ms, self.duel.model
-        known = model.executions.values()
-        due: list[int | None] = [model.next_due(), *(e.open.deadline for e in known if e.open)]
-        horizons = [e.outcome.until for e in known if e.outcome]
-        expiries = [grant.expires for grant in model.purse.grants]
-        windows = [cap.status(model.moment)[-1] for cap in model.caps.by_name.values()]
-        windows = [now + left_ms for left_ms in windows if left_ms] or self._turns(
-            now, model.timezone
-        )
-        sorts: Sequence[Sequence[int | None]] = (
-            due,
-            due,
-            due,
-            due,
-            expiries,
-            expiries,
-            horizons,
-            windows,
-        )
-        instants = [at for at in dice.pick(sorts) if at and at > now]
-        return dice.pick(instants) if instants else now + 1
 
 
 def _name(made: Made) -> str:
