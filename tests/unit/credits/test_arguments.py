@@ -144,6 +144,10 @@ def verbs(owner: type) -> dict[str, Callable[..., Any]]:
     }
 
 
+def takes_arguments(verb: Callable[..., Any]) -> bool:
+    return len(inspect.signature(verb).parameters) > 1
+
+
 def kinds(hint: Any) -> set[Any]:
     """The types that a hint allows."""
     return set(get_args(hint)) if get_origin(hint) in (Union, UnionType) else {hint}
@@ -177,6 +181,13 @@ def test_every_verb_and_argument_is_in_the_table(owner: type) -> None:
     assert set(VALID[owner]) == set(verbs(owner))
     for name, verb in verbs(owner).items():
         assert {"self", *VALID[owner][name]} == set(inspect.signature(verb).parameters)
+
+
+def test_no_part_of_the_ledger_is_left_out(ledger: CreditLedger) -> None:
+    public = {type(part) for name, part in vars(ledger).items() if not name.startswith("_")}
+    taking = {part for part in public for verb in verbs(part).values() if takes_arguments(verb)}
+
+    assert taking == set(VALID) - {CreditLedger, Estimator}
 
 
 @pytest.mark.parametrize("owner, name, argument", arguments())
