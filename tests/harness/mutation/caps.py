@@ -120,8 +120,8 @@ MUTATIONS = (
     Mutation(
         "zone_of_now",
         "credits/lua/limits.lua",
-        "local lasting = lasts(cap.letter, window)",
-        "local lasting = false",
+        "if not lasts(cap.letter, window) then",
+        "if true then",
         "a changed time zone takes effect in the middle of a window",
         "a_changed_time_zone_takes_effect_with_the_next_window",
     ),

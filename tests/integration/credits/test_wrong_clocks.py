@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.endings import Settlement
 from runtime.credits.journal import Kind, verify
 from runtime.credits.results import AccountStopped, AccountUnknown, LedgerUnavailable
@@ -90,3 +91,43 @@ async def test_law_8a_nothing_is_given_up_for_its_age_by_a_clock_in_doubt(
 
     monkeypatch.setattr(desk.ledger.watch, "check_clock", in_doubt)
     assert await spool.replay(desk.ledger) == Replay(done=0, dead=0, left=1)
+
+
+@pytest.mark.parametrize("window", ["day", "month"])
+async def test_law_1b_and_8a_caps_count_on_after_a_clock_that_ran_ahead(
+    desk: Desk, window: str
+) -> None:
+    await desk.open(1_000)
+    cap = Cap(CapWindow(window))
+    await desk.ledger.accounts.set_cap(ACCOUNT, cap, limit_mc=100, reference="cap")
+    attempt, reserved = await desk.reserve(60)
+    await desk.pass_time(200 * DAY_MS)
+    ahead, ahead_reserved = await desk.reserve(70)
+    await desk.pass_time(-200 * DAY_MS)
+    await desk.ledger.repairs.repair_clock(ACCOUNT, **WHY)
+
+    await desk.settle(ahead, ahead_reserved, 70)
+    await desk.spend(30)
+    (status,) = await desk.ledger.accounts.caps(ACCOUNT)
+    assert (status.charged_mc, status.reserved_mc) == (30, 0)
+
+    await desk.pass_time(200 * DAY_MS)
+    (status,) = await desk.ledger.accounts.caps(ACCOUNT)
+    assert (status.charged_mc, status.reserved_mc) == (0, 0)
+    await desk.spend(100)
+
+
+async def test_law_1b_and_8a_a_window_that_a_wrong_clock_ended_begins_again(desk: Desk) -> None:
+    await desk.open(1_000)
+    cap = Cap(CapWindow.DAY)
+    await desk.ledger.accounts.set_cap(ACCOUNT, cap, limit_mc=100, reference="cap")
+    await desk.reserve(60)
+    await desk.pass_time(200 * DAY_MS)
+    await desk.write_what_is_due()
+    await desk.pass_time(-200 * DAY_MS)
+    await desk.ledger.repairs.repair_clock(ACCOUNT, **WHY)
+
+    await desk.spend(100)
+
+    (status,) = await desk.ledger.accounts.caps(ACCOUNT)
+    assert (status.charged_mc, status.reserved_mc) == (100, 0)
