@@ -173,7 +173,10 @@ CASES: list[tuple[tuple[str, ...], list[str]]] = [
     (("account", "close", "acme", "--reference", "c"), ["--reason"]),
     (("account", "switch", "nobody", *SWITCH[3:], "s"), ["'nobody'", "creditgate account open"]),
     ((*SWITCH, "test"), ["'test'", "used before", "kind adjustment"]),
-    ((*SWITCH, "s", "--workspace", "w", "--action", "a"), ["workspace_id, campaign_id, action", "one of them"]),
+    (
+        (*SWITCH, "s", "--workspace", "w", "--action", "a"),
+        ["workspace_id, campaign_id, action", "one of them"],
+    ),
     ((*SWITCH, "s", "--action", "a\tb"), ["control character"]),
     (("account", "switch", "acme", "of", "--reference", "s"), ["'of'", "'off'"]),
     (("mock-provider", "--error-rate", "2"), ["--error-rate", "0<=x<=1"]),
