@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from runtime.bootstrap import open_ledger
 from runtime.config import load_config
 from runtime.credits.endings import Settlement
 from runtime.credits.results import Reserved
 from runtime.executions.spool import Replay, Spool
+from runtime.ledger_opening import open_ledger
 from tests.harness.command_line import Home
 
 SECRET = b"Dear Ms Example, your card is on its way"
