@@ -73,7 +73,7 @@ class Offer:
         check_amount_mc(self.amount_mc, "amount_mc")
         for name in ("paying_from", "paying_until"):
             if getattr(self, name) is not None:
-                _check_date(getattr(self, name), name)
+                check_date(getattr(self, name), name)
         if self.expires_after_days is not None:
             _check_days(self.expires_after_days, "expires_after_days")
         if self.paying_from and self.paying_until and self.paying_until < self.paying_from:
@@ -125,7 +125,7 @@ def offer_grants(offers: Iterable[Offer], *, paying_since: date, timezone: str) 
     Raises:
         ValueError: ``paying_since`` is not a date, or the time zone does not exist.
     """
-    _check_date(paying_since, "paying_since")
+    check_date(paying_since, "paying_since")
     check_timezone(timezone)
     grants = []
     for offer in offers:
@@ -146,19 +146,50 @@ def expiry_instant(granted_on: date, days: int, timezone: str) -> datetime:
     Raises:
         ValueError: the time zone does not exist, or ``days`` is not allowed.
     """
-    _check_date(granted_on, "granted_on")
+    check_date(granted_on, "granted_on")
     _check_days(days, "days")
     zone = check_timezone(timezone)
     try:
-        midnight = datetime.combine(granted_on + timedelta(days=days + 1), time.min, zone)
-        # Clocks may skip or repeat midnight. PEP 495 reads a skipped midnight with the offset
-        # before the change, which gives the instant of the change, and takes the first of a
-        # repeated one. In both cases the day before ends there.
-        return midnight.astimezone(UTC)
+        return _midnight(granted_on + timedelta(days=days + 1), zone)
     except OverflowError:
         raise ValueError(
             f"granted_on: {granted_on} and {days} days are beyond the end of the calendar"
         ) from None
+
+
+def windows_around(
+    instant: datetime, timezone: str
+) -> tuple[tuple[datetime, datetime, datetime], tuple[datetime, datetime, datetime]]:
+    """Return the day and the month of a time zone around an instant.
+
+    Each is given by its beginning, its end, and the end of the one that follows, in UTC. A day has
+    23 or 25 hours where clocks change.
+
+    Raises:
+        ValueError: the time zone does not exist, or the instant is beyond the calendar's end.
+    """
+    zone = check_timezone(timezone)
+    try:
+        today = instant.astimezone(zone).date()
+        days = [today + timedelta(days=number) for number in range(3)]
+        first = today.replace(day=1)
+        months = [first]
+        for _ in range(2):
+            months.append((months[-1] + timedelta(days=31)).replace(day=1))
+        day, month = ([_midnight(date, zone) for date in dates] for dates in (days, months))
+    except OverflowError:
+        raise ValueError(f"instant: {instant} is beyond the end of the calendar") from None
+    return (day[0], day[1], day[2]), (month[0], month[1], month[2])
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    """Return the instant, in UTC, at which a day begins in a time zone.
+
+    Clocks may skip or repeat midnight. PEP 495 reads a skipped midnight with the offset before the
+    change, which gives the instant of the change, and takes the first of a repeated one. In both
+    cases the day before ends there.
+    """
+    return datetime.combine(day, time.min, zone).astimezone(UTC)
 
 
 def purchase_amount_mc(
@@ -171,7 +202,9 @@ def purchase_amount_mc(
         PurchaseRefused: not a positive multiple of the pack, or more than a balance can hold.
     """
     allowed = f"credits are sold in multiples of {pack.credits:,}"
-    if type(credits) is not int or credits <= 0:
+    if type(credits) is not int:
+        raise PurchaseRefused(f"credits: found {credits!r}, expected a whole number; {allowed}")
+    if credits <= 0:
         raise PurchaseRefused(f"credits: found {credits!r}; {allowed}")
     if credits % pack.credits:
         raise PurchaseRefused(f"credits: found {credits:,}; {allowed}")
@@ -210,7 +243,8 @@ def check_timezone(timezone: object) -> ZoneInfo:
     )
 
 
-def _check_date(value: object, field: str) -> None:
+def check_date(value: object, field: str) -> None:
+    """Raise ``ValueError`` unless the value is a date without a time of day."""
     if not isinstance(value, date) or isinstance(value, datetime):
         raise ValueError(f"{field}: found {value!r}, allowed is a date without a time of day")
 

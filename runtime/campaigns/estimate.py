@@ -17,6 +17,7 @@ from fallback.reasons import FallbackReason
 from runtime.actions.prompts import PromptError
 from runtime.actions.spec import ActionSpec
 from runtime.catalog.models import Model
+from runtime.credits.checks import check_account_id, check_is
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import LedgerUnavailable
 from runtime.executions.quoting import Priced, Quoter, topic
@@ -179,12 +180,16 @@ class Estimator:
             account_id: the account that would pay; it adds ``reach`` to the estimate.
 
         Raises:
-            ValueError: the sample is empty.
+            ValueError: the sample is empty, or an argument is not allowed; the message names it.
             AccountUnknown: there is no such account.
             LedgerUnavailable: Redis cannot be reached.
             WrongEventLoop, RuntimeClosed: as ``ActionRuntime.execute``.
         """
         self._check_use()
+        check_is(spec, ActionSpec, "spec")
+        check_is(sample, Sample, "sample")
+        if account_id is not None:
+            check_account_id(account_id)
         if not sample.people:
             raise ValueError("sample: is empty, must hold at least one person")
         priced = self._quoter.price(spec)

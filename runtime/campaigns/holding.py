@@ -53,11 +53,13 @@ class Trouble:
     Args:
         status: the provider's HTTP status, if it answered with one.
         detail: one line on what went wrong, without personal data.
+        endpoint: the name of the endpoint that refuses its key or the model, if one does.
     """
 
     reason: FallbackReason
     status: int | None = None
     detail: str | None = None
+    endpoint: str | None = None
 
 
 class NoSign(Enum):
@@ -82,14 +84,19 @@ def sign_of(result: ExecutionResult | Pending) -> Sign:
     if result.status != "fallback" or reason is None:
         return NoSign.ANSWERED
     last = result.attempts[-1] if result.attempts else None
-    status = None if last is None else last.status
+    refusal = result.endpoint_refusal
+    if refusal is not None:
+        status: int | None = refusal.status
+    else:
+        status = None if last is None else last.status
     if not result.kept and (
         reason in _ALWAYS_PASSING
         # A model that has retired, or that nobody knows, has no rate card: waiting is no help.
         or (reason is FallbackReason.MODEL_UNAVAILABLE and result.rate_card_version is not None)
         or (reason is FallbackReason.PROVIDER_REJECTED and status in _WRONG_KEY_OR_ADDRESS)
     ):
-        return Trouble(reason, status, (last and last.detail) or result.detail)
+        detail = result.detail or (last and last.detail) or None
+        return Trouble(reason, status, detail, None if refusal is None else refusal.endpoint)
     return NoSign.NOTHING if reason in _SAYS_NOTHING else NoSign.ANSWERED
 
 

@@ -234,22 +234,20 @@ class _Lines:
 
     def __iter__(self) -> Iterator[str]:
         offset = 0
-        while raw := self._next():
-            self.number += 1
-            if len(raw) > LONGEST_ROW_BYTES:
-                raise PeopleError(
-                    f"{self.path}, line {self.number}: is longer than {LONGEST_ROW_BYTES:,} bytes"
-                )
-            try:
-                yield (raw.removeprefix(_BOM) if self.number == 1 else raw).decode()
-            except UnicodeDecodeError as error:
-                start = error.start + len(raw) - len(error.object)
-                raise self._not_utf8(raw, offset, start) from None
-            offset += len(raw)
-
-    def _next(self) -> bytes:
         try:
-            return self._file.readline(LONGEST_ROW_BYTES + 1)
+            while raw := self._file.readline(LONGEST_ROW_BYTES + 1):
+                self.number += 1
+                if len(raw) > LONGEST_ROW_BYTES:
+                    raise PeopleError(
+                        f"{self.path}, line {self.number}: is longer than {LONGEST_ROW_BYTES:,} "
+                        "bytes"
+                    )
+                try:
+                    yield (raw.removeprefix(_BOM) if self.number == 1 else raw).decode()
+                except UnicodeDecodeError as error:
+                    start = error.start + len(raw) - len(error.object)
+                    raise self._not_utf8(raw, offset, start) from None
+                offset += len(raw)
         except StreamError as error:
             raise PeopleError(f"{self.path}, line {self.number + 1}: {error}") from None
 

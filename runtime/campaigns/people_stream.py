@@ -7,8 +7,6 @@ import io
 import zlib
 from typing import BinaryIO
 
-from runtime.campaigns.people_rows import PeopleError
-
 MOST_EXPANSION = 200
 """The most times its size that a packed file may be; tables seldom reach 20, zeros 1,000."""
 
@@ -66,7 +64,7 @@ def open_stream(file: BinaryIO, *, is_packed: bool, encoding: str) -> BinaryIO:
     return stream
 
 
-class StreamError(PeopleError):
+class StreamError(Exception):
     """A file that can't be unpacked or decoded; the place is not known here."""
 
 

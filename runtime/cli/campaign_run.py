@@ -152,7 +152,9 @@ async def run_campaign(
 def _given_up(hold: Hold | None, endpoint: str, then: Then) -> GivenUp | None:
     if hold is None:
         return None
-    return GivenUp(hold.trouble, endpoint, hold.until_s - hold.since_s, then)
+    return GivenUp(
+        hold.trouble, hold.trouble.endpoint or endpoint, hold.until_s - hold.since_s, then
+    )
 
 
 async def _run(
@@ -171,7 +173,7 @@ async def _run(
             return ""
         now_s = time.monotonic()
         found = hold.trouble
-        trouble = trouble_text(found.reason, found.status, found.detail, endpoint)
+        trouble = trouble_text(found.reason, found.status, found.detail, found.endpoint or endpoint)
         then = Then.FALLBACK if hold.is_brief else settings.then
         return holding_text(trouble, now_s - hold.since_s, hold.until_s - now_s, then)
 

@@ -17,6 +17,7 @@ from pricing.offers import (
     DEFAULT_PRIORITY,
     GrantKind,
     check_amount_mc,
+    check_date,
     check_timezone,
     offer_grants,
     purchase_amount_mc,
@@ -27,7 +28,8 @@ from runtime.credits.caps import Cap, CapStatus
 from runtime.credits.checks import (
     MAX_PRIORITY,
     check_account_id,
-    check_dimension,
+    check_is,
+    check_named,
     check_reference,
     check_whole,
     choice,
@@ -77,7 +79,7 @@ class Accounts:
 
         Args:
             plan: one of the configured plans.
-            timezone: IANA name; offers expire by it.
+            timezone: IANA name; offers expire and caps count by it.
             paying_since: first paid day in that time zone; today by default.
 
         Returns:
@@ -87,9 +89,10 @@ class Accounts:
             AccountConflict: it is open already with another plan or time zone.
         """
         check_timezone(timezone)
+        _check_since(paying_since)
         ai_credits = self._ai_credits_of(plan)
         args = (plan, _flag(ai_credits), timezone, secrets.token_urlsafe(_EPOCH_BYTES), actor)
-        answer = await self._change(account_id, "open_account", args, actor)
+        answer = await self._ask(account_id, "open_account", args, actor)
         opened = decoding.opened(account_id, answer)
         if ai_credits:
             await self._give_offers(account_id, timezone, paying_since, actor)
@@ -120,15 +123,39 @@ class Accounts:
             AccountConflict: it is closed.
             ReferenceConflict: see the module.
         """
+        _check_since(paying_since)
         ai_credits = self._ai_credits_of(plan)
         args = (plan, _flag(ai_credits), reference, actor)
         answer = await self._change(account_id, "change_plan", args, actor, reference)
-        changed = decoding.plan_changed(account_id, reference, answer)
+        changed = decoding.profile_changed(account_id, reference, answer)
         if ai_credits:
             balance = await self.balance(account_id)
             if balance.plan == plan:
                 await self._give_offers(account_id, balance.timezone, paying_since, actor)
         return changed
+
+    async def change_timezone(
+        self, account_id: str, *, timezone: str, reference: str, actor: str = "operator"
+    ) -> bool:
+        """Move an account to another time zone.
+
+        Windows of caps that have begun last until their end; the next ones are days and months of
+        the new time zone. So are offers that are given from now on; no grant's expiry moves.
+
+        Args:
+            timezone: IANA name.
+
+        Returns:
+            True if it was changed now.
+
+        Raises:
+            AccountConflict: it is closed.
+            ReferenceConflict: see the module.
+        """
+        check_timezone(timezone)
+        args = (timezone, reference, actor)
+        answer = await self._change(account_id, "change_timezone", args, actor, reference)
+        return decoding.profile_changed(account_id, reference, answer)
 
     async def close_account(
         self, account_id: str, *, reference: str, reason: str, actor: str = "operator"
@@ -177,8 +204,10 @@ class Accounts:
         kind = choice(kind, GrantKind, "kind")
         rank = DEFAULT_PRIORITY[kind] if priority is None else priority
         check_whole(rank, "priority", most=MAX_PRIORITY)
+        check_account_id(account_id)
         corrected = ""
         if execution_id is not None:
+            check_named(execution_id, "execution_id")
             if kind is not GrantKind.ADJUSTMENT:
                 raise ValueError(f"execution_id: only an adjustment names one, this is {kind}")
             corrected = self._identity.execution_key(account_id, execution_id)
@@ -200,6 +229,7 @@ class Accounts:
             PurchaseRefused: ``credits`` is not a multiple of the pack.
             GrantRefused, TooManyGrants, ReferenceConflict: see there.
         """
+        check_reference(payment_reference, "payment_reference")
         return await self.grant(
             account_id,
             amount_mc=purchase_amount_mc(credits, self._commerce.pack),
@@ -250,6 +280,7 @@ class Accounts:
             LedgerError: the account has caps of eight other sorts already.
             ReferenceConflict: see the module.
         """
+        check_is(cap, Cap, "cap")
         check_whole(limit_mc, "limit_mc")
         check_whole(used_mc, "used_mc")
         args = (cap.sort, cap.field, str(cap), limit_mc, used_mc, reference, actor)
@@ -264,6 +295,7 @@ class Accounts:
         Raises:
             CapUnknown, ReferenceConflict: see there.
         """
+        check_is(cap, Cap, "cap")
         args = (cap.sort, cap.field, str(cap), reference, actor)
         answer = await self._change(account_id, "remove_cap", args, actor, reference)
         return decoding.capped(account_id, cap, reference, answer)
@@ -274,10 +306,11 @@ class Accounts:
         *,
         reference: str,
         workspace_id: str | None = None,
+        campaign_id: str | None = None,
         action: str | None = None,
         actor: str = "operator",
     ) -> bool:
-        """Refuse new executions of the account, or of one workspace or action, at once.
+        """Refuse new executions of the account, or of one workspace, campaign or action, at once.
 
         Returns:
             True if it was done now.
@@ -285,7 +318,9 @@ class Accounts:
         Raises:
             ReferenceConflict: see the module.
         """
-        return await self._switch(account_id, workspace_id, action, "0", reference, actor)
+        return await self._switch(
+            account_id, (workspace_id, campaign_id, action), "0", reference, actor
+        )
 
     async def switch_on(
         self,
@@ -293,11 +328,14 @@ class Accounts:
         *,
         reference: str,
         workspace_id: str | None = None,
+        campaign_id: str | None = None,
         action: str | None = None,
         actor: str = "operator",
     ) -> bool:
         """Undo ``switch_off`` for the same target."""
-        return await self._switch(account_id, workspace_id, action, "1", reference, actor)
+        return await self._switch(
+            account_id, (workspace_id, campaign_id, action), "1", reference, actor
+        )
 
     async def balance(self, account_id: str) -> Balance:
         """Return the parts of the balance and its grants, as of now. Writes nothing.
@@ -340,31 +378,33 @@ class Accounts:
         verb: str,
         args: Sequence[bytes | str | int],
         actor: str,
-        reference: str | None = None,
+        reference: str,
+    ) -> Answer:
+        check_reference(reference, "reference")
+        return await self._ask(account_id, verb, args, actor)
+
+    async def _ask(
+        self, account_id: str, verb: str, args: Sequence[bytes | str | int], actor: str
     ) -> Answer:
         check_account_id(account_id)
         check_reference(actor, "actor")
-        if reference is not None:
-            check_reference(reference, "reference")
         return await self._script_client.ask(account_id, Call(verb, args, mode=Mode.ACCOUNT))
 
     async def _switch(
         self,
         account_id: str,
-        workspace_id: str | None,
-        action: str | None,
+        named: tuple[str | None, ...],
         on: str,
         reference: str,
         actor: str,
     ) -> bool:
-        if workspace_id is not None and action is not None:
-            raise ValueError("workspace_id, action: one of them at most")
+        if sum(value is not None for value in named) > 1:
+            raise ValueError("workspace_id, campaign_id, action: one of them at most")
         target = "account"
-        for name, value in (("workspace", workspace_id), ("action", action)):
-            if value == "":
-                raise ValueError(f"{name}: an empty one can't be switched; leave it out for all")
+        for field, value in zip(("workspace_id", "campaign_id", "action"), named, strict=True):
             if value is not None:
-                target = f"{name}\t{check_dimension(value)}"
+                check_named(value, field)
+                target = f"{field.removesuffix('_id')}\t{value}"
         args = (f"off {target}", target.replace("\t", " "), on, reference, actor)
         answer = await self._change(account_id, "switch", args, actor, reference)
         return decoding.changed(reference, answer)
@@ -388,11 +428,16 @@ class Accounts:
             except GrantRefused:
                 return  # closed, or on another plan by now
 
-    def _ai_credits_of(self, plan: str) -> bool:
-        if plan not in self._commerce.plans:
+    def _ai_credits_of(self, plan: object) -> bool:
+        if not isinstance(plan, str) or plan not in self._commerce.plans:
             allowed = ", ".join(sorted(self._commerce.plans)) or "none is configured"
             raise ValueError(f"plan: found {plan!r}, allowed are: {allowed}")
         return self._commerce.plans[plan]
+
+
+def _check_since(paying_since: date | None) -> None:
+    if paying_since is not None:
+        check_date(paying_since, "paying_since")
 
 
 def _flag(value: bool) -> str:

@@ -22,6 +22,7 @@ from runtime.credits.clock import own_clock_ms
 from runtime.credits.memory import Memory
 from runtime.credits.results import Alert
 from runtime.credits.scripts import Scripts
+from runtime.credits.windows import CapWindows
 from runtime.redis.errors import RedisUnavailable, UnknownOutcome
 from runtime.redis.keys import Keys, bucket_of, slot_of_bucket
 from runtime.redis.transport import Reply, Request, Transport, bulk
@@ -34,7 +35,7 @@ _MOST_UNDER_WAY = 2
 
 _log = logging.getLogger("creditgate.ledger")
 _ACCOUNT_KEYS = 13
-_HEADER_VALUES = 7
+_HEADER_VALUES = 8
 
 
 class Mode(Enum):
@@ -131,6 +132,7 @@ class Batcher:
         self._on_alert = on_alert
         self._clock_ms = clock_ms
         self._memory = Memory()
+        self.windows = CapWindows(clock_ms)
         self._queues: dict[str, _AccountQueue] = {}
         self._tasks = TaskSet()
 
@@ -263,6 +265,7 @@ class Batcher:
                     *(call.packed_key for call in calls),
                     header,
                     bulk(self._clock_ms(), self._memory.of(account_id)),
+                    self.windows.told(account_id),
                     *(call.packed for call in calls),
                 ]
             ),

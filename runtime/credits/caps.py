@@ -7,14 +7,16 @@ from enum import StrEnum
 from typing import Literal
 from urllib.parse import quote
 
-from runtime.credits.checks import check_dimension, choice
+from runtime.credits.checks import check_named, choice
 
 # The bit of each dimension in a sort's shape, as limits.lua has them.
 _BITS = {"workspace_id": 1, "campaign_id": 2, "action": 4, "source": 8}
 
 
 class CapWindow(StrEnum):
-    """The period after which a cap's count starts again: a UTC day, a UTC month, or never."""
+    """The period after which a cap's count starts again: a day or a month of the account's time
+    zone, or never.
+    """
 
     DAY = "day"
     MONTH = "month"
@@ -28,8 +30,8 @@ class Cap:
     A cap without dimensions counts the whole account.
 
     Raises:
-        ValueError: the window is none of ``day``, ``month``, ``total``; a dimension is empty or
-            holds a control character.
+        ValueError: the window is none of ``day``, ``month``, ``total``; a dimension is not
+            text of 1 to 1,000 characters without control characters.
 
     Example:
         >>> Cap("day", workspace_id="retail", source="preview")
@@ -44,9 +46,7 @@ class Cap:
     def __post_init__(self) -> None:
         object.__setattr__(self, "window", choice(self.window, CapWindow, "window"))
         for name, value in self.named.items():
-            if not value:
-                raise ValueError(f"{name}: a cap can't name an empty one")
-            check_dimension(value)
+            check_named(value, name)
 
     @property
     def named(self) -> dict[str, str]:

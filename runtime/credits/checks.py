@@ -15,42 +15,72 @@ from runtime.ids import ID_RULE, is_reference, is_strict_id
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 MAX_PRIORITY = 1_000
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MOST_NAMED = 1_000
+"""More than ids of executions may have, for what earlier releases stored."""
+# Half a surrogate pair has no UTF-8 form.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _MARK = re.compile(r"p[1-9][0-9]?|a[1-9][0-9]{0,15}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def check_account_id(account_id: str) -> None:
+def check_account_id(account_id: object) -> None:
     """Raise ``ValueError`` unless the id may be part of a key's name."""
-    if not is_strict_id(account_id):
+    if not isinstance(account_id, str) or not is_strict_id(account_id):
         raise ValueError(f"account_id: found {account_id!r}, allowed are {ID_RULE}")
 
 
-def check_reference(text: str, field: str) -> None:
+def check_reference(text: object, field: str) -> None:
     """Raise ``ValueError`` unless a reference or an actor may be kept."""
-    if not is_reference(text):
+    if not isinstance(text, str) or not is_reference(text):
         raise ValueError(f"{field}: found {text!r}, allowed are 1 to 200 printable characters")
 
 
-@lru_cache(maxsize=4_096)
-def check_dimension(value: str) -> str:
+def check_named(value: object, field: str) -> None:
+    """Raise ``ValueError`` unless the value can be a workspace, a campaign, an action or such."""
+    if not isinstance(value, str) or not 0 < len(value) <= _MOST_NAMED:
+        rule = f"text of 1 to {_MOST_NAMED:,} characters"
+        raise ValueError(f"{field}: found {value!r}, allowed is {rule}")
+    check_column(value, field)
+
+
+def check_is(value: object, kind: type, field: str) -> None:
+    """Raise ``ValueError`` unless the value is of this very kind."""
+    if type(value) is not kind:
+        raise ValueError(f"{field}: found {value!r}, expected {_named(kind)}")
+
+
+def _named(kind: type) -> str:
+    return "True or False" if kind is bool else f"a {kind.__name__}"
+
+
+def check_dimension(value: str, field: str) -> str:
     """Return a dimension of an execution, checked to fit into a column of the journal.
 
     Raises:
-        ValueError: the value holds a control character, which would break the columns.
+        ValueError: the value is not text, or holds a control character, which would break the
+            columns.
     """
-    check_column(value, "a dimension")
-    value.encode()
+    try:
+        return _dimension(value, field)
+    except TypeError:  # can't be looked up
+        raise ValueError(f"{field}: found {value!r}, expected text") from None
+
+
+@lru_cache(maxsize=4_096)
+def _dimension(value: str, field: str) -> str:
+    check_column(value, field)
     return value
 
 
-def check_column(value: str, field: str) -> None:
+def check_column(value: object, field: str) -> None:
     """Raise ``ValueError`` unless the value may be a column of the journal."""
+    if not isinstance(value, str):
+        raise ValueError(f"{field}: found {value!r}, expected text")
     if _CONTROL.search(value):
         raise ValueError(f"{field}: {value!r} holds a control character")
 
 
-def check_whole(value: int, field: str, least: int = 0, most: int = MAX_MC) -> None:
+def check_whole(value: object, field: str, least: int = 0, most: int = MAX_MC) -> None:
     """Raise ``ValueError`` unless the value is an integer within its bounds."""
     if type(value) is not int or not least <= value <= most:
         raise ValueError(f"{field}: found {value!r}, allowed are whole numbers {least} to {most}")
@@ -70,11 +100,13 @@ def expires_ms(expires_at: datetime | None) -> int:
     """Return an expiry as milliseconds since 1970, 0 for never.
 
     Raises:
-        ValueError: it has no time zone.
+        ValueError: it is not a datetime, or has no time zone.
     """
     if expires_at is None:
         return 0
-    if expires_at.tzinfo is None:
+    if not isinstance(expires_at, datetime):
+        raise ValueError(f"expires_at: found {expires_at!r}, expected a datetime with a time zone")
+    if expires_at.utcoffset() is None:
         raise ValueError(f"expires_at: {expires_at.isoformat()} has no time zone")
     # Law 8: credits never expire early, so round up to the next millisecond.
     return max(1, -((_EPOCH - expires_at) // timedelta(milliseconds=1)))
@@ -88,6 +120,6 @@ def choice(value: str, allowed: type[_Choice], field: str) -> _Choice:
     """
     try:
         return allowed(value)
-    except ValueError:
+    except (ValueError, TypeError):
         names = ", ".join(allowed)
         raise ValueError(f"{field}: found {value!r}, allowed are {names}") from None

@@ -62,8 +62,8 @@ def voided(account_id: str, grant_id: str, reference: str, answer: Answer) -> Vo
     return Voided(grant_id, answer[1], answer[2], new=bool(answer[3]))
 
 
-def plan_changed(account_id: str, reference: str, answer: Answer) -> bool:
-    """Return whether ``change_plan`` changed the plan now."""
+def profile_changed(account_id: str, reference: str, answer: Answer) -> bool:
+    """Return whether the plan or the time zone of an account was changed now."""
     if answer[0] == b"conflict" and answer[1] == b"state":
         raise AccountConflict(account_id, "state", answer[2].decode())
     return changed(reference, answer)

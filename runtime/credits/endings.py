@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, b64encode
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from fallback.reasons import FallbackReason
-from runtime.credits.checks import check_column, check_whole
+from runtime.credits.checks import check_column, check_is, check_whole, choice
 from runtime.credits.identity import Dimensions, ExecutionAttempt
+
+_TOKENS = re.compile(r"[\d,]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +45,21 @@ class Settlement:
         Raises:
             ValueError: a field is not allowed; the message names it.
         """
+        check_is(self.attempt, ExecutionAttempt, "attempt")
         check_whole(self.cost_mc, "cost_mc")
         check_whole(self.reserved_mc, "reserved_mc")
         check_whole(self.reserved_at_ms, "reserved_at_ms")
         check_whole(self.exposure_mc, "exposure_mc")
         check_whole(self.free_mc, "free_mc")
-        flags = ",".join(self.flags)
         check_column(self.tokens, "tokens")
+        if not _TOKENS.fullmatch(self.tokens):
+            raise ValueError(f"tokens: found {self.tokens!r}, allowed are numbers and commas")
         check_column(self.rate_card_version, "rate_card_version")
-        check_column(flags, "flags")
+        check_is(self.flags, tuple, "flags")
+        for flag in self.flags:
+            check_column(flag, "flags")
+        check_is(self.outcome, bytes, "outcome")
+        flags = ",".join(self.flags)
         return (
             self.cost_mc,
             self.reserved_mc,
@@ -82,9 +91,14 @@ class Release:
         """Return the arguments of ``release.lua`` that no other verb has.
 
         Raises:
-            ValueError: the exposure is not allowed.
+            ValueError: a field is not allowed; the message names it.
         """
+        check_is(self.attempt, ExecutionAttempt, "attempt")
         check_whole(self.exposure_mc, "exposure_mc")
+        if self.reason is not None:
+            choice(self.reason, FallbackReason, "reason")
+        if self.outcome is not None:
+            check_is(self.outcome, bytes, "outcome")
         is_kept = b"0" if self.outcome is None else b"1"
         return self.exposure_mc, self.reason or b"", is_kept, self.outcome or b""
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from pricing.errors import CreditgateError
-from runtime.credits.checks import check_account_id, check_dimension
+from runtime.credits.checks import check_account_id, check_column, check_dimension
 
 FINGERPRINT_FIELDS = ("workspace_id", "campaign_id", "action", "person_id", "source")
 _KEY_BYTES = 16
@@ -90,9 +90,19 @@ class Identity:
         """Return a new attempt with a random id.
 
         Raises:
-            ValueError: the account id is not allowed, or a dimension holds a control character.
+            ValueError: an id is not allowed, or a dimension holds a control character.
         """
         check_account_id(account_id)
+        check_column(execution_id, "execution_id")
+        check_column(person_id, "person_id")
+        dimensions = Dimensions(
+            check_dimension(workspace_id, "workspace_id"),
+            check_dimension(campaign_id, "campaign_id"),
+            check_dimension(action, "action"),
+            check_dimension(action_version, "action_version"),
+            check_dimension(model, "model"),
+            check_dimension(source, "source"),
+        )
         shared = self._shared_part
         return ExecutionAttempt(
             account_id=account_id,
@@ -104,14 +114,7 @@ class Identity:
             + shared(action)
             + self._part(person_id)
             + shared(source),
-            dimensions=Dimensions(
-                check_dimension(workspace_id),
-                check_dimension(campaign_id),
-                check_dimension(action),
-                check_dimension(action_version),
-                check_dimension(model),
-                check_dimension(source),
-            ),
+            dimensions=dimensions,
         )
 
     def _part(self, value: str) -> str:

@@ -26,11 +26,12 @@ one line of tab-separated columns, empty ones at its end left out:
     18  detail          to the end of the line; of an entry ``named`` the six dimensions separated
                         by tabs, of others separated by semicolons: of an opened account plan,
                         eligible, timezone; of a grant kind, priority, expiry; of a void grant and
-                        reason; of a closing its reason; of a plan change plan, eligible; of a cap
-                        its window and dimensions, limit, and what it began with; of a switch its
-                        target and 1 for on; of a settlement that was free what it would have cost;
-                        of a repair ``loss``, the epoch before and the reason, or ``clock``, the
-                        account's clock before and the reason
+                        reason; of a closing its reason; of a plan change plan, eligible; of a time
+                        zone change the new one; of a cap its window and dimensions, limit, and
+                        what it began with; of a switch its target and 1 for on; of a settlement
+                        that was free what it would have cost; of a repair ``loss``, the epoch
+                        before and the reason, or ``clock``, the account's clock before and the
+                        reason
 
 Reservations are not journaled: what a reservation had set aside is what its end moves out of
 ``reserved``.
@@ -76,6 +77,7 @@ class Kind(StrEnum):
     REFUSED = "refused"
     EXPOSURE = "exposure"
     REPAIRED = "repaired"
+    TIMEZONE_CHANGED = "timezone_changed"
 
 
 _KIND_OF_LETTER = {
@@ -95,6 +97,7 @@ _KIND_OF_LETTER = {
     "f": Kind.REFUSED,
     "b": Kind.EXPOSURE,
     "y": Kind.REPAIRED,
+    "z": Kind.TIMEZONE_CHANGED,
 }
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from fallback.reasons import FallbackReason, is_kept
+from fallback.reasons import FallbackReason, is_kept, kept_refusals
 from runtime.background import TaskSet
 from runtime.credits import decoding
 from runtime.credits.accounts import Accounts
 from runtime.credits.batch import Answer, Batcher, Call, Mode
-from runtime.credits.checks import check_whole
+from runtime.credits.checks import check_is, check_whole, choice
 from runtime.credits.clock import own_clock_ms
 from runtime.credits.endings import Ending, Release, Settlement
 from runtime.credits.identity import ExecutionAttempt, Identity
@@ -39,6 +39,8 @@ from runtime.redis.primaries import Client
 from runtime.redis.transport import Transport
 
 __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
+
+_KEPT_REFUSALS = ",".join(kept_refusals())
 
 # Each asking of a settlement that would otherwise become overage ends up to 1,000 reservations.
 _MOST_SWEEPS = 10_000
@@ -143,17 +145,20 @@ class CreditLedger:
         A caller that is cancelled leaves no reservation behind.
 
         Args:
-            final: store a refusal as the outcome, with ``outcome`` as its bytes.
+            final: store a refusal that is kept as the outcome, with ``outcome`` as its bytes.
 
         Raises:
             ValueError: an amount or interval is not allowed; the message names it.
             ExecutionConflict: the id was used for something else.
         """
+        check_is(attempt, ExecutionAttempt, "attempt")
         check_whole(amount_mc, "amount_mc")
+        check_is(final, bool, "final")
+        check_is(outcome, bytes, "outcome")
         check_whole(ttl_ms, "ttl_ms", least=1, most=self.settings.outcome_ttl_ms)
         if self.watch.faults:
             self.watch.check_reserve(attempt.account_id)
-        own = (amount_mc, ttl_ms, b"1" if final else b"0", outcome)
+        own = (amount_mc, ttl_ms, _KEPT_REFUSALS if final else "", outcome)
         answer = await self._ask(
             "reserve", attempt, own, on_abandoned=lambda answer: self._abandoned(attempt, answer)
         )
@@ -167,8 +172,10 @@ class CreditLedger:
             unknown.
 
         Raises:
+            ValueError: ``attempt`` is not one.
             ExecutionConflict: the id was used for something else.
         """
+        check_is(attempt, ExecutionAttempt, "attempt")
         answer = await self._ask("look_up", attempt, (), mode=Mode.READ)
         return decoding.knowledge(attempt, answer)
 
@@ -183,6 +190,7 @@ class CreditLedger:
             AccountUnknown: the account is not there, though it may come back.
             ExecutionConflict: the id was used for something else.
         """
+        check_is(settlement, Settlement, "settlement")
         own = settlement.arguments()
         for _ in range(_MOST_SWEEPS):
             answer = await self._ask("settle", settlement.attempt, own, ends=True)
@@ -198,6 +206,7 @@ class CreditLedger:
             AccountUnknown: as ``settle``.
             ExecutionConflict: the id was used for something else.
         """
+        check_is(release, Release, "release")
         answer = await self._ask("release", release.attempt, release.arguments(), ends=True)
         return decoding.release(release.attempt, answer)
 
@@ -209,10 +218,16 @@ class CreditLedger:
         self.watch.check_clock(account_id)
 
     async def end(self, ending: Ending) -> Settled | Released | Existing | NotBooked:
-        """Settle or release, as the ending says."""
+        """Settle or release, as the ending says.
+
+        Raises:
+            ValueError: it is not an ending, or one of its fields is not allowed.
+        """
         if isinstance(ending, Settlement):
             return await self.settle(ending)
-        return await self.release(ending)
+        if isinstance(ending, Release):
+            return await self.release(ending)
+        raise ValueError(f"ending: found {ending!r}, expected a Settlement or a Release")
 
     async def conclude(
         self, attempt: ExecutionAttempt, reason: FallbackReason, outcome: bytes = b""
@@ -226,8 +241,10 @@ class CreditLedger:
             ValueError: a refusal with this reason is not kept.
             ExecutionConflict: the id was used for something else.
         """
-        if not is_kept(reason):
-            raise ValueError(f"reason must be one whose outcome is kept, found {reason!r}")
+        check_is(attempt, ExecutionAttempt, "attempt")
+        check_is(outcome, bytes, "outcome")
+        if not is_kept(choice(reason, FallbackReason, "reason")):
+            raise ValueError(f"reason: found {reason!r}, allowed are reasons whose outcome is kept")
         answer = await self._ask("conclude", attempt, (reason, outcome))
         return decoding.conclusion(attempt, answer)
 

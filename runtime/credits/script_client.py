@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from pricing.offers import check_timezone
 from runtime.credits.batch import Answer, Batcher, Call
 from runtime.credits.results import (
     AccountDamaged,
@@ -23,6 +24,7 @@ _ASK_AGAIN_AFTER_S = (0.02, 0.08)
 # What main.lua puts before the error words of records.lua.
 _OURS = "CREDITGATE_"
 _DAMAGED, _NEWER = "DAMAGED", "SCHEMA"
+_ASKS_FOR_WINDOWS = f"{_OURS}ZONE"
 # What trust.lua says is a sentence of its own.
 _STOPPED, _CLOCK = ("LOST", "AHEAD"), "CLOCK"
 _MOST_TOLD = 1_000
@@ -83,6 +85,7 @@ class ScriptClient:
         except RedisUnavailable as first:
             # Every verb can be sent again, unless the caller has already waited for the time-out.
             may_help = isinstance(first, NotReached | UnknownOutcome)
+            may_help = may_help or self._learned_zone(account_id, first)
             if not may_help or loop_time() > ask_again_until_s:
                 raise ledger_error(first) from first
             answer = await self._again(account_id, call, first)
@@ -105,6 +108,18 @@ class ScriptClient:
             raise ledger_error(first) from second
         except RedisUnavailable as second:
             raise ledger_error(second) from second
+
+    def _learned_zone(self, account_id: str, error: RedisUnavailable) -> bool:
+        """Return whether a script that wrote nothing asked for the windows of a time zone."""
+        asked, _, timezone = str(error).partition(" ")
+        if asked != _ASKS_FOR_WINDOWS:
+            return False
+        try:
+            check_timezone(timezone)
+        except ValueError:
+            return False
+        self._batcher.windows.learn(account_id, timezone)
+        return True
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""

@@ -15,7 +15,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from runtime.background import Periodic
-from runtime.credits.clock import own_clock_ms
+from runtime.credits.clock import MOST_APART_MS, own_clock_ms
 from runtime.credits.durability import eviction_fault
 from runtime.credits.results import LedgerUnavailable
 from runtime.credits.script_client import plain_commands
@@ -23,7 +23,6 @@ from runtime.redis.primaries import Client, Primary, primaries, primary_of, prim
 
 _log = logging.getLogger("creditgate.ledger")
 
-MOST_APART_MS = 60_000
 MOST_MEMORY_PERCENT = 90
 MEMORY_EVERY_S = 5.0
 CLOCK_EVERY_S = 30.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,7 +27,16 @@ from runtime.executions.execution import Execution, Progress, Quote, Timings, un
 from runtime.executions.long_counts import LongCounts
 from runtime.learning.history import observed
 from runtime.learning.sharing import Learning, Topic
+from runtime.wording.reasons import (
+    retired_model_text,
+    unknown_model_text,
+    unpriced_model_text,
+)
 
+_log = logging.getLogger("creditgate.executor")
+
+_MOST_TOLD = 1_000
+"""Of models that the config lacks, those whose names are logged."""
 _RENDERED_SOON_S = 0.02
 """CPU of rendering after which counting has to wait for another turn of the event loop."""
 
@@ -89,6 +99,7 @@ class Quoter:
         self._compliance_prompt = compliance_prompt
         self._clock = clock
         self._long_counts = long_counts or LongCounts()
+        self._unknown_models: set[str] = set()
 
     def close(self) -> None:
         """Stop the threads that count long prompts."""
@@ -101,7 +112,7 @@ class Quoter:
         since_s = time.perf_counter()
         priced = self.price(spec)
         if isinstance(priced, FallbackReason):
-            return unprepared(request, spec, priced, timings)
+            return unprepared(request, spec, priced, timings, self._why_not(spec, priced))
         model, rates = priced.model, priced.rates
         try:
             messages, input_tokens = await self.count(
@@ -133,6 +144,20 @@ class Quoter:
         if spec.limits.reservation == "adaptive":
             self._lower_to_what_was_learned(execution)
         return execution
+
+    def _why_not(self, spec: ActionSpec, reason: FallbackReason) -> str:
+        """Return why no model can be called; log what only the host's code can mend, once."""
+        model = self._models.get(spec.model)
+        if model is None:
+            text = unknown_model_text(spec.model, (known.id for known in self._models))
+            if spec.model not in self._unknown_models and len(self._unknown_models) < _MOST_TOLD:
+                self._unknown_models.add(spec.model)
+                _log.error("action %r: %s", spec.id, text)
+            return text
+        if reason is FallbackReason.MODEL_UNAVAILABLE:
+            return retired_model_text(model.id, model.retires_on)
+        card = self._rate_cards.at(self._clock())
+        return unpriced_model_text(model.id, card.version if card else None)
 
     def model(self, model_id: str) -> Model | None:
         """Return the model of that id, ``None`` if there is none."""

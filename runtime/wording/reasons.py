@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import date
 from types import MappingProxyType
 
 from fallback.reasons import FallbackReason
 from providers.pacing.queue import Bottleneck
 from runtime.actions.requests import EndpointRefusal
+from runtime.hints import did_you_mean
 
 _FORBIDDEN, _NOT_FOUND = 403, 404
 
@@ -24,7 +26,9 @@ REASONS: Mapping[FallbackReason, str] = MappingProxyType(
         FallbackReason.ACCOUNT_UNKNOWN: "there is no such account",
         FallbackReason.ACCOUNT_CLOSED: "the account is closed",
         FallbackReason.CAP_REACHED: "a spending cap was reached",
-        FallbackReason.SWITCHED_OFF: ("the account, the workspace or the action is switched off"),
+        FallbackReason.SWITCHED_OFF: (
+            "the account, the workspace, the campaign or the action is switched off"
+        ),
         FallbackReason.DEADLINE_EXCEEDED: "the action's time limit was reached",
         FallbackReason.PROMPT_ERROR: (
             "the prompt is too long, or needs something that is not known about the person"
@@ -88,3 +92,21 @@ def refused_text(refusal: EndpointRefusal, model_id: str) -> str:
     else:
         why = f"the key was refused; check endpoints.{endpoint}.api_key"
     return f"HTTP {status} from endpoint {endpoint}: {why}"
+
+
+def unknown_model_text(model_id: str, known: Iterable[str]) -> str:
+    """Return why an action can't run whose model the configuration lacks."""
+    return f"the configuration has no model {model_id!r}{did_you_mean(model_id, known)}"
+
+
+def retired_model_text(model_id: str, retires_on: date | None) -> str:
+    """Return why an action can't run whose model is not called any more."""
+    since = "" if retires_on is None else f" on {retires_on.isoformat()}"
+    return f"model {model_id!r} has retired{since}, and nothing may be called in its place"
+
+
+def unpriced_model_text(model_id: str, rate_card: str | None) -> str:
+    """Return why an action can't run whose model has no price."""
+    if rate_card is None:
+        return f"no rate card is in force, so model {model_id!r} has no price"
+    return f"rate card {rate_card!r} has no price for model {model_id!r}"

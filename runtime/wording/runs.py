@@ -79,6 +79,8 @@ def trouble_text(
     known = [] if status is None else [f"status {status}"]
     if endpoint is not None and reason.group is ReasonGroup.MODEL:
         known.append(f"endpoint {endpoint}")
+    if detail is not None and all(fact in detail for fact in (str(status), f"endpoint {endpoint}")):
+        known = []
     where = f" ({', '.join(known)})" if known else ""
     return f"{REASONS[reason]}{where}" + (f": {detail}" if detail else "")
 

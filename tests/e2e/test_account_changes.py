@@ -105,20 +105,20 @@ def test_a_switch_stops_what_it_names_until_it_is_on_again(home: Home) -> None:
     assert "Switched off: workspace retail." in done(home.run(*off)).stdout
 
     stopped = done(home.invoke(*RUN, home.people(5)))
-    assert "5 the account, the workspace or the action is switched off" in " ".join(
+    assert "5 the account, the workspace, the campaign or the action is switched off" in " ".join(
         stopped.stdout.split()
     )
     assert home.calls() == calls
     assert "Switched off: workspace retail" in shown(home)
-    more = ("account", "switch", "acme", "off", "--action", "other", "--reference", "s-2")
+    more = ("account", "switch", "acme", "off", "--campaign", "other", "--reference", "s-2")
     assert done(home.invoke(*more, "--json")).json == {
         "account_id": "acme",
         "new": True,
-        "switched_off": ["action other", "workspace retail"],
+        "switched_off": ["campaign other", "workspace retail"],
     }
 
     on = ("account", "switch", "acme", "on", "--workspace", "retail", "--reference", "s-3")
-    assert "Switched off: action other." in done(home.invoke(*on)).stdout
+    assert "Switched off: campaign other." in done(home.invoke(*on)).stdout
     again = ("--campaign", "again", "--json")
     assert done(home.invoke(*RUN, home.people(2), *again)).json["model"] == 2
     # The reference of the first switch does nothing any more, and that is said.
@@ -160,3 +160,17 @@ def test_a_closed_account_has_nothing_left_and_its_campaigns_go_on(home: Home) -
     assert balance.conserved
     ended = done(home.invoke(*RUN, home.people(4)))
     assert "4 the account is closed" in " ".join(ended.stdout.split())
+
+
+def test_an_account_moves_to_another_time_zone_once_for_a_reference(home: Home) -> None:
+    home.open_account("acme", amount_mc=1_000_000)
+    move = ("account", "timezone", "acme", "--timezone", "Asia/Tokyo", "--reference", "moved")
+
+    first = done(home.invoke(*move))
+    again = done(home.invoke(*move, "--json")).json
+    unknown = home.invoke("account", "timezone", "acme", "--timezone", "Mars", "--reference", "m")
+
+    assert "acme is in the time zone Asia/Tokyo." in first.stdout
+    assert (again["new"], again["balance"]["timezone"]) == (False, "Asia/Tokyo")
+    assert unknown.status == 2
+    assert "'Mars'" in unknown.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from tests.harness.command_line import Home
@@ -123,3 +125,38 @@ def test_a_file_of_a_spreadsheet_runs_as_it_is(typed: Home) -> None:
     ran = typed.invoke(*RUN, people, "--json", "--out", "out.jsonl")
     assert (ran.status, ran.json["model"]) == (0, 2)
     assert set(typed.results("out.jsonl")) == {"p1", "p2"}
+
+
+def test_a_packed_file_of_another_form_runs_as_it_is_told(typed: Home) -> None:
+    rows = PEOPLE.replace(",", "^").replace("person_id", "no").replace("Ann", "Änne")
+    people = typed.write("people.csv.gz", gzip.compress(rows.encode("cp1252")))
+    form = ("--delimiter", "^", "--encoding", "windows-1252", "--id-column", "no")
+    ran = typed.invoke(*RUN, people, *form, "--json", "--out", "out.jsonl")
+    assert (ran.status, ran.json["model"]) == (0, 2)
+    assert ran.json["campaign"] == "people"
+    assert set(typed.results("out.jsonl")) == {"p1", "p2"}
+    estimate = typed.invoke("estimate", "--action", "typed", "--people", people, *form, "--json")
+    assert estimate.json["people"] == 2
+    assert prompt(typed, "--people", people, *form).startswith("Änne has")
+    models = typed.invoke("models", "--action", "typed", "--people", people, *form, "--json")
+    assert models.status == 0
+
+
+@pytest.mark.parametrize(
+    "form, words",
+    [
+        (("--delimiter", "ab"), ["found 'ab'", "allowed are comma, semicolon, tab, bar"]),
+        (("--encoding", "klingon"), ["found 'klingon'", "allowed are utf-8"]),
+        (("--encoding", "ascii"), ["people.csv, line 2", "0xc3"]),
+        (("--id-column", "nobody"), ["people.csv, line 1", "no column 'nobody'"]),
+    ],
+)
+def test_a_form_that_does_not_fit_is_refused_before_anything_is_charged(
+    typed: Home, form: tuple[str, ...], words: list[str]
+) -> None:
+    people = typed.write("people.csv", PEOPLE.replace("Ann", "Änne"))
+    refused = typed.invoke(*RUN, people, *form)
+    assert refused.status == 2
+    for word in words:
+        assert word in refused.stderr
+    assert typed.balance("acme").charged_mc == 0

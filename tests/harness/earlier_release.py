@@ -132,6 +132,7 @@ class LeftBehind:
             Commerce({"growth": True}),
             scripts=scripts_at(now_ms),
             on_alert=alerts.append,
+            clock_ms=lambda: now_ms,
         )
 
     def fill_spool(self) -> Path:

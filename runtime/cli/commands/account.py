@@ -145,6 +145,40 @@ def change_plan(
 
 
 @account.command(
+    "timezone",
+    epilog=examples(
+        "creditgate account timezone acme --timezone Europe/Berlin --reference moved-2026-06",
+    ),
+)
+@_id_argument
+@config_option
+@click.option("--timezone", required=True, metavar="ZONE", help="IANA time zone.")
+@reference_option
+@actor_option
+@json_option
+def change_timezone(
+    account_id: str, config_path: Path, timezone: str, reference: str, actor: str, as_json: bool
+) -> None:
+    """Move an account to another time zone.
+
+    Caps count by its days and months once the windows that have begun are over. Offers that are
+    given from now on expire by it; credits that the account has expire as before.
+    """
+    from runtime.cli.ledger import with_ledger
+    from runtime.wording.accounts import repeated_text
+
+    async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
+        changed = await ledger.accounts.change_timezone(
+            account_id, timezone=timezone, reference=reference, actor=actor
+        )
+        return changed, await ledger.accounts.balance(account_id)
+
+    changed, balance = with_ledger(load(config_path), ask)
+    done = f"{account_id} is in the time zone {timezone}."
+    _show(done if changed else repeated_text(reference), changed, balance, as_json=as_json)
+
+
+@account.command(
     "close",
     epilog=examples(
         "creditgate account close acme --reference contract-ended-2026 \\",
@@ -184,6 +218,7 @@ def close_account(
         "creditgate account switch acme off --reference incident-12",
         "creditgate account switch acme on --reference incident-12-over",
         "creditgate account switch acme off --workspace retail --reference incident-13",
+        "creditgate account switch acme off --campaign welcome --reference incident-15",
         "creditgate account switch acme off --action route_message --reference incident-14",
     ),
 )
@@ -191,25 +226,27 @@ def close_account(
 @click.argument("state", type=click.Choice(["off", "on"]))
 @config_option
 @click.option("--workspace", "workspace_id", metavar="ID", help="Switch only this workspace.")
+@click.option("--campaign", "campaign_id", metavar="ID", help="Switch only this campaign.")
 @click.option("--action", metavar="ID", help="Switch only this action.")
 @reference_option
 @actor_option
 @json_option
-def switch(
+def switch(  # noqa: PLR0913 - one for each option
     account_id: str,
     state: str,
     config_path: Path,
     workspace_id: str | None,
+    campaign_id: str | None,
     action: str | None,
     reference: str,
     actor: str,
     as_json: bool,
 ) -> None:
-    """Switch an account, a workspace or an action off or on, effective at once.
+    """Switch an account, a workspace, a campaign or an action off or on, effective at once.
 
-    While it is off, new executions get fallback values; running executions finish. Each switch
-    stands alone: a workspace or action that was switched off stays off when the account is
-    switched on.
+    While it is off, new executions get fallback values, which are not kept: the same ids can
+    be asked again once it is on. Running executions finish. Each switch stands alone: a workspace,
+    campaign or action that was switched off stays off when the account is switched on.
     """
     from runtime.cli.ledger import print_json, with_ledger
     from runtime.wording.accounts import repeated_text
@@ -218,7 +255,12 @@ def switch(
     async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
         change = ledger.accounts.switch_off if state == "off" else ledger.accounts.switch_on
         switched = await change(
-            account_id, workspace_id=workspace_id, action=action, reference=reference, actor=actor
+            account_id,
+            workspace_id=workspace_id,
+            campaign_id=campaign_id,
+            action=action,
+            reference=reference,
+            actor=actor,
         )
         return switched, await ledger.accounts.balance(account_id)
 

@@ -44,7 +44,7 @@ def _cap_options(function: _F) -> _F:
             "--window",
             type=click.Choice(["day", "month", "total"]),
             required=True,
-            help="The period that the limit covers: a UTC day, a UTC month, or all time.",
+            help="The period that the limit covers, by the account's time zone.",
         ),
     ):
         function = option(function)

@@ -26,7 +26,7 @@ def caps_lines(caps: Sequence[CapStatus]) -> Iterator[str]:
     if not caps:
         yield "No caps are set."
         return
-    yield "Caps, and what counts towards them now (days and months in UTC)"
+    yield "Caps, and what counts towards them now (days and months in the account's time zone)"
     header = ("for", "limit", "", "charged", "reserved", "excess", "resets")
     rows = [
         (

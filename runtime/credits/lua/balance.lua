@@ -126,7 +126,7 @@ V.caps = function(args)
     if string.sub(limit.field, 1, 4) == 'cap ' then
       local cap = read_cap(limit.field, limit.record)
       local use = current_use(cap)
-      answer[#answer + 1] = { cap.field, cap.limit, use.charged, use.reserved, resets_in_ms(cap.letter) }
+      answer[#answer + 1] = { cap.field, cap.limit, use.charged, use.reserved, resets_in_ms(cap) }
     end
   end
   return answer

@@ -38,7 +38,7 @@ local function make_cap(sort, field, limit, used)
   S.account.caps_n = S.account.caps_n + 1
   local letter = string.sub(sort, 1, 1)
   local cap = { field = field, letter = letter, number = int(S.account.caps_n), limit = limit,
-    window = int(window_now(letter)) }
+    window = int(new_window(letter)) }
   save_cap(cap)
   save_use({ field = use_field(letter, cap.number, cap.window), charged = used, reserved = 0,
     removed = '' })

@@ -46,9 +46,9 @@ local function is_switched_off(dimensions)
   if off == nil then
     local columns = columns_of(dimensions)
     local raw = fetch('HMGET', K.limits, 'off account', 'off workspace\t' .. columns[1],
-      'off action\t' .. columns[3])
+      'off campaign\t' .. columns[2], 'off action\t' .. columns[3])
     check_limits()
-    off = (raw[1] or raw[2] or raw[3]) and true or false
+    off = (raw[1] or raw[2] or raw[3] or raw[4]) and true or false
     SWITCHED[dimensions] = off
   end
   return off
@@ -61,7 +61,7 @@ local function capped(caps, amount)
     local use = current_use(cap)
     if use.charged + use.reserved + amount > cap.limit then
       local waits = use.charged + amount <= cap.limit
-      local found = { cap.field, cap.limit, use.charged, use.reserved, resets_in_ms(cap.letter),
+      local found = { cap.field, cap.limit, use.charged, use.reserved, resets_in_ms(cap),
         waits and 1 or 0 }
       if not waits then return found end
       may_clear = may_clear or found
@@ -85,7 +85,7 @@ end
 
 local function is_over(name)
   local letter, window = string.match(name, '^(%a)%d+:(%d+)$')
-  return tonumber(window) < window_now(letter)
+  return end_of(letter, tonumber(window)) <= S.now
 end
 
 -- Takes an ended reservation out of the windows of its note, and adds what it was charged.

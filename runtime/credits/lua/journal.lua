@@ -5,7 +5,7 @@ local CHAIN_DIGITS = 12
 local LETTER_OF_KIND = {
   opened = 'o', named = 'n', granted = 'g', voided = 'v', closed = 'c', plan_changed = 'p',
   cap_set = 'k', cap_removed = 'u', switched = 'w', settled = 's', released = 'r', expired = 'e',
-  grant_expired = 'x', refused = 'f', exposure = 'b', repaired = 'y',
+  grant_expired = 'x', refused = 'f', exposure = 'b', repaired = 'y', timezone_changed = 'z',
 }
 
 local function not_zero(amount)

@@ -4,48 +4,16 @@
 --                           a window's letter (d day, m month, t total) and which dimensions are
 --                           named (1 workspace, 2 campaign, 4 action, 8 source, added up).
 -- use <letter><number>:<window>   '1\t<charged>\t<reserved>\t<removed>': what one window has used
--- off account | off workspace\t<id> | off action\t<id>   '1': switched off
+-- off account | off workspace\t<id> | off campaign\t<id> | off action\t<id>   '1': switched off
 --
--- Windows are UTC days since 1970, months since year 0, and 0 for total.
+-- Windows are numbered as windows.lua says.
 
-local DAY_MS = 86400000
 local CAP_PATTERN = '^1\t(%d+)\t(%d+)\t(%d+)$'
 local USE_PATTERN = '^1\t(%d+)\t(%d+)\t(x?)$'
 
--- Year and month of a day since 1970, and back (Hinnant, "chrono-compatible low-level date
--- algorithms"); Redis' Lua has no os.date.
-local function month_of(day)
-  local z = day + 719468
-  local era = math.floor(z / 146097)
-  local of_era = z - era * 146097
-  local year = math.floor((of_era - math.floor(of_era / 1460) + math.floor(of_era / 36524)
-    - math.floor(of_era / 146096)) / 365)
-  local of_year = of_era - (365 * year + math.floor(year / 4) - math.floor(year / 100))
-  local from_march = math.floor((5 * of_year + 2) / 153)
-  -- Years of this algorithm begin in March.
-  return (year + era * 400) * 12 + from_march + 2
-end
-
-local function first_day_of(month)
-  local from_march = (month - 2) % 12
-  local year = (month - 2 - from_march) / 12
-  local era = math.floor(year / 400)
-  local of_era = year - era * 400
-  local of_year = math.floor((153 * from_march + 2) / 5)
-  return era * 146097 + of_era * 365 + math.floor(of_era / 4) - math.floor(of_era / 100) + of_year - 719468
-end
-
-local function window_now(letter)
-  if letter == 't' then return 0 end
-  local day = math.floor(S.now / DAY_MS)
-  return letter == 'd' and day or month_of(day)
-end
-
-local function resets_in_ms(letter)
-  if letter == 't' then return -1 end
-  local day = math.floor(S.now / DAY_MS)
-  local next_day = letter == 'd' and day + 1 or first_day_of(month_of(day) + 1)
-  return next_day * DAY_MS - S.now
+local function resets_in_ms(cap)
+  if cap.letter == 't' then return -1 end
+  return end_of(cap.letter, tonumber(string.match(cap.use.field, ':(%d+)$'))) - S.now
 end
 
 -- One that went missing must not be taken for none.
@@ -113,15 +81,18 @@ end
 
 -- The use of a cap's current window, which begins at zero when the one before is over.
 local function current_use(cap)
-  if cap.use then return cap.use end
-  local window = int(window_now(cap.letter))
-  local field = use_field(cap.letter, cap.number, window)
+  local window = tonumber(cap.window)
+  local lasting = lasts(cap.letter, window)
+  if not lasting then window = new_window(cap.letter) end
+  if cap.use and cap.use.window == window then return cap.use end
+  local name = int(window)
+  local field = use_field(cap.letter, cap.number, name)
   local use = use_of(field)
   if not use then
-    if cap.window == window then stop('DAMAGED', K.limits .. ' ' .. field .. ': missing') end
-    use = { field = field, charged = 0, reserved = 0, removed = '', fresh = window }
+    if lasting then stop('DAMAGED', K.limits .. ' ' .. field .. ': missing') end
+    use = { field = field, charged = 0, reserved = 0, removed = '', fresh = name }
   end
-  cap.use = use
+  use.window, cap.use = window, use
   return use
 end
 

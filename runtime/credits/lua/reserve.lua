@@ -1,5 +1,6 @@
 -- reserve: sets credits aside for one execution, or says truthfully why not.
--- args: execution, amount_mc, ttl_ms, final ('1' stores a refusal), outcome bytes
+-- args: execution, amount_mc, ttl_ms, final (the reasons, separated by commas, of refusals
+--       that are stored as the outcome), outcome bytes
 -- answer: {'reserved', amount, available, reserved_at, remaining_ms}
 --       | {'refused', reason, available, home, cap or nothing} | what executions.lua answers
 -- cap: field, limit, charged, reserved, resets_in_ms (-1 for never), 1 if it may clear else 0
@@ -45,7 +46,7 @@ local function set_aside(execution, record, amount, ttl, caps)
 end
 
 V.reserve = function(execution, record, args)
-  local amount, ttl, final, bytes = tonumber(args[1]), tonumber(args[2]), args[3] == '1', args[4]
+  local amount, ttl, final, bytes = tonumber(args[1]), tonumber(args[2]), args[3], args[4]
   if is_open(record) then
     if record.attempt ~= execution.attempt then return in_progress(record) end
     return { 'reserved', record.amount, S.account.available, record.reserved_at,
@@ -54,6 +55,8 @@ V.reserve = function(execution, record, args)
   local caps = matching_caps(execution.dimensions)
   local reason, home, cap = refusal(amount, execution.dimensions, caps)
   if not reason then return set_aside(execution, record, amount, ttl, caps) end
-  if final then conclude_refusal(execution, S.open[execution.key], reason, bytes) end
+  if listed(final, reason) then
+    conclude_refusal(execution, S.open[execution.key], reason, bytes)
+  end
   return { 'refused', reason, S.account.available, home, cap }
 end

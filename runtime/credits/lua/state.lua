@@ -20,6 +20,7 @@ local K = {
   news = KEYS[11], accounts = KEYS[12], alerts = KEYS[13],
 }
 local ACCOUNT_ID, READ_ONLY, OUTCOME_TTL_MS = ARGV[1], ARGV[2] == 'r', tonumber(ARGV[3])
+local WINDOWS = ARGV[8]    -- of the account's time zone, where the caller knows it: windows.lua
 
 local S = {
   now = 0,

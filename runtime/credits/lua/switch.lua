@@ -1,4 +1,4 @@
--- switch: an account, workspace or action is switched off, or on again, from the next script on.
+-- switch: an account, workspace, campaign or action is switched off, or on again, from the next script on.
 -- args: field (limits.lua), target, on ('1') or off ('0'), reference, actor
 -- answer: {'switched', 1 if new else 0} | {'conflict', field, stored value}
 

@@ -301,12 +301,20 @@ async def open_desk(
         transport=transport,
         offers=offers,
         on_alert=hear,
+        clock_ms=lambda: desk.now_ms,
         **changes,
     )
     desk = Desk(client, prefix, ledger, alerts)
     desk.transport = transport
     desk.script_client = ScriptClient(
-        Batcher(transport, SCRIPTS_WITH_CLOCK, desk.keys, settings.header, hear),
+        Batcher(
+            transport,
+            SCRIPTS_WITH_CLOCK,
+            desk.keys,
+            settings.header,
+            hear,
+            lambda: desk.now_ms,
+        ),
         settings.timeout_ms,
     )
     try:

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from runtime.credits import scripts
+from runtime.redis.keys import bucket_of
 from runtime.redis.transport import Abandoned, Reply, Request, Transport, bulk
 
 # Behind all other arguments are the list for what was asked, the number of the command that fails
 # (0 for none), and the time, which the transport below says.
 SCRIPTS_THAT_FAIL = scripts.assemble("""
 local real, asked = _G.redis, 0
-local told_ms = tonumber(table.remove(ARGV))
+local told = table.remove(ARGV)
+local told_ms = tonumber(told)
 local fails_at = tonumber(table.remove(ARGV))
-local trace = table.remove(ARGV)
+local trace = table.remove(ARGV) .. string.match(KEYS[1], '{.-}')  -- in the account's slot
 real.call('RPUSH', trace, '')
+ARGV[6] = told -- the process's clock agrees
 local function server_ms()
   return told_ms
 end
@@ -40,11 +43,15 @@ class FailingTransport:
     """Has the scripts' command of this number fail, and no other."""
 
     below: Transport
-    trace_key: str
+    trace: str
     fails_at: int = 0
 
+    def trace_key(self, account_id: str) -> str:
+        """Return the list of what scripts of this account asked."""
+        return f"{self.trace}{{b{bucket_of(account_id)}}}"
+
     async def run(self, request: Request, on_abandoned: Abandoned) -> Reply:
-        packed = request.packed + bulk(self.trace_key, self.fails_at)
+        packed = request.packed + bulk(self.trace, self.fails_at)
         below = replace(request, values=request.values + 2, packed=packed)
         return await self.below.run(below, on_abandoned)
 
@@ -90,6 +97,7 @@ READS = {
     "ZSCORE": "zset",
     "SISMEMBER": "set",
     "XLEN": "stream",
+    "XRANGE": "stream",
     "GET": "string",
     "EXISTS": None,
 }

@@ -36,7 +36,14 @@ MOST_RECORDS = 80
 LOSSES = {0: Loss.ANSWER, 1: Loss.REQUEST}
 WORKSPACES, CAMPAIGNS, ACTIONS = ("retail", "bank"), ("welcome", "winback"), ("route", "greet")
 PEOPLE, SOURCES = ("person-1", "person-2"), ("live", "preview")
-TARGETS = ("workspace retail", "action route", "workspace bank", "action greet", "account")
+TARGETS = (
+    "workspace retail",
+    "action route",
+    "campaign welcome",
+    "workspace bank",
+    "action greet",
+    "account",
+)
 
 
 class LedgerAgainstModel(RuleBasedStateMachine):

@@ -109,12 +109,13 @@ def remove_cap(duel: Duel, reference: str, name: CapName) -> Ask:
 
 def switch(duel: Duel, reference: str, target: str, on: bool) -> Ask:
     kind, _, name = target.partition(" ")
-    workspace = name if kind == "workspace" else None
-    action = name if kind == "action" else None
+    named: dict[str, str] = {}
+    if kind != "account":
+        named = {"action" if kind == "action" else f"{kind}_id": name}
     ledger = duel.desk.ledger
     verb = ledger.accounts.switch_on if on else ledger.accounts.switch_off
     return Ask(
-        lambda: verb(duel.account_id, reference=reference, workspace_id=workspace, action=action),
+        lambda: verb(duel.account_id, reference=reference, **named),
         lambda: duel.model.switch(reference, target, on),
         is_about_account=True,
     )

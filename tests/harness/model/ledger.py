@@ -8,6 +8,9 @@ from tests.harness.model.caps import Note
 from tests.harness.model.executions import Execution, Expired, Identity, Outcome, Reservation
 from tests.harness.model.references import Answer
 
+MAY_PASS = {"switched_off", "credits_reserved_elsewhere"}
+"""Refusals that are never an outcome: the id may be asked again."""
+
 
 class Model(AccountVerbs):
     """One account, all of it."""
@@ -31,8 +34,8 @@ class Model(AccountVerbs):
             return ("in_progress", execution.open.deadline - self.now)
         if execution.open is None:
             if refusal := self._refusal(identity, amount):
-                if final:
-                    reason = str(refusal[1])
+                reason = str(refusal[1])
+                if final and reason not in MAY_PASS:
                     self._conclude(execution, attempt, "refused", reason=reason, body=body)
                 return refusal
             self._set_aside(execution, attempt, amount, ttl)
@@ -64,7 +67,12 @@ class Model(AccountVerbs):
         return ("refused", reason, available, home, cap and cap.status(self.now), may_clear)
 
     def _is_switched_off(self, identity: Identity) -> bool:
-        targets = {"account", f"workspace {identity.workspace_id}", f"action {identity.action}"}
+        targets = {
+            "account",
+            f"workspace {identity.workspace_id}",
+            f"campaign {identity.campaign_id}",
+            f"action {identity.action}",
+        }
         return not targets.isdisjoint(self.switched_off)
 
     def _set_aside(self, execution: Execution, attempt: str, amount: int, ttl: int) -> None:

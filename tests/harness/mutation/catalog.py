@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.harness.mutation import balances, books, caps, client, executions
+from tests.harness.mutation import balances, books, caps, client, executions, trust
 
 MUTATIONS = (
     *balances.MUTATIONS,
@@ -10,4 +10,5 @@ MUTATIONS = (
     *caps.MUTATIONS,
     *books.MUTATIONS,
     *client.MUTATIONS,
+    *trust.MUTATIONS,
 )

@@ -78,7 +78,7 @@ class Aftermath:
         told: alerts in Redis: mark, threshold and what was left.
         asked_again: a sample of executions, and what a new attempt on each was answered.
         balance_then: the balance after that.
-        complaints: what processes said on stderr, but that Redis is away.
+        complaints: what processes said on stderr, but that Redis was away as something was booked.
     """
 
     size: Size
@@ -355,5 +355,5 @@ def _complaints(folder: Path) -> list[str]:
         f"{path.name}: {line}"
         for path in sorted(folder.glob("*.stderr"))
         for line in path.read_text().splitlines()
-        if not line.startswith("Redis is away")
+        if not line.startswith("not booked (")
     ]

@@ -15,7 +15,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from fallback.reasons import FallbackReason
+from fallback.reasons import FallbackReason, is_kept
 from runtime.credits.endings import Ending, Release, Settlement
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.ledger import CreditLedger
@@ -186,14 +186,15 @@ class Worker:
             )
             waits = isinstance(answer, Refused) and answer.reason in _CREDITS_ARE_LOW
             if not waits or left == 0:
-                return answer, final
+                kept = isinstance(answer, Refused) and is_kept(answer.reason)
+                return answer, final and kept
             left -= 1
             await self._outbox.wait_for_ending(ACCOUNT, self._chance.uniform(0.01, 0.03))
 
     async def _refused(
         self, number: int, attempt: ExecutionAttempt, run: Run, refused: Refused, *, stored: bool
     ) -> float | None:
-        if run.ending == "conclude":
+        if run.ending == "conclude" and is_kept(refused.reason):
             try:
                 answer = await self._ledger.conclude(attempt, refused.reason, _outcome(attempt))
             except LedgerUnavailable:

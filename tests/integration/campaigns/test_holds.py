@@ -266,6 +266,47 @@ async def test_a_run_that_is_stopped_during_a_hold_ends_at_once(
     assert (balance.reserved_mc, balance.charged_mc) == (0, 0)
 
 
+async def test_no_more_people_are_read_in_an_outage_than_twice_as_many_as_run_at_once(
+    opened: Opened, redis_url: str, model: Model
+) -> None:
+    read = 0
+
+    def counted() -> Iterator[Person]:
+        nonlocal read
+        for person in people(500):
+            read += 1
+            yield person
+
+    model.fail(broken)
+    async with opened(redis_url) as runtime:
+        run = CampaignRun(runtime, CAMPAIGN, concurrency=8, patience_s=0.6)
+        tally = await run.run(counted())
+    assert tally.people == 0
+    assert 8 <= read <= 16
+
+
+async def test_retried_fallbacks_keep_their_id_unless_it_has_an_outcome(
+    opened: Opened, redis_url: str, model: Model
+) -> None:
+    def rejected() -> ProviderError:
+        return Rejected(FailureKind.REJECTED, "the request is wrong", status=400)
+
+    errors = {"N1": rejected(), "N2": broken()}
+    model.trouble = errors.get
+    results = Results()
+    async with opened(redis_url) as runtime:
+        first = await CampaignRun(runtime, CAMPAIGN, concurrency=4).run(people(20))
+        assert (first.fallback, first.missed) == (2, 1)
+        model.fail(refused, "nobody")
+        again = CampaignRun(
+            runtime, CAMPAIGN, concurrency=4, on_result=results.hear, retry_fallbacks=True
+        )
+        tally = await again.run(people(20))
+    assert (tally.model, tally.replayed) == (20, 18)
+    assert results["p1"].execution_id == "spring.p1:greet:1:r1"
+    assert results["p2"].execution_id == "spring.p2:greet:1"
+
+
 async def test_without_patience_every_fallback_stands(
     opened: Opened, redis_url: str, model: Model
 ) -> None:

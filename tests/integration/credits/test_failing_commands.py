@@ -29,11 +29,12 @@ from tests.harness.ledger.failing import (
 from tests.harness.ledger.verbs import ASKS, CHANGES, LOOKS, lived_in
 
 MOST_VALUES = 1_001
+NEWCOMER = "newcomer"
 Verb = Callable[[Desk, ExecutionAttempt, Reserved], Awaitable[Any]]
 
 
 async def _open_another(desk: Desk, attempt: ExecutionAttempt, reserved: Reserved) -> object:
-    return await desk.ledger.accounts.open_account("newcomer", plan="trial")
+    return await desk.ledger.accounts.open_account(NEWCOMER, plan="trial")
 
 
 async def _look_up(desk: Desk, attempt: ExecutionAttempt, reserved: Reserved) -> object:
@@ -69,8 +70,10 @@ VERBS: dict[str, Verb] = {
 
 async def asked_of(desk: Desk, way: FailingTransport) -> list[list[Command]]:
     """What each script asked since this was asked."""
-    lines = await desk.client.lrange(way.trace_key, 0, -1)
-    await desk.client.delete(way.trace_key)
+    lines = []
+    for key in map(way.trace_key, (ACCOUNT, NEWCOMER)):
+        lines += await desk.client.lrange(key, 0, -1)
+        await desk.client.delete(key)
     found: list[list[Command]] = []
     for line in lines:
         if not line:

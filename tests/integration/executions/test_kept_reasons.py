@@ -39,6 +39,21 @@ def scenario(name: str) -> Cause:
         bench.mock.play(name)
         yield None
         bench.mock.play(None)
+        if name in ("status=401", "status=403", "status=404"):
+            await asyncio.sleep(0.15)  # their breaker is open
+
+    return play
+
+
+def refused(status: int) -> Cause:
+    """Let the provider refuse, and wait until one that refused a key or a model is called again."""
+
+    @cause
+    async def play(bench: Workbench, request: ExecutionRequest) -> AsyncIterator[Any]:
+        bench.mock.play(f"status={status}")
+        yield None
+        bench.mock.play(None)
+        await asyncio.sleep(0.1)
 
     return play
 
@@ -180,11 +195,12 @@ CASES = (
     *(
         Case(
             _R.PROVIDER_REJECTED,
-            scenario(f"status={status}"),
+            refused(status),
             1,
             False,
             kept,
             status,
+            bench=_BREAKER,
             name=f"provider_rejected by {status}",
         )
         for status, kept in [

@@ -302,7 +302,28 @@ async def test_an_inline_action_on_a_model_without_a_price_is_not_called(
         result = await bench.execute()
 
         assert reasons(result) == {FallbackReason.MODEL_NOT_PRICED}
+        assert result.detail == "rate card '2026-01' has no price for model 'writer'"
         assert await bench.calls() == 0
+
+
+async def test_a_model_that_the_config_lacks_is_named_with_those_that_it_has(
+    bench: Workbench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is a mistake in the host's code, and must not look like an outage."""
+    results = [await bench.execute(action(model="writter")) for _ in range(2)]
+    other = await bench.execute(action(model="gpt-9"))
+
+    for result in results:
+        assert reasons(result) == {FallbackReason.MODEL_UNAVAILABLE}
+        assert not result.kept
+        assert result.detail == ("the configuration has no model 'writter'; did you mean 'writer'?")
+    assert other.detail == (
+        "the configuration has no model 'gpt-9'; there are hanging, other, replaced, retired, "
+        "wordy, writer"
+    )
+    logged = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert logged == [f"action 'route': {results[0].detail}", f"action 'route': {other.detail}"]
+    assert await bench.calls() == 0
 
 
 async def test_a_retired_model_is_unavailable_unless_another_may_stand_in(bench: Workbench) -> None:
@@ -311,6 +332,9 @@ async def test_a_retired_model_is_unavailable_unless_another_may_stand_in(bench:
     insisted = await bench.execute(action(model="replaced", allow_replacement_model=False))
 
     assert reasons(retired) == {FallbackReason.MODEL_UNAVAILABLE}
+    assert retired.detail == (
+        "model 'retired' has retired on 2026-01-01, and nothing may be called in its place"
+    )
     assert replaced.status == "model"
     assert reasons(insisted) == {FallbackReason.MODEL_UNAVAILABLE}
 

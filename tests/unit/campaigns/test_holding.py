@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fallback.policy import Origin
 from fallback.reasons import FallbackReason
-from runtime.campaigns.holding import Holding, NoSign, Start, Trouble
+from runtime.actions.requests import Attempt, ExecutionResult, Pending
+from runtime.campaigns.holding import Holding, NoSign, Start, Trouble, sign_of
 
 DOWN = Trouble(FallbackReason.PROVIDER_ERROR, 503, "unavailable")
 BREAKER = Trouble(FallbackReason.MODEL_UNAVAILABLE)
@@ -244,3 +247,64 @@ def test_whatever_happens_there_is_one_probe_at_most_and_an_end_to_the_wait(
         if (start := holding.start()) is not None:
             holding.ended(start, DOWN)
     assert holding.hold is None, "a hold ends, whatever the provider does"
+
+
+def result(reason: FallbackReason, **changes: Any) -> ExecutionResult:
+    fields: dict[str, Any] = {
+        "execution_id": "e",
+        "kept": False,
+        "status": "fallback",
+        "values": {"text": "Hello"},
+        "attributes": {},
+        "origins": {"text": Origin("fallback", reason)},
+        "charged_mc": 0,
+        "reserved_mc": 0,
+        "available_after_mc": None,
+        "usage": None,
+        "attempts": (),
+        "timings_ms": {},
+        "action_version": "v",
+        "rate_card_version": "2026-01",
+    }
+    return ExecutionResult(**{**fields, **changes})
+
+
+def rejected(status: int, **changes: Any) -> ExecutionResult:
+    attempt = Attempt(1, "provider_rejected", 5, status=status, detail="told")
+    return result(FallbackReason.PROVIDER_REJECTED, attempts=(attempt,), **changes)
+
+
+@pytest.mark.parametrize(
+    "ended, status",
+    [
+        (result(FallbackReason.LEDGER_UNAVAILABLE), None),
+        (result(FallbackReason.MODEL_UNAVAILABLE), None),
+        (result(FallbackReason.PROVIDER_TIMEOUT), None),
+        (rejected(401), 401),
+        (rejected(404), 404),
+    ],
+)
+def test_what_passes_by_itself_or_by_a_mended_config_is_a_trouble(
+    ended: ExecutionResult, status: int | None
+) -> None:
+    sign = sign_of(ended)
+    assert isinstance(sign, Trouble)
+    assert sign.status == status
+
+
+@pytest.mark.parametrize(
+    "ended, sign",
+    [
+        (rejected(400, kept=True), NoSign.ANSWERED),
+        (result(FallbackReason.INSUFFICIENT_CREDITS, kept=True), NoSign.ANSWERED),
+        (result(FallbackReason.OUTPUT_INVALID, kept=True), NoSign.ANSWERED),
+        (result(FallbackReason.PROMPT_ERROR), NoSign.NOTHING),
+        (result(FallbackReason.PROVIDER_ERROR, kept=True, replayed=True), NoSign.NOTHING),
+        (result(FallbackReason.MODEL_UNAVAILABLE, rate_card_version=None), NoSign.ANSWERED),
+        (Pending("e", 5), NoSign.NOTHING),
+    ],
+)
+def test_what_stays_or_says_nothing_holds_nobody(
+    ended: ExecutionResult | Pending, sign: NoSign
+) -> None:
+    assert sign_of(ended) is sign

@@ -39,6 +39,7 @@ INTERNAL = {
     "ScriptRefused",  # a script that Redis did not run
     "Unclear",  # an answer of which it is not clear what counts
     "Unfit",  # a model's value that takes its fallback
+    "StreamError",  # a people file that becomes PeopleError, with its line
     "SourceProblem",  # a template's text that becomes PromptSyntaxError
     "TooLarge",  # an HTTP answer, or a bound of rendering that becomes PromptError
     "UnknownOutcome",  # a script whose answer did not come

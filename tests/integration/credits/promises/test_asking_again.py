@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fallback.reasons import FallbackReason
+from fallback.reasons import FallbackReason, kept_refusals
 from runtime.credits.endings import Release
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import (
@@ -25,7 +25,7 @@ from runtime.credits.results import (
 from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
 
 ID = "journey-1:step:1"
-REASON = FallbackReason.PROVIDER_TIMEOUT
+REASON = FallbackReason.DEADLINE_EXCEEDED
 HORIZON_MS = 10_000
 
 # The answer to the first asking is lost
@@ -252,7 +252,7 @@ async def test_law_3c_beyond_the_horizon_nothing_is_charged_whatever_is_still_kn
 # What is told of a refusal that was concluded
 
 
-@pytest.mark.parametrize("reason", list(FallbackReason))
+@pytest.mark.parametrize("reason", kept_refusals())
 async def test_law_3c_a_concluded_refusal_is_told_with_its_reason_and_bytes(
     desk: Desk, reason: FallbackReason
 ) -> None:
@@ -267,3 +267,15 @@ async def test_law_3c_a_concluded_refusal_is_told_with_its_reason_and_bytes(
     assert await desk.ledger.release(Release(other, outcome=b"")) == told
     assert await desk.settle(other, Reserved(5, 0, desk.now_ms, 0), 5) == told
     assert (await desk.balance()).charged_mc == 0
+
+
+@pytest.mark.parametrize("reason", sorted(set(FallbackReason) - set(kept_refusals())))
+async def test_law_3c_a_refusal_that_may_pass_can_not_be_concluded(
+    desk: Desk, reason: FallbackReason
+) -> None:
+    await desk.open(10_000)
+
+    with pytest.raises(ValueError, match=r"^reason: .* whose outcome is kept"):
+        await desk.ledger.conclude(desk.attempt(ID), reason)
+
+    await desk.reserve(1, desk.attempt(ID))
