@@ -49,7 +49,7 @@ class ScriptClient:
     def checked(self, check_use: Callable[[], None]) -> ScriptClient:
         """Return this client for callers whose use is checked first."""
         checked = copy(self)
-        checked._check_use = check_use
+        checked._check_use = check_use  # noqa: SLF001 - of the same class
         return checked
 
     async def ask(self, account_id: str, call: Call) -> Answer:
