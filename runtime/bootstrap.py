@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -16,14 +17,17 @@ from runtime.campaigns.estimate import Estimator
 from runtime.catalog.models import build_models
 from runtime.catalog.parameters import refused_parameters
 from runtime.config import Config, ConfigError
+from runtime.config.version import config_version
 from runtime.credits.results import Alert
 from runtime.executions.action_runtime import ActionRuntime
+from runtime.executions.executor import Executor
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
 from runtime.executions.spool import Spool
 from runtime.learning.sharing import Learning
 from runtime.ledger_opening import at_end, connected, open_ledger
 from runtime.loop_guard import LoopGuard
+from runtime.processes.register import Register
 from runtime.redis.keys import Keys
 from runtime.turns.shared import RedisTurns
 
@@ -106,6 +110,18 @@ async def open_runtime(
         stack.push_async_callback(outbox.aclose)
         outbox.start()
         stack.callback(assembly.long_counts.close)
+        register = Register(
+            client, Keys(config.redis.key_prefix), config.redis.timeout_ms, config_version(config)
+        )
+        at_end(stack, "leaving the list of processes", register.aclose)
+        register.start()
+
+        async def rebuild(changed: Config) -> Executor:
+            version = await asyncio.to_thread(config_version, changed)
+            executor = await assembly.rebuild(changed)
+            register.change(version)
+            return executor
+
         guard = LoopGuard("runtime")
         guard.open()
         stack.callback(guard.close)
@@ -113,7 +129,7 @@ async def open_runtime(
             accounts=ledger.accounts,
             counters=assembly.counters,
             executor=assembly.executor(config, models),
-            rebuild=assembly.rebuild,
+            rebuild=rebuild,
             guard=guard,
         )
 

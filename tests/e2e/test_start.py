@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.harness.command_line import Home, end
+from tests.harness.configs import right
 
 _FOR_CALLS = {"litellm", "openai", "httpx", "aiohttp", "tiktoken"}
 _FOR_EXECUTIONS = {"tenacity", "runtime.executions", "runtime.campaigns", "runtime.bootstrap"}
@@ -43,4 +46,11 @@ def test_a_command_for_accounts_loads_neither_litellm_nor_what_runs_actions(
 
 
 def test_checking_a_config_loads_neither_litellm_nor_redis(home: Home) -> None:
-    assert not _loaded(home, "check-config") & (_FOR_CALLS | {"redis"})
+    home.write("embedded.yaml", json.dumps(right()))
+    loaded = _loaded(home, "check-config", "--config", "embedded.yaml")
+    assert not loaded & (_FOR_CALLS | {"redis"})
+
+
+@pytest.mark.long
+def test_comparing_a_config_with_the_processes_loads_no_litellm(home: Home) -> None:
+    assert not _loaded(home, "check-config") & (_FOR_CALLS | _FOR_EXECUTIONS)

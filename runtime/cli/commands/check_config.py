@@ -13,6 +13,7 @@ from runtime.cli.options import config_option, examples, json_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from runtime.cli.processes import Processes
     from runtime.config import Config, Mistake
 
 
@@ -31,8 +32,12 @@ def check_config(context: click.Context, config_path: Path, as_json: bool) -> No
 
     Secrets that it refers to must exist, but are not shown. Exits with 2 if there is a mistake;
     warnings are none. A data folder that others can write to is refused too.
+
+    If the file has no mistake and redis.url names a server, the processes that run are compared
+    with it: a warning says how many run another configuration.
     """
     from runtime.catalog.parameters import refused_parameters
+    from runtime.cli.processes import processes_of
     from runtime.config import ConfigError, load_config
     from runtime.files.private import check_data_folders
 
@@ -47,20 +52,26 @@ def check_config(context: click.Context, config_path: Path, as_json: bool) -> No
         mistakes = refused_parameters(config, click.format_filename(config_path))
         check_data_folders(config.data_dir)
     warnings = config.warnings if config else ()
+    processes = processes_of(config) if config and not mistakes else None
     if as_json:
-        _print_json(mistakes, warnings)
+        _print_json(mistakes, warnings, processes)
     else:
         for mistake in mistakes:
             click.echo(mistake, err=True)
         for warning in warnings:
             click.echo(f"warning: {warning}", err=True)
-        if config and not mistakes:
+        if config and processes:
+            is_embedded = config.redis.url == "embedded"
+            for line in processes.lines(config_path, is_embedded=is_embedded):
+                click.echo(line, err=True)
             click.echo(f"{click.format_filename(config_path)}: OK: {_contents(config)}")
     if mistakes:
         context.exit(2)
 
 
-def _print_json(mistakes: Sequence[Mistake], warnings: Sequence[Mistake]) -> None:
+def _print_json(
+    mistakes: Sequence[Mistake], warnings: Sequence[Mistake], processes: Processes | None
+) -> None:
     import json
     from dataclasses import asdict
 
@@ -68,6 +79,8 @@ def _print_json(mistakes: Sequence[Mistake], warnings: Sequence[Mistake]) -> Non
         "ok": not mistakes,
         "mistakes": [asdict(mistake) for mistake in mistakes],
         "warnings": [asdict(warning) for warning in warnings],
+        "version": processes.version if processes else None,
+        "processes": processes.to_json() if processes else None,
     }
     click.echo(json.dumps(found, indent=2))
 

@@ -1,0 +1,1 @@
+"""The running processes of an installation, and the configuration that each of them runs."""
