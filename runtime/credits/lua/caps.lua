@@ -83,9 +83,10 @@ local function count_in(caps, amount)
   return table.concat(note, ',')
 end
 
+-- A window that is further ahead than any can be was begun by a clock that ran ahead.
 local function is_over(name)
   local letter, window = string.match(name, '^(%a)%d+:(%d+)$')
-  return end_of(letter, tonumber(window)) <= S.now
+  return not lasts(letter, tonumber(window))
 end
 
 -- Takes an ended reservation out of the windows of its note, and adds what it was charged.

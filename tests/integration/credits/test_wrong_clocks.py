@@ -93,21 +93,25 @@ async def test_law_8a_nothing_is_given_up_for_its_age_by_a_clock_in_doubt(
     assert await spool.replay(desk.ledger) == Replay(done=0, dead=0, left=1)
 
 
+@pytest.mark.parametrize("settled", ["before others", "after others"])
 @pytest.mark.parametrize("window", ["day", "month"])
 async def test_law_1b_and_8a_caps_count_on_after_a_clock_that_ran_ahead(
-    desk: Desk, window: str
+    desk: Desk, window: str, settled: str
 ) -> None:
     await desk.open(1_000)
     cap = Cap(CapWindow(window))
     await desk.ledger.accounts.set_cap(ACCOUNT, cap, limit_mc=100, reference="cap")
-    attempt, reserved = await desk.reserve(60)
+    await desk.reserve(60)
     await desk.pass_time(200 * DAY_MS)
-    ahead, ahead_reserved = await desk.reserve(70)
+    attempt, reserved = await desk.reserve(70)
     await desk.pass_time(-200 * DAY_MS)
     await desk.ledger.repairs.repair_clock(ACCOUNT, **WHY)
 
-    await desk.settle(ahead, ahead_reserved, 70)
+    if settled == "before others":
+        await desk.settle(attempt, reserved, 70)
     await desk.spend(30)
+    if settled == "after others":
+        await desk.settle(attempt, reserved, 70)
     (status,) = await desk.ledger.accounts.caps(ACCOUNT)
     assert (status.charged_mc, status.reserved_mc) == (30, 0)
 
