@@ -54,6 +54,14 @@ MUTATIONS = (
         "the_last_reservation_of_a_window_that_is_over_takes_it_away",
     ),
     Mutation(
+        "wrong_clocks_windows_stay",
+        "credits/lua/caps.lua",
+        "return not lasts(letter, tonumber(window))",
+        "return end_of(letter, tonumber(window)) <= S.now",
+        "what a clock that ran ahead let count counts again when its day has come",
+        "caps_count_on_after_a_clock_that_ran_ahead",
+    ),
+    Mutation(
         "free_ones_noted",
         "credits/lua/caps.lua",
         "  if amount == 0 then return NOT_NOTED end\n",
