@@ -102,7 +102,7 @@ class CreditLedger:
         self._script_client = script_client
         self._identity = identity
         # Executions that end while their runtime closes must still reach the ledger.
-        for_hosts = ScriptClient(batcher, self.settings.timeout_ms, self.guard.check)
+        for_hosts = script_client.checked(self.guard.check)
         self.accounts = Accounts(for_hosts, identity, commerce or Commerce())
         self.repairs = Repairs(for_hosts)
         self.sweeper = Sweeper(

@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from copy import copy
 
 from pricing.offers import check_timezone
 from runtime.credits.batch import Answer, Batcher, Call
@@ -37,19 +38,19 @@ class ScriptClient:
 
     Args:
         timeout_ms: of one script call; a connection lost within half of it is tried again.
-        check_use: raises where the client must not be used.
     """
 
-    def __init__(
-        self,
-        batcher: Batcher,
-        timeout_ms: int,
-        check_use: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, batcher: Batcher, timeout_ms: int) -> None:
         self._batcher = batcher
-        self._check_use = check_use
+        self._check_use: Callable[[], None] = lambda: None
         self._ask_again_within_s = timeout_ms / 2_000
         self._told: dict[str, str] = {}
+
+    def checked(self, check_use: Callable[[], None]) -> ScriptClient:
+        """Return this client for callers whose use is checked first."""
+        checked = copy(self)
+        checked._check_use = check_use  # noqa: SLF001 - of the same class
+        return checked
 
     async def ask(self, account_id: str, call: Call) -> Answer:
         """Return the script's answer to one call.

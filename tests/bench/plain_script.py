@@ -68,7 +68,7 @@ class PlainScript:
     ) -> Any:
         account_id = attempts[0].account_id
         keys = [*self._account_keys(account_id)]
-        arguments: list[_Value] = [account_id, "w", *self._header, own_clock_ms(), ""]
+        arguments: list[_Value] = [account_id, "w", *self._header, own_clock_ms(), "", ""]
         for attempt, own in zip(attempts, values, strict=True):
             keys.append(self._outcome_key(account_id, attempt.execution_key))
             arguments += [verb, len(own), *own]
@@ -84,7 +84,7 @@ def _reserving(attempt: ExecutionAttempt) -> tuple[_Value, ...]:
         "\t".join(attempt.dimensions),
         RESERVED_MC,
         TTL_MS,
-        b"0",
+        b"",
         b"",
     )
 

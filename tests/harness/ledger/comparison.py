@@ -63,7 +63,7 @@ class Comparison:
                 plain_cap(status)
                 for status in await self.desk.ledger.accounts.caps(self.account_id)
             ]
-            expected = [cap.status(model.now) for cap in model.caps.by_name.values()]
+            expected = [cap.status(model.moment) for cap in model.caps.by_name.values()]
             insist(sorted(found, key=str), sorted(expected, key=str))
 
     async def _compare_open_and_journal(self, balance: Balance) -> None:
@@ -105,6 +105,7 @@ def _compare_balance(balance: Balance, model: Model) -> None:
             balance.at_ms,
             balance.state,
             balance.plan,
+            balance.timezone,
             balance.overage_mc,
             balance.exposure_mc,
             balance.open_reservations,
@@ -114,6 +115,7 @@ def _compare_balance(balance: Balance, model: Model) -> None:
             model.now,
             model.state,
             model.plan,
+            model.timezone,
             min(model.overage, MAX_MC),
             model.exposure,
             len(running),

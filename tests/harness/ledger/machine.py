@@ -16,10 +16,11 @@ from tests.harness.ledger import questions
 from tests.harness.ledger.desk import START_MS, Desk
 from tests.harness.ledger.dice import Dice, draws
 from tests.harness.ledger.duel import HORIZON_MS, Ask, Duel, Made
+from tests.harness.ledger.instants import ZONES, instants_to_come, turns
 from tests.harness.ledger.staged import Loss
 from tests.harness.ledger.wire import Wire
 from tests.harness.model import CapName, Identity
-from tests.harness.model.caps import WINDOWS, window_end
+from tests.harness.model.caps import WINDOWS
 
 INTERVALS_MS = (1, 2, 50, 199, 200, 201, 1_000, HORIZON_MS)
 # Longer than what passes between two steps, so that something is running most of the time.
@@ -44,6 +45,7 @@ TARGETS = (
     "action greet",
     "account",
 )
+BEFORE_MS = (10, 1_000, 1, 100_000, 2, 200)
 
 
 class LedgerAgainstModel(RuleBasedStateMachine):
@@ -70,9 +72,12 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         self.desk = dice.pick(self.desks)
         self.duel = Duel(self.desk, self.wire, f"acme-{self.accounts}")
         self.fashion = self._fashion(dice)
-        month_ends = window_end("month", START_MS) or 0
-        at_ms = month_ends - dice.pick((100_000, 1_000, 10))
-        self.run(self.duel.start(at_ms, "trial" if dice.once_in(8) else "growth"))
+        timezone = dice.pick(ZONES) if dice.below(3) else "UTC"
+        turn = dice.pick(turns(START_MS, timezone))
+        at_ms = turn - dice.pick((100_000, 1_000, 10))
+        plan = "trial" if dice.once_in(8) else "growth"
+        note(f"open {plan} in {timezone} at {at_ms}")
+        self.run(self.duel.start(at_ms, plan, timezone))
 
     def _fashion(self, dice: Dice) -> list[Callable[[Dice], Awaitable[None]]]:
         alone, weights = self._alone, (1, 1, 0, 3)
@@ -85,12 +90,14 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             (6 * dice.pick(weights), alone(self._release)),
             (2 * dice.pick(weights), alone(self._conclude)),
             (2 * dice.pick(weights), self._turn_the_clock_back),
+            (2 * dice.pick(weights), self._travel),
             (3 * dice.pick(weights), alone(self._void)),
             (5 * dice.pick(weights), alone(self._set_cap)),
             (2 * dice.pick(weights), alone(self._remove_cap)),
             (2 * dice.pick(weights), alone(self._switch)),
             (3 * dice.pick((1, 1, 2, 3)), alone(self._change_plan)),
             (1 * dice.pick(weights), alone(self._open_again)),
+            (2 * dice.pick(weights), alone(self._change_timezone)),
             (dice.once_in(4), alone(self._close)),
             (3 * dice.pick(weights), alone(self._repeat)),
             (6 * dice.pick(weights), self._ask_together),
@@ -131,8 +138,16 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         if dice.below(2):
             at_ms = self.desk.now_ms + dice.pick(PASSING_MS)
         else:
-            at_ms = self._instant_to_come(dice) + dice.pick((0, -1, 1))
+            at_ms = dice.pick(
+                instants_to_come(dice, self.desk.now_ms, self.duel.model)
+            ) + dice.pick((0, -1, 1))
         await self._set_clock(at_ms)
+
+    async def _travel(self, dice: Dice) -> None:
+        """Go on to just before a day or a month ends, here or elsewhere, or clocks change."""
+        timezone = self.duel.model.timezone if dice.below(3) else dice.pick(ZONES)
+        turn = dice.pick(turns(self.desk.now_ms, timezone))
+        await self._set_clock(max(self.desk.now_ms, turn - dice.pick(BEFORE_MS)))
 
     async def _turn_the_clock_back(self, dice: Dice) -> None:
         # How far time had come is written whenever a script writes anything; a sweep always does.
@@ -252,7 +267,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             return dice.below(200) * 2
         model = self.duel.model
         edges = [0, model.purse.available, model.purse.left, MAX_MC]
-        statuses = [cap.status(model.now) for cap in model.caps.by_name.values()]
+        statuses = [cap.status(model.moment) for cap in model.caps.by_name.values()]
         rooms = [(limit - charged, reserved) for _, limit, charged, reserved, _ in statuses]
         # What is reserved under a cap may come back: refusals about that are may_clear ones.
         edges += [room for room, reserved in rooms if reserved]
@@ -299,8 +314,14 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         note(f"change plan {reference}: {plan}")
         return self._account_ask(questions.change_plan(self.duel, reference, plan))
 
+    def _change_timezone(self, dice: Dice) -> Ask:
+        reference, timezone = self._reference(dice), dice.pick(ZONES)
+        note(f"change time zone {reference}: {timezone}")
+        return self._account_ask(questions.change_timezone(self.duel, reference, timezone))
+
     def _open_again(self, dice: Dice) -> Ask:
-        plan, timezone = dice.pick(("growth", "trial")), dice.pick(("UTC", "UTC", "Asia/Tokyo"))
+        plan = dice.pick(("growth", "trial"))
+        timezone = dice.pick((self.duel.model.timezone, self.duel.model.timezone, "Asia/Tokyo"))
         note(f"open again: {plan} {timezone}")
         return questions.open_again(self.duel, plan, timezone)
 
@@ -319,7 +340,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
     def _just_above(self, name: CapName, dice: Dice) -> int:
         """A limit that what runs already nearly fills."""
         cap = self.duel.model.caps.by_name.get(name)
-        held = cap.counter(self.duel.model.now) if cap else None
+        held = cap.window(self.duel.model.moment) if cap else None
         return min(MAX_MC, dice.below(80) + (held.charged + held.reserved if held else 0))
 
     def _remove_cap(self, dice: Dice) -> Ask:
@@ -346,27 +367,6 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         reference = self._reference(dice)
         note(f"switch {reference}: {target} {on=}")
         return self._account_ask(questions.switch(self.duel, reference, target, on))
-
-    def _instant_to_come(self, dice: Dice) -> int:
-        """A deadline or what else is due, an expiry, a horizon, or the end of a window."""
-        now, model = self.desk.now_ms, self.duel.model
-        known = model.executions.values()
-        due: list[int | None] = [model.next_due(), *(e.open.deadline for e in known if e.open)]
-        horizons = [e.outcome.until for e in known if e.outcome]
-        expiries = [grant.expires for grant in model.purse.grants]
-        windows = [window_end("day", now), window_end("month", now)]
-        sorts: Sequence[Sequence[int | None]] = (
-            due,
-            due,
-            due,
-            due,
-            expiries,
-            expiries,
-            horizons,
-            windows,
-        )
-        instants = [at for at in dice.pick(sorts) if at and at > now]
-        return dice.pick(instants) if instants else now + 1
 
 
 def _name(made: Made) -> str:

@@ -59,6 +59,16 @@ def change_plan(duel: Duel, reference: str, plan: str) -> Ask:
     )
 
 
+def change_timezone(duel: Duel, reference: str, timezone: str) -> Ask:
+    return Ask(
+        lambda: duel.desk.ledger.accounts.change_timezone(
+            duel.account_id, timezone=timezone, reference=reference
+        ),
+        lambda: duel.model.change_timezone(reference, timezone),
+        is_about_account=True,
+    )
+
+
 def _offers_of(duel: Duel, plan: str) -> Callable[[Answer], None]:
     def then(answer: Answer) -> None:
         if answer[0] == "done":

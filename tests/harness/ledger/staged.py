@@ -10,7 +10,7 @@ from enum import StrEnum
 from unittest import mock
 
 from runtime.credits import batch, script_client
-from runtime.redis.errors import NotReached, UnknownOutcome
+from runtime.redis.errors import NotReached, RedisUnavailable, UnknownOutcome
 from runtime.redis.transport import Abandoned, Reply, Request, Transport, bulk
 
 
@@ -29,7 +29,8 @@ class StagedTransport:
 
     ``losses`` are of the next script calls, first one first. ``asked`` counts script calls, lost
     ones too; ``sizes`` has the number of verbs in each one that was answered. ``on_answer`` is
-    called when an answer has come and nobody has seen it yet.
+    called when an answer has come and nobody has seen it yet. ``zone_asked_for`` is the time zone
+    whose windows a script asked for last.
     """
 
     def __init__(self, below: Transport, now_ms: Callable[[], int] | None = None) -> None:
@@ -38,6 +39,7 @@ class StagedTransport:
         self.losses: list[Loss] = []
         self.asked = 0
         self.sizes: list[int] = []
+        self.zone_asked_for = ""
         self.on_answer: Callable[[Reply], None] = lambda reply: None
 
     async def run(self, request: Request, on_abandoned: Abandoned) -> Reply:
@@ -49,7 +51,13 @@ class StagedTransport:
         if self._now_ms is not None:
             packed = request.packed + bulk(self._now_ms())
             request = replace(request, values=request.values + 1, packed=packed)
-        reply = await self._below.run(request, on_abandoned)
+        try:
+            reply = await self._below.run(request, on_abandoned)
+        except RedisUnavailable as error:
+            word, _, zone = str(error).partition(" ")
+            if word == "CREDITGATE_ZONE":
+                self.zone_asked_for = zone
+            raise
         self.sizes.append(len(reply[0]))
         self.on_answer(reply)
         if loss is Loss.ANSWER:

@@ -34,6 +34,9 @@ CHANGES: dict[str, Change] = {
     "change_plan": lambda desk, ref: desk.ledger.accounts.change_plan(
         ACCOUNT, plan="trial", reference=ref
     ),
+    "change_timezone": lambda desk, ref: desk.ledger.accounts.change_timezone(
+        ACCOUNT, timezone="Asia/Kathmandu", reference=ref
+    ),
     "set_cap": lambda desk, ref: desk.ledger.accounts.set_cap(
         ACCOUNT, CAP, limit_mc=700, reference=ref
     ),
@@ -42,6 +45,9 @@ CHANGES: dict[str, Change] = {
     ),
     "switch_off": lambda desk, ref: desk.ledger.accounts.switch_off(
         ACCOUNT, workspace_id="wholesale", reference=ref
+    ),
+    "switch_off a campaign": lambda desk, ref: desk.ledger.accounts.switch_off(
+        ACCOUNT, campaign_id="winback", reference=ref
     ),
     "switch_on": lambda desk, ref: desk.ledger.accounts.switch_on(
         ACCOUNT, workspace_id="closed shop", reference=ref

@@ -22,7 +22,9 @@ class AccountVerbs(Books):
         """Opening again: the account is there since the model began."""
         if plan != self.plan:
             return ("account_conflict", "plan")
-        return ("account_conflict", "timezone") if timezone != "UTC" else ("done", False)
+        if timezone != self.timezone:
+            return ("account_conflict", "timezone")
+        return ("done", False)
 
     def grant(
         self, reference: str, kind: str, amount: int, priority: int | None, expires: int | None
@@ -71,6 +73,15 @@ class AccountVerbs(Books):
         self.plan = plan
         return self._done(reference, ("done", True), kind="plan_change", plan=plan)
 
+    def change_timezone(self, reference: str, timezone: str) -> Answer:
+        known = self.references.first_answer(reference, kind="timezone_change", timezone=timezone)
+        if known:
+            return _again(known)
+        if self.state == "closed":
+            return ("account_conflict", "state")
+        self.timezone = timezone
+        return self._done(reference, ("done", True), kind="timezone_change", timezone=timezone)
+
     def close(self, reference: str) -> Answer:
         known = self.references.first_answer(reference, kind="close")
         if known:
@@ -88,7 +99,7 @@ class AccountVerbs(Books):
             return _again(known)
         if not self.caps.has_room_for(cap):
             return ("refused_outright",)
-        self.caps.set(cap, limit, used, self.now)
+        self.caps.set(cap, limit, used, self.moment)
         return self._done(reference, ("done", True), kind="cap", cap=cap, limit_mc=limit)
 
     def remove_cap(self, reference: str, cap: CapName) -> Answer:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from tests.harness.model.alarms import Alarms
-from tests.harness.model.caps import Caps
+from tests.harness.model.caps import Caps, Moment
 from tests.harness.model.executions import Execution, Expired
 from tests.harness.model.grants import Purse
 from tests.harness.model.references import Answer, References
@@ -39,6 +39,7 @@ class Books:
     rules: Rules
     clock: int
     plan: str
+    timezone: str = "UTC"
     state: str = "open"
     last: int = 0
     now: int = 0
@@ -76,6 +77,11 @@ class Books:
         """A sweeper's visit notes its time, even where nothing was due."""
         self.changed = True
         return ("swept",)
+
+    @property
+    def moment(self) -> Moment:
+        """What windows of caps go by."""
+        return Moment(self.now, self.timezone)
 
     @property
     def records(self) -> int:

@@ -1,13 +1,12 @@
-"""Caps: what a workspace, campaign, action or source may charge in a window of UTC time."""
+"""Caps: what a workspace, campaign, action or source may charge in a window of time."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
-DAY_MS = 24 * 3_600_000
+from tests.harness.model.calendar import window_end
+
 WINDOWS = ("day", "month", "total")
 MOST_SHAPES = 8
 
@@ -50,54 +49,62 @@ class CapName(NamedTuple):
         )
 
 
-def window_start(window: str, at: int) -> int:
-    """When the window around ``at`` began; all of time is one window that began at 0."""
-    if window == "day":
-        return at - at % DAY_MS
-    if window == "month":
-        first = datetime.fromtimestamp(at // 1000, UTC).replace(day=1)
-        return window_start("day", int(first.timestamp()) * 1000)
-    return 0
+class Moment(NamedTuple):
+    """A time, and the time zone by which windows end that begin then."""
 
+    at: int
+    timezone: str
 
-def window_end(window: str, at: int) -> int | None:
-    """When the next window begins."""
-    if window == "total":
-        return None
-    start = window_start(window, at)
-    within_next = start + (DAY_MS if window == "day" else 31 * DAY_MS)
-    return window_start(window, within_next)
+    def end_of(self, window: str) -> int | None:
+        return window_end(window, self.at, self.timezone)
 
 
 @dataclass
 class Counter:
+    """What one window of one cap has counted. ``ends`` is ``None`` for the one without end."""
+
+    ends: int | None
     charged: int = 0
     reserved: int = 0
+
+    def lasts(self, at: int) -> bool:
+        return self.ends is None or at < self.ends
 
 
 @dataclass(eq=False)
 class Cap:
-    """One cap, from the moment it was set until it is removed. ``counters`` are by window."""
+    """One cap, from the moment it was set until it is removed.
+
+    ``begun`` is its last window, which begins with the first amount that counts in it and lasts
+    until its end, whatever time zone the account has by then.
+    """
 
     name: CapName
     limit: int
-    counters: defaultdict[int, Counter] = field(default_factory=lambda: defaultdict(Counter))
+    begun: Counter
 
-    def counter(self, at: int) -> Counter:
-        return self.counters[window_start(self.name.window, at)]
+    def window(self, moment: Moment) -> Counter:
+        """The window of now, which may not have begun."""
+        if self.begun.lasts(moment.at):
+            return self.begun
+        return Counter(moment.end_of(self.name.window))
 
-    def status(self, at: int) -> tuple[CapName, int, int, int, int | None]:
-        counter, end = self.counter(at), window_end(self.name.window, at)
-        resets_in = None if end is None else end - at
+    def begin_window(self, moment: Moment) -> Counter:
+        self.begun = self.window(moment)
+        return self.begun
+
+    def status(self, moment: Moment) -> tuple[CapName, int, int, int, int | None]:
+        counter = self.window(moment)
+        resets_in = None if counter.ends is None else counter.ends - moment.at
         return (self.name, self.limit, counter.charged, counter.reserved, resets_in)
 
-    def refuses(self, amount: int, at: int) -> bool:
-        counter = self.counter(at)
+    def refuses(self, amount: int, moment: Moment) -> bool:
+        counter = self.window(moment)
         return amount > 0 and counter.charged + counter.reserved + amount > self.limit
 
-    def lets_pass_later(self, amount: int, at: int) -> bool:
+    def lets_pass_later(self, amount: int, moment: Moment) -> bool:
         """Whether only what is reserved stands in the way."""
-        return self.counter(at).charged + amount <= self.limit
+        return self.window(moment).charged + amount <= self.limit
 
 
 Note = Counter
@@ -114,22 +121,22 @@ class Caps:
         shapes = {cap.shape for cap in self.by_name}
         return len(shapes | {name.shape}) <= MOST_SHAPES
 
-    def set(self, name: CapName, limit: int, used: int, at: int) -> None:
+    def set(self, name: CapName, limit: int, used: int, moment: Moment) -> None:
         if name in self.by_name:
             self.by_name[name].limit = limit
         else:
-            self.by_name[name] = Cap(name, limit)
-            self.by_name[name].counter(at).charged = used
+            begun = Counter(moment.end_of(name.window), charged=used)
+            self.by_name[name] = Cap(name, limit, begun)
 
     def matching(self, execution: Dimensions) -> list[Cap]:
         found = [cap for cap in self.by_name.values() if cap.name.matches(execution)]
         return sorted(found, key=lambda cap: cap.name.shape)
 
-    def refusing(self, execution: Dimensions, amount: int, at: int) -> Cap | None:
+    def refusing(self, execution: Dimensions, amount: int, moment: Moment) -> Cap | None:
         """The cap to report: the first that will not pass by itself, else the first."""
-        caps = [cap for cap in self.matching(execution) if cap.refuses(amount, at)]
-        lasting = [cap for cap in caps if not cap.lets_pass_later(amount, at)]
+        caps = [cap for cap in self.matching(execution) if cap.refuses(amount, moment)]
+        lasting = [cap for cap in caps if not cap.lets_pass_later(amount, moment)]
         return next(iter(lasting or caps), None)
 
-    def windows_now(self, execution: Dimensions, at: int) -> list[Note]:
-        return [cap.counter(at) for cap in self.matching(execution)]
+    def begin_windows(self, execution: Dimensions, moment: Moment) -> list[Note]:
+        return [cap.begin_window(moment) for cap in self.matching(execution)]

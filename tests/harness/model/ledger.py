@@ -54,8 +54,8 @@ class Model(AccountVerbs):
             reason = "plan_not_eligible"
         elif self._is_switched_off(identity):
             reason = "switched_off"
-        elif cap := self.caps.refusing(identity, amount, self.now):
-            reason, may_clear = "cap_reached", cap.lets_pass_later(amount, self.now)
+        elif cap := self.caps.refusing(identity, amount, self.moment):
+            reason, may_clear = "cap_reached", cap.lets_pass_later(amount, self.moment)
         elif amount <= available:
             return None
         elif amount <= available + (home := self.purse.coming_home(self.now)):
@@ -64,7 +64,7 @@ class Model(AccountVerbs):
             reason = "execution_too_large"
         else:
             reason = "insufficient_credits"
-        return ("refused", reason, available, home, cap and cap.status(self.now), may_clear)
+        return ("refused", reason, available, home, cap and cap.status(self.moment), may_clear)
 
     def _is_switched_off(self, identity: Identity) -> bool:
         targets = {
@@ -78,7 +78,7 @@ class Model(AccountVerbs):
     def _set_aside(self, execution: Execution, attempt: str, amount: int, ttl: int) -> None:
         slices, _ = self.purse.take(amount, "reserved")
         # Where nothing is reserved there is nothing to note: a cost counts where it is charged.
-        notes = self.caps.windows_now(execution.identity, self.now) if amount else None
+        notes = self.caps.begin_windows(execution.identity, self.moment) if amount else None
         for counter in notes or ():
             counter.reserved += amount
         deadline = self.now + ttl
@@ -124,7 +124,9 @@ class Model(AccountVerbs):
                 self._give_back(execution, self.now)
         _, overage = self.purse.take(unpaid, "charged")
         charged = cost - overage
-        for counter in self.caps.windows_now(identity, self.now) if noted is None else noted:
+        if noted is None:
+            noted = self.caps.begin_windows(identity, self.moment)
+        for counter in noted:
             counter.charged = min(MAX_MC, counter.charged + min(MAX_MC, charged + free))
         self.overage += overage
         self._expose(exposure - execution.booked_for(attempt))

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from fallback.reasons import FallbackReason
+from runtime.credits.endings import Release
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.journal import replay
 from runtime.credits.results import LedgerUnavailable, Reserved
@@ -26,10 +28,12 @@ from tests.harness.ledger.failing import (
     Command,
     FailingTransport,
 )
+from tests.harness.ledger.staged import Loss, asking_again_at_once
 from tests.harness.ledger.verbs import ASKS, CHANGES, LOOKS, lived_in
 
 MOST_VALUES = 1_001
 NEWCOMER = "newcomer"
+DAY_MS = 24 * 3_600_000
 Verb = Callable[[Desk, ExecutionAttempt, Reserved], Awaitable[Any]]
 
 
@@ -49,6 +53,41 @@ async def _refuse(desk: Desk, attempt: ExecutionAttempt, reserved: Reserved) -> 
     return await desk.ledger.reserve(desk.attempt(), 10**6, 60_000, final=True)
 
 
+async def _accept_loss(desk: Desk, attempt: ExecutionAttempt, reserved: Reserved) -> object:
+    return await desk.ledger.repairs.accept_loss(ACCOUNT, reason="a failover", actor="ann")
+
+
+async def _repair_clock(desk: Desk, attempt: ExecutionAttempt, reserved: Reserved) -> object:
+    ran_ahead_ms = desk.now_ms
+    desk.now_ms -= DAY_MS
+    try:
+        return await desk.ledger.repairs.repair_clock(ACCOUNT, reason="a bad day", actor="ann")
+    finally:
+        desk.now_ms = ran_ahead_ms
+
+
+async def _several(desk: Desk, attempt: ExecutionAttempt, reserved: Reserved) -> object:
+    """Calls that wait while another is under way, which never arrives, go as one batch."""
+    desk.transport.losses[:] = (Loss.REQUEST, Loss.NOTHING, Loss.REQUEST)
+    with asking_again_at_once():
+        lost, *answers = await asyncio.gather(
+            desk.ledger.reserve(desk.attempt(), 10, 60_000),
+            desk.ledger.reserve(desk.attempt(), 10, 60_000),
+            desk.settle(desk.attempt("journey-late:step:1"), reserved, 5_000),
+            desk.ledger.release(Release(attempt, outcome=b"fallback")),
+            desk.ledger.conclude(desk.attempt(), FallbackReason.INSUFFICIENT_CREDITS),
+            return_exceptions=True,
+        )
+    assert isinstance(lost, LedgerUnavailable)
+    assert desk.transport.losses == []
+    failed = [answer for answer in answers if isinstance(answer, BaseException)]
+    if failed:
+        assert len(failed) == len(answers)
+        raise failed[0]
+    assert desk.transport.sizes[-1] == len(answers)
+    return answers
+
+
 def _of_account(change: Callable[[Desk, str], Awaitable[Any]]) -> Verb:
     return lambda desk, attempt, reserved: change(desk, "a reference")
 
@@ -65,6 +104,9 @@ VERBS: dict[str, Verb] = {
     "look_up": _look_up,
     "settle late": _settle_late,
     "reserve too much": _refuse,
+    "accept_loss": _accept_loss,
+    "repair_clock": _repair_clock,
+    "several in one batch": _several,
 }
 
 

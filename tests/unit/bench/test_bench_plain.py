@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import CreditLedger, LedgerSettings
 from runtime.redis.transport import bulk
+from tests.bench import plain_script
 from tests.bench.ledger_stage import COST_MC, RESERVED_MC, LedgerStage
-from tests.bench.plain_script import PlainScript
 
 RESERVED_AT_MS = 1_700_000_000_000
 ANSWERS = (
@@ -44,20 +46,25 @@ class Wire:
         self.sent.append(packed)
 
     async def read_response(self, **_: Any) -> Any:
-        return [[next(self._answers)], []]
+        return [[next(self._answers)], [], b""]
 
     async def evalsha(self, *arguments: bytes | str | int) -> Any:
         self.sent.append(b"*%d\r\n%b" % (len(arguments) + 1, bulk("EVALSHA", *arguments)))
-        return [[next(self._answers)], []]
+        return [[next(self._answers)], [], b""]
 
 
-async def test_it_sends_the_ledgers_keys_and_arguments() -> None:
+async def test_it_sends_the_ledgers_keys_and_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    def clock_ms() -> int:
+        return RESERVED_AT_MS
+
+    monkeypatch.setattr(plain_script, "own_clock_ms", clock_ms)
     ledger_wire, plain_wire = Wire(), Wire()
     client: Any = ledger_wire
     settings = LedgerSettings()
-    stage = LedgerStage(CreditLedger(client, Identity(bytes(32)), settings), client, client, "none")
+    ledger = CreditLedger(client, Identity(bytes(32)), settings, clock_ms=clock_ms)
+    stage = LedgerStage(ledger, client, client, "none")
     attempt = stage.attempt()
     await stage.pair(attempt)
-    await PlainScript(plain_wire, settings).pair(attempt)
+    await plain_script.PlainScript(plain_wire, settings).pair(attempt)
     assert len(plain_wire.sent) == 2
     assert plain_wire.sent == ledger_wire.sent

@@ -20,6 +20,7 @@ from runtime.credits.caps import Cap
 from runtime.credits.endings import Release, Settlement
 from runtime.credits.identity import Identity
 from runtime.credits.ledger import Commerce, CreditLedger
+from runtime.credits.repairs import Repairs
 from tests.harness.workbench import action
 
 
@@ -98,6 +99,10 @@ VALID: dict[type, dict[str, dict[str, Any]]] = {
             "reason": FallbackReason.INSUFFICIENT_CREDITS,
             "outcome": b"",
         },
+    },
+    Repairs: {
+        "accept_loss": _ID | {"reason": "a failover", "actor": "me"},
+        "repair_clock": _ID | {"reason": "a wrong clock", "actor": "me"},
     },
     Estimator: {
         "estimate": {"spec": action(), "sample": Sample.of([{}]), "account_id": "acme"},
@@ -179,7 +184,12 @@ async def test_a_wrong_argument_is_named_before_redis_is_asked(
     ledger: CreditLedger, owner: type, name: str, argument: str
 ) -> None:
     estimator = Estimator(ledger, None, None)  # type: ignore[arg-type]  # none is reached
-    owners = {Accounts: ledger.accounts, CreditLedger: ledger, Estimator: estimator}
+    owners = {
+        Accounts: ledger.accounts,
+        CreditLedger: ledger,
+        Repairs: ledger.repairs,
+        Estimator: estimator,
+    }
     verb = getattr(owners[owner], name)
     hint = get_type_hints(verbs(owner)[name])[argument]
     tried = 0
@@ -192,11 +202,14 @@ async def test_a_wrong_argument_is_named_before_redis_is_asked(
     assert tried >= len(WRONG) - 3
 
 
-@pytest.mark.parametrize("name", [name for name in VALID[Accounts] if name != "estimate"])
-async def test_right_arguments_reach_redis(ledger: CreditLedger, name: str) -> None:
+@pytest.mark.parametrize(
+    "owner, name", [(owner, name) for owner in (Accounts, Repairs) for name in VALID[owner]]
+)
+async def test_right_arguments_reach_redis(ledger: CreditLedger, owner: type, name: str) -> None:
     """Else the test above could not fail."""
+    verbs_of = {Accounts: ledger.accounts, Repairs: ledger.repairs}
     with pytest.raises(Asked):
-        await getattr(ledger.accounts, name)(**VALID[Accounts][name])
+        await getattr(verbs_of[owner], name)(**VALID[owner][name])
 
 
 ENDINGS = [(ending, found.name) for ending in (SETTLEMENT, RELEASE) for found in fields(ending)]

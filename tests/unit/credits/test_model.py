@@ -9,7 +9,7 @@ from itertools import permutations
 import pytest
 
 from tests.harness.model import CapName, Identity, Model, Rules
-from tests.harness.model.caps import window_end
+from tests.harness.model.calendar import HOUR_MS, window_end
 from tests.harness.model.references import Answer
 
 HORIZON_MS, COOLDOWN_MS = 4_000, 1_000
@@ -170,7 +170,7 @@ def capped(**limits: int) -> Model:
 
 def counted(model: Model, name: CapName) -> tuple[int, int]:
     """What the cap's current window holds as charged and as reserved."""
-    _, _, charged, reserved, _ = model.caps.by_name[name].status(model.now)
+    _, _, charged, reserved, _ = model.caps.by_name[name].status(model.moment)
     return charged, reserved
 
 
@@ -245,6 +245,45 @@ def test_law_1b_and_12a_the_refusal_that_lasts_is_reported_before_one_that_passe
 )
 def test_law_1b_windows_are_of_utc(window: str, at: datetime, end: datetime) -> None:
     assert window_end(window, int(at.timestamp()) * 1000) == int(end.timestamp()) * 1000
+
+
+@pytest.mark.parametrize(
+    "timezone, noon, hours",
+    [
+        ("Europe/Berlin", datetime(2096, 3, 25, 12, tzinfo=UTC), 23),
+        ("Europe/Berlin", datetime(2096, 10, 28, 12, tzinfo=UTC), 25),
+        ("Australia/Lord_Howe", datetime(2096, 4, 1, 3, tzinfo=UTC), 24.5),
+        ("Antarctica/Troll", datetime(2096, 10, 28, 12, tzinfo=UTC), 26),
+        ("Asia/Kathmandu", datetime(2096, 3, 25, 12, tzinfo=UTC), 24),
+    ],
+)
+def test_law_1b_a_day_is_as_long_as_its_clocks_make_it(
+    timezone: str, noon: datetime, hours: float
+) -> None:
+    ends = window_end("day", int(noon.timestamp()) * 1000, timezone)
+    assert ends
+
+    begins = window_end("day", ends - 36 * HOUR_MS, timezone)
+
+    assert begins == ends - hours * HOUR_MS
+
+
+def test_law_1b_a_changed_time_zone_takes_effect_with_the_next_window() -> None:
+    model = capped(daily=100)
+    utc_ends = window_end("day", model.now)
+    assert utc_ends
+    model.script(lambda: model.change_timezone("moved", "Asia/Kathmandu"))
+
+    model.clock = utc_ends - 1
+    reserve(model, "job", 60, ttl=100_000)
+    (before,) = (cap.status(model.moment) for cap in model.caps.by_name.values())
+    model.clock += 1
+    reserve(model, "other", 70, ttl=100_000)
+    (after,) = (cap.status(model.moment) for cap in model.caps.by_name.values())
+
+    assert before == (DAILY, 100, 0, 60, 1)
+    # In Kathmandu it is a quarter to six.
+    assert after == (DAILY, 100, 0, 70, 18.25 * HOUR_MS)
 
 
 def test_law_12b_a_mark_is_told_when_it_is_reached_exactly_and_once() -> None:

@@ -358,5 +358,5 @@ async def test_law_1b_a_window_never_counts_beyond_what_numbers_hold(desk: Desk)
     "wrong", [{"workspace_id": ""}, {"action": "a\tb"}, {"source": "\n"}, {"campaign_id": "\x00"}]
 )
 def test_law_1b_a_cap_names_real_dimensions(wrong: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match=r"empty|control character"):
+    with pytest.raises(ValueError, match=r"1 to 1,000 characters|control character"):
         Cap(CapWindow.DAY, **wrong)

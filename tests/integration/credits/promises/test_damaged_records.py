@@ -57,6 +57,7 @@ NEEDS: dict[str, set[str]] = {
         "set_cap",
         "remove_cap",
         "switch_off",
+        "switch_off a campaign",
         "switch_on",
         "balance",
         "caps",

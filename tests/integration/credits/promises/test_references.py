@@ -21,9 +21,11 @@ KINDS = {
     "adjustment": "adjustment",
     "void": "void",
     "change_plan": "plan_change",
+    "change_timezone": "timezone_change",
     "set_cap": "cap",
     "remove_cap": "cap",
     "switch_off": "switch",
+    "switch_off a campaign": "switch",
     "switch_on": "switch",
     "close_account": "close",
 }
