@@ -69,15 +69,15 @@ async def _repair_clock(desk: Desk, attempt: ExecutionAttempt, reserved: Reserve
 async def _several(desk: Desk, attempt: ExecutionAttempt, reserved: Reserved) -> object:
     """Calls that wait while another is under way, which never arrives, go as one batch."""
     desk.transport.losses[:] = (Loss.REQUEST, Loss.NOTHING, Loss.REQUEST)
+    calls: list[Awaitable[Any]] = [
+        desk.ledger.reserve(desk.attempt(), 10, 60_000),
+        desk.ledger.reserve(desk.attempt(), 10, 60_000),
+        desk.settle(desk.attempt("journey-late:step:1"), reserved, 5_000),
+        desk.ledger.release(Release(attempt, outcome=b"fallback")),
+        desk.ledger.conclude(desk.attempt(), FallbackReason.INSUFFICIENT_CREDITS),
+    ]
     with asking_again_at_once():
-        lost, *answers = await asyncio.gather(
-            desk.ledger.reserve(desk.attempt(), 10, 60_000),
-            desk.ledger.reserve(desk.attempt(), 10, 60_000),
-            desk.settle(desk.attempt("journey-late:step:1"), reserved, 5_000),
-            desk.ledger.release(Release(attempt, outcome=b"fallback")),
-            desk.ledger.conclude(desk.attempt(), FallbackReason.INSUFFICIENT_CREDITS),
-            return_exceptions=True,
-        )
+        lost, *answers = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(lost, LedgerUnavailable)
     assert desk.transport.losses == []
     failed = [answer for answer in answers if isinstance(answer, BaseException)]
