@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from runtime.campaigns.holding import Hold, Trouble
 from runtime.campaigns.people import PeopleFile, PeopleSummary, Person
 from runtime.campaigns.run import PATIENCE_S, CampaignRun, Then
 from runtime.cli.interruption import Interruption
+from runtime.cli.reloading import ConfigReload
 from runtime.cli.views.progress import UPDATE_EVERY_S, Display
 from runtime.cli.views.results import ResultsFile
 from runtime.config import Config
@@ -97,8 +98,13 @@ async def run_campaign(
     display: Display,
     interruption: Interruption,
     on_result: OnResult = lambda person, result: None,
+    reload: ConfigReload | None = None,
 ) -> RunReport:
     """Run the campaign, and return how it went with the account's books at its end.
+
+    Args:
+        reload: brings an edited config file into force when asked to; the action stays that of
+            ``settings``.
 
     Raises:
         AccountUnknown: before anything is run.
@@ -107,27 +113,31 @@ async def run_campaign(
     # This ledger outlives the runtime's: it asks for the books when all else is closed.
     async with open_ledger(config) as ledger:
         await ledger.accounts.balance(settings.campaign.account_id)
-        async with open_runtime(config, on_alert=display.tell) as runtime:
-            with ExitStack() as stack:
-                # Not opened before all else is ready: it replaces an earlier run's results.
-                results = (
-                    stack.enter_context(ResultsFile(settings.out, force=settings.force))
-                    if settings.out
-                    else None
-                )
-                run = CampaignRun(
-                    runtime,
-                    settings.campaign,
-                    concurrency=settings.concurrency,
-                    on_result=on_result if results is None else _both(results.write, on_result),
-                    retry_fallbacks=settings.retry_fallbacks,
-                    patience_s=settings.patience_s,
-                    then=settings.then,
-                )
-                since_s = time.monotonic()
-                endpoint = config.models[settings.campaign.action.model].endpoint
-                failure = await _run(run, settings, endpoint, display, interruption)
-                seconds = time.monotonic() - since_s
+        async with (
+            open_runtime(config, on_alert=display.tell) as runtime,
+            AsyncExitStack() as stack,
+        ):
+            if reload is not None:
+                await stack.enter_async_context(reload.serving(runtime))
+            # Not opened before all else is ready: it replaces an earlier run's results.
+            results = (
+                stack.enter_context(ResultsFile(settings.out, force=settings.force))
+                if settings.out
+                else None
+            )
+            run = CampaignRun(
+                runtime,
+                settings.campaign,
+                concurrency=settings.concurrency,
+                on_result=on_result if results is None else _both(results.write, on_result),
+                retry_fallbacks=settings.retry_fallbacks,
+                patience_s=settings.patience_s,
+                then=settings.then,
+            )
+            since_s = time.monotonic()
+            endpoint = config.models[settings.campaign.action.model].endpoint
+            failure = await _run(run, settings, endpoint, display, interruption)
+            seconds = time.monotonic() - since_s
         if results is not None and results.failure is not None:
             failure = results.failure
         balance: Balance | None = None

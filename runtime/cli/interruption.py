@@ -1,4 +1,7 @@
-"""Ctrl-C, SIGTERM and a lost terminal: the first one stops gently, the second at once."""
+"""Ctrl-C, SIGTERM and a lost terminal: the first one stops gently, the second at once.
+
+SIGHUP means a lost terminal, or a request to read the config again where there is no terminal.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,16 @@ class Interruption:
 
     Each signal takes the next of ``steps`` and calls it. With none left it does nothing, so that
     closing is not disturbed. At first the only step cancels the task that entered.
+
+    Args:
+        on_hangup: called at each SIGHUP in place of a step, where no terminal can be lost.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_hangup: Callable[[], object] | None = None) -> None:
         self.happened = False
         self.steps: list[Callable[[], object]] = []
         self._handled: list[signal.Signals] = []
+        self._on_hangup = on_hangup
 
     def __enter__(self) -> Self:
         if (task := asyncio.current_task()) is not None:
@@ -34,7 +41,8 @@ class Interruption:
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
         ]
         for number in self._handled:
-            loop.add_signal_handler(number, self._on_signal)
+            is_hangup = number == signal.SIGHUP and self._on_hangup is not None
+            loop.add_signal_handler(number, self._hang_up if is_hangup else self._on_signal)
         return self
 
     def __exit__(
@@ -51,3 +59,7 @@ class Interruption:
         self.happened = True
         if self.steps:
             self.steps.pop(0)()
+
+    def _hang_up(self) -> None:
+        if self._on_hangup is not None:
+            self._on_hangup()

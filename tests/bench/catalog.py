@@ -12,6 +12,7 @@ from tests.bench import (
     ledger_lone_caller,
     ledger_memory,
     ledger_script_time,
+    ledger_start,
     ledger_throughput,
     ledger_vs_postgres,
     token_count_share,
@@ -20,6 +21,7 @@ from tests.bench.registry import Benchmark
 
 BENCHMARKS = (
     Benchmark("help_start", "ratio", help_start.measure, at_most=8),
+    Benchmark("ledger_start", "CPU s", ledger_start.measure, at_most=0.5),
     Benchmark("gate_tax", "ratio", lambda: gate_tax.measure(prompt_tokens=300), at_most=1.15),
     Benchmark("gate_tax_1000", "ratio", lambda: gate_tax.measure(prompt_tokens=1_000)),
     Benchmark("gate_own_cpu", "ms", gate_own_cpu.measure),

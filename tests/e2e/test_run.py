@@ -101,7 +101,6 @@ def test_when_credits_run_out_the_campaign_goes_on_and_a_retry_answers_the_rest(
     [
         signal.SIGINT,
         pytest.param(signal.SIGTERM, marks=pytest.mark.long),
-        pytest.param(signal.SIGHUP, marks=pytest.mark.long),
     ],
 )
 def test_a_signal_takes_no_more_people_and_leaves_nothing_reserved(

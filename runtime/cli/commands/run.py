@@ -166,6 +166,10 @@ def run(  # noqa: PLR0913 - one parameter an option
 
     Ctrl-C (or SIGTERM) starts no more people and waits for running executions; a second one
     cancels them and gives their credits back. The exit status is then 130.
+
+    SIGHUP does the same where the run has a terminal. Without one (a service, a container) it
+    reads the config again: rates, models, endpoints and limits count from the next person on, the
+    action stays. A mistake in the file is shown, and the old config goes on.
     """
     from runtime.actions.requests import Source
     from runtime.campaigns.campaign import Campaign
@@ -210,7 +214,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         patience_s=patience_s,
         then=Then(then),
     )
-    report = run_async(_run(config, settings))
+    report = run_async(_run(config, settings, config_path))
     again = _again(ctx)
     if report.failure is not None:
         click.echo("\n".join(summary_lines(campaign, report, again)), err=True)
@@ -274,11 +278,14 @@ def _check_out(out: Path, force: bool, people_path: Path, config_path: Path) -> 
     check_output(out, force=force)
 
 
-async def _run(config: Config, settings: RunSettings) -> RunReport:
+async def _run(config: Config, settings: RunSettings, config_path: Path) -> RunReport:
     from runtime.cli.campaign_run import run_campaign
     from runtime.cli.interruption import Interruption
+    from runtime.cli.reloading import ConfigReload, has_terminal
     from runtime.cli.views.progress import Display
 
-    with Interruption() as interruption, Display() as display:
-        display.say(f"Starting, for {settings.summary.people:,} people ...")
-        return await run_campaign(config, settings, display, interruption)
+    with Display() as display:
+        reload = ConfigReload(config_path, display.say)
+        with Interruption(None if has_terminal() else reload.ask) as interruption:
+            display.say(f"Starting, for {settings.summary.people:,} people ...")
+            return await run_campaign(config, settings, display, interruption, reload=reload)

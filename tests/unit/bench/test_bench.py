@@ -46,6 +46,7 @@ def test_the_promised_goals_are_the_ones_that_are_checked() -> None:
     assert goals == {
         "gate_tax": (1.15, None),
         "help_start": (8, None),
+        "ledger_start": (0.5, None),
         "token_count_share": (0.05, None),
         "campaign_ratio": (None, 0.85),
         "adaptive_reserved_ratio": (0.5, None),
