@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +16,7 @@ import pytest
 
 from creditgate import (
     Config,
+    ExecutionRequest,
     ExecutionResult,
     RuntimeClosed,
     Sample,
@@ -93,15 +94,44 @@ async def test_use_after_the_block_is_refused(open_bench: OpenWorkbench) -> None
             await use()
 
 
-async def test_use_in_a_forked_process_is_refused(
-    open_bench: OpenWorkbench, monkeypatch: pytest.MonkeyPatch
+FORK = """
+import asyncio, os, sys
+from pathlib import Path
+from creditgate import WrongEventLoop, open_ledger
+from tests.harness.workbench import make_config
+
+async def main():
+    config = make_config(Path(sys.argv[1]), sys.argv[2], sys.argv[3], "http://127.0.0.1:9/v1")
+    async with open_ledger(config) as ledger:
+        await ledger.accounts.open_account("acme", plan="growth")
+        child = os.fork()
+        if not child:
+            try:
+                await ledger.accounts.balance("acme")
+            except WrongEventLoop as error:
+                print(error, flush=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+        print((await ledger.accounts.balance("acme")).reserved_mc)
+
+asyncio.run(main())
+"""
+
+
+def test_use_in_a_forked_process_is_refused(
+    redis_url: str, key_prefix: str, tmp_path: Path
 ) -> None:
-    async with open_bench() as bench:
-        with monkeypatch.context() as forked:
-            forked.setattr(os, "getpid", lambda: 1)
-            with pytest.raises(WrongEventLoop, match="before a fork"):
-                await bench.runtime.execute(bench.request())
-        assert (await bench.execute()).status == "model"
+    ended = subprocess.run(
+        [sys.executable, "-c", FORK, str(tmp_path), redis_url, key_prefix],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    refused, reserved = ended.stdout.splitlines()
+    assert "before a fork" in refused
+    assert reserved == "0"
 
 
 async def test_the_pages_example_for_threads_serves_many_threads(
@@ -147,14 +177,24 @@ def test_the_pages_example_for_celery_opens_in_the_child_alone(
         def close(self) -> None:
             closed.append(self)
 
-        def execute(self, request: str) -> SimpleNamespace:
-            return SimpleNamespace(attributes={"asked": request})
+        def execute(self, request: ExecutionRequest) -> SimpleNamespace:
+            return SimpleNamespace(attributes={"asked": request.execution_id})
 
     names = example("celery", Gate=Gate)
     names["load_config"] = str
     assert not opened
     handlers["worker_process_init"]()
-    assert names["run_action"](None, "r") == {"asked": "r"}
+    fields = {
+        "execution_id": "journey-17:route:1",
+        "account_id": "acme",
+        "workspace_id": "retail",
+        "campaign_id": "welcome",
+        "person_id": "p1",
+        "action": "route_message",
+        "data": {},
+        "source": "live",
+    }
+    assert names["run_action"](None, fields) == {"asked": "journey-17:route:1"}
     handlers["worker_process_shutdown"]()
     assert (len(opened), len(closed)) == (1, 1)
 
