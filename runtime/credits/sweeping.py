@@ -95,7 +95,8 @@ class Sweeper:
         accounts: list[str] = []
         for number, due in zip(buckets, found, strict=True):
             key = self._keys.bucket(number, "due")
-            if isinstance(due, ResponseError):
+            # Any other error, such as CLUSTERDOWN, is the server's and not the key's.
+            if isinstance(due, ResponseError) and "WRONGTYPE" in str(due):
                 self._tell(key, f"{key} can't be read, nothing of its bucket is swept: {due}")
             elif isinstance(due, Exception):
                 raise ledger_error(RedisUnavailable(described(due))) from due
