@@ -23,6 +23,17 @@ class FinishReason(StrEnum):
     REFUSED = "refused"
 
 
+class ModelRoute(StrEnum):
+    """The way on which a model is called.
+
+    ``AUTO`` is the direct one where it is proved equal: LiteLLM's translations over our own
+    client. ``ACOMPLETION`` is ``litellm.acompletion``, always.
+    """
+
+    AUTO = "auto"
+    ACOMPLETION = "acompletion"
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """An address and a key with which models are called. ``repr`` never shows the key.
@@ -55,6 +66,7 @@ class CompletionRequest:
     response_schema: dict[str, Any] | None = None
     temperature: float | None = None
     json_object: bool = False
+    route: ModelRoute = ModelRoute.AUTO
 
 
 @dataclass(frozen=True, slots=True)
