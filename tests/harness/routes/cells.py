@@ -14,17 +14,13 @@ from tests.harness.routes.faults import (
     wire_faults,
 )
 
-WHOLE = frozenset(
-    (
-        *("anthropic", "azure", "azure_ai", "deepseek", "gemini", "groq", "hosted_vllm"),
-        *("mistral", "ollama", "ollama_chat", "openai", "openrouter", "together_ai", "xai"),
-    )
-)
-"""The providers that LiteLLM has code of its own for, or a client of its own."""
-_SHARE = 4
-_SHORT = 41
+WHOLE = frozenset(("anthropic", "azure", "gemini", "groq", "mistral", "ollama_chat", "openai"))
+"""One provider for each form of answers, and for each client that LiteLLM has."""
+_SHARE = 8
+_FEW = 97
 _LARGE_BYTES = 100_000
 _FAILING = tuple(status for status in STATUSES if status >= 400)
+_COUNT = len(_FAILING)
 
 
 def cells(provider: str) -> Iterator[tuple[str, Reply]]:
@@ -42,7 +38,7 @@ def cells(provider: str) -> Iterator[tuple[str, Reply]]:
         yield f"status {status}", reply(body, status, *headers)
         yield f"status {status}, empty", reply(b"", status, *headers)
     for number, (name, body) in enumerate(error_bodies()):
-        for status in (400, 429, _FAILING[(number + turn) % len(_FAILING)], 200):
+        for status in ((400, 429, 200)[(number + turn) % 3], _FAILING[(number + turn) % _COUNT]):
             yield f"status {status}, {name}", reply(body, status)
     for number, header in enumerate(RETRY_AFTER):
         for status in (429, (503, 500, 529, 400)[(number + turn) % 4]):
@@ -50,16 +46,18 @@ def cells(provider: str) -> Iterator[tuple[str, Reply]]:
 
 
 def share_of_cells(provider: str) -> list[tuple[str, Reply]]:
-    """Return all replies for the providers that differ most, for others each fourth.
+    """Return all replies for one provider of each kind, an eighth of them for each other one.
 
-    Each reply is among those of ten others.
+    So each reply is among those of several providers.
     """
     found = list(cells(provider))
-    return found if provider in WHOLE else found[sorted(MODELS).index(provider) % _SHARE :: _SHARE]
+    if provider in WHOLE:
+        return found
+    return [found[0], *found[1 + sorted(MODELS).index(provider) % _SHARE :: _SHARE]]
 
 
 def few_cells(provider: str) -> list[tuple[str, Reply]]:
-    """Return the good answer and some ten to twenty other small replies, others by provider."""
+    """Return the good answer and some ten other small replies, others for each provider."""
     found = [cell for cell in cells(provider) if len(cell[1].content) < _LARGE_BYTES]
     turn = sorted(MODELS).index(provider)
-    return [found[0], *found[1 + turn * 7 % _SHORT :: _SHORT]]
+    return [found[0], *found[1 + turn * 7 % _FEW :: _FEW]]
