@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle, product
 from typing import Any
@@ -108,7 +108,9 @@ SPECIAL = (
 )
 """Those that LiteLLM treats in a way of their own, and some that can't be called."""
 
-_FORMS = {
+_Form = tuple[dict[str, Any], Callable[[], Iterator[tuple[str, Any]]]]
+_OPENAI: _Form = (GOOD, answers)
+_FORMS: Mapping[str, _Form] = {
     "anthropic": (ANTHROPIC, anthropic_answers),
     "gemini": (GEMINI, gemini_answers),
     "ollama": (OLLAMA, ollama_answers),
@@ -118,12 +120,12 @@ _FORMS = {
 
 def good_answer(model: str) -> dict[str, Any]:
     """Return a good answer in the form of the model's provider."""
-    return _FORMS.get(model.partition("/")[0], (GOOD, answers))[0]
+    return _FORMS.get(model.partition("/")[0], _OPENAI)[0]
 
 
 def answers_of(model: str) -> Iterator[tuple[str, Any]]:
     """Return all answers in the form of the model's provider, and their names."""
-    yield from _FORMS.get(model.partition("/")[0], (GOOD, answers))[1]()
+    yield from _FORMS.get(model.partition("/")[0], _OPENAI)[1]()
 
 
 _STRICT: dict[str, Any] = {"additionalProperties": False}

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Literal
 
 from providers.base import Completion, CompletionRequest, Provider
 from providers.direct.provider import DirectProvider
@@ -18,7 +18,7 @@ from providers.errors import ProviderError
 from providers.http import Headers, HttpAnswer, HttpClient, HttpError
 from providers.litellm.adapter import LiteLLMProvider
 
-ROUTES = {"direct": DirectProvider, "acompletion": LiteLLMProvider}
+Route = Literal["direct", "acompletion"]
 """The route that is tested, and the one that says what is right."""
 
 
@@ -200,17 +200,51 @@ async def reply_server() -> AsyncIterator[ReplyServer]:
         listening.close()
 
 
+class _Providers:
+    """The provider of each route; the direct one knows how to ask before it is called."""
+
+    def __init__(self, *clients: HttpClient) -> None:
+        self.direct = DirectProvider(*clients[:1])
+        self.acompletion = LiteLLMProvider(*clients[1:])
+        self._learned: dict[str, bool] = {}
+
+    async def learn(self, request: CompletionRequest) -> bool:
+        """Return whether requests of this form go directly."""
+        form = replace(
+            request,
+            messages=[message | {"content": ""} for message in request.messages],
+            max_output_tokens=0,
+        )
+        if repr(form) not in self._learned:
+            self._learned[repr(form)] = await self.direct.learn(request)
+        return self._learned[repr(form)]
+
+    def items(self) -> tuple[tuple[Route, Provider], ...]:
+        """Return the providers by the names of the routes."""
+        return ("direct", self.direct), ("acompletion", self.acompletion)
+
+    async def warm_up(self) -> None:
+        """Import LiteLLM."""
+        await self.acompletion.warm_up()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self.direct.aclose()
+        await self.acompletion.aclose()
+
+
 class BothRoutes:
     """Both routes to one server, each over connections of its own."""
 
     def __init__(self, server: ReplyServer) -> None:
         self._server = server
-        self._providers = {name: route() for name, route in ROUTES.items()}
+        self._providers = _Providers()
 
     async def compare(self, request: CompletionRequest, answer: Reply) -> str | None:
         """Return how the routes differ, if they do."""
+        await self._providers.learn(request)
         self._server.reply = answer
-        calls = {}
+        calls: dict[Route, Call] = {}
         for name, provider in self._providers.items():
             self._server.sent.clear()
             outcome = await outcome_of(provider, request)
@@ -226,8 +260,9 @@ class BothRoutes:
         """
         self._server.reply = answer
         found = []
-        for name in ("acompletion", "direct"):
-            provider = self._providers[name]
+        for request in requests:
+            await self._providers.learn(request)
+        for name, provider in reversed(self._providers.items()):
             self._server.sent.clear()
             if name == "direct":
                 outcomes = await asyncio.gather(*(outcome_of(provider, one) for one in requests))
@@ -239,13 +274,11 @@ class BothRoutes:
 
     async def warm_up(self) -> None:
         """Import LiteLLM."""
-        for provider in self._providers.values():
-            await provider.warm_up()
+        await self._providers.warm_up()
 
     async def aclose(self) -> None:
         """Close the connections."""
-        for provider in self._providers.values():
-            await provider.aclose()
+        await self._providers.aclose()
 
 
 @asynccontextmanager
@@ -289,19 +322,23 @@ class BothRoutesInHand:
     """Both routes without a network: a call costs what the route itself costs."""
 
     def __init__(self) -> None:
-        self._clients = {name: CannedHttp() for name in ROUTES}
-        self._providers = {name: route(self._clients[name]) for name, route in ROUTES.items()}
+        self._clients = {"direct": CannedHttp(), "acompletion": CannedHttp()}
+        self._providers = _Providers(*self._clients.values())
 
     async def warm_up(self) -> None:
         """Import LiteLLM."""
-        for provider in self._providers.values():
-            await provider.warm_up()
+        await self._providers.warm_up()
+
+    async def learn(self, request: CompletionRequest) -> bool:
+        """Return whether requests of this form go directly."""
+        return await self._providers.learn(request)
 
     async def calls(
         self, request: CompletionRequest, answer: HttpAnswer | HttpError
-    ) -> dict[str, Call]:
+    ) -> dict[Route, Call]:
         """Call the model on both routes."""
-        calls = {}
+        await self.learn(request)
+        calls: dict[Route, Call] = {}
         for name, provider in self._providers.items():
             client = self._clients[name]
             client.answer = answer
@@ -311,11 +348,7 @@ class BothRoutesInHand:
         return calls
 
     async def compare(
-        self,
-        request: CompletionRequest,
-        status: int,
-        headers: Headers,
-        body: bytes,
+        self, request: CompletionRequest, status: int, headers: Headers, body: bytes
     ) -> str | None:
         """Return how the routes differ, if they do."""
         return difference(**await self.calls(request, HttpAnswer(status, headers, body)))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.harness.routes.comparing import Reply, Then, reply
+from tests.harness.routes.usages import named
 
 STATUSES = (
     *(200, 201, 202, 203, 204, 206, 226, 299, 300, 301, 302, 303, 304, 307, 308, 399),
@@ -67,34 +68,36 @@ def error_bodies() -> Iterator[tuple[str, Any]]:
     for words in WORDS:
         yield f"words {words[:30]!r}", {"error": {"message": words, "type": "t", "code": None}}
     inner = {"code": "ResponsibleAIPolicyViolation", "content_filter_result": {"hate": {}}}
-    for name, body in {
-        "azure's filter": {
-            "error": {"code": "content_filter", "message": "no", "innererror": inner}
-        },
-        "anthropic's": {"type": "error", "error": {"type": "api_error", "message": "no"}},
-        "openrouter's moderation": {
-            "error": {"code": 403, "message": "no", "metadata": {"flagged_input": "x"}}
-        },
-        "openrouter's raw": {"error": {"message": "no", "metadata": {"raw": "theirs"}}},
-        "google's": _google({"@type": "type.googleapis.com/google.rpc.RetryInfo"}),
-        "google's delay": _google(_RETRY_INFO),
-        "google's minute": _google(_quota("PerMinute"), _RETRY_INFO),
-        "google's day": _google(_quota("PerDay"), _RETRY_INFO),
-        "google's in a list": [_google(_RETRY_INFO)],
-        "fastapi's": {"detail": "Not Found"},
-        "fastapi's list": {"detail": [{"loc": ["body"], "msg": "x", "type": "missing"}]},
-        "vllm's": {"object": "error", "message": "no", "type": "BadRequestError", "code": 400},
-        "mistral's": {"object": "error", "message": {"detail": [{"msg": "x"}]}, "type": "x"},
-        "ollama's": {"error": "model 'm' not found"},
-        "cut": {"error": {"message": "x" * 5_000}},
-        "a number": {"error": 7},
-        "a null": {"error": None},
-        "a list": {"error": [1]},
-        "empty": {},
-        "codes of no kind": {"error": {"code": [1], "type": {}, "message": 7}},
-        "null itself": None,
-        "an answer": {"choices": [{"message": {"content": "Hi"}}]},
-    }.items():
+    for name, body in named(
+        {
+            "azure's filter": {
+                "error": {"code": "content_filter", "message": "no", "innererror": inner}
+            },
+            "anthropic's": {"type": "error", "error": {"type": "api_error", "message": "no"}},
+            "openrouter's moderation": {
+                "error": {"code": 403, "message": "no", "metadata": {"flagged_input": "x"}}
+            },
+            "openrouter's raw": {"error": {"message": "no", "metadata": {"raw": "theirs"}}},
+            "google's": _google({"@type": "type.googleapis.com/google.rpc.RetryInfo"}),
+            "google's delay": _google(_RETRY_INFO),
+            "google's minute": _google(_quota("PerMinute"), _RETRY_INFO),
+            "google's day": _google(_quota("PerDay"), _RETRY_INFO),
+            "google's in a list": [_google(_RETRY_INFO)],
+            "fastapi's": {"detail": "Not Found"},
+            "fastapi's list": {"detail": [{"loc": ["body"], "msg": "x", "type": "missing"}]},
+            "vllm's": {"object": "error", "message": "no", "type": "BadRequestError", "code": 400},
+            "mistral's": {"object": "error", "message": {"detail": [{"msg": "x"}]}, "type": "x"},
+            "ollama's": {"error": "model 'm' not found"},
+            "cut": {"error": {"message": "x" * 5_000}},
+            "a number": {"error": 7},
+            "a null": {"error": None},
+            "a list": {"error": [1]},
+            "empty": {},
+            "codes of no kind": {"error": {"code": [1], "type": {}, "message": 7}},
+            "null itself": None,
+            "an answer": {"choices": [{"message": {"content": "Hi"}}]},
+        }
+    ):
         yield name, body
     for name, raw in RAW_BODIES.items():
         yield f"raw, {name}", raw
@@ -148,35 +151,37 @@ def spoiled_bodies(good: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     yield "a NUL behind it", body + b"\x00"
     yield "another behind it", body + body
     yield "cut", body[:-20]
-    for name, value in {
-        "NaN": b"NaN",
-        "Infinity": b"-Infinity",
-        "1e999": b"1e999",
-        "a long number": b"9" * 5_000,
-        "a number of 30 digits": b"9" * 30,
-        "a long fraction": b"0." + b"1" * 400,
-        "a leading zero": b"01",
-        "a plus": b"+1",
-        "a single quote": b"'x'",
-        "half a character": b'"\\ud83d"',
-        "half a character in UTF-8": b'"\xed\xa0\xbd"',
-        "a pair": b'"\\ud83d\\ude00"',
-        "a control character": b'"\x01"',
-        "a NUL": b'"\\u0000"',
-        "a raw line break": b'"\n"',
-        "an unknown escape": b'"\\x"',
-        "bytes that are not UTF-8": b'"\xff"',
-        "a comment": b"1 /* x */",
-        "a trailing comma": b"[1,]",
-        "depth 29": b"[" * 29 + b"]" * 29,
-        "depth 31": b"[" * 31 + b"]" * 31,
-        "depth 33": b"[" * 33 + b"]" * 33,
-        "depth 300": b"[" * 300 + b"]" * 300,
-        "depth 2000": b"[" * 2_000 + b"]" * 2_000,
-        "480 values": b"[" + b"0," * 400 + b"0]",
-        "2100 values": b"[" + b"0," * 2_099 + b"0]",
-        "60000 values": b"[" + b"0," * 59_999 + b"0]",
-    }.items():
+    for name, value in named(
+        {
+            "NaN": b"NaN",
+            "Infinity": b"-Infinity",
+            "1e999": b"1e999",
+            "a long number": b"9" * 5_000,
+            "a number of 30 digits": b"9" * 30,
+            "a long fraction": b"0." + b"1" * 400,
+            "a leading zero": b"01",
+            "a plus": b"+1",
+            "a single quote": b"'x'",
+            "half a character": b'"\\ud83d"',
+            "half a character in UTF-8": b'"\xed\xa0\xbd"',
+            "a pair": b'"\\ud83d\\ude00"',
+            "a control character": b'"\x01"',
+            "a NUL": b'"\\u0000"',
+            "a raw line break": b'"\n"',
+            "an unknown escape": b'"\\x"',
+            "bytes that are not UTF-8": b'"\xff"',
+            "a comment": b"1 /* x */",
+            "a trailing comma": b"[1,]",
+            "depth 29": b"[" * 29 + b"]" * 29,
+            "depth 31": b"[" * 31 + b"]" * 31,
+            "depth 33": b"[" * 33 + b"]" * 33,
+            "depth 300": b"[" * 300 + b"]" * 300,
+            "depth 2000": b"[" * 2_000 + b"]" * 2_000,
+            "480 values": b"[" + b"0," * 400 + b"0]",
+            "2100 values": b"[" + b"0," * 2_099 + b"0]",
+            "60000 values": b"[" + b"0," * 59_999 + b"0]",
+        }
+    ):
         yield f"beside it {name}", body[:-1] + b', "beside": ' + value + b"}"
     for name in ("choices", "usage", "content", "candidates", "usageMetadata", "message", "id"):
         if name in good:
@@ -204,12 +209,14 @@ def wire_faults(good: dict[str, Any]) -> Iterator[tuple[str, Reply]]:
         *(b"request-id: r", b"llm_provider-x: y", b"Content-Encoding: br", b"X: " + b"y" * 5_000),
     ):
         yield f"header {header[:30]!r}", reply(good, 200, header)
-    for name, packed in {
-        "gzip": gzip.compress(body),
-        "deflate": zlib.compress(body),
-        "gzip, damaged": gzip.compress(body)[:-12] + b"x" * 12,
-        "gzip, cut": gzip.compress(body)[:-4],
-    }.items():
+    for name, packed in named(
+        {
+            "gzip": gzip.compress(body),
+            "deflate": zlib.compress(body),
+            "gzip, damaged": gzip.compress(body)[:-12] + b"x" * 12,
+            "gzip, cut": gzip.compress(body)[:-4],
+        }
+    ):
         encoding = b"Content-Encoding: " + name.split(",")[0].encode()
         yield f"packed, {name}", reply(packed, 200, encoding)
     yield "packed, twice", reply(gzip.compress(body), 200, b"Content-Encoding: gzip, gzip")

@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.harness.routes.openai_answers import TEXT
-from tests.harness.routes.usages import USAGES
+from tests.harness.routes.usages import USAGES, named
 
-_TOOL = {"type": "tool_use", "id": "t", "name": "json_tool_call", "input": {"intent": "top_up"}}
+_TOOL: dict[str, Any] = {
+    "type": "tool_use",
+    "id": "t",
+    "name": "json_tool_call",
+    "input": {"intent": "top_up"},
+}
 _THINKING = {"type": "thinking", "thinking": "Hm", "signature": "s"}
 
 ANTHROPIC: dict[str, Any] = {
@@ -35,33 +40,35 @@ def anthropic_answers() -> Iterator[tuple[str, Any]]:
     texts = {"an empty text": "", "a null": None, "a number": 7, "unicode": "Grüße \U0001f600 \x00"}
     for name, text in texts.items():
         yield f"text {name}", ANTHROPIC | {"content": [{"type": "text", "text": text}]}
-    text = {"type": "text", "text": TEXT}
-    for name, content in {
-        "two texts": [text, {"type": "text", "text": " and more"}],
-        "a forced tool": [_TOOL],
-        "a tool of another name": [_TOOL | {"name": "answer"}],
-        "a text and a tool": [text, _TOOL],
-        "two tools": [_TOOL, _TOOL | {"id": "u"}],
-        "a tool with values": [_TOOL | {"input": {"values": {"intent": "top_up"}}}],
-        "a tool with other input": [_TOOL | {"input": "x"}],
-        "a tool with an empty input": [_TOOL | {"input": {}}],
-        "a tool with no input": [{"type": "tool_use", "id": "t", "name": "json_tool_call"}],
-        "thoughts and a text": [_THINKING, text],
-        "thoughts and a tool": [_THINKING, _TOOL],
-        "thoughts alone": [_THINKING],
-        "hidden thoughts": [{"type": "redacted_thinking", "data": "x"}, text],
-        "odd thoughts": [{"type": "thinking"}, text],
-        "citations": [text | {"citations": [{"type": "char_location", "cited_text": "x"}]}],
-        "a search": [{"type": "server_tool_use", "id": "s", "name": "x", "input": {}}, text],
-        "a block of another kind": [{"type": "whatever", "x": 1}, text],
-        "a block of no kind": [{"text": TEXT}],
-        "a null": [None],
-        "a string": "Hello",
-        "null itself": None,
-        "a number": 7,
-        "an object": text,
-        "a text of no text": [{"type": "text"}],
-    }.items():
+    block: dict[str, Any] = {"type": "text", "text": TEXT}
+    for name, content in named(
+        {
+            "two texts": [block, {"type": "text", "text": " and more"}],
+            "a forced tool": [_TOOL],
+            "a tool of another name": [_TOOL | {"name": "answer"}],
+            "a block and a tool": [block, _TOOL],
+            "two tools": [_TOOL, _TOOL | {"id": "u"}],
+            "a tool with values": [_TOOL | {"input": {"values": {"intent": "top_up"}}}],
+            "a tool with other input": [_TOOL | {"input": "x"}],
+            "a tool with an empty input": [_TOOL | {"input": {}}],
+            "a tool with no input": [{"type": "tool_use", "id": "t", "name": "json_tool_call"}],
+            "thoughts and a text": [_THINKING, block],
+            "thoughts and a tool": [_THINKING, _TOOL],
+            "thoughts alone": [_THINKING],
+            "hidden thoughts": [{"type": "redacted_thinking", "data": "x"}, block],
+            "odd thoughts": [{"type": "thinking"}, block],
+            "citations": [block | {"citations": [{"type": "char_location", "cited_text": "x"}]}],
+            "a search": [{"type": "server_tool_use", "id": "s", "name": "x", "input": {}}, block],
+            "a block of another kind": [{"type": "whatever", "x": 1}, block],
+            "a block of no kind": [{"text": TEXT}],
+            "a null": [None],
+            "a string": "Hello",
+            "null itself": None,
+            "a number": 7,
+            "an object": block,
+            "a block of no text": [{"type": "text"}],
+        }
+    ):
         yield f"content {name}", ANTHROPIC | {"content": content}
     for name in ANTHROPIC:
         yield f"{name} missing", {key: value for key, value in ANTHROPIC.items() if key != name}
@@ -153,40 +160,44 @@ def gemini_answers() -> Iterator[tuple[str, Any]]:
         )
     yield "finish missing", GEMINI | {"candidates": [{"content": _CANDIDATE["content"]}]}
     thought = {"text": "Hm", "thought": True}
-    for name, parts in {
-        "two": ({"text": '{"intent":'}, {"text": '"top_up"}'}),
-        "a thought and a text": (thought, {"text": TEXT}),
-        "a thought alone": (thought,),
-        "an answer as a thought": ({"text": TEXT, "thought": True},),
-        "a signature": ({"text": TEXT, "thoughtSignature": "cw=="},),
-        "a call": ({"functionCall": {"name": "answer", "args": {"intent": "top_up"}}},),
-        "a call without arguments": ({"functionCall": {"name": "answer"}},),
-        "a text and a call": ({"text": "x"}, {"functionCall": {"name": "a", "args": {}}}),
-        "empty": ({"text": ""},),
-        "null": ({"text": None},),
-        "a number": ({"text": 7},),
-        "code": ({"executableCode": {"code": "1"}}, {"codeExecutionResult": {"output": "1"}}),
-        "an image": ({"inlineData": {"mimeType": "image/png", "data": ""}},),
-        "of no kind": ({},),
-        "a null": (None,),
-        "a string": ("Hello",),
-        "unicode": ({"text": "Grüße \U0001f600 \x00"},),
-        "none": (),
-    }.items():
+    for name, parts in named(
+        {
+            "two": ({"text": '{"intent":'}, {"text": '"top_up"}'}),
+            "a thought and a text": (thought, {"text": TEXT}),
+            "a thought alone": (thought,),
+            "an answer as a thought": ({"text": TEXT, "thought": True},),
+            "a signature": ({"text": TEXT, "thoughtSignature": "cw=="},),
+            "a call": ({"functionCall": {"name": "answer", "args": {"intent": "top_up"}}},),
+            "a call without arguments": ({"functionCall": {"name": "answer"}},),
+            "a text and a call": ({"text": "x"}, {"functionCall": {"name": "a", "args": {}}}),
+            "empty": ({"text": ""},),
+            "null": ({"text": None},),
+            "a number": ({"text": 7},),
+            "code": ({"executableCode": {"code": "1"}}, {"codeExecutionResult": {"output": "1"}}),
+            "an image": ({"inlineData": {"mimeType": "image/png", "data": ""}},),
+            "of no kind": ({},),
+            "a null": (None,),
+            "a string": ("Hello",),
+            "unicode": ({"text": "Grüße \U0001f600 \x00"},),
+            "none": (),
+        }
+    ):
         yield f"parts {name}", _parts(*parts)
-    for name, content in {"null": None, "empty": {}, "a string": "Hi", "a list": [1]}.items():
+    for name, content in named({"null": None, "empty": {}, "a string": "Hi", "a list": [1]}):
         yield f"content {name}", _candidate(content=content)
         yield f"parts {name}", _candidate(content={"role": "model", "parts": content})
-    for name, candidates in {
-        "none": [],
-        "null": None,
-        "an object": _CANDIDATE,
-        "a null": [None],
-        "an empty one": [{}],
-        "two": [_CANDIDATE, _CANDIDATE | {"index": 1}],
-        "eight": [_CANDIDATE] * 8,
-        "nine": [_CANDIDATE] * 9,
-    }.items():
+    for name, candidates in named(
+        {
+            "none": [],
+            "null": None,
+            "an object": _CANDIDATE,
+            "a null": [None],
+            "an empty one": [{}],
+            "two": [_CANDIDATE, _CANDIDATE | {"index": 1}],
+            "eight": [_CANDIDATE] * 8,
+            "nine": [_CANDIDATE] * 9,
+        }
+    ):
         yield f"candidates {name}", GEMINI | {"candidates": candidates}
     yield "nothing but usage", {"usageMetadata": GEMINI["usageMetadata"]}
     for feedback in ({"blockReason": "SAFETY"}, {"blockReason": "OTHER"}, {}, None, 7):
@@ -211,29 +222,31 @@ def gemini_answers() -> Iterator[tuple[str, Any]]:
 def _gemini_usages() -> Iterator[tuple[str, Any]]:
     usage = GEMINI["usageMetadata"]
     text = {"modality": "TEXT", "tokenCount": 10}
-    for name, counts in {
-        "thoughts": usage | {"thoughtsTokenCount": 20, "totalTokenCount": 57},
-        "thoughts in the candidates": usage | {"thoughtsTokenCount": 5},
-        "cached": usage | {"cachedContentTokenCount": 20, "cacheTokensDetails": [text]},
-        "cached, no details": usage | {"cachedContentTokenCount": 20},
-        "tools": usage | {"toolUsePromptTokenCount": 5, "totalTokenCount": 42},
-        "details": usage | {"candidatesTokensDetails": [text | {"modality": "AUDIO"}]},
-        "odd details": usage | {"promptTokensDetails": [{}], "candidatesTokensDetails": 7},
-        "no candidates": {"promptTokenCount": 30, "totalTokenCount": 37},
-        "no prompt": {"candidatesTokenCount": 7},
-        "tier": usage | {"serviceTier": "standard", "trafficType": "ON_DEMAND"},
-        "at the limit": usage | {"candidatesTokenCount": 50, "totalTokenCount": 80},
-        "strings": {"promptTokenCount": "30", "candidatesTokenCount": "7"},
-        "floats": {"promptTokenCount": 30.0, "candidatesTokenCount": 7.5},
-        "negative": {"promptTokenCount": -30, "candidatesTokenCount": -7},
-        "zeros": {"promptTokenCount": 0, "candidatesTokenCount": 0, "totalTokenCount": 0},
-        "huge": {"promptTokenCount": 10**18, "candidatesTokenCount": 10**30},
-        "booleans": {"promptTokenCount": True, "candidatesTokenCount": True},
-        "odd": {"promptTokenCount": {}, "candidatesTokenCount": [7]},
-        "empty": {},
-        "a list": [usage],
-        "a string": "x",
-    }.items():
+    for name, counts in named(
+        {
+            "thoughts": usage | {"thoughtsTokenCount": 20, "totalTokenCount": 57},
+            "thoughts in the candidates": usage | {"thoughtsTokenCount": 5},
+            "cached": usage | {"cachedContentTokenCount": 20, "cacheTokensDetails": [text]},
+            "cached, no details": usage | {"cachedContentTokenCount": 20},
+            "tools": usage | {"toolUsePromptTokenCount": 5, "totalTokenCount": 42},
+            "details": usage | {"candidatesTokensDetails": [text | {"modality": "AUDIO"}]},
+            "odd details": usage | {"promptTokensDetails": [{}], "candidatesTokensDetails": 7},
+            "no candidates": {"promptTokenCount": 30, "totalTokenCount": 37},
+            "no prompt": {"candidatesTokenCount": 7},
+            "tier": usage | {"serviceTier": "standard", "trafficType": "ON_DEMAND"},
+            "at the limit": usage | {"candidatesTokenCount": 50, "totalTokenCount": 80},
+            "strings": {"promptTokenCount": "30", "candidatesTokenCount": "7"},
+            "floats": {"promptTokenCount": 30.0, "candidatesTokenCount": 7.5},
+            "negative": {"promptTokenCount": -30, "candidatesTokenCount": -7},
+            "zeros": {"promptTokenCount": 0, "candidatesTokenCount": 0, "totalTokenCount": 0},
+            "huge": {"promptTokenCount": 10**18, "candidatesTokenCount": 10**30},
+            "booleans": {"promptTokenCount": True, "candidatesTokenCount": True},
+            "odd": {"promptTokenCount": {}, "candidatesTokenCount": [7]},
+            "empty": {},
+            "a list": [usage],
+            "a string": "x",
+        }
+    ):
         yield f"usage {name}", GEMINI | {"usageMetadata": counts}
 
 
@@ -255,41 +268,47 @@ def ollama_answers() -> Iterator[tuple[str, Any]]:
     yield "good", OLLAMA
     for reason in ("length", "load", "error", "whatever", "", None, 7):
         yield f"done {reason!r}", OLLAMA | {"done_reason": reason}
-    for name, text in {
-        "empty": "",
-        "null": None,
-        "a number": 7,
-        "an object": {"intent": "top_up"},
-        "a list": ["x"],
-        "unicode": "Grüße \U0001f600 \x00",
-        "think": f"<think>Hm</think>{TEXT}",
-        "a call": '{"name": "answer", "arguments": {"intent": "top_up"}}',
-        "broken": '{"intent":',
-    }.items():
+    for name, text in named(
+        {
+            "empty": "",
+            "null": None,
+            "a number": 7,
+            "an object": {"intent": "top_up"},
+            "a list": ["x"],
+            "unicode": "Grüße \U0001f600 \x00",
+            "think": f"<think>Hm</think>{TEXT}",
+            "a call": '{"name": "answer", "arguments": {"intent": "top_up"}}',
+            "broken": '{"intent":',
+        }
+    ):
         message = {"role": "assistant", "content": text}
         yield f"text {name}", OLLAMA | {"response": text, "message": message}
     call = {"function": {"name": "answer", "arguments": {"intent": "top_up"}}}
-    for name, more in {
-        "thoughts": {"thinking": "Hm"},
-        "calls": {"tool_calls": [call]},
-        "odd calls": {"tool_calls": [7]},
-        "a call and no text": {"content": "", "tool_calls": [call]},
-        "images": {"images": ["x"]},
-    }.items():
+    for name, more in named(
+        {
+            "thoughts": {"thinking": "Hm"},
+            "calls": {"tool_calls": [call]},
+            "odd calls": {"tool_calls": [7]},
+            "a call and no text": {"content": "", "tool_calls": [call]},
+            "images": {"images": ["x"]},
+        }
+    ):
         yield f"message with {name}", OLLAMA | {"message": OLLAMA["message"] | more} | more
-    for name, message in {"null": None, "a string": "Hi", "empty": {}, "a list": []}.items():
+    for name, message in named({"null": None, "a string": "Hi", "empty": {}, "a list": []}):
         yield f"message {name}", OLLAMA | {"message": message}
-    for name, count in {
-        "null": None,
-        "zero": 0,
-        "a string": "7",
-        "a float": 7.5,
-        "negative": -7,
-        "huge": 10**30,
-        "true": True,
-        "a list": [7],
-        "at the limit": 50,
-    }.items():
+    for name, count in named(
+        {
+            "null": None,
+            "zero": 0,
+            "a string": "7",
+            "a float": 7.5,
+            "negative": -7,
+            "huge": 10**30,
+            "true": True,
+            "a list": [7],
+            "at the limit": 50,
+        }
+    ):
         yield f"eval_count {name}", OLLAMA | {"eval_count": count}
         yield f"prompt_eval_count {name}", OLLAMA | {"prompt_eval_count": count}
     for name in OLLAMA:

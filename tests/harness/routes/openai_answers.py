@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from tests.harness.routes.usages import PLAIN, USAGES
+from tests.harness.routes.usages import PLAIN, USAGES, named
 
 TEXT = '{"intent":"top_up"}'
 _MISSING = object()
@@ -218,7 +218,8 @@ def _messages() -> Iterator[tuple[str, dict[str, Any]]]:
     details = [{"type": "reasoning.text", "text": "Hm", "signature": "s", "index": 0}]
     yield "reasoning_details", with_message(reasoning_details=details)
     yield "reasoning_details alone", with_message(content=None, reasoning_details=details)
-    for refusal in ("I can't help with that.", "", None, 7, ["no"], {}):
+    refusals: tuple[Any, ...] = ("I can't help with that.", "", None, 7, ["no"], {})
+    for refusal in refusals:
         yield f"refusal {refusal!r}", with_message(refusal=refusal)
         yield f"refusal {refusal!r} alone", with_message(content=None, refusal=refusal)
     for role in ("user", "tool", "", None, 7, _MISSING):
@@ -238,26 +239,28 @@ def _choices() -> Iterator[tuple[str, dict[str, Any]]]:
     choice = GOOD["choices"][0]
     other = copy.deepcopy(choice) | {"index": 1, "finish_reason": "length"}
     other["message"]["content"] = "Another"
-    for name, choices in {
-        "none": [],
-        "null": None,
-        "missing": _MISSING,
-        "an object": choice,
-        "a string": "Hi",
-        "a number": 7,
-        "a null in them": [None],
-        "a number in them": [7],
-        "a list in them": [[choice]],
-        "an empty one": [{}],
-        "two": [choice, other],
-        "two, in the other order": [other, choice],
-        "a good one and a broken one": [choice, {"index": 1, "message": 7}],
-        "a broken one and a good one": [{"index": 1, "message": None}, choice],
-        "eight": [choice] * 8,
-        "nine": [choice] * 9,
-    }.items():
+    for name, choices in named(
+        {
+            "none": [],
+            "null": None,
+            "missing": _MISSING,
+            "an object": choice,
+            "a string": "Hi",
+            "a number": 7,
+            "a null in them": [None],
+            "a number in them": [7],
+            "a list in them": [[choice]],
+            "an empty one": [{}],
+            "two": [choice, other],
+            "two, in the other order": [other, choice],
+            "a good one and a broken one": [choice, {"index": 1, "message": 7}],
+            "a broken one and a good one": [{"index": 1, "message": None}, choice],
+            "eight": [choice] * 8,
+            "nine": [choice] * 9,
+        }
+    ):
         yield f"choices {name}", with_fields(choices=choices)
-    for name, message in {"null": None, "missing": _MISSING, "empty": {}}.items():
+    for name, message in named({"null": None, "missing": _MISSING, "empty": {}}):
         yield f"message {name}", with_choice(message=message)
     for message in ("Hi", 7, ["Hi"]):
         yield f"message {message!r}", with_choice(message=message)
@@ -267,7 +270,7 @@ def _choices() -> Iterator[tuple[str, dict[str, Any]]]:
     for index in (1, "0", None, -1, 1.5, _MISSING):
         yield f"index {'missing' if index is _MISSING else repr(index)}", with_choice(index=index)
     tokens = {"content": [{"token": "x", "logprob": -1.0, "bytes": None, "top_logprobs": []}]}
-    for name, logprobs in {"some": tokens, "odd": 7, "empty": {}, "a list": [1]}.items():
+    for name, logprobs in named({"some": tokens, "odd": 7, "empty": {}, "a list": [1]}):
         yield f"logprobs {name}", with_choice(logprobs=logprobs)
     yield "unknown fields of a choice", with_choice(x=1, matched_stop=2, token_ids=[1, 2])
 
@@ -291,7 +294,7 @@ def _tops() -> Iterator[tuple[str, dict[str, Any]]]:
         with_fields(x={"y": [1, {"z": None}]}, provider="p", cost=1.5),
     )
     for field in ("citations", "search_results", "related_questions", "images"):
-        for name, value in {"some": ["https://x"], "objects": [{"url": "x"}], "odd": 7}.items():
+        for name, value in named({"some": ["https://x"], "objects": [{"url": "x"}], "odd": 7}):
             yield f"{field} {name}", with_fields(**{field: value})
     yield "a type of Anthropic's", with_fields(type="message", content=[])
     yield "candidates beside", with_fields(candidates=[], usageMetadata={})

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
+
+
+def named(cases: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    """Return values of any type with their names."""
+    return cases.items()
+
 
 PLAIN: dict[str, Any] = {"prompt_tokens": 30, "completion_tokens": 7, "total_tokens": 37}
 
