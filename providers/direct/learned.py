@@ -17,6 +17,7 @@ from providers.errors import ProviderError
 from providers.http import Headers, HttpAnswer
 from providers.litellm import translation
 from providers.litellm.adapter import LiteLLMProvider
+from providers.litellm.answers import status_of
 from providers.litellm.translation import Translation, Untranslatable
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class _OpenAIForm:
         roles: tuple[str, ...],
         encoder: json.JSONEncoder,
     ) -> None:
+        self._needed: frozenset[str] = frozenset()
         self._opening = encoder.encode(constant).removesuffix("}")
         self._limit = encoder.encode(limit)
         self._roles = roles
@@ -103,7 +105,16 @@ class _OpenAIForm:
         return f'{self._opening},"messages":{named},{self._limit}:{max_output_tokens}}}'
 
     def read(self, answer: HttpAnswer, request: CompletionRequest) -> Completion | None:
-        return openai_form.read(answer.body, request.max_output_tokens)
+        return openai_form.read(answer.body, request.max_output_tokens, self._needed)
+
+    async def learn_what_answers_need(
+        self, litellm: LiteLLMProvider, request: CompletionRequest
+    ) -> None:
+        """Learn whether LiteLLM reads an answer that holds no more than a text and its usage."""
+        try:
+            await litellm.read(request, samples.BARE)
+        except ProviderError:
+            self._needed = samples.NAMES
 
 
 class _TranslatedForm:
@@ -117,7 +128,8 @@ class _TranslatedForm:
         return self._encode(self._translation.body(messages, max_output_tokens))
 
     def read(self, answer: HttpAnswer, request: CompletionRequest) -> Completion | None:
-        return self._translation.read(answer, request)
+        is_error = status_of(answer.body) != answer.status
+        return None if is_error else self._translation.read(answer, request)
 
 
 async def learn(litellm: LiteLLMProvider, request: CompletionRequest) -> Learned:
@@ -141,6 +153,8 @@ async def learn(litellm: LiteLLMProvider, request: CompletionRequest) -> Learned
     for probe, body in zip(probes, bodies, strict=True):
         if json.loads(learned.body(probe)) != body:
             raise NotEqual("LiteLLM's translation of a request is not what it sends")
+    if isinstance(form, _OpenAIForm):
+        await form.learn_what_answers_need(litellm, request)
     await _check_answers(litellm, learned, request)
     return learned
 

@@ -38,8 +38,14 @@ _OPENS_THOUGHTS = "<"
 """LiteLLM takes thoughts in tags off a text."""
 
 
-def read(content: bytes, max_output_tokens: int) -> Completion | None:
-    """Return what an answer with status 200 says; ``None`` if it is unusual."""
+def read(
+    content: bytes, max_output_tokens: int, needed: frozenset[str] = frozenset()
+) -> Completion | None:
+    """Return what an answer with status 200 says; ``None`` if it is unusual.
+
+    Args:
+        needed: names at its top without which LiteLLM refuses an answer.
+    """
     try:
         body = parsed(content)
     except UnreadableAnswer:
@@ -48,10 +54,10 @@ def read(content: bytes, max_output_tokens: int) -> Completion | None:
     if not isinstance(choices, list) or len(choices) != 1 or not _is_usual_usage(counts):
         return None
     choice = choices[0]
-    if not _are_usual(body) or not isinstance(choice, dict):
+    if not body.keys() >= needed or not _are_usual(body) or not isinstance(choice, dict):
         return None
     text, finish = _text(choice.get("message")), _FINISH.get(str(choice.get("finish_reason")))
-    if text is None or finish is None or not _holds_only(choice, _CHOICE):
+    if text is None or finish is None or not _is_usual_choice(choice):
         return None
     usage, reasoning_beside = read_usage(counts, answered=True)
     if finish is FinishReason.STOP and usage and usage.output_tokens >= max_output_tokens:
@@ -65,6 +71,10 @@ def _are_usual(body: dict[str, Any]) -> bool:
         and isinstance(body.get("created", 0), int)
         and all(_is_text(body.get(name)) for name in _TEXTS)
     )
+
+
+def _is_usual_choice(choice: dict[str, Any]) -> bool:
+    return _holds_only(choice, _CHOICE) and isinstance(choice.get("index", 0), int)
 
 
 def _text(message: object) -> str | None:
@@ -94,7 +104,8 @@ def _is_usual_usage(usage: object) -> bool:
                 return False
         elif name not in _COUNTS or not _is_count(value):
             return False
-    return True
+    # Where more is counted than these two, LiteLLM has rules for what it is.
+    return bool(usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"])
 
 
 def _holds_only(found: dict[str, Any], names: Iterable[str]) -> bool:
