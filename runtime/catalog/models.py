@@ -40,7 +40,6 @@ class Model:
     retires_on: date | None = None
     replaced_by: str | None = None
 
-
     def probe(self) -> CompletionRequest:
         """Return a request like those that actions make of the model; it is not sent."""
         return CompletionRequest(
