@@ -150,7 +150,7 @@ def _choice(
     healthy: bool | None,
 ) -> ModelChoice:
     typical_mc = comparison.costs_mc.get(model.id)
-    route, route_reason = _route(model)
+    route, route_reason = _route(model, listing)
     return ModelChoice(
         id=model.id,
         litellm_model=model.litellm_model,
@@ -174,9 +174,13 @@ def _choice(
     )
 
 
-def _route(model: Model) -> tuple[Literal["direct", "acompletion", "custom"], str | None]:
+def _route(
+    model: Model, listing: Listing | None
+) -> tuple[Literal["direct", "acompletion", "custom"], str | None]:
     """Return the way on which a model is called, and the reason if that is not the direct one."""
     if provider_of(model.litellm_model) == OF_THE_HOST:
         return "custom", "a provider of the host's own calls it"
-    is_direct, reason = route_of(model.litellm_model, model.route)
+    is_direct, reason = route_of(
+        model.litellm_model, model.route, listing.mode if listing else None
+    )
     return ("direct", None) if is_direct else ("acompletion", reason)

@@ -169,6 +169,12 @@ def test_what_models_support_is_the_configs_word_or_that_of_litellms_list() -> N
     [
         ("openai/gpt-4.1", "auto", "direct", None),
         ("openai/gpt-4.1", "acompletion", "acompletion", "configured"),
+        (
+            "openai/gpt-5-pro",
+            "auto",
+            "acompletion",
+            "the model answers through OpenAI's responses API",
+        ),
         ("custom/of-our-own", "auto", "custom", "a provider of the host's own calls it"),
         ("custom/of-our-own", "acompletion", "custom", "a provider of the host's own calls it"),
     ],
