@@ -56,7 +56,8 @@ async def open_runtime(
 
     Args:
         redis: a client of one server or of a cluster. Without one, the server of ``config.redis``.
-        provider: calls models. Without one, LiteLLM does, which takes some seconds to load.
+        provider: calls models. Without one, they are called as LiteLLM would, which takes some
+            seconds to load where it is needed.
         actions: resolves the action ids of requests. Without one, ``config.actions`` does.
         on_alert: called with each ``Alert`` that a call of this process raised, after it was
             written to Redis, on the event loop: it must not block. What it raises is logged, and
@@ -91,7 +92,7 @@ async def open_runtime(
 
             provider = DirectProvider()
             at_end(stack, "closing the provider's connections", provider.aclose)
-            await provider.warm_up()
+            await provider.warm_up([model.probe() for model in models])
             if mistakes := refused_parameters(config):
                 raise ConfigError(mistakes)
         max_age_ms = config.executions.spool_max_age_hours * _HOUR_MS

@@ -26,6 +26,7 @@ _READ = frozenset(
 )
 """The parts of a message that are read, in the form of OpenAI."""
 
+_TIER = "service_tier"
 _HAS_ERROR = re.compile(rb'"error"\s*:\s*["{]')
 _NAMED_STATUS = (
     ("rate_limit", 429),
@@ -64,7 +65,9 @@ def prepared(content: bytes) -> bytes:
         _check_size(body)
     changed, name = False, "usage"
     if "choices" in body:
-        changed = _tidied(body["choices"])
+        # LiteLLM raises for an answer of Groq's without a tier.
+        changed = _tidied(body["choices"]) or _TIER not in body
+        body.setdefault(_TIER, None)
         body.setdefault(name, {})
     elif body.get("type") == "message":
         pass

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pricing.rate_card import ModelClass
 from pricing.tokens import TokenCounter
-from providers.base import Endpoint, ModelRoute
+from providers.base import CompletionRequest, Endpoint, ModelRoute
 from runtime.config.succession import called_on
 
 if TYPE_CHECKING:
@@ -41,6 +41,16 @@ class Model:
     context_tokens: int | None = None
     retires_on: date | None = None
     replaced_by: str | None = None
+
+    def probe(self) -> CompletionRequest:
+        """Return a request like those that actions make of the model; it is not sent."""
+        return CompletionRequest(
+            self.litellm_model,
+            self.endpoint,
+            [{"role": role, "content": role} for role in ("system", "user")],
+            max_output_tokens=100,
+            route=self.route,
+        )
 
 
 class Models:
