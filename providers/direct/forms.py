@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from providers.base import Completion, CompletionRequest, Message
 from providers.direct import openai_form
 from providers.http import Headers, HttpAnswer
+from providers.litellm.answers import status_of
 from providers.litellm.translation import Translation
 
 
@@ -68,11 +69,18 @@ class OpenAIForm:
         constant: the rest of the body.
         limit: the name of the limit.
         roles: the roles of the messages, as the model knows them.
+        needed: names at the top of an answer without which LiteLLM refuses it.
     """
 
     def __init__(
-        self, constant: dict[str, Any], limit: str, roles: Sequence[str], encoder: json.JSONEncoder
+        self,
+        constant: dict[str, Any],
+        limit: str,
+        roles: Sequence[str],
+        encoder: json.JSONEncoder,
+        needed: frozenset[str] = frozenset(),
     ) -> None:
+        self._needed = needed
         self._encode = encoder.encode
         self._opening = self._encode(constant).removesuffix("}")
         self._limit = self._encode(limit)
@@ -90,7 +98,7 @@ class OpenAIForm:
 
     def read(self, answer: HttpAnswer, request: CompletionRequest) -> Completion | None:
         """Return what an answer with status 200 says; ``None`` if it is unusual."""
-        return openai_form.read(answer.body, request.max_output_tokens)
+        return openai_form.read(answer.body, request.max_output_tokens, self._needed)
 
 
 class TranslatedForm:
@@ -106,4 +114,5 @@ class TranslatedForm:
 
     def read(self, answer: HttpAnswer, request: CompletionRequest) -> Completion | None:
         """Return what an answer with status 200 says, or raise what LiteLLM raises."""
-        return self._translation.read(answer, request)
+        is_error = status_of(answer.body) != answer.status
+        return None if is_error else self._translation.read(answer, request)

@@ -50,7 +50,7 @@ async def learn(litellm: LiteLLMProvider, request: CompletionRequest) -> Prepare
         raise NotEqual("the address or the headers depend on the prompt")
     bodies = [json.loads(sent.body) for sent in asked]
     encode = encoder(escapes=_ESCAPED in first.body)
-    form = _openai_form(probes[0], bodies[0], encode)
+    form = _openai_form(probes[0], bodies[0], encode, await _needed(litellm, request))
     if form is None or not _are_asked(Prepared(first.url, first.headers, form), probes, bodies):
         form = _translated_form(request, encode)
     prepared = Prepared(first.url, first.headers, form)
@@ -83,8 +83,20 @@ def _are_asked(
     return [body and json.loads(body) for body in found] == bodies
 
 
+async def _needed(litellm: LiteLLMProvider, request: CompletionRequest) -> frozenset[str]:
+    """Return what LiteLLM needs in an answer beside its text and its usage."""
+    try:
+        await litellm.read(request, samples.BARE)
+    except ProviderError:
+        return samples.NAMES
+    return frozenset()
+
+
 def _openai_form(
-    probe: CompletionRequest, asked: dict[str, Any], encode: json.JSONEncoder
+    probe: CompletionRequest,
+    asked: dict[str, Any],
+    encode: json.JSONEncoder,
+    needed: frozenset[str],
 ) -> OpenAIForm | TranslatedForm | None:
     body = dict(asked)
     messages = body.pop("messages", None)
@@ -93,7 +105,7 @@ def _openai_form(
         return None
     del body[limits[0]]
     roles = [str(message.get("role")) for message in messages]
-    return OpenAIForm(body, limits[0], roles, encode) if body else None
+    return OpenAIForm(body, limits[0], roles, encode, needed) if body else None
 
 
 def _translated_form(request: CompletionRequest, encode: json.JSONEncoder) -> TranslatedForm:

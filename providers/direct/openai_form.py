@@ -45,17 +45,25 @@ _FINISH = {
 _LARGEST_COUNT = 2**53
 
 
-def read(content: bytes, max_output_tokens: int) -> Completion | None:
-    """Return what an answer with status 200 says; ``None`` if it is unusual."""
+def read(
+    content: bytes, max_output_tokens: int, needed: frozenset[str] = frozenset()
+) -> Completion | None:
+    """Return what an answer with status 200 says; ``None`` if it is unusual.
+
+    Args:
+        needed: names at its top without which LiteLLM refuses an answer.
+    """
     try:
         body = parsed(content)
     except UnreadableAnswer:
+        return None
+    if not body.keys() >= needed:
         return None
     choices, counts = body.get("choices"), body.get("usage")
     if not _is_usual_body(body) or not isinstance(choices, list) or len(choices) != 1:
         return None
     choice = choices[0]
-    if not isinstance(choice, dict) or not _holds_only(choice, _CHOICE):
+    if not isinstance(choice, dict) or not _is_usual_choice(choice):
         return None
     message, reason = choice.get("message"), choice.get("finish_reason")
     if not _is_usual_message(message) or not _is_usual_usage(counts):
@@ -80,6 +88,10 @@ def _is_usual_body(body: dict[str, Any]) -> bool:
         and isinstance(body.get("created", 0), int)
         and all(_is_text(body.get(name)) for name in _TEXTS)
     )
+
+
+def _is_usual_choice(choice: dict[str, Any]) -> bool:
+    return _holds_only(choice, _CHOICE) and isinstance(choice.get("index", 0), int)
 
 
 def _is_usual_message(message: Any) -> TypeGuard[dict[str, Any]]:
@@ -117,7 +129,8 @@ def _is_usual_usage(usage: object) -> bool:
             is_usual = name in _MORE_COUNTS and _is_count(value)
         if not is_usual:
             return False
-    return True
+    # Where more is counted than these two, LiteLLM has rules for what it is.
+    return bool(usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"])
 
 
 def _are_details(value: Any, names: frozenset[str]) -> bool:

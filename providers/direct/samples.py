@@ -29,6 +29,12 @@ _OPENAI: dict[str, Any] = {
         "completion_tokens_details": {"reasoning_tokens": 5},
     },
 }
+_BARE: dict[str, Any] = {
+    "choices": [
+        {"message": {"role": "assistant", "content": "Hallo"}, "finish_reason": "stop"},
+    ],
+    "usage": {"prompt_tokens": 120, "completion_tokens": 15, "total_tokens": 135},
+}
 _ANTHROPIC: dict[str, Any] = {
     "id": "msg_1",
     "type": "message",
@@ -70,7 +76,14 @@ _OLLAMA: dict[str, Any] = {
     "prompt_eval_count": 120,
     "eval_count": 15,
 }
-ANSWERS = tuple(
-    HttpAnswer(200, ((b"Content-Type", b"application/json"),), json.dumps(answer).encode())
-    for answer in (_OPENAI, _ANTHROPIC, _GEMINI, _OLLAMA)
-)
+
+
+def _answer(body: dict[str, Any]) -> HttpAnswer:
+    return HttpAnswer(200, ((b"Content-Type", b"application/json"),), json.dumps(body).encode())
+
+
+ANSWERS = tuple(_answer(body) for body in (_OPENAI, _ANTHROPIC, _GEMINI, _OLLAMA))
+BARE = _answer(_BARE)
+"""As little as an answer in OpenAI's form can hold."""
+NAMES = frozenset(_OPENAI)
+"""All names at the top of an answer in OpenAI's form."""

@@ -26,7 +26,6 @@ _READ = frozenset(
 )
 """The parts of a message that are read, in the form of OpenAI."""
 
-_TIER = "service_tier"
 _HAS_ERROR = re.compile(rb'"error"\s*:\s*["{]')
 _NAMED_STATUS = (
     ("rate_limit", 429),
@@ -65,9 +64,7 @@ def prepared(content: bytes) -> bytes:
         _check_size(body)
     changed, name = False, "usage"
     if "choices" in body:
-        # LiteLLM raises for an answer of Groq's without a tier.
-        changed = _tidied(body["choices"]) or _TIER not in body
-        body.setdefault(_TIER, None)
+        changed = _tidied(body["choices"])
         body.setdefault(name, {})
     elif body.get("type") == "message":
         pass
