@@ -23,7 +23,7 @@ from tests.harness.paths import ROOT
 
 _PEOPLE = ROOT / "runtime" / "demo_data" / "banking77" / "people.csv"
 _ACTION = "route_message"
-_ROUNDS = 7
+_ROUNDS = 11
 _PEOPLE_A_ROUND = 480
 _LATENCY_SIGMA = 0.3
 
