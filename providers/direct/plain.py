@@ -22,13 +22,17 @@ PROVED_WITH = "1.106.2"
 _OPENAI = "openai"
 _MODEL = re.compile(r"openai/(gpt-4(?:o|\.1)(?:-mini|-nano)?(?:-20\d\d-\d\d-\d\d)?)")
 _ADDRESS = re.compile(r"https?://[a-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._-]+)*/?")
+_KEY = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def plain(request: CompletionRequest) -> Prepared | None:
     """Return how to ask for requests like this one, if that is known without LiteLLM."""
     named = _MODEL.fullmatch(request.litellm_model)
-    address = request.endpoint.api_base or ROUTES[_OPENAI].address
-    if named is None or address is None or not _ADDRESS.fullmatch(address) or not _is_proved():
+    address = request.endpoint.api_base or ROUTES[_OPENAI].address or ""
+    key = request.endpoint.api_key or NO_KEY
+    if named is None or not _ADDRESS.fullmatch(address) or not _KEY.fullmatch(key):
+        return None
+    if not _is_proved():
         return None
     body: dict[str, Any] = {"model": named[1]}
     if request.temperature is not None:
@@ -38,7 +42,7 @@ def plain(request: CompletionRequest) -> Prepared | None:
     return Prepared(
         f"{address.rstrip('/')}/chat/completions",
         (
-            (b"Authorization", f"Bearer {request.endpoint.api_key or NO_KEY}".encode()),
+            (b"Authorization", f"Bearer {key}".encode()),
             (b"Accept", b"application/json"),
             (b"Content-Type", b"application/json"),
             (b"User-Agent", b"creditgate"),

@@ -15,6 +15,7 @@ from providers.errors import ProviderError
 from providers.http import HttpClient, HttpError
 from providers.litellm.adapter import LiteLLMProvider
 from providers.litellm.errors import unanswered
+from providers.litellm.errors import usual as usual_error
 
 _log = logging.getLogger("creditgate.providers")
 
@@ -78,7 +79,11 @@ class DirectProvider:
         except HttpError as failure:
             error = unanswered(failure)
         else:
-            return prepared.read(answer, request) or await self._litellm.read(request, answer)
+            if completion := prepared.read(answer, request):
+                return completion
+            if (usual := usual_error(answer)) is None:
+                return await self._litellm.read(request, answer)
+            error = usual
         raise error
 
     async def learn(self, request: CompletionRequest) -> bool:
