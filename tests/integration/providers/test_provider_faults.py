@@ -26,6 +26,7 @@ from providers.litellm.adapter import LiteLLMProvider
 from providers.mock.server import MockOptions, MockServer, start
 from providers.pacing.queue import EndpointLimit, EndpointQueues
 from providers.pacing.retry import RetriedCall
+from tests.harness.litellm_module import litellm_module
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -536,6 +537,22 @@ async def test_many_calls_at_once_get_each_their_own_answer(
 
     assert at_once == list(reversed(in_a_row))
     assert len({completion.usage for completion in at_once}) > 1
+
+
+async def test_a_cache_of_the_process_is_neither_asked_nor_filled(
+    provider: LiteLLMProvider, mock: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    litellm = litellm_module()
+    for name in ("input_callback", "success_callback", "_async_success_callback"):
+        monkeypatch.setattr(litellm, name, [])
+    cache = litellm.Cache(type="local")
+    monkeypatch.setattr(litellm, "cache", cache)
+
+    first = await provider.complete(to(mock.url))
+
+    assert await provider.complete(to(mock.url)) == first
+    assert mock.stats()["requests"] == 2
+    assert cache.cache.cache_dict == {}
 
 
 async def test_after_closing_connections_are_made_anew(
