@@ -154,7 +154,7 @@ class CallSession:
         execution = self._execution
         quote = execution.progress.quote
         tokens = quote.input_tokens + quote.max_output_tokens
-        return self._queues.turn(execution.model.endpoint.name, tokens, execution.deadline_s)
+        return self._queues.turn(execution.model.endpoint.name, tokens, execution.deadline.at_s)
 
     async def complete(self, reserved: Reserved, turn: Turn) -> Completion:
         """Call the model, and retry where that helps. A retry waits for its own turn.
@@ -179,7 +179,7 @@ class CallSession:
                 temperature=spec.temperature,
             ),
             attempts=spec.limits.attempts,
-            deadline_s=execution.deadline_s,
+            deadline=execution.deadline,
             attempt_timeout_ms=spec.limits.attempt_timeout_ms,
             before_attempt=self._before_attempt,
             record=self._record,

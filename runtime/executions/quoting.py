@@ -16,6 +16,7 @@ from pricing.quote import quote_mc
 from pricing.rate_card import RateCard, RateCards, Rates
 from pricing.usage import TokenUsage
 from providers.base import Message
+from providers.pacing.deadline import Deadline
 from runtime.actions import outputs
 from runtime.actions.prompts import PromptError
 from runtime.actions.requests import ExecutionRequest, ExecutionResult
@@ -106,7 +107,7 @@ class Quoter:
         self._long_counts.close()
 
     async def prepare(
-        self, request: ExecutionRequest, spec: ActionSpec, deadline_s: float, timings: Timings
+        self, request: ExecutionRequest, spec: ActionSpec, deadline: Deadline, timings: Timings
     ) -> Execution | ExecutionResult:
         """Choose the model, render and quote. Return a result if the execution can't run."""
         since_s = time.perf_counter()
@@ -116,7 +117,7 @@ class Quoter:
         model, rates = priced.model, priced.rates
         try:
             messages, input_tokens = await self.count(
-                spec, model, request.data, account_id=request.account_id, deadline_s=deadline_s
+                spec, model, request.data, account_id=request.account_id, deadline_s=deadline.at_s
             )
         except PromptError as error:
             return unprepared(request, spec, FallbackReason.PROMPT_ERROR, timings, str(error))
@@ -139,7 +140,7 @@ class Quoter:
         quote = Quote(input_tokens, most, quote_mc(rates, input_tokens, most))
         progress = Progress(quote, timings)
         execution = Execution(
-            request, spec, deadline_s, model, priced.card, rates, messages, attempt, progress
+            request, spec, deadline, model, priced.card, rates, messages, attempt, progress
         )
         if spec.limits.reservation == "adaptive":
             self._lower_to_what_was_learned(execution)
