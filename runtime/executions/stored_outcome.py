@@ -13,6 +13,7 @@ from runtime.actions.spec import ActionSpec
 from runtime.credits.results import Existing
 
 _FORMAT = 1
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 MOST_BYTES = 1024 * 1024
 """The largest outcome that is read: more than any model writes in one answer."""
@@ -43,7 +44,7 @@ def encode(
         "a": spec.version,
         "c": rate_card_version,
     }
-    return json.dumps(outcome, separators=(",", ":"), ensure_ascii=False).encode()
+    return _ENCODER.encode(outcome).encode()
 
 
 def _usage_columns(usage: TokenUsage) -> tuple[int, ...]:

@@ -59,10 +59,10 @@ def test_what_needs_no_wait_is_done_after_the_deadline_too() -> None:
     assert run(use()) == "done"
 
 
-def cancelled_by_a_caller(at_s: float, act: Callable[[], Awaitable[None]]) -> type[BaseException]:
-    """Return what an execution ends with whose caller cancels it at a time."""
+def cancelled_by_a_caller(at_s: float, act: Callable[[], Awaitable[None]]) -> type[object]:
+    """Return the kind of error that an execution ends with whose caller cancels it at a time."""
 
-    async def cancel() -> type[BaseException]:
+    async def cancel() -> type[object]:
         task = asyncio.ensure_future(act())
         asyncio.get_running_loop().call_at(at_s, task.cancel)
         await asyncio.wait([task])
