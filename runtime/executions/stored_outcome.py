@@ -32,13 +32,12 @@ def encode(
     It names the attributes that values are written to: a redelivery after a deploy gets the first
     outcome, even if the action has changed since.
     """
-    attributes = spec.attributes({name: name for name in resolved.values})
     outcome = {
         "f": _FORMAT,
         "s": resolved.status,
         "v": resolved.values,
         "o": {n: o.reason for n, o in resolved.origins.items() if o.reason is not None},
-        "w": {store: names for store, names in attributes.items() if names},
+        "w": spec.written_to,
         "r": reserved_mc,
         "u": usage and _usage_columns(usage),
         "a": spec.version,
