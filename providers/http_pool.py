@@ -86,9 +86,6 @@ class Call(aiohttp.Payload):
     connection broke.
     """
 
-    headers = CIMultiDict({"Content-Length": ""})
-    """None of its own: the request has this one already."""
-
     def __init__(self, body: bytes, now_s: float) -> None:
         # Payload's own __init__ makes headers, which takes longer than all of this.
         self._body = body
@@ -99,6 +96,16 @@ class Call(aiohttp.Payload):
         self._cancelling = self._task.cancelling()
         self.is_sent = False
         self.ended_for: str | None = None
+
+    @property
+    def headers(self) -> CIMultiDict[str]:
+        """None of its own: aiohttp wants one, and the request has this one already."""
+        return _NO_HEADERS
+
+    @property
+    def consumed(self) -> bool:
+        """Whether the request was sent, and so can't be sent again."""
+        return self.is_sent
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """Return the body as text."""
@@ -143,6 +150,9 @@ class Call(aiohttp.Payload):
         elif self.is_sent and silent_s > limits.first_byte_s:
             return f"no answer within {limits.first_byte_s:,} s"
         return None
+
+
+_NO_HEADERS = CIMultiDict({"Content-Length": ""})
 
 
 class Pool:
