@@ -12,22 +12,25 @@ import socket
 import ssl
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, AbstractStreamWriter
-from aiohttp.connector import Connection
+from aiohttp.connector import AddrInfoType, Connection
 from aiohttp.http import StreamWriter
 from multidict import CIMultiDict
 from yarl import URL
 
 _ADDED = frozenset(("User-Agent", "Accept", "Content-Type"))
 """Headers that aiohttp would add."""
-_PROBE_AFTER_S, _PROBE_EVERY_S, _PROBES = 60, 60, 5
-"""Probes of TCP while a model thinks. They find a host that is gone, and keep routers on the way
-from forgetting the connection: AWS's NAT does after 350 s."""
+_PROBING = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 60), ("TCP_KEEPCNT", 5))
+"""Probes of TCP while a model thinks, where the system has these options. They find a host that is
+gone, and keep routers on the way from forgetting the connection: AWS's NAT does after 350 s."""
+_TURNS_UNTIL_CLOSED = 100
+"""Turns of the event loop; three are enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,11 +287,8 @@ class Pool:
             for call in self._calls:
                 call.end("the client was closed")
             await self._all_ended.wait()
-        self._connector.abort()
+        await self._connector.close_sockets()
         await self._session.close()
-        # One turn of the loop closes a socket, and another one those below TLS.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
 
 
 class _Request(aiohttp.ClientRequest):
@@ -307,55 +307,59 @@ class _Connector(aiohttp.TCPConnector):
             keepalive_timeout=limits.idle_s,
             ttl_dns_cache=limits.dns_s,
             resolver=resolver,
-            socket_factory=_socket,
+            socket_factory=self._make_socket,
         )
         self._age_s = limits.age_s
-        self._made_s: WeakKeyDictionary[asyncio.BaseTransport, float] = WeakKeyDictionary()
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        self._since_s: dict[int, float | None] = {}
+        """By file descriptor, when a connection was first used."""
 
     async def connect(self, *args: Any, **options: Any) -> Connection:
         """Return a new connection, or one that is neither old nor closed by the host."""
         while True:
             connection = await super().connect(*args, **options)
             transport = connection.transport
-            if transport is None:
+            if transport is None:  # it was closed just now
                 return connection
-            made_s, now_s = self._made_s.get(transport), time.monotonic()
-            if made_s is None:
-                self._made_s[transport] = now_s
+            number = transport.get_extra_info("socket").fileno()
+            since_s, now_s = self._since_s.get(number), time.monotonic()
+            if since_s is None:
+                self._since_s[number] = now_s
                 return connection
-            if now_s - made_s < self._age_s and not _is_readable(transport):
+            if now_s - since_s < self._age_s and not _is_readable(number):
                 return connection
             transport.abort()
             connection.close()
 
-    def abort(self) -> None:
+    async def close_sockets(self) -> None:
         """Close all connections at once, also those that wait for their host to agree."""
-        for transport in list(self._made_s):
-            cast("asyncio.WriteTransport", transport).abort()
+        for connection in list(self._sockets):
+            with suppress(OSError):  # it is not connected yet, or no longer
+                connection.shutdown(socket.SHUT_RDWR)
+        await self.close()
+        for _ in range(_TURNS_UNTIL_CLOSED):
+            if all(connection.fileno() < 0 for connection in list(self._sockets)):
+                break
+            await asyncio.sleep(0)
+
+    def _make_socket(self, address: AddrInfoType) -> socket.socket:
+        """Return a socket whose host is probed while it is silent."""
+        family, kind, protocol, *_ = address
+        connection = socket.socket(family, kind, protocol)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _PROBING:
+            if (option := getattr(socket, name, None)) is not None:
+                connection.setsockopt(socket.IPPROTO_TCP, option, value)
+        self._sockets.add(connection)
+        self._since_s[connection.fileno()] = None
+        return connection
 
 
-def _is_readable(transport: asyncio.BaseTransport) -> bool:
-    """Return whether an unused connection has something to read: that it was closed, most likely.
+def _is_readable(number: int) -> bool:
+    """Return whether an unused connection has something to read: most likely, that it was closed.
 
     The event loop may not have looked since.
     """
-    connection: socket.socket = transport.get_extra_info("socket")
     poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
+    poll.register(number, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _socket(address: tuple[Any, ...]) -> socket.socket:
-    """Return a socket whose host is looked after while it is silent."""
-    family, kind, protocol, *_ = address
-    connection = socket.socket(family, kind, protocol)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", _PROBE_AFTER_S),
-        ("TCP_KEEPINTVL", _PROBE_EVERY_S),
-        ("TCP_KEEPCNT", _PROBES),
-    ):
-        # macOS has other names for some.
-        if (option := getattr(socket, name, None)) is not None:
-            connection.setsockopt(socket.IPPROTO_TCP, option, value)
-    return connection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -34,7 +35,9 @@ class RawServer:
     def hang_up(self) -> None:
         """Close all connections at once, before an event loop has a turn to notice it."""
         for writer in self.writers:
-            writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+            number = os.dup(writer.get_extra_info("socket").fileno())
+            with socket.socket(fileno=number) as same:
+                same.shutdown(socket.SHUT_RDWR)
 
 
 class FakeResolver(AbstractResolver):
@@ -134,8 +137,8 @@ async def serving(talk: Talk, *, tls: ssl.SSLContext | None = None) -> AsyncIter
         try:
             await talk(reader, writer)
         except asyncio.CancelledError:
+            # Not raised again: asyncio would log it.
             writer.transport.abort()
-            raise
         finally:
             talking.discard(task)
 
