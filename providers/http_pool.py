@@ -286,9 +286,12 @@ class Pool:
             self._all_ended = asyncio.Event()
             for call in self._calls:
                 call.end("the client was closed")
-            await self._all_ended.wait()
-        await self._connector.close_sockets()
-        await self._session.close()
+        try:
+            if self._all_ended is not None:
+                await self._all_ended.wait()
+        finally:
+            await self._connector.close_sockets()
+            await self._session.close()
 
 
 class _Request(aiohttp.ClientRequest):
@@ -319,7 +322,7 @@ class _Connector(aiohttp.TCPConnector):
         while True:
             connection = await super().connect(*args, **options)
             transport = connection.transport
-            if transport is None:  # it was closed just now
+            if transport is None or transport.is_closing():  # since it was chosen
                 return connection
             number = transport.get_extra_info("socket").fileno()
             since_s, now_s = self._since_s.get(number), time.monotonic()
