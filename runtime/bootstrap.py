@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from redis.asyncio import Redis, RedisCluster
 
 from providers.base import Provider
-from providers.litellm.adapter import LiteLLMProvider
 from runtime.actions.source import ActionSource
 from runtime.assembly import Assembly
 from runtime.campaigns.estimate import Estimator
@@ -88,7 +87,9 @@ async def open_runtime(
         learning.start()
         uses_litellm = provider is None
         if provider is None:
-            provider = LiteLLMProvider()
+            from providers.direct.provider import DirectProvider  # brings aiohttp
+
+            provider = DirectProvider()
             at_end(stack, "closing the provider's connections", provider.aclose)
             await provider.warm_up()
             if mistakes := refused_parameters(config):

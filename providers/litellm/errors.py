@@ -12,7 +12,7 @@ from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderErr
 if TYPE_CHECKING:
     import httpx
 
-    from providers.http import HttpAnswer
+    from providers.http import HttpAnswer, HttpError
     from providers.litellm.transport import Exchange
 
 _RATE_LIMITED = 429
@@ -65,19 +65,23 @@ def translate(litellm: Any, error: Exception, exchange: Exchange) -> ProviderErr
 
 
 def _translate(litellm: Any, error: Exception, name: str, exchange: Exchange) -> ProviderError:
-    from providers.http import NotConnected  # brings aiohttp
-
     if not exchange.begun:
         return _refused(litellm, error, name)
     if exchange.answer is None:
-        if isinstance(exchange.error, NotConnected):
-            return NotSent(FailureKind.ERROR, f"{exchange.error}", retryable=True)
-        lost = exchange.error or "the answer was lost"
-        return PossiblyExecuted(FailureKind.ERROR, f"{lost}")
+        return unanswered(exchange.error)
     if not _succeeded(exchange.answer):
         filtered = isinstance(error, litellm.ContentPolicyViolationError)
         return _by_status(name, _as_response(exchange.answer), filtered=filtered)
     return PossiblyExecuted(FailureKind.ERROR, f"the answer can't be read ({name})")
+
+
+def unanswered(error: HttpError | None) -> ProviderError:
+    """Return the error of a call for which our client has no answer."""
+    from providers.http import NotConnected  # brings aiohttp
+
+    if isinstance(error, NotConnected):
+        return NotSent(FailureKind.ERROR, f"{error}", retryable=True)
+    return PossiblyExecuted(FailureKind.ERROR, f"{error or 'the answer was lost'}")
 
 
 def broken_off() -> ProviderError:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
-from providers.http import HttpAnswer, HttpClient, HttpError
+from providers.http import Headers, HttpAnswer, HttpClient, HttpError
 from providers.litellm.answers import prepared, status_of
 
 _SENT = frozenset(
@@ -42,18 +42,33 @@ class RequestRefused(Exception):
     """A request that LiteLLM must not make: a second one, or one to another host."""
 
 
+@dataclass(frozen=True, slots=True)
+class SentRequest:
+    """A request as our client is given it. ``repr`` shows neither the key nor the prompt."""
+
+    method: str
+    url: str
+    headers: Headers = field(repr=False)
+    body: bytes = field(repr=False)
+
+
 @dataclass(slots=True)
 class Exchange:
     """The request and the answer of one call.
 
     ``begun`` says that the request was handed to the client; then there is an ``answer``, an
     ``error``, or neither where the call was cancelled.
+
+    Args:
+        given: the answer, if there is one before the call: nothing is sent then.
     """
 
     address: httpx.URL
     proxy: str | None = None
     ca_file: str | None = None
+    given: HttpAnswer | None = None
     begun: bool = False
+    request: SentRequest | None = None
     answer: HttpAnswer | None = None
     error: HttpError | None = None
 
@@ -97,20 +112,11 @@ class OurTransport(httpx.AsyncBaseTransport):
         headers = [header for header in request.headers.raw if header[0].lower() in sent]
         if "content-type" not in request.headers:
             headers.append((b"Content-Type", b"application/json"))
+        headers.append((b"User-Agent", b"creditgate"))
         body = await request.aread()
         exchange.begun = True
-        try:
-            answer = await self._client.send(
-                request.method,
-                str(request.url),
-                [*headers, (b"User-Agent", b"creditgate")],
-                body,
-                proxy=exchange.proxy,
-                ca_file=exchange.ca_file,
-            )
-        except HttpError as error:
-            exchange.error = error
-            raise
+        exchange.request = SentRequest(request.method, str(request.url), tuple(headers), body)
+        answer = exchange.given or await self._send(exchange, exchange.request)
         if answer.status == httpx.codes.OK:
             answer = HttpAnswer(status_of(answer.body), answer.headers, answer.body)
         succeeded = 200 <= answer.status < 300
@@ -121,6 +127,20 @@ class OurTransport(httpx.AsyncBaseTransport):
         return httpx.Response(
             answer.status, headers=list(answer.headers), content=content, request=request
         )
+
+    async def _send(self, exchange: Exchange, request: SentRequest) -> HttpAnswer:
+        try:
+            return await self._client.send(
+                request.method,
+                request.url,
+                request.headers,
+                request.body,
+                proxy=exchange.proxy,
+                ca_file=exchange.ca_file,
+            )
+        except HttpError as error:
+            exchange.error = error
+            raise
 
 
 def _same_host(url: httpx.URL, other: httpx.URL) -> bool:
