@@ -105,7 +105,7 @@ class HttpClient:
     def __init__(
         self, limits: HttpLimits = DEFAULT_LIMITS, resolver: AbstractResolver | None = None
     ) -> None:
-        self._limits = limits
+        self.limits = limits
         self._resolver = resolver
         self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
         self._tls: dict[str | None, ssl.SSLContext] = {}
@@ -144,8 +144,8 @@ class HttpClient:
             response, raw = await pool.exchange(call, method, target, tls, max_bytes)
         except NoFreeConnection:
             raise NotConnected(
-                f"no connection was free within {self._limits.connect_s:,} s: "
-                f"{self._limits.connections:,} are in use, the most for one host"
+                f"no connection was free within {self.limits.connect_s:,} s: "
+                f"{self.limits.connections:,} are in use, the most for one host"
             ) from None
         except asyncio.CancelledError:
             if not call.take_back_end():
@@ -174,7 +174,7 @@ class HttpClient:
         """Return the error in words that quote nothing of the request and the answer."""
         name = type(error).__name__
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return f"no connection within {self._limits.connect_s:,} s"
+            return f"no connection within {self.limits.connect_s:,} s"
         if call.is_sent:
             return f"the connection broke ({name})"
         return f"no connection ({name})"
@@ -195,7 +195,7 @@ class HttpClient:
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None:
-            pool = self._pools[loop] = Pool(self._limits, self._resolver)
+            pool = self._pools[loop] = Pool(self.limits, self._resolver)
         return pool
 
     async def _load_tls(self, ca_file: str | None) -> ssl.SSLContext:

@@ -13,6 +13,7 @@ import pytest
 
 from providers.http import HttpAnswer, HttpClient, Lost, NotConnected
 from providers.http_pool import HttpLimits
+from tests.harness.paths import ROOT
 from tests.harness.raw_http import FakeResolver, Talk, answering, response, serving, silent_host
 
 TCP_TABLE = Path("/proc/net/tcp")
@@ -384,3 +385,18 @@ async def test_a_limit_that_ends_a_call_leaves_its_task_alive() -> None:
     task = asyncio.current_task()
     assert task is not None
     assert task.cancelling() == 0
+
+
+def test_the_page_on_providers_names_every_limit() -> None:
+    page = (ROOT / "docs" / "providers.md").read_text("utf-8")
+    _, _, section = page.partition("## Connections and time limits")
+    table = [row.split(" | ") for row in section.partition("\n## ")[0].splitlines() if "|" in row]
+    limits = HttpLimits()
+
+    said = [row[1] for row in table[2:]]
+    for seconds in (limits.connect_s, limits.first_byte_s, limits.pause_s, limits.total_s):
+        assert said.pop(0) == f"{seconds:,} s"
+    assert "attempt_timeout_ms" in said.pop(0)
+    assert "deadline_ms" in said.pop(0)
+    assert said.pop(0).startswith(f"{limits.connections:,},")
+    assert said == [f"{seconds:,} s" for seconds in (limits.idle_s, limits.age_s, limits.dns_s)]
