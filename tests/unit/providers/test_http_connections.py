@@ -1,40 +1,24 @@
-"""Connections of our HTTP client: which are used again, how many there are, and all time limits."""
+"""Connections of our HTTP client: which are used again, how many there are, and where they go."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from providers.http import HttpAnswer, HttpClient, Lost, NotConnected
+from providers.http import HttpClient, Lost, NotConnected
 from providers.http_pool import HttpLimits
-from tests.harness.paths import ROOT
-from tests.harness.raw_http import FakeResolver, Talk, answering, response, serving, silent_host
+from tests.harness.http_clients import limited, post
+from tests.harness.raw_http import FakeResolver, answering, response, serving, silent_host
 
 TCP_TABLE = Path("/proc/net/tcp")
 ESTABLISHED = "01"
 PROBING = "02"
 """The timer of a connection that is waiting to probe its host."""
-
-
-@asynccontextmanager
-async def limited(
-    limits: HttpLimits, resolver: FakeResolver | None = None
-) -> AsyncIterator[HttpClient]:
-    client = HttpClient(limits, resolver)
-    try:
-        yield client
-    finally:
-        await client.aclose()
-
-
-async def post(client: HttpClient, url: str) -> HttpAnswer:
-    return await client.send("POST", url, [], b"{}")
 
 
 # Connections that are used again
@@ -205,6 +189,71 @@ async def test_a_call_that_is_given_up_leaves_its_connection_to_others() -> None
     assert len(silent.requests) == 3
 
 
+# Through a proxy
+
+
+async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Connect to the host that CONNECT names, and hand on what either side says."""
+    line = (await reader.readuntil(b"\r\n\r\n")).decode().split()[1]
+    host, _, port = line.partition(":")
+    theirs, to_them = await asyncio.open_connection(host, int(port))
+    writer.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+
+    async def hand_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while part := await source.read(65_536):
+            sink.write(part)
+        sink.close()
+
+    try:
+        with suppress(ConnectionError):
+            await asyncio.gather(hand_on(reader, to_them), hand_on(theirs, writer))
+    finally:
+        to_them.transport.abort()
+        writer.close()
+
+
+async def test_a_tunnel_through_a_proxy_is_used_again_and_noticed_when_it_closes(
+    client: HttpClient, own_tls: tuple[ssl.SSLContext, str]
+) -> None:
+    tls, ca_file = own_tls
+    async with answering(response(), tls=tls) as server, serving(tunnel) as port:
+        url = server.url.replace("http:", "https:")
+        proxy = f"http://127.0.0.1:{port}"
+
+        async def ask() -> None:
+            await client.send("POST", url, [], b"{}", proxy=proxy, ca_file=ca_file)
+
+        for _ in range(3):
+            await ask()
+        assert (len(server.requests), server.connections) == (3, 1)
+        server.hang_up()
+        await asyncio.sleep(0.05)  # the proxy hands it on
+        await ask()
+
+    assert (len(server.requests), server.connections) == (4, 2)
+
+
+async def refusing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(response(status=b"407 X"))
+    writer.close()
+
+
+async def listening(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
+
+
+async def test_a_proxy_that_refuses_to_connect_or_is_silent_is_not_connected() -> None:
+    async with limited(HttpLimits(connect_s=0.2)) as client:
+        for talk in (refusing, listening):
+            async with serving(talk) as port:
+                with pytest.raises(NotConnected):
+                    await client.send(
+                        "POST", "https://host/", [], b"{}", proxy=f"http://127.0.0.1:{port}"
+                    )
+
+
 # Where a host is
 
 
@@ -260,143 +309,3 @@ async def test_of_several_addresses_one_that_is_silent_costs_a_quarter_of_a_seco
             begun_s = time.monotonic()
             await post(client, "http://api.test/")
             assert 0.2 < time.monotonic() - begun_s < 2
-
-
-# How long
-
-
-async def test_a_host_that_does_not_connect_is_not_connected_within_the_limit() -> None:
-    with silent_host() as port:
-        async with limited(HttpLimits(connect_s=0.2)) as client:
-            with pytest.raises(NotConnected, match=r"no connection within 0\.2 s"):
-                await post(client, f"http://127.0.0.1:{port}")
-
-
-async def test_a_host_that_is_silent_in_its_tls_handshake_is_not_connected() -> None:
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    async with limited(HttpLimits(connect_s=0.2)) as client, serving(talk) as port:
-        with pytest.raises(NotConnected, match=r"no connection within 0\.2 s"):
-            await post(client, f"https://127.0.0.1:{port}")
-
-
-async def test_waiting_for_a_free_connection_and_connecting_share_one_limit() -> None:
-    resolver = FakeResolver()
-    limits = HttpLimits(connections=1, connect_s=0.4, dns_s=0)
-    with silent_host() as silent:
-        async with (
-            limited(limits, resolver) as client,
-            answering(response(), hold=asyncio.Event()) as server,
-        ):
-            resolver.hosts["host"] = [("127.0.0.1", server.port)]
-            first = asyncio.create_task(post(client, "http://host/"))
-            await asyncio.sleep(0.02)
-            resolver.hosts["host"] = [("127.0.0.1", silent)]
-            asyncio.get_running_loop().call_later(0.3, first.cancel)
-            begun_s = time.monotonic()
-            with pytest.raises(NotConnected, match="no connection within"):
-                await post(client, "http://host/")
-            assert time.monotonic() - begun_s < 0.65
-
-
-async def dripping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
-        while True:
-            writer.write(b" ")
-            await writer.drain()
-            await asyncio.sleep(0.02)
-    except (ConnectionError, asyncio.IncompleteReadError):
-        writer.close()
-
-
-async def beginning(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(response(b"{", length=2))
-    await reader.read()
-    writer.close()
-
-
-async def listening(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.read()
-    writer.close()
-
-
-@pytest.mark.parametrize(
-    "talk, limits, text",
-    [
-        (listening, HttpLimits(first_byte_s=0.1), "no answer within 0.1 s"),
-        (beginning, HttpLimits(pause_s=0.1), "nothing more of the answer within 0.1 s"),
-        (dripping, HttpLimits(total_s=0.3), "no whole answer within 0.3 s"),
-        (listening, HttpLimits(total_s=0.1), "no whole answer within 0.1 s"),
-    ],
-)
-async def test_law_15_a_host_that_takes_too_long_loses_the_call_and_the_limit_is_named(
-    talk: Talk,
-    limits: HttpLimits,
-    text: str,
-) -> None:
-    async with limited(limits) as client, serving(talk) as port, asyncio.timeout(5):
-        with pytest.raises(Lost) as lost:
-            await post(client, f"http://127.0.0.1:{port}")
-
-    assert str(lost.value) == text
-
-
-async def test_a_host_that_is_slow_but_not_silent_is_waited_for() -> None:
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        for part in (b"HTTP/1.1 200 OK\r\n", b"Content-Length: 3\r\n\r\n", b"a", b"b", b"c"):
-            await asyncio.sleep(0.06)
-            writer.write(part)
-        writer.close()
-
-    limits = HttpLimits(first_byte_s=0.3, pause_s=0.2)
-    async with limited(limits) as client, serving(talk) as port:
-        assert (await post(client, f"http://127.0.0.1:{port}")).body == b"abc"
-
-
-async def test_the_callers_limit_is_the_callers_error_and_closes_the_connection(
-    client: HttpClient,
-) -> None:
-    async with answering(response(), hold=asyncio.Event()) as server:
-        task = asyncio.create_task(post(client, server.url))
-        await asyncio.sleep(0.02)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.02):
-                await post(client, server.url)
-    assert server.connections == 2
-
-
-async def test_a_limit_that_ends_a_call_leaves_its_task_alive() -> None:
-    async with limited(HttpLimits(first_byte_s=0.05)) as client, serving(listening) as port:
-        async with asyncio.timeout(5):
-            for _ in range(2):
-                with pytest.raises(Lost):
-                    await post(client, f"http://127.0.0.1:{port}")
-            await asyncio.sleep(0)
-
-    task = asyncio.current_task()
-    assert task is not None
-    assert task.cancelling() == 0
-
-
-def test_the_page_on_providers_names_every_limit() -> None:
-    page = (ROOT / "docs" / "providers.md").read_text("utf-8")
-    _, _, section = page.partition("## Connections and time limits")
-    table = [row.split(" | ") for row in section.partition("\n## ")[0].splitlines() if "|" in row]
-    limits = HttpLimits()
-
-    said = [row[1] for row in table[2:]]
-    for seconds in (limits.connect_s, limits.first_byte_s, limits.pause_s, limits.total_s):
-        assert said.pop(0) == f"{seconds:,} s"
-    assert "attempt_timeout_ms" in said.pop(0)
-    assert "deadline_ms" in said.pop(0)
-    assert said.pop(0).startswith(f"{limits.connections:,},")
-    assert said == [f"{seconds:,} s" for seconds in (limits.idle_s, limits.age_s, limits.dns_s)]
