@@ -33,7 +33,17 @@ MAX_ANSWER_BYTES = 2 * 1024 * 1024
 
 DEFAULT_LIMITS = HttpLimits()
 
-_OURS = frozenset((b"accept-encoding", b"connection", b"content-length", b"host", b"te"))
+_OURS = frozenset(
+    (
+        b"accept-encoding",
+        b"connection",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"te",
+        b"transfer-encoding",
+    )
+)
 """Headers that only this client sets."""
 _OF_THE_BODY_AS_SENT = (b"content-encoding", b"content-length", b"transfer-encoding")
 _ACCEPTED = "gzip, deflate"

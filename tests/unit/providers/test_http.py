@@ -58,6 +58,26 @@ async def test_law_16_a_request_is_sent_once_with_just_what_it_was_given(
     assert (answer.status, answer.body, answer.header("x-id")) == (200, b'{"a": 1}', "7")
 
 
+@pytest.mark.parametrize(
+    "header",
+    [b"Host: b", b"Content-Length: 9", b"Transfer-Encoding: chunked", b"Expect: 100-continue"],
+)
+async def test_how_a_request_is_framed_is_the_clients_alone(
+    client: HttpClient, header: bytes
+) -> None:
+    name, _, value = header.partition(b": ")
+    async with answering(response()) as server:
+        await client.send("POST", server.url, [(name, value)], b"{}")
+
+    [(_, headers, body)] = server.requests
+    assert body == b"{}"
+    assert headers == {
+        "host": f"127.0.0.1:{server.port}",
+        "accept-encoding": "gzip, deflate",
+        "content-length": "2",
+    }
+
+
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 async def test_law_16_a_redirect_is_an_answer_and_nothing_is_sent_on(
     client: HttpClient, status: int

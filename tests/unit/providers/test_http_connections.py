@@ -7,11 +7,13 @@ import ssl
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
+from aiohttp.abc import AbstractStreamWriter
 
 from providers.http import HttpClient, Lost, NotConnected
-from providers.http_pool import HttpLimits
+from providers.http_pool import Call, HttpLimits
 from tests.harness.http_clients import limited, post
 from tests.harness.raw_http import FakeResolver, answering, response, serving, silent_host
 
@@ -89,6 +91,17 @@ async def test_law_16_a_request_on_a_connection_that_breaks_is_not_sent_again(
             await client.send(method, server.url, [], body)
 
     assert len(server.requests) == 2
+
+
+async def test_a_connection_that_closes_just_before_the_request_has_nothing_sent_on_it() -> None:
+    async with answering(response()) as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.transport.abort()
+        call = Call(b"{}", now_s=0)
+        with pytest.raises(ConnectionResetError):
+            await call.write(cast("AbstractStreamWriter", writer))
+
+    assert not call.is_sent
 
 
 async def test_an_unused_connection_is_closed_after_its_time() -> None:
