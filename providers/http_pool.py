@@ -318,18 +318,22 @@ class _Connector(aiohttp.TCPConnector):
         """By file descriptor, when a connection was first used."""
 
     async def connect(self, *args: Any, **options: Any) -> Connection:
-        """Return a new connection, or one that is neither old nor closed by the host."""
+        """Return a new connection, or one that is not old, and on which nothing has come.
+
+        aiohttp would take an answer that came unasked for that of the next request.
+        """
         while True:
             connection = await super().connect(*args, **options)
-            transport = connection.transport
-            if transport is None or transport.is_closing():  # since it was chosen
-                return connection
+            protocol, transport = connection.protocol, connection.transport
+            if protocol is None or transport is None or transport.is_closing():
+                return connection  # it was closed since it was chosen
             number = transport.get_extra_info("socket").fileno()
             since_s, now_s = self._since_s.get(number), time.monotonic()
             if since_s is None:
                 self._since_s[number] = now_s
                 return connection
-            if now_s - since_s < self._age_s and not _is_readable(number):
+            is_young = now_s - since_s < self._age_s
+            if is_young and not protocol.should_close and not _is_readable(number):
                 return connection
             transport.abort()
             connection.close()
@@ -359,10 +363,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def _is_readable(number: int) -> bool:
-    """Return whether an unused connection has something to read: most likely, that it was closed.
-
-    The event loop may not have looked since.
-    """
+    """Return whether something came that the event loop has not read yet: most likely, the end."""
     poll = select.poll()
     poll.register(number, select.POLLIN)
     return bool(poll.poll(0))

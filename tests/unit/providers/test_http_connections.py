@@ -71,6 +71,21 @@ async def test_law_16_a_tls_connection_that_the_host_closed_is_noticed_too(
     assert (len(server.requests), server.connections) == (3, 2)
 
 
+@pytest.mark.parametrize("has_turn", [True, False])
+async def test_law_14_an_answer_that_came_unasked_is_not_that_of_the_next_request(
+    client: HttpClient, has_turn: bool
+) -> None:
+    async with answering(response(b"asked")) as server:
+        for _ in range(3):
+            assert (await post(client, server.url)).body == b"asked"
+            [writer] = server.writers
+            writer.write(response(b"unasked"))
+            if has_turn:
+                await asyncio.sleep(0.02)
+
+    assert server.connections == 3
+
+
 async def test_of_many_closed_connections_none_is_used(client: HttpClient) -> None:
     async with answering(response()) as server:
         await asyncio.gather(*(post(client, server.url) for _ in range(10)))
