@@ -73,7 +73,7 @@ class Target:
 
     @property
     def is_tls(self) -> bool:
-        """Whether the host is asked over TLS."""
+        """True if the host is asked over TLS."""
         return self.url.scheme == "https"
 
 
@@ -107,7 +107,7 @@ class Call(aiohttp.Payload):
 
     @property
     def consumed(self) -> bool:
-        """Whether the request was sent, and so can't be sent again."""
+        """True once the request was sent: it can't be sent again."""
         return self.is_sent
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
@@ -259,14 +259,13 @@ class Pool:
         body = await content.readany()
         if content.at_eof():
             return body if len(body) <= max_bytes else None
-        parts, size = [body], len(body)
-        while size <= max_bytes:
+        whole = bytearray(body)  # not a list: a host may send two bytes at a time
+        while len(whole) <= max_bytes:
             call.progress(self._loop.time())
             part = await content.readany()
             if not part:
-                return b"".join(parts)
-            parts.append(part)
-            size += len(part)
+                return bytes(whole)
+            whole += part
         return None
 
     def _watch(self) -> None:
