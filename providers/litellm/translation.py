@@ -153,11 +153,11 @@ def find(request: CompletionRequest) -> Translation:
     try:
         from litellm.utils import ProviderConfigManager
 
-        model, provider, _, _ = litellm.get_llm_provider(request.litellm_model)
-        config = ProviderConfigManager.get_provider_chat_config(
-            model, litellm.LlmProviders(provider)
-        )
         with _for_us():
+            model, provider, _, _ = litellm.get_llm_provider(request.litellm_model)
+            config = ProviderConfigManager.get_provider_chat_config(
+                model, litellm.LlmProviders(provider)
+            )
             parameters = _parameters(litellm, model, provider, request)
     except Exception as error:  # noqa: BLE001 - whatever is not as it was
         raise Untranslatable(f"{type(error).__name__} from LiteLLM's parameters") from None

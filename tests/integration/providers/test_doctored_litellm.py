@@ -194,7 +194,7 @@ DOCTORED: dict[str, tuple[str, Doctor]] = {
     ),
     "Gemini's body fails": (GEMINI, replaced(_BODY, "transform_request_body", fails)),
     "each request has a number": (
-        OPENAI,
+        "deepinfra/m",
         acompletion_with(extra_body=lambda: {"x": next(_numbers)}),
     ),
     "each request has a header": (
