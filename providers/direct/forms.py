@@ -68,7 +68,7 @@ class OpenAIForm:
     Args:
         constant: the rest of the body.
         limit: the name of the limit.
-        roles: the roles of the messages, as the model knows them.
+        messages: the messages with any content, in the roles that the model knows.
         needed: names at the top of an answer without which LiteLLM refuses it.
     """
 
@@ -76,7 +76,7 @@ class OpenAIForm:
         self,
         constant: dict[str, Any],
         limit: str,
-        roles: Sequence[str],
+        messages: Sequence[Message],
         encoder: json.JSONEncoder,
         needed: frozenset[str] = frozenset(),
     ) -> None:
@@ -84,14 +84,14 @@ class OpenAIForm:
         self._encode = encoder.encode
         self._opening = self._encode(constant).removesuffix("}")
         self._limit = self._encode(limit)
-        self._roles = tuple(roles)
+        self._messages = messages
 
     def body(self, messages: list[Message], max_output_tokens: int) -> str:
         """Return the body of a request, as JSON."""
         named = self._encode(
             [
-                {"role": role, "content": message["content"]}
-                for role, message in zip(self._roles, messages, strict=True)
+                known | {"content": message["content"]}
+                for known, message in zip(self._messages, messages, strict=True)
             ]
         )
         return f'{self._opening},"messages":{named},{self._limit}:{max_output_tokens}}}'

@@ -104,8 +104,7 @@ def _openai_form(
     if not isinstance(messages, list) or len(limits) != 1:
         return None
     del body[limits[0]]
-    roles = [str(message.get("role")) for message in messages]
-    return OpenAIForm(body, limits[0], roles, encode, needed) if body else None
+    return OpenAIForm(body, limits[0], messages, encode, needed) if body else None
 
 
 def _translated_form(request: CompletionRequest, encode: json.JSONEncoder) -> TranslatedForm:

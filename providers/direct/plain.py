@@ -50,7 +50,7 @@ def plain(request: CompletionRequest) -> Prepared | None:
         OpenAIForm(
             body,
             "max_tokens",
-            [message["role"] for message in request.messages],
+            [{"role": message["role"], "content": ""} for message in request.messages],
             encoder(escapes=False),
         ),
     )

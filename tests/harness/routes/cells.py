@@ -17,7 +17,7 @@ from tests.harness.routes.faults import (
 WHOLE = frozenset(("anthropic", "azure", "gemini", "groq", "mistral", "ollama_chat", "openai"))
 """One provider for each form of answers, and for each client that LiteLLM has."""
 _SHARE = 8
-_FEW = 97
+_FEW = 263
 _LARGE_BYTES = 100_000
 _FAILING = tuple(status for status in STATUSES if status >= 400)
 _COUNT = len(_FAILING)
@@ -57,7 +57,7 @@ def share_of_cells(provider: str) -> list[tuple[str, Reply]]:
 
 
 def few_cells(provider: str) -> list[tuple[str, Reply]]:
-    """Return the good answer and some ten other small replies, others for each provider."""
+    """Return the good answer and some three other small replies, others for each provider."""
     found = [cell for cell in cells(provider) if len(cell[1].content) < _LARGE_BYTES]
     turn = sorted(MODELS).index(provider)
     return [found[0], *found[1 + turn * 7 % _FEW :: _FEW]]

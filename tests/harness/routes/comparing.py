@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
@@ -107,12 +107,23 @@ def _short(value: object) -> str:
 
 
 def _in_one_notation(body: bytes) -> str:
-    """Return JSON with the first level in order; below it, order is part of what a model reads."""
+    """Return JSON with all names in order but those of a schema's properties.
+
+    A model writes its answer in the order of the properties.
+    """
     try:
-        read = json.loads(body)
+        return json.dumps(_in_order(json.loads(body)))
     except ValueError:
         return repr(body)
-    return json.dumps(dict(sorted(read.items())) if isinstance(read, dict) else read)
+
+
+def _in_order(value: Any, *, keep: bool = False) -> Any:
+    if isinstance(value, list):
+        return [_in_order(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    names = value if keep else sorted(value)
+    return {name: _in_order(value[name], keep=name == "properties") for name in names}
 
 
 class Then(Enum):
@@ -200,37 +211,35 @@ async def reply_server() -> AsyncIterator[ReplyServer]:
         listening.close()
 
 
-class _Providers:
-    """The provider of each route; the direct one knows how to ask before it is called."""
+class DirectAtOnce(DirectProvider):
+    """The direct route, which is taken from the first request of a form on."""
 
-    def __init__(self, *clients: HttpClient) -> None:
-        self.direct = DirectProvider(*clients[:1])
-        self.acompletion = LiteLLMProvider(*clients[1:])
-        self._learned: dict[str, bool] = {}
+    def __init__(self, http: HttpClient | None = None) -> None:
+        super().__init__(http)
+        self._goes_directly: dict[str, bool] = {}
 
-    async def learn(self, request: CompletionRequest) -> bool:
+    async def complete(self, request: CompletionRequest) -> Completion:
+        """Return the model's answer."""
+        await self.learn_once(request)
+        return await super().complete(request)
+
+    async def learn_once(self, request: CompletionRequest) -> bool:
         """Return whether requests of this form go directly."""
         form = replace(
             request,
             messages=[message | {"content": ""} for message in request.messages],
             max_output_tokens=0,
         )
-        if repr(form) not in self._learned:
-            self._learned[repr(form)] = await self.direct.learn(request)
-        return self._learned[repr(form)]
+        if repr(form) not in self._goes_directly:
+            self._goes_directly[repr(form)] = await self.learn(request)
+        return self._goes_directly[repr(form)]
 
-    def items(self) -> tuple[tuple[Route, Provider], ...]:
-        """Return the providers by the names of the routes."""
-        return ("direct", self.direct), ("acompletion", self.acompletion)
 
-    async def warm_up(self) -> None:
-        """Import LiteLLM."""
-        await self.acompletion.warm_up()
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self.direct.aclose()
-        await self.acompletion.aclose()
+RouteProvider = DirectAtOnce | LiteLLMProvider
+ROUTES: Mapping[Route, type[RouteProvider]] = {
+    "direct": DirectAtOnce,
+    "acompletion": LiteLLMProvider,
+}
 
 
 class BothRoutes:
@@ -238,11 +247,18 @@ class BothRoutes:
 
     def __init__(self, server: ReplyServer) -> None:
         self._server = server
-        self._providers = _Providers()
+        self._direct = DirectAtOnce()
+        self._providers: dict[Route, RouteProvider] = {
+            "direct": self._direct,
+            "acompletion": LiteLLMProvider(),
+        }
+
+    async def goes_directly(self, request: CompletionRequest) -> bool:
+        """Return whether requests of this form take the direct route."""
+        return await self._direct.learn_once(request)
 
     async def compare(self, request: CompletionRequest, answer: Reply) -> str | None:
         """Return how the routes differ, if they do."""
-        await self._providers.learn(request)
         self._server.reply = answer
         calls: dict[Route, Call] = {}
         for name, provider in self._providers.items():
@@ -260,9 +276,10 @@ class BothRoutes:
         """
         self._server.reply = answer
         found = []
-        for request in requests:
-            await self._providers.learn(request)
         for name, provider in reversed(self._providers.items()):
+            for request in requests:
+                # So that all know how to ask before they begin together.
+                await outcome_of(provider, request)
             self._server.sent.clear()
             if name == "direct":
                 outcomes = await asyncio.gather(*(outcome_of(provider, one) for one in requests))
@@ -274,11 +291,13 @@ class BothRoutes:
 
     async def warm_up(self) -> None:
         """Import LiteLLM."""
-        await self._providers.warm_up()
+        for provider in self._providers.values():
+            await provider.warm_up()
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._providers.aclose()
+        for provider in self._providers.values():
+            await provider.aclose()
 
 
 @asynccontextmanager
@@ -322,24 +341,28 @@ class BothRoutesInHand:
     """Both routes without a network: a call costs what the route itself costs."""
 
     def __init__(self) -> None:
-        self._clients = {"direct": CannedHttp(), "acompletion": CannedHttp()}
-        self._providers = _Providers(*self._clients.values())
+        self._clients: dict[Route, CannedHttp] = {name: CannedHttp() for name in ROUTES}
+        self._direct = DirectAtOnce(self._clients["direct"])
+        self._acompletion = LiteLLMProvider(self._clients["acompletion"])
 
     async def warm_up(self) -> None:
         """Import LiteLLM."""
-        await self._providers.warm_up()
+        await self._acompletion.warm_up()
 
-    async def learn(self, request: CompletionRequest) -> bool:
-        """Return whether requests of this form go directly."""
-        return await self._providers.learn(request)
+    async def goes_directly(self, request: CompletionRequest) -> bool:
+        """Return whether requests of this form take the direct route."""
+        return await self._direct.learn_once(request)
 
     async def calls(
         self, request: CompletionRequest, answer: HttpAnswer | HttpError
     ) -> dict[Route, Call]:
         """Call the model on both routes."""
-        await self.learn(request)
+        providers: dict[Route, Provider] = {
+            "direct": self._direct,
+            "acompletion": self._acompletion,
+        }
         calls: dict[Route, Call] = {}
-        for name, provider in self._providers.items():
+        for name, provider in providers.items():
             client = self._clients[name]
             client.answer = answer
             client.sent.clear()

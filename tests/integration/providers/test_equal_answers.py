@@ -73,7 +73,7 @@ def test_an_answer_of_any_kind_means_the_same_on_both_routes(
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-@settings(max_examples=4_000, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3_000, suppress_health_check=[HealthCheck.too_slow])
 @given(asked=drawn(ASKED + OTHERS), with_schema=st.booleans())
 def test_answers_of_many_kinds_mean_the_same_on_both_routes(
     both: Runner, asked: tuple[str, Answer], with_schema: bool

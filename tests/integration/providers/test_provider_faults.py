@@ -24,6 +24,7 @@ from providers.errors import (
 )
 from providers.litellm.adapter import LiteLLMProvider
 from providers.mock.server import MockOptions, MockServer, start
+from providers.pacing.deadline import Deadline
 from providers.pacing.queue import EndpointLimit, EndpointQueues
 from providers.pacing.retry import RetriedCall
 from tests.harness.litellm_module import litellm_module
@@ -469,7 +470,7 @@ async def test_a_call_that_takes_too_long_ends_and_hangs_up(
             provider,
             to(mock.url, scenario),
             attempts=1,
-            deadline_s=asyncio.get_running_loop().time() + 0.3,
+            deadline=Deadline(asyncio.get_running_loop().time() + 0.3),
             attempt_timeout_ms=None,
             before_attempt=lambda ends_s: None,
             record=lambda number, error, latency_ms: records.append(error),
@@ -494,7 +495,7 @@ async def test_what_passes_is_answered_at_the_second_attempt(
         provider,
         to(mock.url, scenario),
         attempts=2,
-        deadline_s=asyncio.get_running_loop().time() + 20,
+        deadline=Deadline(asyncio.get_running_loop().time() + 20),
         attempt_timeout_ms=None,
         before_attempt=lambda ends_s: None,
         record=lambda number, error, ms: records.append((number, error.status if error else None)),

@@ -29,6 +29,7 @@ INTERNAL = {
     "JournalError",  # a damaged entry, for those who replay the journal
     "Lost",  # an HTTP answer that becomes PossiblyExecuted
     "NewerFormat",  # a spooled settlement of a newer release, left to it
+    "NoFreeConnection",  # a request that becomes NotConnected
     "NoTurn",  # a deadline that ended in the endpoint's queue
     "NotAsked",  # a request that LiteLLM does not make, which it explains when it is called
     "NotAnswered",  # an HTTP answer that becomes PossiblyExecuted
