@@ -26,7 +26,6 @@ from providers.mock.server import MockOptions, MockServer, start
 from providers.pacing.deadline import Deadline
 from providers.pacing.queue import EndpointLimit, EndpointQueues
 from providers.pacing.retry import RetriedCall
-<<<<<<< HEAD
 from tests.harness.litellm_module import litellm_module
 from tests.harness.routes.comparing import ROUTES, RouteProvider
 
