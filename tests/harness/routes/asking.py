@@ -17,7 +17,8 @@ from tests.harness.routes.native_answers import (
     gemini_answers,
     ollama_answers,
 )
-from tests.harness.routes.openai_answers import GOOD, answers
+from tests.harness.routes.openai_answers import answers
+from tests.harness.routes.real_answers import GOOD
 
 KEY = "sk-of-the-config"
 MAX_TOKENS = 50
