@@ -8,17 +8,16 @@ nothing: what stays is constant, and what changes must be where it is expected.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from providers.base import Completion, CompletionRequest, Message
-from providers.direct import openai_form, samples
+from providers.base import CompletionRequest
+from providers.direct import samples
+from providers.direct.forms import OpenAIForm, Prepared, TranslatedForm, encoder
 from providers.errors import ProviderError
-from providers.http import Headers, HttpAnswer
 from providers.litellm import translation
 from providers.litellm.adapter import LiteLLMProvider
-from providers.litellm.answers import status_of
-from providers.litellm.translation import Translation, Untranslatable
+from providers.litellm.translation import Untranslatable
 
 if TYPE_CHECKING:
     from providers.litellm.transport import SentRequest  # brings httpx
@@ -36,103 +35,7 @@ class NotAsked(Exception):
     """LiteLLM makes no request: it says why when it is called."""
 
 
-class _Form(Protocol):
-    """A form of requests and answers."""
-
-    def body(self, messages: list[Message], max_output_tokens: int) -> str:
-        """Return the body of a request, as JSON."""
-        ...
-
-    def read(self, answer: HttpAnswer, request: CompletionRequest) -> Completion | None:
-        """Return what an answer with status 200 says; ``None`` or any error if it is unusual."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """The way to ask for an action, and to read the answers."""
-
-    url: str
-    headers: Headers
-    form: _Form
-
-    def body(self, request: CompletionRequest) -> bytes:
-        """Return the body of a request.
-
-        Raises:
-            UnicodeEncodeError: a text can't be encoded.
-        """
-        return self.form.body(request.messages, request.max_output_tokens).encode()
-
-    def read(self, answer: HttpAnswer, request: CompletionRequest) -> Completion | None:
-        """Return what an answer says; ``None`` if that is LiteLLM's to say."""
-        if answer.status != 200:
-            return None
-        try:
-            return self.form.read(answer, request)
-        except Exception:  # noqa: BLE001 - LiteLLM reads it again, and says what it means
-            return None
-
-
-class _OpenAIForm:
-    """OpenAI's own form: the messages, and the limit beside them.
-
-    Args:
-        constant: the rest of the body.
-        roles: those that the model knows, in place of those of the messages.
-    """
-
-    def __init__(
-        self,
-        constant: dict[str, Any],
-        limit: str,
-        roles: tuple[str, ...],
-        encoder: json.JSONEncoder,
-    ) -> None:
-        self._needed: frozenset[str] = frozenset()
-        self._opening = encoder.encode(constant).removesuffix("}")
-        self._limit = encoder.encode(limit)
-        self._roles = roles
-        self._encode = encoder.encode
-
-    def body(self, messages: list[Message], max_output_tokens: int) -> str:
-        named = self._encode(
-            [
-                {"role": role, "content": message["content"]}
-                for role, message in zip(self._roles, messages, strict=True)
-            ]
-        )
-        return f'{self._opening},"messages":{named},{self._limit}:{max_output_tokens}}}'
-
-    def read(self, answer: HttpAnswer, request: CompletionRequest) -> Completion | None:
-        return openai_form.read(answer.body, request.max_output_tokens, self._needed)
-
-    async def learn_what_answers_need(
-        self, litellm: LiteLLMProvider, request: CompletionRequest
-    ) -> None:
-        """Learn whether LiteLLM reads an answer that holds no more than a text and its usage."""
-        try:
-            await litellm.read(request, samples.BARE)
-        except ProviderError:
-            self._needed = samples.NAMES
-
-
-class _TranslatedForm:
-    """A form that LiteLLM translates into, and from."""
-
-    def __init__(self, translation: Translation, encoder: json.JSONEncoder) -> None:
-        self._translation = translation
-        self._encode = encoder.encode
-
-    def body(self, messages: list[Message], max_output_tokens: int) -> str:
-        return self._encode(self._translation.body(messages, max_output_tokens))
-
-    def read(self, answer: HttpAnswer, request: CompletionRequest) -> Completion | None:
-        is_error = status_of(answer.body) != answer.status
-        return None if is_error else self._translation.read(answer, request)
-
-
-async def learn(litellm: LiteLLMProvider, request: CompletionRequest) -> Learned:
+async def learn(litellm: LiteLLMProvider, request: CompletionRequest) -> Prepared:
     """Return how LiteLLM asks for requests like this one.
 
     Raises:
@@ -146,17 +49,15 @@ async def learn(litellm: LiteLLMProvider, request: CompletionRequest) -> Learned
     if (first.method, first.url, first.headers) != ("POST", second.url, second.headers):
         raise NotEqual("the address or the headers depend on the prompt")
     bodies = [json.loads(sent.body) for sent in asked]
-    # LiteLLM's client escapes other scripts, OpenAI's does not.
-    encoder = json.JSONEncoder(ensure_ascii=_ESCAPED in first.body, separators=(",", ":"))
-    form = _openai_form(probes, bodies, encoder) or _translated_form(request, encoder)
-    learned = Learned(first.url, first.headers, form)
-    for probe, body in zip(probes, bodies, strict=True):
-        if json.loads(learned.body(probe)) != body:
-            raise NotEqual("LiteLLM's translation of a request is not what it sends")
-    if isinstance(form, _OpenAIForm):
-        await form.learn_what_answers_need(litellm, request)
-    await _check_answers(litellm, learned, request)
-    return learned
+    encode = encoder(escapes=_ESCAPED in first.body)
+    form = _openai_form(probes[0], bodies[0], encode, await _needed(litellm, request))
+    if form is None or not _are_asked(Prepared(first.url, first.headers, form), probes, bodies):
+        form = _translated_form(request, encode)
+    prepared = Prepared(first.url, first.headers, form)
+    if not _are_asked(prepared, probes, bodies):
+        raise NotEqual("LiteLLM's translation of a request is not what it sends")
+    await _check_answers(litellm, prepared, request)
+    return prepared
 
 
 def _probe(request: CompletionRequest, number: int) -> CompletionRequest:
@@ -174,44 +75,60 @@ async def _asked(litellm: LiteLLMProvider, probe: CompletionRequest) -> SentRequ
     return sent
 
 
+def _are_asked(
+    prepared: Prepared, probes: list[CompletionRequest], bodies: list[dict[str, Any]]
+) -> bool:
+    """Return whether the prepared requests are those that LiteLLM makes."""
+    found = [prepared.body(probe) for probe in probes]
+    return [body and json.loads(body) for body in found] == bodies
+
+
+async def _needed(litellm: LiteLLMProvider, request: CompletionRequest) -> frozenset[str]:
+    """Return what LiteLLM needs in an answer beside its text and its usage."""
+    try:
+        await litellm.read(request, samples.BARE)
+    except ProviderError:
+        return samples.NAMES
+    return frozenset()
+
+
 def _openai_form(
-    probes: list[CompletionRequest], bodies: list[dict[str, Any]], encoder: json.JSONEncoder
-) -> _OpenAIForm | None:
-    probe, body = probes[0], dict(bodies[0])
+    probe: CompletionRequest,
+    asked: dict[str, Any],
+    encode: json.JSONEncoder,
+    needed: frozenset[str],
+) -> OpenAIForm | TranslatedForm | None:
+    body = dict(asked)
     messages = body.pop("messages", None)
     limits = [name for name, value in body.items() if value == probe.max_output_tokens]
-    if not isinstance(messages, list) or len(messages) != len(probe.messages) or len(limits) != 1:
+    if not isinstance(messages, list) or len(limits) != 1:
         return None
     del body[limits[0]]
-    roles = tuple(message["role"] for message in messages)
-    form = _OpenAIForm(body, limits[0], roles, encoder)
-    are_asked = (
-        json.loads(form.body(probe.messages, probe.max_output_tokens)) == asked
-        for probe, asked in zip(probes, bodies, strict=True)
-    )
-    return form if all(are_asked) else None
+    return OpenAIForm(body, limits[0], messages, encode, needed) if body else None
 
 
-def _translated_form(request: CompletionRequest, encoder: json.JSONEncoder) -> _TranslatedForm:
+def _translated_form(request: CompletionRequest, encode: json.JSONEncoder) -> TranslatedForm:
     try:
-        return _TranslatedForm(translation.find(request), encoder)
+        return TranslatedForm(translation.find(request), encode)
     except Untranslatable as error:
         raise NotEqual(f"{error}") from None
 
 
 async def _check_answers(
-    litellm: LiteLLMProvider, learned: Learned, request: CompletionRequest
+    litellm: LiteLLMProvider, prepared: Prepared, request: CompletionRequest
 ) -> None:
     """Read what the provider may answer on both ways."""
     read = 0
     for sample in samples.ANSWERS:
+        found = prepared.read(sample, request)
+        if found is None:
+            continue
         try:
             expected = await litellm.read(request, sample)
         except ProviderError:
-            continue
-        found = learned.read(sample, request)
-        if found is not None and found != expected:
+            expected = None
+        if found != expected:
             raise NotEqual("LiteLLM reads an answer in another way")
-        read += found is not None
+        read += 1
     if not read:
         raise NotEqual("no sample of an answer can be read")

@@ -1,41 +1,48 @@
 """Reads answers in OpenAI's form, those that have nothing unusual about them.
 
-What is unusual is LiteLLM's to read: it has rules for hundreds of servers. So all that is not
-listed here makes an answer unusual, even where LiteLLM would ignore it.
+What is unusual is LiteLLM's to read: it has rules for hundreds of servers. So an answer with
+anything that is not listed here is unusual, unless that is empty. What is listed, LiteLLM reads in
+the same way for every provider that speaks this form; a test compares the two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 from providers.base import MAX_ANSWER_CHARS, Completion, FinishReason
 from providers.litellm.answers import UnreadableAnswer, parsed
 from providers.litellm.usage import read_usage
 
-_TEXTS = frozenset(("id", "model", "object", "provider", "service_tier", "system_fingerprint"))
-_TOP = _TEXTS | {"choices", "created", "usage"}
-_CHOICE = frozenset(("finish_reason", "index", "message"))
+_TEXTS = frozenset(
+    ("id", "model", "object", "provider", "request_id", "service_tier", "system_fingerprint")
+)
+_TOP = _TEXTS | {"choices", "created", "prompt_filter_results", "time_info", "usage", "x_groq"}
+_CHOICE = frozenset(
+    ("content_filter_results", "finish_reason", "index", "message", "seed", "stop_reason")
+)
+_THOUGHTS = "reasoning_content"
+_MESSAGE = frozenset(("content", "role", _THOUGHTS))
 _COUNTS = frozenset(("completion_tokens", "prompt_tokens", "total_tokens"))
-_DETAILS = {
-    "prompt_tokens_details": frozenset(("audio_tokens", "cached_tokens")),
-    "completion_tokens_details": frozenset(
-        (
-            "accepted_prediction_tokens",
-            "audio_tokens",
-            "reasoning_tokens",
-            "rejected_prediction_tokens",
-        )
-    ),
-}
+_HITS = "prompt_cache_hit_tokens"
+_MORE_COUNTS = _COUNTS | {"cached_tokens", "num_sources_used", _HITS, "prompt_cache_miss_tokens"}
+_TIMES = frozenset(("completion_time", "prompt_time", "queue_time", "total_time"))
+_OF_BOTH = ("audio_tokens", "image_tokens", "text_tokens")
+_OF_INPUT = frozenset(("cached_tokens", "cache_write_tokens", *_OF_BOTH))
+_OF_OUTPUT = frozenset(
+    (
+        "accepted_prediction_tokens",
+        "reasoning_tokens",
+        "rejected_prediction_tokens",
+        *_OF_BOTH,
+    )
+)
 _FINISH = {
     "content_filter": FinishReason.REFUSED,
     "length": FinishReason.LENGTH,
     "stop": FinishReason.STOP,
 }
 _LARGEST_COUNT = 2**53
-_OPENS_THOUGHTS = "<"
-"""LiteLLM takes thoughts in tags off a text."""
 
 
 def read(
@@ -50,22 +57,32 @@ def read(
         body = parsed(content)
     except UnreadableAnswer:
         return None
+    if not body.keys() >= needed:
+        return None
     choices, counts = body.get("choices"), body.get("usage")
-    if not isinstance(choices, list) or len(choices) != 1 or not _is_usual_usage(counts):
+    if not _is_usual_body(body) or not isinstance(choices, list) or len(choices) != 1:
         return None
     choice = choices[0]
-    if not body.keys() >= needed or not _are_usual(body) or not isinstance(choice, dict):
+    if not isinstance(choice, dict) or not _is_usual_choice(choice):
         return None
-    text, finish = _text(choice.get("message")), _FINISH.get(str(choice.get("finish_reason")))
-    if text is None or finish is None or not _is_usual_choice(choice):
+    message, reason = choice.get("message"), choice.get("finish_reason")
+    if not _is_usual_message(message) or not _is_usual_usage(counts):
+        return None
+    if not isinstance(reason, str) or (finish := _FINISH.get(reason)) is None:
         return None
     usage, reasoning_beside = read_usage(counts, answered=True)
     if finish is FinishReason.STOP and usage and usage.output_tokens >= max_output_tokens:
         finish = FinishReason.LENGTH
-    return Completion(text, finish, usage, reasoning_beside=reasoning_beside)
+    return Completion(
+        message["content"],
+        finish,
+        usage,
+        after_thoughts=bool(message.get(_THOUGHTS)),
+        reasoning_beside=reasoning_beside,
+    )
 
 
-def _are_usual(body: dict[str, Any]) -> bool:
+def _is_usual_body(body: dict[str, Any]) -> bool:
     return (
         _holds_only(body, _TOP)
         and isinstance(body.get("created", 0), int)
@@ -77,35 +94,56 @@ def _is_usual_choice(choice: dict[str, Any]) -> bool:
     return _holds_only(choice, _CHOICE) and isinstance(choice.get("index", 0), int)
 
 
-def _text(message: object) -> str | None:
-    """Return the text of a message that is nothing but text."""
+def _is_usual_message(message: Any) -> TypeGuard[dict[str, Any]]:
+    """Return whether a message is a text, perhaps after thoughts, and nothing else."""
     if not isinstance(message, dict) or message.get("role") != "assistant":
-        return None
+        return False
     text = message.get("content")
-    if not isinstance(text, str) or not _is_encodable(text):
-        return None
-    if not _holds_only(message, ("content", "role")):
-        return None
-    is_usual = len(text) <= MAX_ANSWER_CHARS and _OPENS_THOUGHTS not in text and text.strip()
-    return text if is_usual else None
+    return (
+        isinstance(text, str)
+        and bool(text.strip())
+        and len(text) <= MAX_ANSWER_CHARS
+        and not _may_hold_thoughts(text)
+        and _is_encodable(text)
+        and _is_text(message.get(_THOUGHTS))
+        and _holds_only(message, _MESSAGE)
+    )
+
+
+def _may_hold_thoughts(text: str) -> bool:
+    """Return whether LiteLLM may find thoughts in a text, which it takes off."""
+    return "<" in text and "think" in text
 
 
 def _is_usual_usage(usage: object) -> bool:
     if not isinstance(usage, dict) or not usage.keys() >= _COUNTS:
         return False
     for name, value in usage.items():
-        if name in _DETAILS:
-            known = _DETAILS[name]
-            if value is not None and not (
-                isinstance(value, dict)
-                and value.keys() <= known
-                and all(_is_count(count) for count in value.values())
-            ):
-                return False
-        elif name not in _COUNTS or not _is_count(value):
+        if name == "prompt_tokens_details":
+            is_usual = _are_details(value, _OF_INPUT) and _agrees(usage.get(_HITS), value)
+        elif name == "completion_tokens_details":
+            is_usual = _are_details(value, _OF_OUTPUT)
+        elif name in _TIMES:
+            is_usual = type(value) in (int, float)
+        else:
+            is_usual = name in _MORE_COUNTS and _is_count(value)
+        if not is_usual:
             return False
     # Where more is counted than these two, LiteLLM has rules for what it is.
     return bool(usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"])
+
+
+def _are_details(value: Any, names: frozenset[str]) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and value.keys() <= names
+        and all(_is_count(count) for count in value.values())
+    )
+
+
+def _agrees(hits: object, details: Any) -> bool:
+    """Return whether DeepSeek's two counts of cached tokens are one: LiteLLM takes the first."""
+    return hits is None or not details or details.get("cached_tokens", hits) == hits
 
 
 def _holds_only(found: dict[str, Any], names: Iterable[str]) -> bool:

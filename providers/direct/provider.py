@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
-from providers.base import Completion, CompletionRequest, ModelRoute
-from providers.direct.learned import Learned, NotAsked, NotEqual, learn
+from providers.base import Completion, CompletionRequest
+from providers.direct.forms import Prepared
+from providers.direct.learned import NotAsked, NotEqual, learn
+from providers.direct.plain import plain
 from providers.direct.routes import route_of
 from providers.direct.shapes import Recent, SchemaNames
 from providers.errors import ProviderError
 from providers.http import HttpClient, HttpError
 from providers.litellm.adapter import LiteLLMProvider
 from providers.litellm.errors import unanswered
+from providers.litellm.errors import usual as usual_error
 
 _log = logging.getLogger("creditgate.providers")
 
@@ -23,9 +26,9 @@ _Shape = tuple[Hashable, ...]
 class DirectProvider:
     """Calls models on the direct route, and by ``acompletion`` where there is none.
 
-    The first request of a shape, which is all that the requests of one action have in common, goes
-    by ``acompletion``; with the second, the provider learns how LiteLLM asks. Whatever is unusual
-    in an answer, errors included, LiteLLM reads in the answer at hand: nothing is sent twice.
+    A shape is all that the requests of one action have in common. The first request of a shape goes
+    by ``acompletion``; before the second, the provider learns how LiteLLM asks. What is unusual in
+    an answer, errors included, LiteLLM reads in the answer at hand: nothing is sent twice.
 
     Args:
         http: sends the requests; stays the caller's to close. Without one, it has its own.
@@ -37,12 +40,20 @@ class DirectProvider:
         self._litellm = LiteLLMProvider(self._http)
         self._schemas = SchemaNames()
         self._seen: Recent[_Shape, bool] = Recent(_MOST_SHAPES)
-        self._learned: Recent[_Shape, Learned | None] = Recent(_MOST_SHAPES)
+        self._prepared: Recent[_Shape, Prepared | None] = Recent(_MOST_SHAPES)
         self._warned: set[str] = set()
 
-    async def warm_up(self) -> None:
-        """Import LiteLLM in a thread: it takes seconds."""
-        await self._litellm.warm_up()
+    async def warm_up(self, requests: Sequence[CompletionRequest] = ()) -> None:
+        """Prepare for requests like these, one for each model.
+
+        LiteLLM is imported, in a thread, unless none of them needs it: it takes seconds. Without
+        requests, it is imported.
+        """
+        to_learn = [request for request in requests if not self._is_plain(request)]
+        if to_learn or not requests:
+            await self._litellm.warm_up()
+        for request in to_learn:
+            await self.learn(request)
 
     async def complete(self, request: CompletionRequest) -> Completion:
         """Return the model's answer.
@@ -50,17 +61,17 @@ class DirectProvider:
         Raises:
             ProviderError: there is no answer.
         """
-        learned = await self._find(request)
-        body = None if learned is None else _body(learned, request)
-        if learned is None or body is None:
+        prepared = await self._find(request)
+        body = None if prepared is None else prepared.body(request)
+        if prepared is None or body is None:
             return await self._litellm.complete(request)
         endpoint = request.endpoint
         error: ProviderError
         try:
             answer = await self._http.send(
                 "POST",
-                learned.url,
-                learned.headers,
+                prepared.url,
+                prepared.headers,
                 body,
                 proxy=endpoint.proxy,
                 ca_file=endpoint.ca_file,
@@ -68,7 +79,11 @@ class DirectProvider:
         except Exception as failure:  # noqa: BLE001 - whatever it is, the request may have arrived
             error = unanswered(failure if isinstance(failure, HttpError) else None)
         else:
-            return learned.read(answer, request) or await self._litellm.read(request, answer)
+            if completion := prepared.read(answer, request):
+                return completion
+            if (usual := usual_error(answer)) is None:
+                return await self._litellm.read(request, answer)
+            error = usual
         raise error
 
     async def learn(self, request: CompletionRequest) -> bool:
@@ -76,14 +91,14 @@ class DirectProvider:
 
         It takes some 15 ms of CPU, and sends nothing.
         """
+        shape = self._shape(request)
+        # While this one learns, the others go by ``acompletion``.
+        self._prepared.put(shape, None)
         is_direct, _ = route_of(request.litellm_model, request.route)
         if not is_direct:
             return False
-        shape = self._shape(request)
-        # While this one learns, the others go by ``acompletion``.
-        self._learned.put(shape, None)
         try:
-            learned = await learn(self._litellm, request)
+            prepared = await learn(self._litellm, request)
         except NotEqual as error:
             self._warn(request.litellm_model, error)
             return False
@@ -93,26 +108,33 @@ class DirectProvider:
             self._warn(request.litellm_model, f"{type(error).__name__} from LiteLLM's internals")
             return False
         except BaseException:
-            self._learned.drop(shape)
+            self._prepared.drop(shape)
             raise
-        self._learned.put(shape, learned)
+        self._prepared.put(shape, prepared)
         return True
 
-    async def _find(self, request: CompletionRequest) -> Learned | None:
-        if request.route is not ModelRoute.AUTO:
-            return None
+    async def _find(self, request: CompletionRequest) -> Prepared | None:
         shape = self._shape(request)
-        if shape in self._learned:
-            return self._learned.get(shape)
-        if self._seen.get(shape) is None:
-            self._seen.put(shape, True)
-            return None
-        return self._learned.get(shape) if await self.learn(request) else None
+        if shape not in self._prepared and not self._is_plain(request):
+            if shape not in self._seen:
+                self._seen.put(shape, True)
+                return None
+            await self.learn(request)
+        return self._prepared.get(shape)
+
+    def _is_plain(self, request: CompletionRequest) -> bool:
+        """Return whether a request needs no LiteLLM, which is prepared then."""
+        is_direct, _ = route_of(request.litellm_model, request.route)
+        prepared = plain(request) if is_direct else None
+        if prepared is not None:
+            self._prepared.put(self._shape(request), prepared)
+        return prepared is not None
 
     def _shape(self, request: CompletionRequest) -> _Shape:
         return (
             request.litellm_model,
             request.endpoint,
+            request.route,
             request.temperature,
             request.json_object,
             self._schemas.name(request.response_schema),
@@ -131,13 +153,3 @@ class DirectProvider:
         """Close the connections of this event loop, unless the client was handed in."""
         if self._own_http is not None:
             await self._own_http.aclose()
-
-
-def _body(learned: Learned, request: CompletionRequest) -> bytes | None:
-    """Return the body; ``None`` if LiteLLM has rules of its own for it."""
-    if not all(message["content"].strip() for message in request.messages):
-        return None
-    try:
-        return learned.body(request)
-    except Exception:  # noqa: BLE001 - LiteLLM says what is wrong with the request
-        return None

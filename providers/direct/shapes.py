@@ -1,4 +1,4 @@
-"""What the requests of an action have in common, and a memory of the recent ones."""
+"""Names for what the requests of an action have in common, and a memory of the recent ones."""
 
 from __future__ import annotations
 

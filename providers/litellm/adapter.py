@@ -156,6 +156,9 @@ def _arguments(request: CompletionRequest, *, with_sdk: bool) -> dict[str, Any]:
         "num_retries": 0,
         "max_retries": 0,
         "timeout": _TIMEOUT_S,
+        # The process may have a cache set up: it would keep prompts and answers, and answer
+        # in the provider's place.
+        "cache": {"no-cache": True, "no-store": True},
     }
     if request.temperature is not None:
         arguments["temperature"] = request.temperature

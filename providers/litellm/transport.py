@@ -15,6 +15,7 @@ import httpx
 
 from providers.http import Headers, HttpAnswer, HttpClient, HttpError
 from providers.litellm.answers import prepared, status_of
+from providers.litellm.errors import MAX_ERROR_BYTES
 
 _SENT = frozenset(
     (
@@ -33,9 +34,6 @@ environment."""
 
 _SENT_TO_AZURE = _SENT - {b"authorization"}
 """Beside the key, OpenAI's client for Azure sends an admin's that it finds in the environment."""
-
-_MAX_ERROR_BYTES = 65_536
-"""The longest error body that is read; of a longer one, only the status counts."""
 
 
 class RequestRefused(Exception):
@@ -120,7 +118,7 @@ class OurTransport(httpx.AsyncBaseTransport):
         if answer.status == httpx.codes.OK:
             answer = HttpAnswer(status_of(answer.body), answer.headers, answer.body)
         succeeded = 200 <= answer.status < 300
-        if not succeeded and len(answer.body) > _MAX_ERROR_BYTES:
+        if not succeeded and len(answer.body) > MAX_ERROR_BYTES:
             answer = HttpAnswer(answer.status, answer.headers, b"")
         exchange.answer = answer
         content = prepared(answer.body) if succeeded else answer.body

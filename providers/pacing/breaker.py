@@ -12,9 +12,9 @@ must not be in the way of those that can find out: a patient caller takes the pr
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
 
 _JITTER = 0.2
 """The share of an open time that chance may take off, so that processes don't probe together."""
@@ -45,8 +45,15 @@ class Caller:
     at the last call.
     """
 
+    breaker: Breaker = field(repr=False)
     patient: bool = True
     generation: int = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.breaker.leave(self)
 
 
 class Breaker:
@@ -92,22 +99,21 @@ class Breaker:
             return 0
         return max(0, round((self._open_until_s - self._now_s()) * 1000))
 
-    @contextmanager
-    def caller(self, limit_ms: int | None = None) -> Iterator[Caller]:
-        """Yield a new caller; at the end of the block it is no longer the probe.
+    def caller(self, limit_ms: int | None = None) -> Caller:
+        """Return a new caller. A ``with`` block of it ends in ``leave``.
 
         Args:
             limit_ms: the time limit of its calls; ``None`` if it waits as long as it takes.
         """
-        caller = Caller(limit_ms is None or limit_ms >= self._settings.patience_ms)
-        try:
-            yield caller
-        finally:
-            if self._probe is caller:
-                self._probe = None
-                if not caller.patient:
-                    # Or hasty callers would probe one after the other, without a pause.
-                    self._hasty_probe_from_s = self._now_s() + self._settings.open_ms / 1000
+        return Caller(self, limit_ms is None or limit_ms >= self._settings.patience_ms)
+
+    def leave(self, caller: Caller) -> None:
+        """Note that the caller makes no more calls: it is no longer the probe."""
+        if self._probe is caller:
+            self._probe = None
+            if not caller.patient:
+                # Or hasty callers would probe one after the other, without a pause.
+                self._hasty_probe_from_s = self._now_s() + self._settings.open_ms / 1000
 
     def allows(self, caller: Caller) -> bool:
         """Return whether the caller may call now. An open breaker makes it the probe if it may."""

@@ -10,11 +10,12 @@ import asyncio
 import random
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import count, islice
+from typing import Self
 
 from providers.pacing.rule import (
     Returned,
@@ -74,10 +75,14 @@ class EndpointLimit:
     shared: SharedLimit | None = None
 
 
-class Turn:
-    """The leave to make one request at an endpoint, and a slot until the turn ends.
+_NOTHING = Returned("")
 
-    ``unused`` is what is returned at its end; after ``use`` only the slot is.
+
+class Turn:
+    """The leave to make one request at an endpoint, and a slot, for an ``async with`` block.
+
+    The block waits for the turn, and raises ``NoTurn`` if none comes in time. ``unused`` is what is
+    returned at its end; after ``use`` only the slot is.
     """
 
     __slots__ = ("_deadline_s", "_queue", "tokens", "unused")
@@ -86,11 +91,35 @@ class Turn:
         self._queue = queue
         self._deadline_s = deadline_s
         self.tokens = tokens
-        self.unused = Returned("")
+        self.unused = _NOTHING
+
+    async def __aenter__(self) -> Self:
+        queue, deadline_s = self._queue, self._deadline_s
+        if queue.slots is not None:
+            await _acquire(queue.slots, deadline_s)
+        try:
+            await queue.wait_out_pause(deadline_s)
+            if queue.shared is not None:
+                self.unused = await queue.shared.take_with_slot(self.tokens, deadline_s)
+                # The provider may have asked for a pause meanwhile.
+                await queue.wait_out_pause(deadline_s)
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._queue.shared is not None:
+            self._queue.shared.give_back(self.unused)
+        if self._queue.slots is not None:
+            self._queue.slots.release()
 
     def use(self) -> None:
         """Note that the request is made now: only the slot is returned at the end."""
-        self.unused = Returned(self.unused.slot)
+        self.unused = Returned(self.unused.slot) if self.unused.slot else _NOTHING
 
     async def another(self) -> None:
         """Wait for the turn of a retry, ahead of all executions that have no turn yet.
@@ -131,38 +160,17 @@ class EndpointQueues:
                 changed._queues[name] = self._queues[name]
         return changed
 
-    @asynccontextmanager
-    async def turn(self, endpoint: str, tokens: int, deadline_s: float) -> AsyncIterator[Turn]:
-        """Wait for a turn, and keep it until the end of the block.
+    def turn(self, endpoint: str, tokens: int, deadline_s: float) -> Turn:
+        """Return a turn, which an ``async with`` block waits for and keeps until its end.
 
         Args:
             tokens: the counted input and the most output, as providers count them.
             deadline_s: an instant of the event loop's clock.
-
-        Raises:
-            NoTurn: none came in time.
         """
         queue = self._queues.get(endpoint)
         if queue is None:
             queue = self._queues[endpoint] = _EndpointQueue(endpoint, EndpointLimit(), None)
-        turn = Turn(queue, tokens, deadline_s)
-        if queue.slots is not None:
-            await _acquire(queue.slots, deadline_s)
-        try:
-            await queue.wait_out_pause(deadline_s)
-            if queue.shared is None:
-                yield turn
-                return
-            turn.unused = await queue.shared.take_with_slot(tokens, deadline_s)
-            try:
-                # The provider may have asked for a pause meanwhile.
-                await queue.wait_out_pause(deadline_s)
-                yield turn
-            finally:
-                queue.shared.give_back(turn.unused)
-        finally:
-            if queue.slots is not None:
-                queue.slots.release()
+        return Turn(queue, tokens, deadline_s)
 
     def pause_ms(self, endpoint: str) -> int:
         """Return how long an endpoint still gets no calls because its provider asked for that."""

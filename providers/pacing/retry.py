@@ -12,6 +12,7 @@ from tenacity.wait import wait_random_exponential
 
 from providers.base import Completion, CompletionRequest, Provider
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError
+from providers.pacing.deadline import Deadline
 
 _BACK_OFF = wait_random_exponential(multiplier=0.25, max=8)
 
@@ -31,7 +32,7 @@ class RetriedCall:
 
     Args:
         attempts: the most attempts, 1 or more.
-        deadline_s: an instant of the event loop's clock.
+        deadline: bounds the call as a whole.
         attempt_timeout_ms: the time for each attempt; ``None`` for the deadline alone.
         before_attempt: is told when the attempt will end at the latest; an error that it raises
             ends the call.
@@ -42,7 +43,7 @@ class RetriedCall:
     provider: Provider
     request: CompletionRequest
     attempts: int
-    deadline_s: float
+    deadline: Deadline
     attempt_timeout_ms: int | None
     before_attempt: Callable[[float], None]
     record: Callable[[int, ProviderError | None, int], None]
@@ -84,19 +85,23 @@ class RetriedCall:
 
     async def _attempt(self, number: int) -> Completion:
         now_s = asyncio.get_running_loop().time()
-        ends_s = self.deadline_s
+        ends_s = self.deadline.at_s
         if self.attempt_timeout_ms is not None:
             ends_s = min(ends_s, now_s + self.attempt_timeout_ms / 1000)
         if ends_s <= now_s:
             raise NotSent(FailureKind.TIMEOUT, "no time is left for a call")
         self.before_attempt(ends_s)
         since_s = time.perf_counter()
+        own_limit = ends_s < self.deadline.at_s
         error: ProviderError
         try:
-            async with asyncio.timeout_at(ends_s):
-                completion = await self.provider.complete(self.request)
+            if own_limit:
+                async with asyncio.timeout_at(ends_s):
+                    completion = await self.provider.complete(self.request)
+            else:
+                with self.deadline:
+                    completion = await self.provider.complete(self.request)
         except TimeoutError:
-            own_limit = ends_s < self.deadline_s
             error = PossiblyExecuted(FailureKind.TIMEOUT, "no answer in time", retryable=own_limit)
         except ProviderError as failure:
             error = failure
@@ -110,7 +115,7 @@ class RetriedCall:
         """Return whether the error stands: no attempt is left, or the deadline comes first."""
         now_s = asyncio.get_running_loop().time()
         is_last = state.attempt_number >= self.attempts
-        return is_last or now_s + state.upcoming_sleep >= self.deadline_s
+        return is_last or now_s + state.upcoming_sleep >= self.deadline.at_s
 
 
 def _ms_since(since_s: float) -> int:

@@ -29,6 +29,7 @@ from liquid.static_analysis import TemplateAnalysis, Variable
 from liquid.undefined import UNDEFINED
 
 from pricing.errors import CreditgateError
+from runtime.actions.plain_prompts import plain_parts, plain_text
 from runtime.actions.prompt_values import FILTERS, as_text
 from runtime.actions.render_budget import ROUNDS_LIMIT, TEXT_LIMIT, Budget, TooLarge
 from runtime.actions.template_source import SourceProblem, check_source, markup
@@ -211,6 +212,7 @@ class Prompt:
         "_name",
         "_nodes",
         "_paths",
+        "_plain",
         "_source",
         "_static",
         "_template",
@@ -244,6 +246,7 @@ class Prompt:
         self._attributes = tuple(
             sorted({_attribute(v) for found in analysis.globals.values() for v in found})
         )
+        self._plain = plain_parts(self._nodes)
         self._static = None if "{{" in source or "{%" in source else _carriable(source)
 
     def required_attributes(self) -> tuple[str, ...]:
@@ -269,18 +272,22 @@ class Prompt:
         if self._static is not None:
             return self._static
         budget = budget or Budget()
-        context = _Context(self._template, data, budget)
-        buffer = _Buffer(budget)
         try:
-            for node in self._nodes:
-                node.render(context, buffer)
-            return _carriable(buffer.getvalue())
+            text = None if self._plain is None else plain_text(self._plain, data, budget)
+            return _carriable(self._rendered(data, budget) if text is None else text)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - filters raise anything on odd data
             failure = self._failure(error)
         # Raised out here, it has no context: Liquid's own messages quote values of the data.
         raise failure
+
+    def _rendered(self, data: Mapping[str, Any], budget: Budget) -> str:
+        context = _Context(self._template, data, budget)
+        buffer = _Buffer(budget)
+        for node in self._nodes:
+            node.render(context, buffer)
+        return buffer.getvalue()
 
     def _failure(self, error: Exception) -> PromptError:
         token = getattr(error, "token", None)

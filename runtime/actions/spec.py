@@ -182,6 +182,15 @@ class ActionSpec(BaseModel):
             for name, output in self.outputs.items()
         )
 
+    @cached_property
+    def written_to(self) -> dict[str, dict[str, str]]:
+        """The output that is written to each attribute, by store; a store without any is left out.
+
+        Do not change it.
+        """
+        attributes = self.attributes({name: name for name in self.outputs})
+        return {store: names for store, names in attributes.items() if names}
+
     def required_attributes(self) -> tuple[str, ...]:
         """Return the paths that the templates read, as ``customer.first_name``, sorted."""
         system, user = self._prompts

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
@@ -144,27 +144,30 @@ class Batcher:
 
         self._packed_account = packed_account
 
-    async def submit(self, account_id: str, call: Call) -> Answer:
-        """Run one call, alone or with others, and return its answer.
+    def submit(self, account_id: str, call: Call) -> Awaitable[Answer]:
+        """Run one call, alone or with others; awaited, return its answer.
 
         Raises:
             RedisUnavailable: as ``ScriptTransport.run`` does, for every call of the batch.
         """
         if call.mode is not Mode.EXECUTION:
-            reply = await self._transport.run(
-                self._request(account_id, [call]),
-                lambda reply: call.abandon(None if reply is None else reply[0][0]),
-            )
-            return self._answers(account_id, reply)[0]
+            return self._submit_unbatched(account_id, call)
         queue = self._queues.get(account_id)
         if queue is None:
-            return await self._submit_alone(account_id, call)
-        return await self._submit_queued(account_id, queue, call)
+            return self._submit_alone(account_id, call)
+        return self._submit_queued(account_id, queue, call)
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""
         await self._tasks.drain()
         await self._transport.drain()
+
+    async def _submit_unbatched(self, account_id: str, call: Call) -> Answer:
+        reply = await self._transport.run(
+            self._request(account_id, [call]),
+            lambda reply: call.abandon(None if reply is None else reply[0][0]),
+        )
+        return self._answers(account_id, reply)[0]
 
     async def _submit_alone(self, account_id: str, call: Call) -> Answer:
         queue = self._queues[account_id] = _AccountQueue()

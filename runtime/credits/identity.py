@@ -13,6 +13,14 @@ from pricing.errors import CreditgateError
 from runtime.credits.checks import check_account_id, check_column, check_dimension
 
 FINGERPRINT_FIELDS = ("workspace_id", "campaign_id", "action", "person_id", "source")
+_DIMENSION_FIELDS = (
+    "workspace_id",
+    "campaign_id",
+    "action",
+    "action_version",
+    "model",
+    "source",
+)
 _KEY_BYTES = 16
 _PART_BYTES = 3  # four characters; executions.lua compares them part by part
 _ATTEMPT_BYTES = 6
@@ -63,7 +71,7 @@ class Identity:
         if len(installation_key) < _KEY_BYTES:
             raise InstallationKeyTooShort(len(installation_key))
         self._keyed = hmac.new(installation_key, digestmod="sha256")
-        self._shared_part = lru_cache(maxsize=4_096)(self._part)
+        self._known_place = lru_cache(maxsize=4_096)(self._place)
 
     def check_value(self) -> str:
         """Return the value stored beside the data, by which a different key is detected."""
@@ -95,27 +103,26 @@ class Identity:
         check_account_id(account_id)
         check_column(execution_id, "execution_id")
         check_column(person_id, "person_id")
-        dimensions = Dimensions(
-            check_dimension(workspace_id, "workspace_id"),
-            check_dimension(campaign_id, "campaign_id"),
-            check_dimension(action, "action"),
-            check_dimension(action_version, "action_version"),
-            check_dimension(model, "model"),
-            check_dimension(source, "source"),
-        )
-        shared = self._shared_part
+        dimensions = Dimensions(workspace_id, campaign_id, action, action_version, model, source)
+        try:
+            before_person, after_person = self._known_place(dimensions)
+        except TypeError:  # a dimension that can't be looked up is not text
+            before_person, after_person = self._place(dimensions)
         return ExecutionAttempt(
             account_id=account_id,
             execution_id=execution_id,
             execution_key=self.execution_key(account_id, execution_id),
             attempt_id=secrets.token_urlsafe(_ATTEMPT_BYTES),
-            fingerprint=shared(workspace_id)
-            + shared(campaign_id)
-            + shared(action)
-            + self._part(person_id)
-            + shared(source),
+            fingerprint=before_person + self._part(person_id) + after_person,
             dimensions=dimensions,
         )
+
+    def _place(self, dimensions: Dimensions) -> tuple[str, str]:
+        """Return the parts of a fingerprint before and after the person's; check the dimensions."""
+        for name, value in zip(_DIMENSION_FIELDS, dimensions, strict=True):
+            check_dimension(value, name)
+        workspace, campaign, action, _, _, source = map(self._part, dimensions)
+        return workspace + campaign + action, source
 
     def _part(self, value: str) -> str:
         return urlsafe_b64encode(self._digest(value)[:_PART_BYTES]).decode()

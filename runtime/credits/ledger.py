@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from fallback.reasons import FallbackReason, is_kept, kept_refusals
 from runtime.background import TaskSet
@@ -266,7 +266,7 @@ class CreditLedger:
 
     # Inside
 
-    async def _ask(
+    def _ask(
         self,
         verb: str,
         attempt: ExecutionAttempt,
@@ -275,7 +275,7 @@ class CreditLedger:
         ends: bool = False,
         on_abandoned: Callable[[Answer | None], None] | None = None,
         mode: Mode = Mode.EXECUTION,
-    ) -> Answer:
+    ) -> Awaitable[Answer]:
         """Send a call: the arguments that all verbs of executions share, then the verb's own."""
         args = (
             attempt.execution_key,
@@ -286,7 +286,7 @@ class CreditLedger:
         )
         outcome_key = self._keys.outcome(attempt.account_id, attempt.execution_key)
         call = Call(verb, args, outcome_key, ends, on_abandoned, mode)
-        return await self._script_client.ask(attempt.account_id, call)
+        return self._script_client.ask(attempt.account_id, call)
 
     def _abandoned(self, attempt: ExecutionAttempt, answer: Answer | None) -> None:
         if answer is None or answer[0] == b"reserved":

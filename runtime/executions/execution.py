@@ -14,6 +14,7 @@ from pricing.quote import cost_mc, quote_mc
 from pricing.rate_card import RateCard, Rates
 from pricing.usage import TokenUsage
 from providers.base import Completion, Message
+from providers.pacing.deadline import Deadline
 from runtime.actions.requests import (
     Attempt,
     EndpointRefusal,
@@ -95,12 +96,12 @@ class Progress:
 class Execution:
     """One run of ``execute()`` that has its prompt, its model and its quote.
 
-    ``deadline_s`` is an instant of the event loop's clock. Everything but ``progress`` is fixed.
+    Everything but ``progress`` is fixed.
     """
 
     request: ExecutionRequest
     spec: ActionSpec
-    deadline_s: float
+    deadline: Deadline
     model: Model
     card: RateCard
     rates: Rates

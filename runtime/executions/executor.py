@@ -15,6 +15,7 @@ from functools import partial
 
 from fallback.reasons import FallbackReason
 from pricing.quote import covered_output_tokens
+from providers.pacing.deadline import Deadline
 from providers.pacing.queue import NoTurn
 from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending
 from runtime.actions.source import ActionSource
@@ -112,12 +113,16 @@ class Executor:
         spec = request.action
         if not isinstance(spec, ActionSpec):
             spec = await self.actions.get(request.account_id, spec)
-        deadline_s = asyncio.get_running_loop().time() + spec.limits.deadline_ms / 1000
-        prepared = await self._quoter.prepare(request, spec, deadline_s, timings)
+        now_s = asyncio.get_running_loop().time()
+        deadline = Deadline(now_s + spec.limits.deadline_ms / 1000)
+        prepared = await self._quoter.prepare(request, spec, deadline, timings)
         if isinstance(prepared, ExecutionResult):
             return prepared, None
-        with self._calls.session(prepared) as session:
-            return await self._run(prepared, session), prepared
+        try:
+            with self._calls.session(prepared) as session:
+                return await self._run(prepared, session), prepared
+        finally:
+            deadline.stop()
 
     def is_healthy(self, model_id: str) -> bool | None:
         """Return whether a model's provider answers; ``None`` if this process made no call yet."""
@@ -143,7 +148,7 @@ class Executor:
     async def _run(self, execution: Execution, session: CallSession) -> ExecutionResult | Pending:
         """Wait for a turn, reserve and call; without credits give the turn back and wait."""
         loop_time = asyncio.get_running_loop().time
-        last_reserve_s = execution.deadline_s - _LAST_RESERVE_S
+        last_reserve_s = execution.deadline.at_s - _LAST_RESERVE_S
         give_up_s = self._give_up_s(execution)
         lowerings = 0
         while session.allows():
@@ -186,7 +191,7 @@ class Executor:
     def _give_up_s(self, execution: Execution) -> float:
         """Return until when to wait for credits: the model needs the second half of the time."""
         now_s = asyncio.get_running_loop().time()
-        half_s = (execution.deadline_s - now_s) / 2
+        half_s = (execution.deadline.at_s - now_s) / 2
         return now_s + min(self._settings.wait_for_credits_ms / 1000, half_s)
 
     async def _wait(self, execution: Execution, until_s: float) -> None:
@@ -201,7 +206,7 @@ class Executor:
         """Reserve the quote; ``None`` if the ledger did not answer in time."""
         since_s = time.perf_counter()
         try:
-            async with asyncio.timeout_at(execution.deadline_s):
+            with execution.deadline:
                 return await self._ledger.reserve(
                     execution.attempt,
                     execution.progress.quote.amount_mc,
@@ -254,7 +259,7 @@ class Executor:
     async def _look_up(self, execution: Execution) -> InProgress | Existing | None:
         """Return what the ledger knows of the id, or ``None``."""
         try:
-            async with asyncio.timeout_at(execution.deadline_s):
+            with execution.deadline:
                 return await self._ledger.look_up(execution.attempt)
         except (LedgerUnavailable, TimeoutError):
             return None

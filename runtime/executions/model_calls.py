@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Iterable, Mapping
+from typing import Self
 
 from providers.base import Completion, CompletionRequest, Provider
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Refusal
@@ -62,16 +62,18 @@ class ModelCalls:
         known = [self._breakers.get(key) for key in (_of_key(model), _of_model(model))]
         return [breaker for breaker in known if breaker is not None]
 
-    @contextmanager
-    def session(self, execution: Execution) -> Iterator[CallSession]:
-        """Open the session in which an execution makes its calls."""
+    def session(self, execution: Execution) -> CallSession:
+        """Return the session in which an execution makes its calls, in a ``with`` block."""
         model, limits = execution.model, execution.spec.limits
         limit_ms = min(limits.attempt_timeout_ms or limits.deadline_ms, limits.deadline_ms)
-        of_key = self._breaker(model, _of_key(model))
-        of_model = self._breaker(model, _of_model(model))
-        with of_key.caller(limit_ms) as for_key, of_model.caller(limit_ms) as for_model:
-            gates = (of_key, for_key), (of_model, for_model)
-            yield CallSession(execution, self._provider, self._queues, self._texts, *gates)
+        return CallSession(
+            execution,
+            self._provider,
+            self._queues,
+            self._texts,
+            self._breaker(model, _of_key(model)).caller(limit_ms),
+            self._breaker(model, _of_model(model)).caller(limit_ms),
+        )
 
     def _breaker(self, model: Model, key: tuple[str, str, str | None]) -> Breaker:
         breaker = self._breakers.get(key)
@@ -89,9 +91,6 @@ def _of_key(model: Model) -> tuple[str, str, str | None]:
 
 def _of_model(model: Model) -> tuple[str, str, str | None]:
     return model.endpoint.name, "model", model.litellm_model
-
-
-_Gate = tuple[Breaker, Caller]
 
 
 class CallSession:
@@ -118,8 +117,8 @@ class CallSession:
         provider: Provider,
         queues: EndpointQueues,
         texts: ProviderTexts,
-        of_key: _Gate,
-        of_model: _Gate,
+        of_key: Caller,
+        of_model: Caller,
     ) -> None:
         self._execution = execution
         self._provider = provider
@@ -129,24 +128,32 @@ class CallSession:
         self._of_model = of_model
         self.calling = False
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._of_model.breaker.leave(self._of_model)
+        self._of_key.breaker.leave(self._of_key)
+
     def allows(self) -> bool:
         """Return whether a call may be made: the provider answers, or this call is the probe."""
-        return all(breaker.allows(caller) for breaker, caller in (self._of_key, self._of_model))
+        of_key, of_model = self._of_key, self._of_model
+        return of_key.breaker.allows(of_key) and of_model.breaker.allows(of_model)
 
     def why_not(self) -> str:
         """Return why no call is allowed; note it in the execution if the config is to be mended."""
         model = self._execution.model
-        closed = [breaker for breaker, _ in (self._of_key, self._of_model) if breaker.is_open]
+        of_key, of_model = self._of_key.breaker, self._of_model.breaker
         # A breaker that has closed meanwhile stood open when the caller was refused.
-        breaker = closed[0] if closed else self._of_model[0]
+        breaker = of_key if of_key.is_open else of_model
         if (status := breaker.refused_status) is None:
             return provider_down_text(model.id, breaker.probe_in_ms)
         refusal = EndpointRefusal(model.endpoint.name, status)
         self._execution.progress.endpoint_refusal = refusal
         return f"{refused_text(refusal, model.id)}; {next_attempt_text(breaker.probe_in_ms)}"
 
-    def turn(self) -> AbstractAsyncContextManager[Turn]:
-        """Wait for a turn at the endpoint.
+    def turn(self) -> Turn:
+        """Return a turn at the endpoint, which an ``async with`` block waits for.
 
         Raises:
             NoTurn: no turn came before the deadline.
@@ -154,7 +161,7 @@ class CallSession:
         execution = self._execution
         quote = execution.progress.quote
         tokens = quote.input_tokens + quote.max_output_tokens
-        return self._queues.turn(execution.model.endpoint.name, tokens, execution.deadline_s)
+        return self._queues.turn(execution.model.endpoint.name, tokens, execution.deadline.at_s)
 
     async def complete(self, reserved: Reserved, turn: Turn) -> Completion:
         """Call the model, and retry where that helps. A retry waits for its own turn.
@@ -177,9 +184,10 @@ class CallSession:
                 response_schema=spec.json_schema if model.json_schema is True else None,
                 json_object=model.json_schema == "json_object",
                 temperature=spec.temperature,
+                route=model.route,
             ),
             attempts=spec.limits.attempts,
-            deadline_s=execution.deadline_s,
+            deadline=execution.deadline,
             attempt_timeout_ms=spec.limits.attempt_timeout_ms,
             before_attempt=self._before_attempt,
             record=self._record,
@@ -217,8 +225,8 @@ class CallSession:
         self._tell_breakers(error, latency_ms)
 
     def _tell_breakers(self, error: ProviderError | None, latency_ms: int) -> None:
-        of_key, for_key = self._of_key
-        of_model, for_model = self._of_model
+        for_key, for_model = self._of_key, self._of_model
+        of_key, of_model = for_key.breaker, for_model.breaker
         if error is None:
             of_key.answered(for_key)
             of_model.answered(for_model)

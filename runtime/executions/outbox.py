@@ -7,6 +7,7 @@ import logging
 from collections import deque
 from contextlib import suppress
 
+from providers.pacing.deadline import Deadline
 from runtime.background import Periodic, TaskSet, finish
 from runtime.credits.endings import Ending, Release, owes_something
 from runtime.credits.identity import ExecutionAttempt
@@ -51,20 +52,20 @@ class Outbox:
         self._replays.start()
 
     async def close(
-        self, ending: Ending, deadline_s: float
+        self, ending: Ending, deadline: Deadline
     ) -> Settled | Released | Existing | NotBooked | None:
         """End a reservation.
 
-        Nothing is lost if the caller is cancelled, ``deadline_s`` passes, or Redis is away or has
-        lost the account: the
-        ending is then sent in the background, or spooled, or kept in memory if the disk refuses
-        too. An ending may be sent twice, because the ledger recognizes its attempt.
+        Nothing is lost if the caller is cancelled, the deadline passes, or Redis is away or has
+        lost the account: the ending is then sent in the background, or spooled, or kept in memory
+        if the disk refuses too. An ending may be sent twice, because the ledger recognizes its
+        attempt.
 
         Returns:
             The ledger's answer, or ``None`` if it has not answered (yet).
         """
         try:
-            async with asyncio.timeout_at(deadline_s):
+            with deadline:
                 return await self._send(ending)
         except TimeoutError:
             self.close_soon(ending)

@@ -98,7 +98,7 @@ class ReservedExecutions:
         self, execution: Execution, reserved: Reserved, session: CallSession, turn: Turn
     ) -> ExecutionResult | Pending:
         if not session.allows():
-            known = await self._outbox.close(execution.release(), execution.deadline_s)
+            known = await self._outbox.close(execution.release(), execution.deadline)
             return model_unavailable(execution, session, known)
         progress = execution.progress
         since_s = time.perf_counter()
@@ -184,7 +184,7 @@ class ReservedExecutions:
         self, execution: Execution, settlement: Settlement, resolved: Resolved, detail: str | None
     ) -> ExecutionResult:
         since_s = time.perf_counter()
-        settled = await self._outbox.close(settlement, execution.deadline_s)
+        settled = await self._outbox.close(settlement, execution.deadline)
         execution.progress.timings.note("settle", since_s)
         if isinstance(settled, Existing):
             return execution.first_outcome(settled)
@@ -220,7 +220,7 @@ class ReservedExecutions:
         outcome = execution.outcome(resolved) if kept else None
         since_s = time.perf_counter()
         released = await self._outbox.close(
-            execution.release(reason, unpaid_mc, outcome), execution.deadline_s
+            execution.release(reason, unpaid_mc, outcome), execution.deadline
         )
         execution.progress.timings.note("settle", since_s)
         if isinstance(released, Existing):

@@ -13,6 +13,7 @@ from runtime.actions.spec import ActionSpec
 from runtime.credits.results import Existing
 
 _FORMAT = 1
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 MOST_BYTES = 1024 * 1024
 """The largest outcome that is read: more than any model writes in one answer."""
@@ -31,19 +32,18 @@ def encode(
     It names the attributes that values are written to: a redelivery after a deploy gets the first
     outcome, even if the action has changed since.
     """
-    attributes = spec.attributes({name: name for name in resolved.values})
     outcome = {
         "f": _FORMAT,
         "s": resolved.status,
         "v": resolved.values,
         "o": {n: o.reason for n, o in resolved.origins.items() if o.reason is not None},
-        "w": {store: names for store, names in attributes.items() if names},
+        "w": spec.written_to,
         "r": reserved_mc,
         "u": usage and _usage_columns(usage),
         "a": spec.version,
         "c": rate_card_version,
     }
-    return json.dumps(outcome, separators=(",", ":"), ensure_ascii=False).encode()
+    return _ENCODER.encode(outcome).encode()
 
 
 def _usage_columns(usage: TokenUsage) -> tuple[int, ...]:

@@ -87,7 +87,7 @@ def observed(
 
 
 def _clamped(tokens: int) -> int:
-    return max(0, min(tokens, MOST_TOKENS))
+    return min(tokens, MOST_TOKENS)
 
 
 _MOST_BUCKET = bucket_of(MOST_TOKENS)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
 
+from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.exceptions import (
     AuthenticationError,
@@ -66,18 +67,13 @@ class Delivery:
 
 
 def bulk(*values: bytes | str | int) -> bytes:
-    """Return values packed in Redis' protocol, five times faster than redis-py does."""
-    packed: list[bytes] = []
-    text = ""
-    for value in values:
-        if isinstance(value, bytes):
-            packed += (text.encode(), b"$%d\r\n%b\r\n" % (len(value), value))
-            text = ""
-        else:
-            word = value if isinstance(value, str) else str(value)
-            size = len(word) if word.isascii() else len(word.encode())
-            text += f"${size}\r\n{word}\r\n"
-    return b"".join([*packed, text.encode()])
+    """Return values packed in Redis' protocol, without the number of them in front.
+
+    Raises:
+        ValueError: a text has no UTF-8 form.
+    """
+    packed: bytes = pack_command(values)  # type: ignore[arg-type]  # its stub knows one value
+    return packed[packed.index(b"\n") + 1 :]
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from providers.pacing.deadline import Deadline
 from runtime.credits.endings import Settlement
 from runtime.credits.journal import verify
 from runtime.credits.results import LedgerUnavailable, Refused, Reserved
@@ -142,8 +143,8 @@ class Campaign:
         settlement = Settlement(
             attempt, cost_mc, 500, answer.reserved_at_ms, "1,0,0,1,0", "v1", (), 0, b"answer"
         )
-        deadline_s = asyncio.get_running_loop().time() + 10
-        settled = await self.outbox.close(settlement, deadline_s)
+        deadline = Deadline(asyncio.get_running_loop().time() + 10)
+        settled = await self.outbox.close(settlement, deadline)
         self.spooled += settled is None
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fallback.reasons import FallbackReason, is_kept
+from providers.pacing.deadline import Deadline
 from runtime.credits.endings import Ending, Release, Settlement
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.ledger import CreditLedger
@@ -219,9 +220,8 @@ class Worker:
             await self._spool.put(ending)
             closed = None
         else:
-            closed = await self._outbox.close(
-                ending, asyncio.get_running_loop().time() + _CLOSE_WITHIN_S
-            )
+            now_s = asyncio.get_running_loop().time()
+            closed = await self._outbox.close(ending, Deadline(now_s + _CLOSE_WITHIN_S))
         match closed:
             case None if ending.outcome is not None:
                 self._acknowledge(number, "spooled", type(ending).__name__)

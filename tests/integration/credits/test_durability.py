@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from redis import Redis
 
+from providers.pacing.deadline import Deadline
 from runtime.config import Config
 from runtime.credits.durability import Durability
 from runtime.credits.endings import Settlement
@@ -113,8 +114,8 @@ async def test_law_3c_what_too_few_acknowledged_is_unknown_and_settled_by_asking
 
     with pytest.raises(BookingUnknown, match="0 of 1 replicas have it"):
         await desk.ledger.reserve(desk.attempt(), 10, 1_000)
-    deadline_s = asyncio.get_running_loop().time() + 10
-    assert await outbox.close(settlement, deadline_s) is None
+    deadline = Deadline(asyncio.get_running_loop().time() + 10)
+    assert await outbox.close(settlement, deadline) is None
     assert spool.waiting() == 1
     # Asked again while the replica is still away, a call that writes nothing is no more certain.
     with pytest.raises(BookingUnknown):

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from redis import Redis
 
+from providers.pacing.deadline import Deadline
 from runtime.credits.endings import Release, Settlement
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.journal import Kind, verify
@@ -62,7 +63,7 @@ def settlement(attempt: ExecutionAttempt, reserved: Reserved) -> Settlement:
 
 
 async def end(outbox: Outbox, ending: Settlement | Release) -> object:
-    return await outbox.close(ending, asyncio.get_running_loop().time() + 10)
+    return await outbox.close(ending, Deadline(asyncio.get_running_loop().time() + 10))
 
 
 async def restore(desk: Desk, data: dict[bytes, bytes | None]) -> None:

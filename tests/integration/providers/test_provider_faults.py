@@ -23,8 +23,10 @@ from providers.errors import (
     Rejected,
 )
 from providers.mock.server import MockOptions, MockServer, start
+from providers.pacing.deadline import Deadline
 from providers.pacing.queue import EndpointLimit, EndpointQueues
 from providers.pacing.retry import RetriedCall
+from tests.harness.litellm_module import litellm_module
 from tests.harness.routes.comparing import ROUTES, RouteProvider
 
 SCHEMA: dict[str, Any] = {
@@ -474,7 +476,7 @@ async def test_a_call_that_takes_too_long_ends_and_hangs_up(
             provider,
             to(mock.url, scenario),
             attempts=1,
-            deadline_s=asyncio.get_running_loop().time() + 0.3,
+            deadline=Deadline(asyncio.get_running_loop().time() + 0.3),
             attempt_timeout_ms=None,
             before_attempt=lambda ends_s: None,
             record=lambda number, error, latency_ms: records.append(error),
@@ -500,7 +502,7 @@ async def test_what_passes_is_answered_at_the_second_attempt(
         provider,
         to(mock.url, scenario),
         attempts=2,
-        deadline_s=asyncio.get_running_loop().time() + 20,
+        deadline=Deadline(asyncio.get_running_loop().time() + 20),
         attempt_timeout_ms=None,
         before_attempt=lambda ends_s: None,
         record=lambda number, error, ms: records.append((number, error.status if error else None)),
@@ -545,6 +547,23 @@ async def test_many_calls_at_once_get_each_their_own_answer(
 
     assert at_once == list(reversed(in_a_row))
     assert len({completion.usage for completion in at_once}) > 1
+
+
+@ON_BOTH_ROUTES
+async def test_a_cache_of_the_process_is_neither_asked_nor_filled(
+    provider: RouteProvider, mock: MockServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    litellm = litellm_module()
+    for name in ("input_callback", "success_callback", "_async_success_callback"):
+        monkeypatch.setattr(litellm, name, [])
+    cache = litellm.Cache(type="local")
+    monkeypatch.setattr(litellm, "cache", cache)
+
+    first = await provider.complete(to(mock.url))
+
+    assert await provider.complete(to(mock.url)) == first
+    assert mock.stats()["requests"] == 2
+    assert cache.cache.cache_dict == {}
 
 
 @ON_BOTH_ROUTES

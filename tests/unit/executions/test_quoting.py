@@ -16,6 +16,7 @@ from fallback.reasons import FallbackReason
 from pricing.rate_card import ModelClass, RateCard, RateCards, Rates
 from pricing.tokens import ENCODINGS, OTHER, SHORT_TEXT_CHARS, TokenCounter
 from providers.base import Endpoint
+from providers.pacing.deadline import Deadline
 from runtime.actions.requests import ExecutionRequest, ExecutionResult, Source
 from runtime.catalog.models import Model, Models
 from runtime.credits.identity import Identity
@@ -120,8 +121,8 @@ class Desk:
             data={"customer": {"message": message}},
             source=Source.LIVE,
         )
-        by_s = asyncio.get_running_loop().time() + deadline_ms / 1000
-        return await self.quoter.prepare(request, spec, by_s, Timings())
+        deadline = Deadline(asyncio.get_running_loop().time() + deadline_ms / 1000)
+        return await self.quoter.prepare(request, spec, deadline, Timings())
 
 
 @pytest.mark.parametrize("encoding", ["o200k_base", OTHER])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from providers.base import Completion, CompletionRequest, Endpoint, FinishReason
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
+from providers.pacing.deadline import Deadline
 from providers.pacing.retry import RetriedCall
 from tests.harness.virtual_time import now_s, run
 
@@ -81,7 +82,7 @@ class Script:
             self,
             REQUEST,
             attempts=attempts,
-            deadline_s=deadline_s,
+            deadline=Deadline(deadline_s),
             attempt_timeout_ms=attempt_timeout_ms,
             before_attempt=before_attempt or self.announced_s.append,
             record=self.record,
