@@ -68,13 +68,21 @@ async def _measure(workload: Workload) -> Measured:
         await run_calls(parts.execute, parts.people())
         await run_calls(bare.call, parts.prompts(_BARE_CALLS))
         trace = await parts.trace()
+
+        async def bare_call_ms() -> float:
+            return (await cost_of(bare.call, parts.prompts(_BARE_CALLS))).cpu_ms
+
         gc.collect()
         gate_ms: list[float] = []
         bare_ms: list[float] = []
         rounds_us: list[dict[str, float]] = []
         for number in range(_ROUNDS):
-            gate_ms.append(await parts.execution_ms())
-            bare_ms.append((await cost_of(bare.call, parts.prompts(_BARE_CALLS))).cpu_ms)
+            if number % 2:
+                bare_ms.append(await bare_call_ms())
+                gate_ms.append(await parts.execution_ms())
+            else:
+                gate_ms.append(await parts.execution_ms())
+                bare_ms.append(await bare_call_ms())
             rounds_us.append(await parts.steps_us(trace))
             say(f"  {number + 1} of {_ROUNDS}: {gate_ms[-1]:.3f} ms and {bare_ms[-1]:.2f} ms")
     steps_us = {step: median([steps[step] for steps in rounds_us]) for step in rounds_us[0]}
