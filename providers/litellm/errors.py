@@ -34,6 +34,8 @@ _RAN_ALL_THE_SAME = {
 }
 """Codes of errors with a status in the 400s that the model had to run for, or that are billed."""
 _OF_CONTENT = (b"block", b"content", b"filter", b"moder", b"polic", b"safety")
+_ESCAPE = b"\\u"
+"""May be part of any word, which LiteLLM finds all the same."""
 _MAX_RETRY_AFTER_MS = 300_000
 """An endpoint that asks for more is tried again after five minutes: all accounts wait for it."""
 _MAX_TEXT_CHARS = 2_000
@@ -86,7 +88,7 @@ def usual_error(answer: HttpAnswer) -> ProviderError | None:
     if _succeeded(answer) or len(answer.body) > MAX_ERROR_BYTES:
         return None
     response, body = _as_response(answer), answer.body.lower()
-    is_plain = not any(word in body for word in _OF_CONTENT)
+    is_plain = _ESCAPE not in body and not any(word in body for word in _OF_CONTENT)
     if not is_plain and not _error_codes(response) & _RAN_ALL_THE_SAME:
         return None
     return _by_status("", response, filtered=False)

@@ -17,7 +17,8 @@ from tests.harness.routes.native_answers import (
     gemini_answers,
     ollama_answers,
 )
-from tests.harness.routes.openai_answers import GOOD, answers
+from tests.harness.routes.openai_answers import answers
+from tests.harness.routes.real_answers import GOOD
 
 KEY = "sk-of-the-config"
 MAX_TOKENS = 50
@@ -33,7 +34,13 @@ MODELS = {name: _NAMED.get(name, f"{name}/m") for name in ROUTES}
 SPECIAL = (
     "openai/gpt-4o-mini",
     "openai/gpt-4o-mini#status=400",
+    "openai/gpt-4o",
+    "openai/gpt-4o-2024-05-13",
+    "openai/gpt-4o-mini-2024-07-18",
     "openai/gpt-4.1",
+    "openai/gpt-4.1-nano",
+    "openai/gpt-4.1-mini-2025-04-14",
+    "openai/gpt-4o-nano-2099-01-01",
     "openai/gpt-5",
     "openai/gpt-5-mini",
     "openai/gpt-5-chat-latest",

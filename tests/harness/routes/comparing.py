@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, Literal
 
-from providers.base import Completion, CompletionRequest, Provider
+from providers.base import Completion, CompletionRequest, ModelRoute, Provider
+from providers.direct.plain import plain
 from providers.direct.provider import DirectProvider
 from providers.errors import ProviderError
 from providers.http import Headers, HttpAnswer, HttpClient, HttpError
@@ -231,7 +232,8 @@ class DirectAtOnce(DirectProvider):
             max_output_tokens=0,
         )
         if repr(form) not in self._goes_directly:
-            self._goes_directly[repr(form)] = await self.learn(request)
+            is_known = request.route is ModelRoute.AUTO and plain(request) is not None
+            self._goes_directly[repr(form)] = is_known or await self.learn(request)
         return self._goes_directly[repr(form)]
 
 

@@ -30,6 +30,11 @@ WORDS = (
     "input length and max_tokens exceed context limit: 100 + 50 > 120",
     "The response was filtered due to the prompt triggering Azure OpenAI's content management",
     "Your request was rejected as a result of our safety system",
+    "Your REQUEST WAS REJECTED AS A RESULT OF THE SAFETY SYSTEM",
+    "Invalid prompt: your prompt was flagged as potentially violating our usage policy.",
+    "invalid_request_error content_policy_violation",
+    "Output blocked by content filtering policy",
+    "The response was blocked.",
     "Incorrect API key provided: sk-x",
     "API key not valid. Please pass a valid API key.",
     "You exceeded your current quota, please check your plan and billing details.",
@@ -44,6 +49,10 @@ WORDS = (
     "None",
     "",
 )
+REFUSING = tuple(
+    words for words in WORDS if "polic" in words or "AFETY" in words or "block" in words
+)
+"""The words by which LiteLLM tells that a provider refused a content."""
 RETRY_AFTER: tuple[bytes, ...] = (
     *(b"Retry-After: 7", b"Retry-After: 0", b"Retry-After: 0.25", b"Retry-After: -1"),
     *(b"Retry-After: 86400", b"Retry-After: soon", b"Retry-After:", b"Retry-After: nan"),
@@ -101,6 +110,13 @@ def error_bodies() -> Iterator[tuple[str, Any]]:
         yield name, body
     for name, raw in RAW_BODIES.items():
         yield f"raw, {name}", raw
+    for words in REFUSING:
+        body = json.dumps({"error": {"message": words, "type": "invalid_request_error"}})
+        escaped = "".join(f"\\u{ord(letter):04x}" for letter in words)
+        yield f"in escapes, {words[:20]!r}", body.replace(words, escaped).encode()
+        yield f"in UTF-16, {words[:20]!r}", body.encode("utf-16")
+        yield f"in UTF-32, {words[:20]!r}", body.encode("utf-32-be")
+        yield f"in words alone, {words[:20]!r}", words.encode()
     yield "large", b'{"error": {"message": "' + b"x" * 70_000 + b'"}}'
 
 

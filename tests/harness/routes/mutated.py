@@ -21,6 +21,10 @@ NAMES = (
     *("candidates", "parts", "text", "finishReason", "usageMetadata", "promptFeedback", "thought"),
     *("stop_reason", "input_tokens", "output_tokens", "input", "name", "arguments", "function"),
     *("done_reason", "response", "eval_count", "created", "model", "object", "x"),
+    *("provider", "request_id", "service_tier", "time_info", "x_groq", "seed", "stop_reason"),
+    *("prompt_filter_results", "content_filter_results", "native_finish_reason", "cost"),
+    *("queue_time", "num_sources_used", "cached_tokens", "prompt_cache_hit_tokens"),
+    *("cache_write_tokens", "reasoning_tokens", "text_tokens", "completion_tokens_details"),
 )
 _scalars = (
     st.none()
@@ -127,7 +131,9 @@ def _errors(draw: st.DrawFn) -> bytes:
 @cache
 def http_answers(model: str) -> st.SearchStrategy[tuple[int, Headers, bytes]]:
     """Return any answer that the provider of a model may give: status, headers and body."""
-    answers = (*[good_answer(model)] * 8, *(body for _, body in answers_of(model)))
+    named = dict(answers_of(model))
+    usual = [body for name, body in named.items() if name.startswith(("real", "full", "good"))]
+    answers = (*[good_answer(model)] * 8, *usual * 6, *named.values())
     bodies = _bytes(answers)
     headers = st.lists(_headers, max_size=2).map(
         lambda lines: tuple(_parsed(line) for line in lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tests.harness.routes.openai_answers import TEXT
+from tests.harness.routes.real_answers import TEXT
 from tests.harness.routes.usages import USAGES, named
 
 _TOOL: dict[str, Any] = {

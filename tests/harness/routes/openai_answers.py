@@ -6,28 +6,10 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+from tests.harness.routes.real_answers import GOOD, REAL, TEXT
 from tests.harness.routes.usages import PLAIN, USAGES, named
 
-TEXT = '{"intent":"top_up"}'
 _MISSING = object()
-
-GOOD: dict[str, Any] = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1_760_000_000,
-    "model": "m",
-    # LiteLLM takes it that every answer of Groq's has one.
-    "service_tier": "on_demand",
-    "choices": [
-        {
-            "index": 0,
-            "message": {"role": "assistant", "content": TEXT},
-            "logprobs": None,
-            "finish_reason": "stop",
-        }
-    ],
-    "usage": PLAIN,
-}
 
 FULL: dict[str, Any] = GOOD | {
     "system_fingerprint": "fp_1",
@@ -52,6 +34,18 @@ FULL: dict[str, Any] = GOOD | {
     ],
     "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": {}}],
     "kv_transfer_params": None,
+}
+
+
+_ODD: dict[str, Any] = {
+    "a number": 7,
+    "a float": 0.5,
+    "a text": "x",
+    "half a character": "\ud83d",
+    "a list": ["x"],
+    "an object": {"id": "x", "error": {"code": 1}, "usage": PLAIN},
+    "true": True,
+    "not a number": float("nan"),
 }
 
 
@@ -183,6 +177,14 @@ def answers() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "x_groq usage", with_fields(usage=_MISSING, x_groq={"id": "r", "usage": PLAIN})
     for name, content in CONTENTS.items():
         yield f"content {name}", with_message(content=content)
+    yield from ((f"real {name}", answer) for name, answer in REAL.items())
+    for name, value in _ODD.items():
+        for field in ("provider", "request_id", "time_info", "x_groq", "prompt_filter_results"):
+            yield f"{field} {name}", with_fields(**{field: value})
+        for field in ("content_filter_results", "seed", "stop_reason", "native_finish_reason"):
+            yield f"{field} {name}", with_choice(**{field: value})
+        for field in ("queue_time", "num_sources_used", "prompt_cache_hit_tokens", "cost"):
+            yield f"{field} {name}", with_fields(usage=PLAIN | {field: value})
     yield from _messages()
     yield from _choices()
     yield from _tops()

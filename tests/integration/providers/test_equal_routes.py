@@ -165,6 +165,18 @@ async def test_law_16_addresses_and_keys_are_the_same_on_both_routes(
     assert await different_addresses(model, number, bases=1) == {}
 
 
+@pytest.mark.parametrize("number", range(0, len(BASES) * len(KEYS), 9))
+async def test_law_16_a_model_that_is_asked_without_litellm_is_asked_the_same(number: int) -> None:
+    assert await different_addresses("openai/gpt-4o-mini", number, bases=1) == {}
+
+
+@pytest.mark.long
+async def test_law_16_at_any_address_it_is_asked_the_same() -> None:
+    every = len(BASES) * len(KEYS)
+
+    assert await different_addresses("openai/gpt-4o-mini", 0, bases=every) == {}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("number, model", list(enumerate(MODELS.values())))
 async def test_law_16_more_addresses_and_keys_are_the_same_on_both_routes(
