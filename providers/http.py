@@ -18,22 +18,32 @@ import ssl
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import aiohttp
 import certifi
+from aiohttp.abc import AbstractResolver
+from multidict import CIMultiDict
 from yarl import URL
+
+from providers.http_pool import Call, HttpLimits, NoFreeConnection, Pool, Target
 
 MAX_ANSWER_BYTES = 2 * 1024 * 1024
 """The longest answers of today, 128,000 tokens, take 0.5 MB in English; as ``\\uXXXX``, 1.5 MB."""
 
-CONNECT_TIMEOUT_S = 10
-"""A limit for finding the host, connecting, and TLS."""
-SILENCE_TIMEOUT_S = 3_600
-"""A limit for each read; the caller bounds the call as a whole."""
-_IDLE_S = 30
-_CHUNK_BYTES = 65_536
+DEFAULT_LIMITS = HttpLimits()
 
-_OURS = frozenset((b"accept-encoding", b"connection", b"content-length", b"host", b"te"))
+_OURS = frozenset(
+    (
+        b"accept-encoding",
+        b"connection",
+        b"content-length",
+        b"expect",
+        b"host",
+        b"te",
+        b"transfer-encoding",
+    )
+)
 """Headers that only this client sets."""
 _OF_THE_BODY_AS_SENT = (b"content-encoding", b"content-length", b"transfer-encoding")
 _ACCEPTED = "gzip, deflate"
@@ -90,6 +100,11 @@ class HttpAnswer:
 class HttpClient:
     """Sends requests, each exactly once. Connections are kept by event loop.
 
+    Args:
+        limits: of time and connections.
+        resolver: finds the addresses of hosts; by default the system does. It stays the caller's
+            to close.
+
     Example::
 
         client = HttpClient()
@@ -97,8 +112,12 @@ class HttpClient:
         await client.aclose()
     """
 
-    def __init__(self) -> None:
-        self._sessions: dict[asyncio.AbstractEventLoop, aiohttp.ClientSession] = {}
+    def __init__(
+        self, limits: HttpLimits = DEFAULT_LIMITS, resolver: AbstractResolver | None = None
+    ) -> None:
+        self.limits = limits
+        self._resolver = resolver
+        self._pools: dict[asyncio.AbstractEventLoop, Pool] = {}
         self._tls: dict[str | None, ssl.SSLContext] = {}
 
     async def send(
@@ -116,6 +135,7 @@ class HttpClient:
 
         Args:
             url: is sent as it is, so it must be encoded already.
+            headers: the same tuple for many requests is cheapest.
             proxy: ``http://host:port``, perhaps with a user name and a password.
             ca_file: the certificates to trust instead of the public ones.
             max_bytes: the bound of the answer's body, packed and unpacked.
@@ -124,68 +144,69 @@ class HttpClient:
             NotConnected: nothing was sent.
             NotAnswered: something may have been sent; the subclass says what went wrong.
         """
-        target = _parsed(url)
-        session = self._session()
+        target = _target(url, tuple(headers), proxy)
         tls: ssl.SSLContext | bool = True
-        if target.scheme == "https":
+        if target.is_tls:
             tls = self._tls.get(ca_file) or await self._load_tls(ca_file)
+        pool = self._pool()
+        call = pool.begin(body)
         try:
-            async with session.request(
-                method,
-                target,
-                headers=_to_send(headers),
-                data=body,
-                allow_redirects=False,
-                proxy=proxy,
-                ssl=tls,
-            ) as response:
-                raw = await _read(response, max_bytes)
-                encodings = response.headers.getall("Content-Encoding", ())
-                return HttpAnswer(
-                    response.status,
-                    tuple(
-                        (name, value)
-                        for name, value in response.raw_headers
-                        if name.lower() not in _OF_THE_BODY_AS_SENT
-                    ),
-                    _unpack(raw, encodings, max_bytes),
-                )
-        except (
-            aiohttp.ClientConnectorError,
-            aiohttp.ConnectionTimeoutError,
-            aiohttp.ClientHttpProxyError,
-        ) as error:
-            raise NotConnected(f"no connection ({type(error).__name__})") from None
+            response, raw = await pool.exchange(call, method, target, tls, max_bytes)
+        except NoFreeConnection:
+            raise NotConnected(
+                f"no connection was free within {self.limits.connect_s:,} s: "
+                f"{self.limits.connections:,} are in use, the most for one host"
+            ) from None
+        except asyncio.CancelledError:
+            if not call.take_back_end():
+                raise
+            raise _failure(call, f"{call.ended_for}") from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             # ValueError: aiohttp has a few for answers that are not HTTP.
-            raise Lost(f"the connection broke ({type(error).__name__})") from None
+            raise _failure(call, self._described(call, error)) from None
+        finally:
+            pool.end(call)
+        if raw is None:
+            raise TooLarge(f"the answer has more than {max_bytes:,} bytes")
+        return HttpAnswer(
+            response.status,
+            tuple(
+                [
+                    header
+                    for header in response.raw_headers
+                    if header[0].lower() not in _OF_THE_BODY_AS_SENT
+                ]
+            ),
+            _unpack(raw, response.headers.getall("Content-Encoding", ()), max_bytes),
+        )
+
+    def _described(self, call: Call, error: Exception) -> str:
+        """Return the error in words that quote nothing of the request and the answer."""
+        name = type(error).__name__
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            return f"no connection within {self.limits.connect_s:,} s"
+        if call.is_sent:
+            return f"the connection broke ({name})"
+        return f"no connection ({name})"
 
     async def aclose(self) -> None:
-        """Close the connections of this event loop, and forget loops that are closed."""
-        session = self._sessions.pop(asyncio.get_running_loop(), None)
-        for loop in [loop for loop in self._sessions if loop.is_closed()]:
-            del self._sessions[loop]
-        if session is not None:
-            await session.close()
+        """Close the connections of this event loop, and forget loops that are closed.
 
-    def _session(self) -> aiohttp.ClientSession:
+        Calls under way end with an ``HttpError``. A later call opens new connections.
+        """
+        pool = self._pools.pop(asyncio.get_running_loop(), None)
+        for loop in list(self._pools):
+            if loop.is_closed():
+                self._pools.pop(loop, None)
+        if pool is not None:
+            await pool.aclose()
+
+    def _pool(self) -> Pool:
         loop = asyncio.get_running_loop()
-        session = self._sessions.get(loop)
-        if session is None:
-            session = self._sessions[loop] = aiohttp.ClientSession(
-                # Endpoints bound how many calls run at once.
-                connector=aiohttp.TCPConnector(
-                    limit=0, keepalive_timeout=_IDLE_S, resolver=aiohttp.ThreadedResolver()
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                auto_decompress=False,
-                skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
-                timeout=aiohttp.ClientTimeout(
-                    total=None, connect=CONNECT_TIMEOUT_S, sock_read=SILENCE_TIMEOUT_S
-                ),
-            )
-        return session
+        pool = self._pools.get(loop)
+        if pool is None:
+            pool = self._pools[loop] = Pool(self.limits, self._resolver)
+        return pool
 
     async def _load_tls(self, ca_file: str | None) -> ssl.SSLContext:
         """Load the certificates, in a thread: it takes tens of milliseconds."""
@@ -196,14 +217,30 @@ class HttpClient:
         return self._tls.setdefault(ca_file, loaded)
 
 
-def _parsed(url: str) -> URL:
+def _failure(call: Call, text: str) -> HttpError:
+    return Lost(text) if call.is_sent else NotConnected(text)
+
+
+@lru_cache(maxsize=256)
+def _target(url: str, headers: Headers, proxy: str | None) -> Target:
+    """Return what is the same for all requests of an action.
+
+    Raises:
+        NotConnected: the address is not valid.
+    """
     try:
-        target = URL(url, encoded=True)
+        address = URL(url, encoded=True)
+        through = URL(proxy) if proxy is not None else None
     except ValueError:
         raise NotConnected("no connection (the address is not valid)") from None
-    if target.scheme not in ("http", "https") or not target.host:
+    if address.scheme not in ("http", "https") or not address.host:
         raise NotConnected("no connection (the address is not valid)")
-    return target
+    sent: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers:
+        if name.lower() not in _OURS:
+            sent.add(name.decode("latin-1"), value.decode("latin-1"))
+    sent.add("Accept-Encoding", _ACCEPTED)
+    return Target(address, sent, through)
 
 
 def _tls_context(ca_file: str | None) -> ssl.SSLContext:
@@ -215,26 +252,6 @@ def _tls_context(ca_file: str | None) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_verify_locations(cafile=ca_file or certifi.where())
     return context
-
-
-def _to_send(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    kept = [
-        (name.decode("latin-1"), value.decode("latin-1"))
-        for name, value in headers
-        if name.lower() not in _OURS
-    ]
-    return [*kept, ("Accept-Encoding", _ACCEPTED)]
-
-
-async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """Return the body as it was sent."""
-    content = bytearray()
-    async for part in response.content.iter_chunked(_CHUNK_BYTES):
-        content += part
-        if len(content) > max_bytes:
-            response.close()
-            raise TooLarge(f"the answer has more than {max_bytes:,} bytes")
-    return bytes(content)
 
 
 def _unpack(content: bytes, headers: Iterable[str], max_bytes: int) -> bytes:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis, RedisCluster
 
 from providers.base import Provider
-from providers.litellm.adapter import LiteLLMProvider
 from runtime.actions.source import ActionSource
 from runtime.assembly import Assembly
 from runtime.campaigns.estimate import Estimator
@@ -30,6 +31,9 @@ from runtime.loop_guard import LoopGuard
 from runtime.processes.register import Register
 from runtime.redis.keys import Keys
 from runtime.turns.shared import RedisTurns
+
+if TYPE_CHECKING:
+    from providers.http import HttpClient
 
 _HOUR_MS = 3_600_000
 
@@ -57,7 +61,8 @@ async def open_runtime(
 
     Args:
         redis: a client of one server or of a cluster. Without one, the server of ``config.redis``.
-        provider: calls models. Without one, LiteLLM does, which takes some seconds to load.
+        provider: calls models. Without one, they are called as LiteLLM would, which takes some
+            seconds to load where it is needed.
         actions: resolves the action ids of requests. Without one, ``config.actions`` does.
         on_alert: called with each ``Alert`` that a call of this process raised, after it was
             written to Redis, on the event loop: it must not block. What it raises is logged, and
@@ -88,9 +93,12 @@ async def open_runtime(
         learning.start()
         uses_litellm = provider is None
         if provider is None:
-            provider = LiteLLMProvider()
-            at_end(stack, "closing the provider's connections", provider.aclose)
-            await provider.warm_up()
+            from providers.direct.provider import DirectProvider  # brings aiohttp
+
+            http = _http_client(config)
+            at_end(stack, "closing the connections to providers", http.aclose)
+            provider = DirectProvider(http)
+            await provider.warm_up([model.probe() for model in models])
             if mistakes := refused_parameters(config):
                 raise ConfigError(mistakes)
         max_age_ms = config.executions.spool_max_age_hours * _HOUR_MS
@@ -165,6 +173,16 @@ async def open_estimator(
             yield Estimator(ledger, quoter, learning)
         finally:
             quoter.close()
+
+
+def _http_client(config: Config) -> HttpClient:
+    """Return a client with a connection for each call that the queues of endpoints let through."""
+    from providers.http import HttpClient
+    from providers.http_pool import HttpLimits
+
+    limits = HttpLimits()
+    calls = sum(endpoint.max_concurrency for endpoint in config.endpoints.values())
+    return HttpClient(replace(limits, connections=max(limits.connections, calls)))
 
 
 def _learning(config: Config, client: Redis | RedisCluster) -> Learning:

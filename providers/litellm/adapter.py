@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,9 @@ from providers.litellm.routes import ROUTES, Client, provider_of
 from providers.litellm.usage import read_usage
 
 if TYPE_CHECKING:
-    from providers.http import HttpClient
+    from providers.http import HttpAnswer, HttpClient
     from providers.litellm.clients import Clients
+    from providers.litellm.transport import Exchange, SentRequest
 
 NO_KEY = "none"
 """Sent where an endpoint has no key: without one LiteLLM would take the environment's."""
@@ -49,8 +51,36 @@ class LiteLLMProvider:
         Raises:
             ProviderError: there is no answer; ``errors.translate`` says which error it is.
         """
+        return await self._call(request, *await self._prepared(request))
+
+    async def read(self, request: CompletionRequest, answer: HttpAnswer) -> Completion:
+        """Return what LiteLLM reads in an answer that is there; nothing is sent.
+
+        Raises:
+            ProviderError: as ``complete`` would, had this been the provider's answer.
+        """
+        exchange, arguments = await self._prepared(request)
+        exchange.given = answer
+        return await self._call(request, exchange, arguments)
+
+    async def asked(self, request: CompletionRequest) -> SentRequest | None:
+        """Return the request that LiteLLM would send, if it would; nothing is sent.
+
+        Raises:
+            NotSent: the provider can't be called over our own client, or has no address.
+        """
+        from providers.http import HttpAnswer
+
+        exchange, arguments = await self._prepared(request)
+        exchange.given = HttpAnswer(400, (), b"{}")
+        with suppress(ProviderError):
+            await self._call(request, exchange, arguments)
+        return exchange.request
+
+    async def _call(
+        self, request: CompletionRequest, exchange: Exchange, arguments: dict[str, Any]
+    ) -> Completion:
         litellm = loading.loaded() or await loading.load_in_thread()
-        exchange, arguments = self._prepared(request)
         from providers.litellm.transport import exchanging
 
         # In LiteLLM 1.106.2 this leaves out its handlers of failures and the queue of its
@@ -61,7 +91,7 @@ class LiteLLMProvider:
             with exchanging(exchange):
                 response = await litellm.module.acompletion(**arguments)
             litellm_errors.check_status(exchange)
-            return _completion(response, request.max_output_tokens)
+            return completion_of(response, request.max_output_tokens)
         except ProviderError:
             raise
         except Exception as exc:  # noqa: BLE001 - one table decides what it means
@@ -72,12 +102,14 @@ class LiteLLMProvider:
         # answer, and must not come along as the context of ours.
         raise error
 
-    def _prepared(self, request: CompletionRequest) -> tuple[Any, dict[str, Any]]:
+    async def _prepared(self, request: CompletionRequest) -> tuple[Exchange, dict[str, Any]]:
         """Return the exchange of a call, and LiteLLM's arguments.
 
         Raises:
             NotSent: the provider can't be called over our own client, or has no address.
         """
+        if loading.loaded() is None:
+            await loading.load_in_thread()
         import httpx
 
         from providers.litellm.transport import Exchange
@@ -124,20 +156,24 @@ def _arguments(request: CompletionRequest, *, with_sdk: bool) -> dict[str, Any]:
         "num_retries": 0,
         "max_retries": 0,
         "timeout": _TIMEOUT_S,
+        # The process may have a cache set up: it would keep prompts and answers, and answer
+        # in the provider's place.
+        "cache": {"no-cache": True, "no-store": True},
     }
     if request.temperature is not None:
         arguments["temperature"] = request.temperature
-    if response_format := _response_format(request):
+    if form := response_format(request):
         if with_sdk:
             # The same goes over the wire, but the SDK does not look at each part of the schema,
             # which takes 0.7 ms of CPU for 77 options.
-            arguments["extra_body"] = {"response_format": response_format}
+            arguments["extra_body"] = {"response_format": form}
         else:
-            arguments["response_format"] = response_format
+            arguments["response_format"] = form
     return arguments
 
 
-def _response_format(request: CompletionRequest) -> dict[str, Any] | None:
+def response_format(request: CompletionRequest) -> dict[str, Any] | None:
+    """Return the form that an answer must have, as OpenAI names it; ``None`` for any."""
     if request.response_schema is not None:
         described = {"name": "answer", "strict": True, "schema": request.response_schema}
         return {"type": "json_schema", "json_schema": described}
@@ -180,7 +216,12 @@ def _is_bridged(model: str) -> bool:
     return bool(bridged.get("mode") == "responses")
 
 
-def _completion(response: Any, max_output_tokens: int) -> Completion:
+def completion_of(response: Any, max_output_tokens: int) -> Completion:
+    """Return the completion that LiteLLM's response holds.
+
+    Raises:
+        ProviderError: the provider broke off.
+    """
     choice = response.choices[0]
     if _broke_off(choice):
         raise litellm_errors.broken_off()

@@ -58,7 +58,7 @@ def prepared(content: bytes) -> bytes:
     Raises:
         UnreadableAnswer: LiteLLM can't read it, or it would take too long.
     """
-    body = _parsed(content)
+    body = parsed(content)
     openings, marks = _marks(content)
     if openings > MAX_CHOICES or marks > MAX_VALUES_OF_CHOICES:
         _check_size(body)
@@ -111,7 +111,7 @@ def status_of(content: bytes) -> int:
     if not _HAS_ERROR.search(content):
         return 200
     try:
-        body = _parsed(content)
+        body = parsed(content)
     except UnreadableAnswer:
         return 200
     if not body.get("error") or any(
@@ -139,7 +139,12 @@ def _marks(content: bytes) -> tuple[int, int]:
     return openings, openings + content.count(b",")
 
 
-def _parsed(content: bytes) -> dict[str, Any]:
+def parsed(content: bytes) -> dict[str, Any]:
+    """Return the object that an answer is.
+
+    Raises:
+        UnreadableAnswer: it is not one JSON object, or it would take too long to parse.
+    """
     if _marks(content)[1] > MAX_MARKS:
         raise UnreadableAnswer("the answer has too many parts")
     try:

@@ -12,7 +12,7 @@ from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderErr
 if TYPE_CHECKING:
     import httpx
 
-    from providers.http import HttpAnswer
+    from providers.http import HttpAnswer, HttpError
     from providers.litellm.transport import Exchange
 
 _RATE_LIMITED = 429
@@ -32,6 +32,9 @@ _RAN_ALL_THE_SAME = {
     "tool_use_failed",
 }
 """Codes of errors with a status in the 400s that the model had to run for, or that are billed."""
+_OF_CONTENT = (b"block", b"content", b"filter", b"moder", b"polic", b"safety")
+MAX_ERROR_BYTES = 65_536
+"""The longest error body that is read; of a longer one, only the status counts."""
 _MAX_RETRY_AFTER_MS = 300_000
 """An endpoint that asks for more is tried again after five minutes: all accounts wait for it."""
 _MAX_TEXT_CHARS = 2_000
@@ -65,19 +68,38 @@ def translate(litellm: Any, error: Exception, exchange: Exchange) -> ProviderErr
 
 
 def _translate(litellm: Any, error: Exception, name: str, exchange: Exchange) -> ProviderError:
-    from providers.http import NotConnected  # brings aiohttp
-
     if not exchange.begun:
         return _refused(litellm, error, name)
     if exchange.answer is None:
-        if isinstance(exchange.error, NotConnected):
-            return NotSent(FailureKind.ERROR, f"{exchange.error}", retryable=True)
-        lost = exchange.error or "the answer was lost"
-        return PossiblyExecuted(FailureKind.ERROR, f"{lost}")
+        return unanswered(exchange.error)
     if not _succeeded(exchange.answer):
         filtered = isinstance(error, litellm.ContentPolicyViolationError)
         return _by_status(name, _as_response(exchange.answer), filtered=filtered)
     return PossiblyExecuted(FailureKind.ERROR, f"the answer can't be read ({name})")
+
+
+def usual(answer: HttpAnswer) -> ProviderError | None:
+    """Return the error that an answer stands for, if that can be told without LiteLLM.
+
+    LiteLLM is needed for one thing: it knows by which words providers refuse a content. Each of its
+    rules has one of ``_OF_CONTENT``.
+    """
+    if _succeeded(answer) or len(answer.body) > MAX_ERROR_BYTES:
+        return None
+    response, body = _as_response(answer), answer.body.lower()
+    is_plain = not any(word in body for word in _OF_CONTENT)
+    if not is_plain and not _error_codes(response) & _RAN_ALL_THE_SAME:
+        return None
+    return _by_status("", response, filtered=False)
+
+
+def unanswered(error: HttpError | None) -> ProviderError:
+    """Return the error of a call for which our client has no answer."""
+    from providers.http import NotConnected  # brings aiohttp
+
+    if isinstance(error, NotConnected):
+        return NotSent(FailureKind.ERROR, f"{error}", retryable=True)
+    return PossiblyExecuted(FailureKind.ERROR, f"{error or 'the answer was lost'}")
 
 
 def broken_off() -> ProviderError:
@@ -141,7 +163,7 @@ def _by_status(name: str, answer: httpx.Response, *, filtered: bool) -> Provider
         certainty = PossiblyExecuted if filtered or codes & _RAN_ALL_THE_SAME else Rejected
     return certainty(
         kind,
-        f"the provider answered with status {status} ({name})",
+        f"the provider answered with status {status}{name and f' ({name})'}",
         status=status,
         retryable=retryable,
         retry_after_ms=_retry_after_ms(answer) if retryable else None,

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
-from providers.http import HttpAnswer, HttpClient, HttpError
+from providers.http import Headers, HttpAnswer, HttpClient, HttpError
 from providers.litellm.answers import prepared, status_of
+from providers.litellm.errors import MAX_ERROR_BYTES
 
 _SENT = frozenset(
     (
@@ -34,12 +35,19 @@ environment."""
 _SENT_TO_AZURE = _SENT - {b"authorization"}
 """Beside the key, OpenAI's client for Azure sends an admin's that it finds in the environment."""
 
-_MAX_ERROR_BYTES = 65_536
-"""The longest error body that is read; of a longer one, only the status counts."""
-
 
 class RequestRefused(Exception):
     """A request that LiteLLM must not make: a second one, or one to another host."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentRequest:
+    """A request as our client is given it. ``repr`` shows neither the key nor the prompt."""
+
+    method: str
+    url: str
+    headers: Headers = field(repr=False)
+    body: bytes = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -48,12 +56,17 @@ class Exchange:
 
     ``begun`` says that the request was handed to the client; then there is an ``answer``, an
     ``error``, or neither where the call was cancelled.
+
+    Args:
+        given: the answer, if there is one before the call: nothing is sent then.
     """
 
     address: httpx.URL
     proxy: str | None = None
     ca_file: str | None = None
+    given: HttpAnswer | None = None
     begun: bool = False
+    request: SentRequest | None = None
     answer: HttpAnswer | None = None
     error: HttpError | None = None
 
@@ -97,30 +110,35 @@ class OurTransport(httpx.AsyncBaseTransport):
         headers = [header for header in request.headers.raw if header[0].lower() in sent]
         if "content-type" not in request.headers:
             headers.append((b"Content-Type", b"application/json"))
+        headers.append((b"User-Agent", b"creditgate"))
         body = await request.aread()
         exchange.begun = True
-        try:
-            answer = await self._client.send(
-                request.method,
-                str(request.url),
-                [*headers, (b"User-Agent", b"creditgate")],
-                body,
-                proxy=exchange.proxy,
-                ca_file=exchange.ca_file,
-            )
-        except HttpError as error:
-            exchange.error = error
-            raise
+        exchange.request = SentRequest(request.method, str(request.url), tuple(headers), body)
+        answer = exchange.given or await self._send(exchange, exchange.request)
         if answer.status == httpx.codes.OK:
             answer = HttpAnswer(status_of(answer.body), answer.headers, answer.body)
         succeeded = 200 <= answer.status < 300
-        if not succeeded and len(answer.body) > _MAX_ERROR_BYTES:
+        if not succeeded and len(answer.body) > MAX_ERROR_BYTES:
             answer = HttpAnswer(answer.status, answer.headers, b"")
         exchange.answer = answer
         content = prepared(answer.body) if succeeded else answer.body
         return httpx.Response(
             answer.status, headers=list(answer.headers), content=content, request=request
         )
+
+    async def _send(self, exchange: Exchange, request: SentRequest) -> HttpAnswer:
+        try:
+            return await self._client.send(
+                request.method,
+                request.url,
+                request.headers,
+                request.body,
+                proxy=exchange.proxy,
+                ca_file=exchange.ca_file,
+            )
+        except HttpError as error:
+            exchange.error = error
+            raise
 
 
 def _same_host(url: httpx.URL, other: httpx.URL) -> bool:

@@ -36,13 +36,13 @@ def read_usage(usage: Any, *, answered: bool) -> tuple[TokenUsage | None, bool]:
     prompt and no text has 0 tokens.
 
     Args:
-        usage: LiteLLM's object; it keeps the fields that it does not know.
+        usage: LiteLLM's object, which keeps the fields that it does not know, or a dict like it.
         answered: true if there is a text.
     """
     prompt, completion = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
     total = _count(usage, "total_tokens")
     cached, written = _most(usage, _CACHED), _most(usage, _WRITTEN)
-    reasoning = _count(getattr(usage, "completion_tokens_details", None), "reasoning_tokens")
+    reasoning = _count(_part(usage, "completion_tokens_details"), "reasoning_tokens")
     explains_total = (
         cached > 0
         and total == prompt + cached + written + completion
@@ -60,12 +60,14 @@ def read_usage(usage: Any, *, answered: bool) -> tuple[TokenUsage | None, bool]:
 
 def _most(usage: Any, places: tuple[tuple[str | None, str], ...]) -> int:
     """Return the highest of the counts in these places: the same one, or zeros."""
-    return max(
-        _count(usage if part is None else getattr(usage, part, None), name) for part, name in places
-    )
+    return max(_count(usage if part is None else _part(usage, part), name) for part, name in places)
+
+
+def _part(whole: Any, name: str) -> Any:
+    return whole.get(name) if isinstance(whole, dict) else getattr(whole, name, None)
 
 
 def _count(counts: Any, name: str) -> int:
     """Return a count of tokens; 0 where there is none or it is not a positive integer."""
-    value = getattr(counts, name, None)
+    value = _part(counts, name)
     return value if isinstance(value, int) and value > 0 else 0

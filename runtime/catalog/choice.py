@@ -11,6 +11,8 @@ from typing import Literal
 from pricing.efficiency import cost_efficient, relative_costs
 from pricing.price_map import Listing, load_price_map
 from pricing.rate_card import ModelClass
+from providers.direct.routes import route_of
+from providers.litellm.routes import OF_THE_HOST, provider_of
 from runtime.catalog.models import Model, Models, build_models
 from runtime.catalog.typical_run import TypicalRun
 from runtime.config import Config
@@ -31,6 +33,9 @@ class ModelChoice:
         json_schema: support for JSON Schema by the config (``json_object``: for JSON alone),
             ``listed_json_schema`` by LiteLLM's
             list, ``None`` if it does not say.
+        route: the way on which it is called: ``direct``, by ``acompletion``, or, if only a
+            provider of the host's own can call it, ``custom``.
+        route_reason: the reason if it is not called directly.
         context_tokens: from the config, else the most input tokens by LiteLLM's list. This and
             ``max_output_tokens`` are ``None`` if unknown.
         healthy: the model is called at present; ``None`` if unknown.
@@ -48,6 +53,8 @@ class ModelChoice:
     cost_efficient: bool
     json_schema: bool | Literal["json_object"]
     listed_json_schema: bool | None
+    route: Literal["direct", "acompletion", "custom"]
+    route_reason: str | None
     context_tokens: int | None
     max_output_tokens: int | None
     healthy: bool | None
@@ -143,6 +150,7 @@ def _choice(
     healthy: bool | None,
 ) -> ModelChoice:
     typical_mc = comparison.costs_mc.get(model.id)
+    route, route_reason = _route(model, listing)
     return ModelChoice(
         id=model.id,
         litellm_model=model.litellm_model,
@@ -154,6 +162,8 @@ def _choice(
         cost_efficient=model.id in comparison.efficient,
         json_schema=model.json_schema,
         listed_json_schema=listing.json_schema if listing else None,
+        route=route,
+        route_reason=route_reason,
         context_tokens=model.context_tokens or (listing.max_input_tokens if listing else None),
         max_output_tokens=listing.max_output_tokens if listing else None,
         healthy=healthy,
@@ -162,3 +172,15 @@ def _choice(
         given_up_on=listing.deprecated_on if listing else None,
         called=called,
     )
+
+
+def _route(
+    model: Model, listing: Listing | None
+) -> tuple[Literal["direct", "acompletion", "custom"], str | None]:
+    """Return the way on which a model is called, and the reason if that is not the direct one."""
+    if provider_of(model.litellm_model) == OF_THE_HOST:
+        return "custom", "a provider of the host's own calls it"
+    is_direct, reason = route_of(
+        model.litellm_model, model.route, listing.mode if listing else None
+    )
+    return ("direct", None) if is_direct else ("acompletion", reason)

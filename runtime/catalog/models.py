@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pricing.rate_card import ModelClass
 from pricing.tokens import TokenCounter
-from providers.base import Endpoint
+from providers.base import CompletionRequest, Endpoint, ModelRoute
 from runtime.config.succession import called_on
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class Model:
     Args:
         json_schema: true if the model follows a response schema; if not, the prompt carries an
             instruction. ``json_object`` if it can be held to JSON, with the schema in the prompt.
+        route: the way on which it is called.
         reasoning_allowance_tokens: tokens it may spend on thinking before an answer.
         context_tokens: the most tokens of prompt and answer together; ``None`` if unknown.
         retires_on: the first day on which it is no longer called.
@@ -35,10 +36,21 @@ class Model:
     endpoint: Endpoint
     counter: TokenCounter
     json_schema: bool | Literal["json_object"] = True
+    route: ModelRoute = ModelRoute.AUTO
     reasoning_allowance_tokens: int = 0
     context_tokens: int | None = None
     retires_on: date | None = None
     replaced_by: str | None = None
+
+    def probe(self) -> CompletionRequest:
+        """Return a request like those that actions make of the model; it is not sent."""
+        return CompletionRequest(
+            self.litellm_model,
+            self.endpoint,
+            [{"role": role, "content": role} for role in ("system", "user")],
+            max_output_tokens=100,
+            route=self.route,
+        )
 
 
 class Models:
@@ -89,6 +101,7 @@ def build_models(config: Config) -> Models:
             endpoint=config.build_endpoint(section.endpoint),
             counter=counters[counted],
             json_schema=section.json_schema,
+            route=section.route,
             reasoning_allowance_tokens=section.reasoning_allowance_tokens,
             context_tokens=section.context_tokens,
             retires_on=section.retires_on,

@@ -88,7 +88,7 @@ async def run_demo(
     endpoint = config.models[settings.campaign.action.model].endpoint
     plan = next(name for name, section in config.plans.items() if section.ai_credits)
     with Interruption() as interruption, Display() as display:
-        display.say("Starting a Redis server, a mock model provider and LiteLLM ...", style="dim")
+        display.say("Starting a Redis server and a mock model provider ...", style="dim")
         async with open_ledger(config) as ledger, _mock_provider(latency_ms) as url:
             await ledger.accounts.open_account(ACCOUNT, plan=plan)
             config = config.with_api_base(endpoint, f"{url}/v1")

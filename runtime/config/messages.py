@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pydantic_core import ErrorDetails
@@ -77,7 +78,7 @@ def explain(error: ErrorDetails, schema: dict[str, Any]) -> str:
     name, words = _LIMITS[kind]
     limit = _PATTERNS.get(context[name], context[name])
     shown = describe(context.get("tag", found))
-    return f"must {words.format(limit)}, found {shown}"
+    return f"must {words.format(limit)}, found {shown}{_likely(kind, found, str(limit))}"
 
 
 def value_path(location: ValuePath, schema: dict[str, Any]) -> ValuePath:
@@ -128,6 +129,13 @@ def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     if "$ref" in node:
         return _resolved(schema["$defs"][node["$ref"].rpartition("/")[2]], schema)
     return node
+
+
+def _likely(kind: str, found: Any, allowed: str) -> str:
+    """Return the value that was probably meant, of those that the message lists in quotes."""
+    if kind not in ("enum", "literal_error") or not isinstance(found, str):
+        return ""
+    return did_you_mean(found, re.findall("'([^']+)'", allowed), or_list=False)
 
 
 def _hint(kind: str, found: Any) -> str:

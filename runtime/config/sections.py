@@ -29,7 +29,7 @@ from pricing.tokens import (
     OTHER_MARGIN_PERCENT,
     encoding_of,
 )
-from providers.base import Endpoint
+from providers.base import Endpoint, ModelRoute
 from providers.pacing.breaker import BreakerSettings
 from providers.pacing.queue import EndpointLimit
 from providers.pacing.rule import SharedLimit
@@ -214,6 +214,7 @@ class ModelSection(Section):
     token_margin_percent: Percent | None = None
     schema_overhead_tokens: Whole | None = None
     json_schema: JsonSchemaMode = True
+    route: ModelRoute = ModelRoute.AUTO
     reasoning_allowance_tokens: Whole = 0
     context_tokens: Positive | None = None
     retires_on: Date | None = None

@@ -184,6 +184,7 @@ class CallSession:
                 response_schema=spec.json_schema if model.json_schema is True else None,
                 json_object=model.json_schema == "json_object",
                 temperature=spec.temperature,
+                route=model.route,
             ),
             attempts=spec.limits.attempts,
             deadline=execution.deadline,

@@ -1,4 +1,7 @@
-"""``campaign_ratio``: people a second of the demo's campaign, against a loop of bare calls."""
+"""People a second of the demo's campaign, against a loop of bare ``litellm.acompletion``.
+
+``campaign_ratio`` calls the model by ``acompletion`` too, ``direct_campaign_ratio`` directly.
+"""
 
 from __future__ import annotations
 
@@ -6,45 +9,49 @@ import asyncio
 import time
 
 from creditgate import ActionSpec
-from providers.base import Message
+from providers.base import Message, ModelRoute
 from runtime.campaigns.campaign import Campaign
 from runtime.campaigns.people import PeopleFile
 from runtime.campaigns.run import CampaignRun
 from runtime.cli.views.results import ResultsFile
+from tests.bench.bare import LiteLLMCaller
 from tests.bench.conditions import median, say, spread
 from tests.bench.loads import CONCURRENCY, run_calls
 from tests.bench.registry import Measured
-from tests.bench.stage import ACCOUNT, Stage, bare_arguments, open_stage
+from tests.bench.stage import ACCOUNT, Stage, open_stage
 from tests.harness.paths import ROOT
 
 _PEOPLE = ROOT / "runtime" / "demo_data" / "banking77" / "people.csv"
 _ACTION = "route_message"
-_ROUNDS = 7
+_ROUNDS = 11
 _PEOPLE_A_ROUND = 480
 _LATENCY_SIGMA = 0.3
 
 
-def measure(latency_ms: float) -> Measured:
+def measure(latency_ms: float, route: ModelRoute) -> Measured:
     """Measure with a model that takes so many milliseconds in the median."""
-    return asyncio.run(_measure(latency_ms))
+    return asyncio.run(_measure(latency_ms, route))
 
 
-async def _measure(latency_ms: float) -> Measured:
-    async with open_stage(latency_ms=latency_ms, latency_sigma=_LATENCY_SIGMA) as stage:
+async def _measure(latency_ms: float, route: ModelRoute) -> Measured:
+    async with open_stage(
+        route=route, latency_ms=latency_ms, latency_sigma=_LATENCY_SIGMA
+    ) as stage:
         spec = stage.config.actions[_ACTION]
         prompts = [
             spec.render(person.data) for person in PeopleFile(_PEOPLE).read(limit=_PEOPLE_A_ROUND)
         ]
+        bare = LiteLLMCaller(stage, spec)
         await _campaign_s(stage, spec, "warm-up")
-        await _bare_s(stage, spec, prompts)
+        await _bare_s(bare, prompts)
         rounds: list[tuple[float, float]] = []
         for number in range(_ROUNDS):
             if number % 2:
-                bare_s = await _bare_s(stage, spec, prompts)
+                bare_s = await _bare_s(bare, prompts)
                 campaign_s = await _campaign_s(stage, spec, f"round{number}")
             else:
                 campaign_s = await _campaign_s(stage, spec, f"round{number}")
-                bare_s = await _bare_s(stage, spec, prompts)
+                bare_s = await _bare_s(bare, prompts)
             rounds.append((_PEOPLE_A_ROUND / campaign_s, _PEOPLE_A_ROUND / bare_s))
             campaign_rate, bare_rate = rounds[-1]
             say(f"  {number + 1} of {_ROUNDS}: {campaign_rate:.0f} and {bare_rate:.0f} a second")
@@ -55,6 +62,7 @@ async def _measure(latency_ms: float) -> Measured:
             **spread(ratios),
             "people_a_round": _PEOPLE_A_ROUND,
             "concurrency": CONCURRENCY,
+            "route": str(route),
             "campaign_people_per_s": median([campaign for campaign, _ in rounds]),
             "bare_people_per_s": median([bare for _, bare in rounds]),
             "latency_median_ms": latency_ms,
@@ -78,20 +86,7 @@ async def _campaign_s(stage: Stage, spec: ActionSpec, campaign_id: str) -> float
     return seconds
 
 
-async def _bare_s(stage: Stage, spec: ActionSpec, prompts: list[list[Message]]) -> float:
-    # Imported by the adapter by now, which keeps the import off the internet.
-    import litellm
-
-    litellm_model = stage.config.models[spec.model].litellm_model
-    endpoint = stage.endpoint(spec.model)
-
-    async def call(messages: list[Message]) -> None:
-        response = await litellm.acompletion(
-            **bare_arguments(spec, litellm_model, endpoint, messages)
-        )
-        if not response.choices[0].message.content:
-            raise RuntimeError("a bare call was not answered")
-
+async def _bare_s(bare: LiteLLMCaller, prompts: list[list[Message]]) -> float:
     since_s = time.perf_counter()
-    await run_calls(call, prompts)
+    await run_calls(bare.call, prompts)
     return time.perf_counter() - since_s

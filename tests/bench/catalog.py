@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from providers.base import ModelRoute
 from tests.bench import (
     adaptive,
     campaign_ratio,
-    gate_own_cpu,
+    gate_own_share,
     gate_tax,
     help_start,
     ledger_flat,
@@ -22,14 +23,23 @@ from tests.bench.registry import Benchmark
 BENCHMARKS = (
     Benchmark("help_start", "ratio", help_start.measure, at_most=8),
     Benchmark("ledger_start", "CPU s", ledger_start.measure, at_most=0.5),
+    Benchmark("direct_gate_tax", "ratio", gate_tax.measure_direct, at_most=0.20),
+    Benchmark("gate_own_share", "share", gate_own_share.measure, at_most=0.06),
     Benchmark("gate_tax", "ratio", lambda: gate_tax.measure(prompt_tokens=300), at_most=1.15),
     Benchmark("gate_tax_1000", "ratio", lambda: gate_tax.measure(prompt_tokens=1_000)),
-    Benchmark("gate_own_cpu", "ms", gate_own_cpu.measure),
     Benchmark("token_count_share", "share", token_count_share.measure, at_most=0.05),
     Benchmark(
-        "campaign_ratio", "ratio", lambda: campaign_ratio.measure(latency_ms=120), at_least=0.85
+        "direct_campaign_ratio",
+        "ratio",
+        lambda: campaign_ratio.measure(latency_ms=5, route=ModelRoute.AUTO),
+        at_least=4,
     ),
-    Benchmark("campaign_ratio_fast_model", "ratio", lambda: campaign_ratio.measure(latency_ms=5)),
+    Benchmark(
+        "campaign_ratio",
+        "ratio",
+        lambda: campaign_ratio.measure(latency_ms=120, route=ModelRoute.ACOMPLETION),
+        at_least=0.85,
+    ),
     Benchmark("adaptive_reserved_ratio", "ratio", adaptive.measure_reserved, at_most=0.5),
     Benchmark("truncated_answers", "share", adaptive.measure_truncated, at_most=0.005),
     Benchmark("ledger_batching", "ratio", ledger_throughput.measure_batching, at_least=5),

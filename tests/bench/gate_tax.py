@@ -1,21 +1,29 @@
-"""``gate_tax``: the CPU of one ``execute()`` against that of one bare ``litellm.acompletion``."""
+"""The CPU of one ``execute()`` against that of one bare ``litellm.acompletion``.
+
+``gate_tax`` has the gate call its models by ``acompletion`` too, ``direct_gate_tax`` directly.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from providers.base import CompletionRequest, Message
-from providers.litellm.adapter import LiteLLMProvider
+import aiohttp
+
+from providers.base import Completion, CompletionRequest, Message, ModelRoute
+from providers.direct.provider import DirectProvider
 from runtime.actions.requests import Pending
+from tests.bench.bare import AiohttpCaller, LiteLLMCaller, RecordingClient, open_session
 from tests.bench.conditions import median, say, spread
 from tests.bench.loads import CONCURRENCY, Cost, cost_of, run_calls
 from tests.bench.registry import Measured
-from tests.bench.stage import Stage, bare_arguments, open_stage
+from tests.bench.stage import Stage, open_stage
 from tests.bench.workload import Workload
 
 _ROUNDS = 40
@@ -32,48 +40,54 @@ class _Person:
     data: dict[str, Any]
     messages: list[Message]
 
+    @property
+    def text(self) -> str:
+        """The part of the prompt that nobody else has."""
+        return self.messages[-1]["content"]
+
+
+_Call = Callable[[_Person], Awaitable[object]]
+
 
 def measure(prompt_tokens: int) -> Measured:
     """Measure with a prompt of so many tokens, half of them different for each person."""
-    return asyncio.run(_measure(Workload(prompt_tokens)))
+    return asyncio.run(_measure(Workload(prompt_tokens), ModelRoute.ACOMPLETION))
 
 
-async def _measure(workload: Workload) -> Measured:
-    async with open_stage(latency_ms=_LATENCY_MS) as stage:
-        callers = _Callers(stage, workload)
-        await callers.check_equality()
-        sides = (callers.gate, callers.bare, callers.adapter)
-        for side in sides * _WARM_UPS:
-            await run_calls(side, callers.people(CONCURRENCY))
+def measure_direct() -> Measured:
+    """Measure on the direct route, and aiohttp alone beside it with the same bytes."""
+    return asyncio.run(_measure(Workload(prompt_tokens=300), ModelRoute.AUTO))
+
+
+async def _measure(workload: Workload, route: ModelRoute) -> Measured:
+    async with (
+        open_stage(latency_ms=_LATENCY_MS, route=route) as stage,
+        _open_callers(stage, workload) as callers,
+    ):
+        for _ in range(_WARM_UPS):
+            for call in callers.sides.values():
+                await run_calls(call, callers.people(CONCURRENCY))
         # Nobody pays for what was left behind before.
         gc.collect()
-        rounds: list[list[Cost]] = []
-        for number in range(_ROUNDS):
-            people = callers.people(_CALLS)
-            costs = {
-                side: await cost_of(side, people) for side in sides[:: -1 if number % 2 else 1]
-            }
-            rounds.append([costs[side] for side in sides])
-            if (number + 1) % _TELL_EVERY == 0:
-                say(f"  {number + 1} of {_ROUNDS} rounds")
+        rounds = [await _round(callers, number) for number in range(_ROUNDS)]
         tokens = await callers.prompt_tokens()
-        await callers.aclose()
-    ratios = [gate.cpu_ms / bare.cpu_ms for gate, bare, _ in rounds]
+    cpu_ms = {side: [costs[side].cpu_ms for costs in rounds] for side in callers.sides}
+    gate, bare = cpu_ms["gate"], cpu_ms["bare"]
+    ratios = _ratios(gate, bare)
     return Measured(
         median(ratios),
         {
             **spread(ratios),
             "executions_a_round": _CALLS,
             "concurrency": CONCURRENCY,
-            "gate_cpu_ms": median([gate.cpu_ms for gate, _, _ in rounds]),
-            "bare_cpu_ms": median([bare.cpu_ms for _, bare, _ in rounds]),
-            "adapter_cpu_ms": median([adapter.cpu_ms for _, _, adapter in rounds]),
-            "ratio_of_best_rounds": round(
-                min(gate.cpu_ms for gate, _, _ in rounds)
-                / min(bare.cpu_ms for _, bare, _ in rounds),
-                3,
-            ),
-            "ratio_to_adapter": median([gate.cpu_ms / a.cpu_ms for gate, _, a in rounds]),
+            "route": str(route),
+            **{f"{side}_cpu_ms": median(each) for side, each in cpu_ms.items()},
+            "ratio_of_best_rounds": round(min(gate) / min(bare), 3),
+            **{
+                f"ratio_to_{side}": median(_ratios(gate, each))
+                for side, each in cpu_ms.items()
+                if side not in ("gate", "bare")
+            },
             **tokens,
             "latency_ms": _LATENCY_MS,
             "redis_server": stage.redis,
@@ -81,20 +95,57 @@ async def _measure(workload: Workload) -> Measured:
     )
 
 
+async def _round(callers: _Callers, number: int) -> Mapping[str, Cost]:
+    """Measure each side once, for the same people; every other round in reverse."""
+    people = callers.people(_CALLS)
+    order = list(callers.sides)[:: -1 if number % 2 else 1]
+    costs = {side: await cost_of(callers.sides[side], people) for side in order}
+    if (number + 1) % _TELL_EVERY == 0:
+        say(f"  {number + 1} of {_ROUNDS} rounds")
+    return costs
+
+
+def _ratios(ours: list[float], theirs: list[float]) -> list[float]:
+    return [one / other for one, other in zip(ours, theirs, strict=True)]
+
+
+@asynccontextmanager
+async def _open_callers(stage: Stage, workload: Workload) -> AsyncIterator[_Callers]:
+    """Open all sides, and make sure that they ask for the same."""
+    provider = DirectProvider()
+    try:
+        callers = _Callers(stage, workload, provider)
+        if callers.route is ModelRoute.ACOMPLETION:
+            await callers.check_equality()
+            yield callers
+        else:
+            async with open_session() as session:
+                await callers.add_aiohttp(session)
+                await callers.check_equality()
+                yield callers
+    finally:
+        await provider.aclose()
+
+
 class _Callers:
-    """Three ways to the same answer: through the gate, bare, and through our adapter alone."""
+    """Ways to the same answer. ``sides`` has the calls by name: the gate, bare, and others."""
 
-    def __init__(self, stage: Stage, workload: Workload) -> None:
-        # Imported by the adapter by now, which keeps the import off the internet.
-        import litellm
-
-        self._acompletion = litellm.acompletion
+    def __init__(self, stage: Stage, workload: Workload, provider: DirectProvider) -> None:
+        model = stage.config.models[workload.spec.model]
+        self.route = model.route
+        self._litellm_model = model.litellm_model
+        self._endpoint = stage.endpoint(workload.spec.model)
         self._runtime = stage.runtime
         self._workload = workload
         self._spec = workload.spec
-        self._endpoint = stage.endpoint(self._spec.model)
-        self._litellm_model = stage.config.models[self._spec.model].litellm_model
-        self._adapter = LiteLLMProvider()
+        bare = LiteLLMCaller(stage, workload.spec)
+        self.sides: dict[str, _Call] = {
+            "gate": self._gate,
+            "bare": lambda person: bare.call(person.messages),
+            "adapter" if self.route is ModelRoute.ACOMPLETION else "direct": (
+                lambda person: provider.complete(self._request(person))
+            ),
+        }
 
     def people(self, count: int) -> list[_Person]:
         """Return people who were never asked about before."""
@@ -103,44 +154,35 @@ class _Callers:
             for data in islice(self._workload.people(), count)
         ]
 
-    async def gate(self, person: _Person) -> dict[str, Any]:
-        """Execute; return the values."""
-        result = await self._runtime.execute(self._workload.request(person.data))
-        if isinstance(result, Pending) or result.status != "model":
-            raise RuntimeError(f"the gate did not answer: {result}")
-        return result.values
+    async def add_aiohttp(self, session: aiohttp.ClientSession) -> None:
+        """Add aiohttp alone, which sends the bytes that our provider sends for the same person.
 
-    async def bare(self, person: _Person) -> str:
-        """Call LiteLLM as its users do; return the answer's text."""
-        response = await self._acompletion(
-            **bare_arguments(self._spec, self._litellm_model, self._endpoint, person.messages)
-        )
-        return str(response.choices[0].message.content)
-
-    async def adapter(self, person: _Person) -> str:
-        """Call the adapter as the executor does; return the answer's text."""
-        completion = await self._adapter.complete(
-            CompletionRequest(
-                litellm_model=self._litellm_model,
-                endpoint=self._endpoint,
-                messages=person.messages,
-                max_output_tokens=self._spec.limits.max_output_tokens,
-                response_schema=self._spec.json_schema,
-            )
-        )
-        return completion.text
-
-    async def aclose(self) -> None:
-        """Close the adapter's connections."""
-        await self._adapter.aclose()
+        Raises:
+            RuntimeError: our provider's requests differ in more than the person's text.
+        """
+        recording = RecordingClient()
+        provider = DirectProvider(recording)
+        people = self.people(4)
+        for person in people:
+            await provider.complete(self._request(person))
+        await recording.aclose()
+        # The first ones go by another way, while the provider makes the route ready.
+        recorded, other = recording.sent[-2:]
+        alone = AiohttpCaller(session, recorded, people[-2].text)
+        if (alone.body(people[-1].text), recorded.headers) != (other.body, other.headers):
+            raise RuntimeError("the provider's requests differ in more than the text")
+        self.sides["aiohttp"] = lambda person: alone.call(person.text)
 
     async def check_equality(self) -> None:
-        """Make sure that all three ask for the same: the mock provider's answers depend on it."""
+        """Make sure that all sides ask for the same: the mock provider's answers depend on it.
+
+        Raises:
+            RuntimeError: two sides are not answered the same.
+        """
         (person,) = self.people(1)
-        values = await self.gate(person)
-        for text in (await self.bare(person), await self.adapter(person)):
-            if json.loads(text) != values:
-                raise RuntimeError("the gate and a bare call don't ask for the same")
+        answers = [_values(await call(person)) for call in self.sides.values()]
+        if any(values != answers[0] for values in answers):
+            raise RuntimeError(f"the sides don't ask for the same: {answers}")
 
     async def prompt_tokens(self) -> dict[str, int]:
         """Return how long the prompt is, alone and as it is billed."""
@@ -149,9 +191,34 @@ class _Callers:
         if trace is None or trace.progress.usage is None:
             raise RuntimeError("the gate did not answer")
         count = trace.model.counter.count_text
-        texts = [message["content"] for message in trace.messages]
         return {
-            "prompt_tokens": sum(count(text) for text in texts),
-            "prompt_tokens_of_the_person": count(texts[-1]),
+            "prompt_tokens": sum(count(message["content"]) for message in trace.messages),
+            "prompt_tokens_of_the_person": count(person.text),
             "input_tokens_with_schema": trace.progress.usage.input_tokens,
         }
+
+    async def _gate(self, person: _Person) -> dict[str, Any]:
+        result = await self._runtime.execute(self._workload.request(person.data))
+        if isinstance(result, Pending) or result.status != "model":
+            raise RuntimeError(f"the gate did not answer: {result}")
+        return result.values
+
+    def _request(self, person: _Person) -> CompletionRequest:
+        """Return the request as the executor makes it."""
+        return CompletionRequest(
+            litellm_model=self._litellm_model,
+            endpoint=self._endpoint,
+            messages=person.messages,
+            max_output_tokens=self._spec.limits.max_output_tokens,
+            response_schema=self._spec.json_schema,
+            route=self.route,
+        )
+
+
+def _values(answer: object) -> object:
+    """Return the values in what a side answered: the gate's, a text, or the provider's bytes."""
+    if isinstance(answer, bytes):
+        answer = json.loads(answer)["choices"][0]["message"]["content"]
+    if isinstance(answer, Completion):
+        answer = answer.text
+    return json.loads(answer) if isinstance(answer, str) else answer

@@ -10,13 +10,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from redis.asyncio import Redis
 
-from creditgate import ActionRuntime, ActionSpec, Config, load_config, open_ledger, open_runtime
+from creditgate import ActionRuntime, Config, load_config, open_ledger, open_runtime
 from pricing.offers import GrantKind
-from providers.base import Endpoint, Message, Provider
+from providers.base import Endpoint, ModelRoute, Provider
 from runtime.credits.ledger import CreditLedger
 from runtime.redis.embedded import EmbeddedRedis
 from tests.harness.paths import ROOT
@@ -49,6 +48,7 @@ class Stage:
 @asynccontextmanager
 async def open_stage(
     *,
+    route: ModelRoute = ModelRoute.AUTO,
     provider: Provider | None = None,
     latency_ms: float = 0,
     latency_sigma: float = 0,
@@ -58,6 +58,7 @@ async def open_stage(
     """Start what is needed, and stop it afterwards.
 
     Args:
+        route: the way on which all models are called.
         provider: takes the place of LiteLLM and the mock provider, which is not started then.
         latency_ms: the median of what the mock provider waits before it answers.
         reasoning_tokens: the median of what it thinks before it answers.
@@ -72,7 +73,12 @@ async def open_stage(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="creditgate-bench-")))
         config = load_config(ROOT / "config.example.yaml")
         # Without offers, the account has no other grant.
-        config = config.model_copy(update={"data_dir": folder, "offers": {}})
+        models = {
+            model_id: model.model_copy(update={"route": route})
+            for model_id, model in config.models.items()
+        }
+        changes = {"data_dir": folder, "offers": {}, "models": models}
+        config = config.model_copy(update=changes)
         redis = await stack.enter_async_context(EmbeddedRedis(folder / "redis"))
         if provider is None:
             url = await stack.enter_async_context(_mock_provider(options))
@@ -84,26 +90,6 @@ async def open_stage(
         )
         ledger = await stack.enter_async_context(open_ledger(config))
         yield Stage(runtime, config, folder, await describe_redis(redis.url), ledger)
-
-
-def bare_arguments(
-    spec: ActionSpec, litellm_model: str, endpoint: Endpoint, messages: list[Message]
-) -> dict[str, Any]:
-    """Return what a careful caller of ``litellm.acompletion`` passes for the same request."""
-    return {
-        "model": litellm_model,
-        "messages": messages,
-        "max_tokens": spec.limits.max_output_tokens,
-        "response_format": {
-            "type": "json_schema",
-            "json_schema": {"name": "answer", "strict": True, "schema": spec.json_schema},
-        },
-        "api_base": endpoint.api_base,
-        "api_key": endpoint.api_key or "none",
-        "timeout": spec.limits.deadline_ms / 1000,
-        "num_retries": 0,
-        "max_retries": 0,
-    }
 
 
 async def describe_redis(url: str) -> str:

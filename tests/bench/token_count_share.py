@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from pricing.tokens import OTHER, TokenCounter
-from providers.base import Message
+from providers.base import Message, ModelRoute
 from runtime.actions.requests import Pending
 from tests.bench.conditions import median, say, spread
 from tests.bench.loads import CONCURRENCY, cost_of, run_calls
@@ -33,7 +33,7 @@ def measure() -> Measured:
 
 
 async def _measure(workload: Workload) -> Measured:
-    async with open_stage(latency_ms=_LATENCY_MS) as stage:
+    async with open_stage(route=ModelRoute.ACOMPLETION, latency_ms=_LATENCY_MS) as stage:
         executor = _Executor(stage, workload)
         counts: dict[str, _Count] = {
             "exact": await executor.count(),

@@ -48,7 +48,7 @@ def demo(
 ) -> None:
     """Run a campaign of 3,080 people against a mock model, until its credits run out.
 
-    Everything is real but the model: a Redis server of its own, the ledger, LiteLLM, HTTP. An
+    Everything is real but the model: a Redis server of its own, the ledger, HTTP. An
     account gets 100,000 credits; messages that customers wrote to a bank are sorted and answered;
     credits run low, then out, and the campaign goes on with fallback values. Needs no config, and
     leaves nothing behind unless told to. Ctrl-C ends it early.

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from runtime.learning.forecast import Typical
 
 _PEOPLE = 100
+_HEADER = (
+    *("model", "class", "credits a run", "cost", "efficient", "schema", "route", "context"),
+    "health",
+)
 
 
 @click.command(
@@ -67,7 +71,8 @@ def models(
     The cost is in credits, then as a multiple of the cheapest. Cost-efficient are the models that
     cost at most 1.25 times the cheapest of their class. With --action it goes by the answers that
     the action has had, from twenty on. Context and provider's dates come from the config, else
-    from LiteLLM's own list. No model is called.
+    from LiteLLM's own list. The route says whether a model is called directly or by
+    litellm.acompletion; --json has the reason. No model is called.
     """
     from runtime.catalog.choice import model_choices
     from runtime.cli.ledger import print_json
@@ -164,9 +169,8 @@ def _lines(choices: list[ModelChoice], run: TypicalRun) -> Iterator[str]:
     from runtime.cli.views.table import table
     from runtime.wording.models import model_choice_rule, model_state_text
 
-    header = ("model", "class", "credits a run", "cost", "efficient", "schema", "context", "health")
     rows = [_row(choice) for choice in choices]
-    lines = table([header, *rows], right=(2, 3, 6))
+    lines = table([_HEADER, *rows], right=(2, 3, 7))
     yield next(lines)
     for choice, line in zip(choices, lines, strict=True):
         yield line
@@ -185,6 +189,7 @@ def _row(choice: ModelChoice) -> tuple[str, ...]:
         "-" if choice.relative_cost is None else f"{float(choice.relative_cost):.1f}x",
         "yes" if choice.cost_efficient else "no",
         {True: "yes", False: "no", "json_object": "no, JSON"}[choice.json_schema],
+        choice.route,
         f"{choice.context_tokens:,}" if choice.context_tokens else "unknown",
         {None: "unknown", True: "healthy", False: "unhealthy"}[choice.healthy],
     )

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from creditgate import Config, ConfigError, ExecutionResult, RuntimeClosed
+from pricing.usage import TokenUsage
+from providers.base import Completion, CompletionRequest, FinishReason, ModelRoute
 from runtime.actions.spec import ActionSpec
 from tests.harness.workbench import OpenWorkbench, Workbench, action, make_config
 
@@ -66,6 +68,33 @@ async def test_an_edited_prompt_is_used_from_the_next_execution(open_bench: Open
             assert isinstance(found, ActionSpec)
             assert found.version == result.action_version
         assert versions[0] != versions[1]
+
+
+class _Asked:
+    """A model that remembers on which route it was asked."""
+
+    def __init__(self) -> None:
+        self.routes: list[ModelRoute] = []
+
+    async def complete(self, request: CompletionRequest) -> Completion:
+        self.routes.append(request.route)
+        return Completion("{}", FinishReason.STOP, TokenUsage(40, 20))
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def test_a_model_changes_its_route_from_the_next_execution(open_bench: OpenWorkbench) -> None:
+    def by_acompletion(config: dict[str, Any]) -> None:
+        config["models"]["writer"]["route"] = "acompletion"
+
+    asked = _Asked()
+    async with open_bench(provider=asked) as bench:
+        await bench.execute()
+        await bench.runtime.reload(_changed(bench, by_acompletion))
+        await bench.execute()
+
+    assert asked.routes == [ModelRoute.AUTO, ModelRoute.ACOMPLETION]
 
 
 async def test_what_needs_a_restart_is_refused_by_name_and_nothing_changes(

@@ -44,10 +44,13 @@ def test_every_benchmark_has_a_name_of_its_own_and_is_explained() -> None:
 def test_the_promised_goals_are_the_ones_that_are_checked() -> None:
     goals = {b.name: (b.at_most, b.at_least) for b in BENCHMARKS if b.goal is not None}
     assert goals == {
+        "direct_gate_tax": (0.2, None),
+        "gate_own_share": (0.06, None),
         "gate_tax": (1.15, None),
         "help_start": (8, None),
         "ledger_start": (0.5, None),
         "token_count_share": (0.05, None),
+        "direct_campaign_ratio": (None, 4),
         "campaign_ratio": (None, 0.85),
         "adaptive_reserved_ratio": (0.5, None),
         "truncated_answers": (0.005, None),

@@ -164,6 +164,32 @@ def test_what_models_support_is_the_configs_word_or_that_of_litellms_list() -> N
     assert model_state_text(replace(unlisted, json_schema="json_object")) == ""
 
 
+@pytest.mark.parametrize(
+    "litellm_model, route, then, why",
+    [
+        ("openai/gpt-4.1", "auto", "direct", None),
+        ("openai/gpt-4.1", "acompletion", "acompletion", "configured"),
+        (
+            "openai/gpt-5-pro",
+            "auto",
+            "acompletion",
+            "the model answers through OpenAI's responses API",
+        ),
+        ("custom/of-our-own", "auto", "custom", "a provider of the host's own calls it"),
+        ("custom/of-our-own", "acompletion", "custom", "a provider of the host's own calls it"),
+    ],
+)
+def test_the_route_of_a_model_is_told_with_the_reason(
+    litellm_model: str, route: str, then: str, why: str | None
+) -> None:
+    content = data()
+    content["models"]["writer"] |= {"litellm_model": litellm_model, "route": route}
+
+    found = choices(load(content))["writer"]
+
+    assert (found.route, found.route_reason) == (then, why)
+
+
 def test_health_is_what_the_host_knows_of_it() -> None:
     found = choices(None, is_healthy={"writer": True, "near": False}.get)
 
@@ -243,6 +269,7 @@ def test_the_command_shows_a_table_and_the_rule() -> None:
     assert shown.exit_code == 0
     header, first, *_ = shown.stdout.splitlines()
     assert header.split()[:2] == ["model", "class"]
+    assert header.index("route") == first.index("direct")
     assert first.split()[0] == "writer"
     assert "1.0x" in first
     assert "at most 1.25 times the cheapest of its class" in shown.stdout
@@ -255,6 +282,7 @@ def test_the_command_says_the_same_as_json() -> None:
     assert [one["id"] for one in told["models"]] == ["writer", "thinker"]
     writer = told["models"][0]
     assert (writer["typical_mc"], writer["relative_cost"], writer["healthy"]) == (1_300, 1.0, None)
+    assert (writer["route"], writer["route_reason"]) == ("direct", None)
 
 
 @pytest.mark.usefixtures("home")

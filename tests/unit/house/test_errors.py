@@ -29,9 +29,12 @@ INTERNAL = {
     "JournalError",  # a damaged entry, for those who replay the journal
     "Lost",  # an HTTP answer that becomes PossiblyExecuted
     "NewerFormat",  # a spooled settlement of a newer release, left to it
+    "NoFreeConnection",  # a request that becomes NotConnected
     "NoTurn",  # a deadline that ended in the endpoint's queue
+    "NotAsked",  # a request that LiteLLM does not make, which it explains when it is called
     "NotAnswered",  # an HTTP answer that becomes PossiblyExecuted
     "NotConnected",  # a request that becomes NotSent
+    "NotEqual",  # a reason to call a model by acompletion
     "NotReached",  # a script that was not sent
     "RedisUnavailable",  # what becomes LedgerUnavailable
     "RequestRefused",  # a request of LiteLLM's that becomes NotSent
@@ -45,6 +48,7 @@ INTERNAL = {
     "UnknownOutcome",  # a script whose answer did not come
     "UnreadableAnswer",  # an answer that becomes PossiblyExecuted
     "UnreadableRequest",  # a request that the mock provider answers with 400
+    "Untranslatable",  # a reason to call a model by acompletion
 }
 
 

@@ -6,9 +6,7 @@ import asyncio
 import gzip
 import socket
 import ssl
-import subprocess
 import zlib
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,39 +33,6 @@ MOST_S = 0.05
 KEY = (b"Authorization", b"Bearer sk-1")
 
 
-@pytest.fixture
-async def client() -> AsyncIterator[HttpClient]:
-    client = HttpClient()
-    yield client
-    await client.aclose()
-
-
-@pytest.fixture
-def own_tls(tmp_path: Path) -> tuple[ssl.SSLContext, str]:
-    """A server's TLS that no public authority vouches for, and the file that does."""
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *(
-                "-nodes",
-                "-days",
-                "2",
-                "-subj",
-                "/CN=test",
-                "-addext",
-                "subjectAltName=IP:127.0.0.1",
-            ),
-            *("-keyout", str(key), "-out", str(certificate)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
-    return tls, str(certificate)
-
-
 async def ask(client: HttpClient, answer: bytes, **options: Any) -> HttpAnswer:
     async with answering(answer) as server:
         return await client.send("POST", f"{server.url}/v1", [KEY], b"{}", **options)
@@ -91,6 +56,26 @@ async def test_law_16_a_request_is_sent_once_with_just_what_it_was_given(
         "content-length": "2",
     }
     assert (answer.status, answer.body, answer.header("x-id")) == (200, b'{"a": 1}', "7")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"Host: b", b"Content-Length: 9", b"Transfer-Encoding: chunked", b"Expect: 100-continue"],
+)
+async def test_how_a_request_is_framed_is_the_clients_alone(
+    client: HttpClient, header: bytes
+) -> None:
+    name, _, value = header.partition(b": ")
+    async with answering(response()) as server:
+        await client.send("POST", server.url, [(name, value)], b"{}")
+
+    [(_, headers, body)] = server.requests
+    assert body == b"{}"
+    assert headers == {
+        "host": f"127.0.0.1:{server.port}",
+        "accept-encoding": "gzip, deflate",
+        "content-length": "2",
+    }
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
@@ -350,26 +335,6 @@ def test_law_15_unpacking_twice_as_much_takes_about_twice_the_time() -> None:
     assert_linear(
         lambda size: gzipped(bytes(range(256)) * (size // 256)), unpack, MAX_ANSWER_BYTES // 2
     )
-
-
-# Loops
-
-
-def test_connections_belong_to_their_event_loop() -> None:
-    client = HttpClient()
-
-    async def use() -> tuple[int, int]:
-        async with answering(response()) as server:
-            for _ in range(2):
-                await client.send("POST", server.url, [], b"{}")
-            await client.aclose()
-            await client.aclose()
-            await client.send("POST", server.url, [], b"{}")
-            await client.aclose()
-            return len(server.requests), server.connections
-
-    assert asyncio.run(use()) == (3, 2)
-    assert asyncio.run(use()) == (3, 2)
 
 
 # Whatever a server sends

@@ -1,4 +1,4 @@
-"""``gate_own_cpu``: what creditgate's own part of an execution costs, and where that goes."""
+"""``gate_own_share``: the CPU of the gate's own part of an execution, and where that goes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import Any, TypeVar
 
 from fallback.reasons import FallbackReason
 from pricing.usage import TokenUsage
-from providers.base import Completion, CompletionRequest, FinishReason
+from providers.base import Completion, CompletionRequest, FinishReason, Message, ModelRoute
 from runtime.actions import answers
 from runtime.actions.requests import Pending
 from runtime.credits.endings import Settlement
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.results import Reserved
 from runtime.executions.execution import Execution
+from tests.bench.bare import LiteLLMCaller
 from tests.bench.conditions import median, say, spread
 from tests.bench.loads import CONCURRENCY, cost_of, run_calls
 from tests.bench.registry import Measured
@@ -29,6 +30,8 @@ _PROMPT_TOKENS = 300
 _ROUNDS = 15
 _CALLS = 512
 _LATENCY_S = 0.02
+_BARE_CALLS = 96
+_BARE_LATENCY_MS = 5.0
 _TTL_MS = 120_000
 
 _ANSWER = {"intent": "card", "urgency": "high", "reply": "We look into it and write to you today."}
@@ -51,31 +54,52 @@ class _FreeModel:
 
 
 def measure() -> Measured:
-    """Measure executions on a model that costs nothing, less the wait for it."""
+    """Measure executions on a model that costs nothing, less the wait for it, and bare calls."""
     return asyncio.run(_measure(Workload(_PROMPT_TOKENS)))
 
 
 async def _measure(workload: Workload) -> Measured:
-    async with open_stage(provider=_FreeModel()) as stage:
+    async with (
+        open_stage(provider=_FreeModel()) as stage,
+        open_stage(route=ModelRoute.ACOMPLETION, latency_ms=_BARE_LATENCY_MS) as stage_of_bare,
+    ):
         parts = _Parts(stage, workload)
+        bare = LiteLLMCaller(stage_of_bare, workload.spec)
         await run_calls(parts.execute, parts.people())
+        await run_calls(bare.call, parts.prompts(_BARE_CALLS))
         trace = await parts.trace()
+
+        async def bare_call_ms() -> float:
+            return (await cost_of(bare.call, parts.prompts(_BARE_CALLS))).cpu_ms
+
         gc.collect()
-        executions_ms: list[float] = []
+        gate_ms: list[float] = []
+        bare_ms: list[float] = []
         rounds_us: list[dict[str, float]] = []
         for number in range(_ROUNDS):
-            executions_ms.append(await parts.execution_ms())
+            if number % 2:
+                bare_ms.append(await bare_call_ms())
+                gate_ms.append(await parts.execution_ms())
+            else:
+                gate_ms.append(await parts.execution_ms())
+                bare_ms.append(await bare_call_ms())
             rounds_us.append(await parts.steps_us(trace))
-            say(f"  {number + 1} of {_ROUNDS}: {executions_ms[-1]:.3f} ms")
+            say(f"  {number + 1} of {_ROUNDS}: {gate_ms[-1]:.3f} ms and {bare_ms[-1]:.2f} ms")
     steps_us = {step: median([steps[step] for steps in rounds_us]) for step in rounds_us[0]}
-    steps_us["everything else"] = median(executions_ms) * 1000 - sum(steps_us.values())
+    steps_us["everything else"] = median(gate_ms) * 1000 - sum(steps_us.values())
+    shares = [gate / bare for gate, bare in zip(gate_ms, bare_ms, strict=True)]
     return Measured(
-        median(executions_ms),
+        median(shares),
         {
-            **spread(executions_ms),
+            **spread(shares),
+            "gate_cpu_ms": median(gate_ms),
+            "bare_cpu_ms": median(bare_ms),
+            "share_of_best_rounds": round(min(gate_ms) / min(bare_ms), 3),
             "executions_a_round": _CALLS,
+            "bare_calls_a_round": _BARE_CALLS,
             "concurrency": CONCURRENCY,
             "latency_ms": _LATENCY_S * 1000,
+            "bare_latency_ms": _BARE_LATENCY_MS,
             "prompt_tokens": _PROMPT_TOKENS,
             "steps_us": {step: round(us) for step, us in steps_us.items()},
             "redis_server": stage.redis,
@@ -93,9 +117,13 @@ class _Parts:
         self._people = workload.people()
         self._numbers = itertools.count()
 
-    def people(self) -> list[_Data]:
+    def people(self, count: int = _CALLS) -> list[_Data]:
         """Return people who were never asked about before."""
-        return list(itertools.islice(self._people, _CALLS))
+        return list(itertools.islice(self._people, count))
+
+    def prompts(self, count: int) -> list[list[Message]]:
+        """Return the prompts of as many new people."""
+        return [self._workload.spec.render(data) for data in self.people(count)]
 
     async def execute(self, data: _Data) -> None:
         """Execute, as whoever uses creditgate does."""
