@@ -76,8 +76,8 @@ class DirectProvider:
                 proxy=endpoint.proxy,
                 ca_file=endpoint.ca_file,
             )
-        except HttpError as failure:
-            error = unanswered(failure)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the request may have arrived
+            error = unanswered(failure if isinstance(failure, HttpError) else None)
         else:
             if completion := prepared.read(answer, request):
                 return completion
@@ -103,6 +103,9 @@ class DirectProvider:
             self._warn(request.litellm_model, error)
             return False
         except (NotAsked, ProviderError):
+            return False
+        except Exception as error:  # noqa: BLE001 - LiteLLM is not what it was
+            self._warn(request.litellm_model, f"{type(error).__name__} from LiteLLM's internals")
             return False
         except BaseException:
             self._prepared.drop(shape)
@@ -138,12 +141,12 @@ class DirectProvider:
             *[message["role"] for message in request.messages],
         )
 
-    def _warn(self, litellm_model: str, error: Exception) -> None:
+    def _warn(self, litellm_model: str, why: object) -> None:
         if litellm_model in self._warned or len(self._warned) >= _MOST_SHAPES:
             return
         self._warned.add(litellm_model)
         _log.warning(
-            "%s is called by litellm.acompletion, which takes more CPU: %s", litellm_model, error
+            "%s is called by litellm.acompletion, which takes more CPU: %s", litellm_model, why
         )
 
     async def aclose(self) -> None:

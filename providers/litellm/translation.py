@@ -8,6 +8,7 @@ them where it differs.
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -80,6 +81,10 @@ class Translation:
 
     def body(self, messages: list[Message], max_output_tokens: int) -> dict[str, Any]:
         """Return the body of a request."""
+        with _for_us():
+            return self._body(messages, max_output_tokens)
+
+    def _body(self, messages: list[Message], max_output_tokens: int) -> dict[str, Any]:
         parameters = copy.deepcopy(self._parameters)
         parameters[self._limit] = max_output_tokens
         own: list[Message] = [dict(message) for message in messages]
@@ -107,24 +112,34 @@ class Translation:
         import httpx
 
         litellm = self._litellm
-        response = self._config.transform_response(
-            model=self._model,
-            raw_response=httpx.Response(
-                answer.status,
-                headers=list(answer.headers),
-                content=prepared(answer.body),
-            ),
-            model_response=litellm.ModelResponse(),
-            logging_obj=_Silent(),
-            request_data={},
-            messages=request.messages,
-            optional_params=dict(self._parameters),
-            litellm_params={},
-            encoding=litellm.encoding,
-            api_key="",
-            json_mode=self._json_mode,
-        )
+        with _for_us():
+            response = self._config.transform_response(
+                model=self._model,
+                raw_response=httpx.Response(
+                    answer.status,
+                    headers=list(answer.headers),
+                    content=prepared(answer.body),
+                ),
+                model_response=litellm.ModelResponse(),
+                logging_obj=_Silent(),
+                request_data={},
+                messages=request.messages,
+                optional_params=dict(self._parameters),
+                litellm_params={},
+                encoding=litellm.encoding,
+                api_key="",
+                json_mode=self._json_mode,
+            )
         return completion_of(response, request.max_output_tokens)
+
+
+def _for_us() -> AbstractContextManager[None]:
+    """Keep the environment out of what LiteLLM does, and any request that it would make."""
+    import httpx
+
+    from providers.litellm.transport import Exchange, exchanging
+
+    return exchanging(Exchange(httpx.URL(), begun=True))
 
 
 def find(request: CompletionRequest) -> Translation:
@@ -138,11 +153,12 @@ def find(request: CompletionRequest) -> Translation:
     try:
         from litellm.utils import ProviderConfigManager
 
-        model, provider, _, _ = litellm.get_llm_provider(request.litellm_model)
-        config = ProviderConfigManager.get_provider_chat_config(
-            model, litellm.LlmProviders(provider)
-        )
-        parameters = _parameters(litellm, model, provider, request)
+        with _for_us():
+            model, provider, _, _ = litellm.get_llm_provider(request.litellm_model)
+            config = ProviderConfigManager.get_provider_chat_config(
+                model, litellm.LlmProviders(provider)
+            )
+            parameters = _parameters(litellm, model, provider, request)
     except Exception as error:  # noqa: BLE001 - whatever is not as it was
         raise Untranslatable(f"{type(error).__name__} from LiteLLM's parameters") from None
     limits = [

@@ -337,6 +337,11 @@ class CannedHttp(HttpClient):
         return replace(self.answer)
 
 
+def http_answer(body: object) -> HttpAnswer:
+    """Return a body as an answer with status 200."""
+    return HttpAnswer(200, ((b"Content-Type", b"application/json"),), json.dumps(body).encode())
+
+
 class BothRoutesInHand:
     """Both routes without a network: a call costs what the route itself costs."""
 

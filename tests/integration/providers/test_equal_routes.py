@@ -39,6 +39,7 @@ from tests.harness.routes.comparing import (
     Sent,
     both_routes,
     difference,
+    http_answer,
     reply,
 )
 
@@ -115,8 +116,7 @@ async def different_requests(
 
 
 def answer_of(model: str) -> HttpAnswer:
-    headers = ((b"Content-Type", b"application/json"),)
-    return HttpAnswer(200, headers, reply(good_answer(model)).content.partition(b"\r\n\r\n")[2])
+    return http_answer(good_answer(model))
 
 
 def some(number: int, forms: tuple[Form, ...], share: int) -> tuple[Form, ...]:

@@ -22,12 +22,12 @@ from providers.errors import (
     Refusal,
     Rejected,
 )
-from providers.litellm.adapter import LiteLLMProvider
 from providers.mock.server import MockOptions, MockServer, start
 from providers.pacing.deadline import Deadline
 from providers.pacing.queue import EndpointLimit, EndpointQueues
 from providers.pacing.retry import RetriedCall
 from tests.harness.litellm_module import litellm_module
+from tests.harness.routes.comparing import ROUTES, RouteProvider
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -38,9 +38,12 @@ SCHEMA: dict[str, Any] = {
 KEY = "k-123"
 
 
-@pytest.fixture
-async def provider() -> AsyncIterator[LiteLLMProvider]:
-    provider = LiteLLMProvider()
+ON_BOTH_ROUTES = pytest.mark.parametrize("provider", ROUTES, indirect=True)
+
+
+@pytest.fixture(params=["acompletion", pytest.param("direct", marks=pytest.mark.long)])
+async def provider(request: pytest.FixtureRequest) -> AsyncIterator[RouteProvider]:
+    provider = ROUTES[request.param]()
     await provider.warm_up()
     yield provider
     await provider.aclose()
@@ -74,8 +77,9 @@ async def until(condition: Callable[[], bool]) -> None:
 # Answers that say what is wrong
 
 
+@ON_BOTH_ROUTES
 async def test_an_answer_comes_with_what_the_provider_counted(
-    provider: LiteLLMProvider, mock: MockServer
+    provider: RouteProvider, mock: MockServer
 ) -> None:
     completion = await provider.complete(to(mock.url, "cached=3,reasoning=5"))
 
@@ -109,7 +113,7 @@ async def test_an_answer_comes_with_what_the_provider_counted(
     ],
 )
 async def test_every_failure_of_the_mock_provider_is_told_by_what_is_certain(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
     mock: MockServer,
     scenario: str,
     certainty: type[ProviderError],
@@ -144,7 +148,7 @@ async def test_every_failure_of_the_mock_provider_is_told_by_what_is_certain(
     ],
 )
 async def test_answers_that_are_not_what_was_asked_for_are_answers(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
     mock: MockServer,
     scenario: str,
     finish: FinishReason,
@@ -269,7 +273,7 @@ def to_model(model: str, url: str) -> CompletionRequest:
 @pytest.mark.parametrize("then", [reset, close, close_in_the_answer, speak_nonsense])
 @pytest.mark.parametrize("model", PATHS)
 async def test_law_16_a_request_that_was_read_is_neither_sent_again_nor_taken_for_unsent(
-    provider: LiteLLMProvider, model: str, then: Conversation
+    provider: RouteProvider, model: str, then: Conversation
 ) -> None:
     async with serving(then) as server:
         with pytest.raises(PossiblyExecuted) as caught:
@@ -281,7 +285,7 @@ async def test_law_16_a_request_that_was_read_is_neither_sent_again_nor_taken_fo
 
 @pytest.mark.parametrize("model", PATHS)
 async def test_a_refused_connection_is_certainly_not_sent(
-    provider: LiteLLMProvider, model: str
+    provider: RouteProvider, model: str
 ) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -293,7 +297,7 @@ async def test_a_refused_connection_is_certainly_not_sent(
 
 @pytest.mark.parametrize("model", PATHS)
 async def test_a_name_that_nobody_knows_is_certainly_not_sent(
-    provider: LiteLLMProvider, model: str, monkeypatch: pytest.MonkeyPatch
+    provider: RouteProvider, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(*args: Any, **kwargs: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -337,7 +341,7 @@ NO_USAGE = {
 @pytest.mark.parametrize("model", NO_USAGE)
 @pytest.mark.parametrize("usage", ["missing", "null"])
 async def test_an_answer_without_usage_is_one_whose_usage_is_unknown(
-    provider: LiteLLMProvider, model: str, usage: str
+    provider: RouteProvider, model: str, usage: str
 ) -> None:
     body = {key: value for key, value in NO_USAGE[model].items() if key != "usage"}
     if usage == "null":
@@ -350,7 +354,7 @@ async def test_an_answer_without_usage_is_one_whose_usage_is_unknown(
 
 
 async def test_an_answer_that_litellm_can_not_read_may_be_billed(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
 ) -> None:
     # LiteLLM takes it that every answer of Groq's has a service tier.
     async with serving(answering(chat_answer())) as server:
@@ -361,7 +365,7 @@ async def test_an_answer_that_litellm_can_not_read_may_be_billed(
     assert (caught.value.kind, caught.value.retryable) == (FailureKind.ERROR, False)
 
 
-async def test_anthropics_own_tokens_are_read_in_every_class(provider: LiteLLMProvider) -> None:
+async def test_anthropics_own_tokens_are_read_in_every_class(provider: RouteProvider) -> None:
     body = ANTHROPIC_ANSWER | {
         "usage": {
             "input_tokens": 10,
@@ -393,7 +397,7 @@ async def test_anthropics_own_tokens_are_read_in_every_class(provider: LiteLLMPr
 )
 @pytest.mark.parametrize("model", PATHS)
 async def test_a_status_means_the_same_in_every_providers_words(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
     model: str,
     status: int,
     certainty: type[ProviderError],
@@ -428,7 +432,7 @@ async def test_a_status_means_the_same_in_every_providers_words(
     ],
 )
 async def test_a_refused_key_is_told_from_refused_words(
-    provider: LiteLLMProvider, status: int, error: dict[str, Any], refusal: Refusal | None
+    provider: RouteProvider, status: int, error: dict[str, Any], refusal: Refusal | None
 ) -> None:
     body = {"error": {"message": "no", "code": status, **error}}
     async with serving(answering(body, status=status)) as server:
@@ -438,8 +442,9 @@ async def test_a_refused_key_is_told_from_refused_words(
     assert caught.value.refusal is refusal
 
 
+@ON_BOTH_ROUTES
 async def test_a_connection_that_was_closed_while_idle_does_not_spoil_the_next_call(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
 ) -> None:
     answer = answering(chat_answer())
 
@@ -458,9 +463,10 @@ async def test_a_connection_that_was_closed_while_idle_does_not_spoil_the_next_c
 # Time
 
 
+@ON_BOTH_ROUTES
 @pytest.mark.parametrize("scenario", ["hang", "drip", "delay_ms=60000"])
 async def test_a_call_that_takes_too_long_ends_and_hangs_up(
-    provider: LiteLLMProvider, mock: MockServer, scenario: str
+    provider: RouteProvider, mock: MockServer, scenario: str
 ) -> None:
     await provider.complete(to(mock.url))
     records: list[ProviderError | None] = []
@@ -482,12 +488,13 @@ async def test_a_call_that_takes_too_long_ends_and_hangs_up(
     assert mock.stats()["requests"] == 2
 
 
+@ON_BOTH_ROUTES
 @pytest.mark.parametrize(
     "scenario, status",
     [("status=503,times=1", 503), ("status=429,retry_after=0.1,times=1", 429)],
 )
 async def test_what_passes_is_answered_at_the_second_attempt(
-    provider: LiteLLMProvider, mock: MockServer, scenario: str, status: int
+    provider: RouteProvider, mock: MockServer, scenario: str, status: int
 ) -> None:
     records: list[tuple[int, int | None]] = []
 
@@ -506,8 +513,9 @@ async def test_what_passes_is_answered_at_the_second_attempt(
     assert mock.stats()["requests"] == 2
 
 
+@ON_BOTH_ROUTES
 async def test_calls_can_be_cancelled_at_any_moment(
-    provider: LiteLLMProvider, mock: MockServer
+    provider: RouteProvider, mock: MockServer
 ) -> None:
     await provider.complete(to(mock.url))
 
@@ -522,8 +530,9 @@ async def test_calls_can_be_cancelled_at_any_moment(
     assert (await provider.complete(to(mock.url))).finish is FinishReason.STOP
 
 
+@ON_BOTH_ROUTES
 async def test_many_calls_at_once_get_each_their_own_answer(
-    provider: LiteLLMProvider, mock: MockServer
+    provider: RouteProvider, mock: MockServer
 ) -> None:
     texts = [f"Question {number}" for number in range(60)]
     queues = EndpointQueues({"main": EndpointLimit(8)})
@@ -540,8 +549,9 @@ async def test_many_calls_at_once_get_each_their_own_answer(
     assert len({completion.usage for completion in at_once}) > 1
 
 
+@ON_BOTH_ROUTES
 async def test_a_cache_of_the_process_is_neither_asked_nor_filled(
-    provider: LiteLLMProvider, mock: MockServer, monkeypatch: pytest.MonkeyPatch
+    provider: RouteProvider, mock: MockServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     litellm = litellm_module()
     for name in ("input_callback", "success_callback", "_async_success_callback"):
@@ -556,8 +566,9 @@ async def test_a_cache_of_the_process_is_neither_asked_nor_filled(
     assert cache.cache.cache_dict == {}
 
 
+@ON_BOTH_ROUTES
 async def test_after_closing_connections_are_made_anew(
-    provider: LiteLLMProvider, mock: MockServer
+    provider: RouteProvider, mock: MockServer
 ) -> None:
     first = await provider.complete(to(mock.url))
     await provider.aclose()

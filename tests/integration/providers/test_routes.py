@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,11 @@ import pytest
 
 from providers.base import CompletionRequest, Endpoint, FinishReason
 from providers.errors import NotSent, PossiblyExecuted, ProviderError, Rejected
-from providers.litellm.adapter import LiteLLMProvider
 from providers.litellm.routes import ROUTES, WITHOUT_JSON_OBJECT
 from tests.harness.paths import ROOT
 from tests.harness.raw_http import answering, response
+from tests.harness.routes.comparing import ROUTES as WAYS
+from tests.harness.routes.comparing import RouteProvider
 
 pytestmark = pytest.mark.filterwarnings(
     # LiteLLM's, as it loads what it has for Ollama.
@@ -139,13 +141,14 @@ SCRIPT = """
 import asyncio, sys
 from tests.harness import network_guard
 network_guard.install()
-from providers.litellm.adapter import LiteLLMProvider
+from tests.harness.routes.comparing import ROUTES
 from tests.integration.providers.test_routes import call_all
-asyncio.run(call_all(LiteLLMProvider(), sys.argv[1:]))
+for route in ROUTES.values():
+    asyncio.run(call_all(route(), sys.argv[1:]))
 """
 
 
-async def call_all(provider: LiteLLMProvider, addresses: list[str]) -> None:
+async def call_all(provider: RouteProvider, addresses: list[str]) -> None:
     """Call each provider at its address, and write what came of it. Run in its own process."""
     await provider.warm_up()
     for name, address in zip(ROUTES, addresses, strict=True):
@@ -178,20 +181,22 @@ async def test_law_16_nothing_of_a_hostile_environment_counts_for_any_provider(
         )
         out, err = await asyncio.wait_for(process.communicate(), 110)
 
-    assert (out.decode().splitlines(), err.decode()) == ([f"{name} Hi" for name in ROUTES], "")
+    came = [f"{name} Hi" for name in ROUTES]
+    assert (out.decode().splitlines(), err.decode()) == (came * len(WAYS), "")
     assert trap.requests == []
     for name, server in servers.items():
-        [(line, headers, body)] = server.requests
-        whole = f"{line} {headers} {body!r}"
-        assert KEY in whole, name
-        assert TRAP_KEY not in whole, name
-        assert "trap" not in whole.lower(), name
-        assert headers.keys() <= ALLOWED_HEADERS, name
+        assert len(server.requests) == len(WAYS)
+        for line, headers, body in server.requests:
+            whole = f"{line} {headers} {body!r}"
+            assert KEY in whole, name
+            assert TRAP_KEY not in whole, name
+            assert "trap" not in whole.lower(), name
+            assert headers.keys() <= ALLOWED_HEADERS, name
 
 
-@pytest.fixture
-async def provider() -> Any:
-    provider = LiteLLMProvider()
+@pytest.fixture(params=["acompletion", pytest.param("direct", marks=pytest.mark.long)])
+async def provider(request: pytest.FixtureRequest) -> AsyncIterator[RouteProvider]:
+    provider = WAYS[request.param]()
     await provider.warm_up()
     yield provider
     await provider.aclose()
@@ -199,7 +204,7 @@ async def provider() -> Any:
 
 @pytest.mark.parametrize("name", ROUTES)
 async def test_law_16_each_provider_is_called_once_and_not_where_it_redirects_to(
-    provider: LiteLLMProvider, name: str
+    provider: RouteProvider, name: str
 ) -> None:
     async with answering(response(body_of(name))) as elsewhere:
         location = b"Location: " + elsewhere.url.encode()
@@ -215,7 +220,7 @@ async def test_law_16_each_provider_is_called_once_and_not_where_it_redirects_to
 
 @pytest.mark.parametrize("name", ROUTES)
 async def test_a_json_object_is_asked_for_unless_the_config_refuses_it_for_the_provider(
-    provider: LiteLLMProvider, name: str
+    provider: RouteProvider, name: str
 ) -> None:
     async with answering(response(body_of(name))) as server:
         with suppress(NotSent):
@@ -232,7 +237,7 @@ async def test_a_json_object_is_asked_for_unless_the_config_refuses_it_for_the_p
 
 @pytest.mark.parametrize("name", ROUTES)
 async def test_a_byte_beyond_ascii_in_a_header_spoils_no_answer(
-    provider: LiteLLMProvider, name: str
+    provider: RouteProvider, name: str
 ) -> None:
     async with answering(response(body_of(name), b"X-Region: Z\xfcrich")) as server:
         completion = await provider.complete(to(name, server.url))
@@ -244,7 +249,7 @@ async def test_a_byte_beyond_ascii_in_a_header_spoils_no_answer(
 
 @pytest.mark.parametrize("name", ROUTES)
 async def test_a_byte_beyond_ascii_in_a_header_of_an_error_changes_nothing(
-    provider: LiteLLMProvider, name: str, monkeypatch: pytest.MonkeyPatch
+    provider: RouteProvider, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = AsyncMock()
     monkeypatch.setattr("anyio.sleep", waits)  # how OpenAI's SDK waits before a retry
@@ -260,7 +265,7 @@ async def test_a_byte_beyond_ascii_in_a_header_of_an_error_changes_nothing(
 
 @pytest.mark.parametrize("name", ["openai", "anthropic", "gemini", "mistral", "azure"])
 async def test_what_litellm_sends_through_another_client_is_never_sent(
-    provider: LiteLLMProvider, name: str, monkeypatch: pytest.MonkeyPatch
+    provider: RouteProvider, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from providers.litellm.clients import Clients
 
@@ -273,9 +278,7 @@ async def test_what_litellm_sends_through_another_client_is_never_sent(
 
 
 @pytest.mark.parametrize("name", ["openai", "anthropic", "mistral"])
-async def test_an_endpoint_is_called_through_its_proxy(
-    provider: LiteLLMProvider, name: str
-) -> None:
+async def test_an_endpoint_is_called_through_its_proxy(provider: RouteProvider, name: str) -> None:
     async with answering(response(body_of(name))) as proxy:
         completion = await provider.complete(to(name, "http://127.0.0.1:9", proxy=proxy.url))
 
@@ -285,7 +288,7 @@ async def test_an_endpoint_is_called_through_its_proxy(
 
 @pytest.mark.parametrize("name", ["openai", "anthropic", "gemini", "mistral"])
 async def test_law_15_an_answer_packed_many_times_is_lost(
-    provider: LiteLLMProvider, name: str
+    provider: RouteProvider, name: str
 ) -> None:
     answer = response(body_of(name), b"Content-Encoding: gzip, gzip, gzip")
     async with answering(answer) as server:

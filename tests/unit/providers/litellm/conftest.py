@@ -10,8 +10,8 @@ import pytest
 import respx
 
 from providers.http import HttpAnswer, HttpClient
-from providers.litellm.adapter import LiteLLMProvider
 from tests.harness.litellm_module import litellm_module
+from tests.harness.routes.comparing import ROUTES, RouteProvider
 
 
 class Wire(HttpClient):
@@ -41,10 +41,12 @@ def wire() -> respx.MockRouter:
     return respx.MockRouter(assert_all_called=False)
 
 
-@pytest.fixture
-async def provider(wire: respx.MockRouter) -> AsyncIterator[LiteLLMProvider]:
-    """An adapter whose requests respx sees as they are handed to our client."""
-    provider = LiteLLMProvider(Wire(wire))
+@pytest.fixture(params=["acompletion", pytest.param("direct", marks=pytest.mark.long)])
+async def provider(
+    request: pytest.FixtureRequest, wire: respx.MockRouter
+) -> AsyncIterator[RouteProvider]:
+    """A provider whose requests respx sees as they are handed to our client."""
+    provider = ROUTES[request.param](Wire(wire))
     await provider.warm_up()
     yield provider
     await provider.aclose()
@@ -52,7 +54,7 @@ async def provider(wire: respx.MockRouter) -> AsyncIterator[LiteLLMProvider]:
 
 @pytest.fixture
 def hosts_wire(
-    provider: LiteLLMProvider, monkeypatch: pytest.MonkeyPatch
+    provider: RouteProvider, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[respx.MockRouter]:
     """The way out of calls that a host makes with LiteLLM itself, over httpx."""
     litellm = litellm_module()

@@ -28,10 +28,10 @@ from providers.base import (
 from providers.errors import NotSent, PossiblyExecuted, Rejected
 from providers.http import MAX_ANSWER_BYTES
 from providers.litellm import adapter
-from providers.litellm.adapter import LiteLLMProvider
 from providers.litellm.answers import MAX_CHOICES, MAX_VALUES_OF_CHOICES, prepared
 from providers.litellm.routes import ROUTES
 from tests.harness.litellm_module import is_internal_call, litellm_module
+from tests.harness.routes.comparing import RouteProvider
 
 BASE = "http://127.0.0.1:9/v1"
 MESSAGES: list[Message] = [
@@ -114,7 +114,7 @@ def chat(wire: respx.MockRouter) -> respx.Route:
 
 
 async def test_law_16_a_call_is_one_request_with_just_what_was_asked(
-    provider: LiteLLMProvider, wire: respx.MockRouter, chat: respx.Route
+    provider: RouteProvider, wire: respx.MockRouter, chat: respx.Route
 ) -> None:
     completion = await provider.complete(request())
 
@@ -131,7 +131,7 @@ async def test_law_16_a_call_is_one_request_with_just_what_was_asked(
 
 
 async def test_schema_and_temperature_go_along_when_given(
-    provider: LiteLLMProvider, wire: respx.MockRouter, chat: respx.Route
+    provider: RouteProvider, wire: respx.MockRouter, chat: respx.Route
 ) -> None:
     await provider.complete(request(schema=SCHEMA, temperature=0.2))
 
@@ -146,7 +146,7 @@ async def test_schema_and_temperature_go_along_when_given(
 
 @pytest.mark.parametrize("model", ["gpt-5-mini", "o3", "o4-mini"])
 async def test_reasoning_models_get_their_limit_by_the_name_that_they_know(
-    provider: LiteLLMProvider, wire: respx.MockRouter, chat: respx.Route, model: str
+    provider: RouteProvider, wire: respx.MockRouter, chat: respx.Route, model: str
 ) -> None:
     await provider.complete(request(f"openai/{model}"))
 
@@ -157,7 +157,7 @@ async def test_reasoning_models_get_their_limit_by_the_name_that_they_know(
 
 @pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-5-mini", "o3", "gpt-4.1", "my-own-model"])
 async def test_the_short_way_for_schemas_sends_what_the_long_way_sends(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
     wire: respx.MockRouter,
     hosts_wire: respx.MockRouter,
     chat: respx.Route,
@@ -184,7 +184,7 @@ async def test_the_short_way_for_schemas_sends_what_the_long_way_sends(
 
 
 async def test_a_model_behind_another_api_does_not_take_the_short_way(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
 ) -> None:
     await provider.warm_up()
 
@@ -210,7 +210,7 @@ WIRES = {
 
 @pytest.mark.parametrize("model", WIRES)
 async def test_law_16_a_key_in_the_environment_never_leaves_with_a_request_of_ours(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
     wire: respx.MockRouter,
     monkeypatch: pytest.MonkeyPatch,
     model: str,
@@ -228,7 +228,7 @@ async def test_law_16_a_key_in_the_environment_never_leaves_with_a_request_of_ou
 
 
 async def test_law_16_without_a_key_the_provider_is_told_so(
-    provider: LiteLLMProvider, wire: respx.MockRouter, chat: respx.Route
+    provider: RouteProvider, wire: respx.MockRouter, chat: respx.Route
 ) -> None:
     await provider.complete(request(key=None))
 
@@ -237,7 +237,7 @@ async def test_law_16_without_a_key_the_provider_is_told_so(
 
 @pytest.mark.parametrize("name", [name for name, route in ROUTES.items() if route.address])
 async def test_law_16_without_an_address_a_provider_is_where_litellm_has_it(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
     wire: respx.MockRouter,
     hosts_wire: respx.MockRouter,
     monkeypatch: pytest.MonkeyPatch,
@@ -277,7 +277,7 @@ async def test_law_16_without_an_address_a_provider_is_where_litellm_has_it(
 
 @pytest.mark.parametrize("model", WIRES)
 async def test_a_request_can_be_sent_again_as_it_was(
-    provider: LiteLLMProvider, wire: respx.MockRouter, model: str
+    provider: RouteProvider, wire: respx.MockRouter, model: str
 ) -> None:
     wire.route().mock(return_value=httpx.Response(500, json={}))
     asked = request(model, schema=copy.deepcopy(SCHEMA), base=WIRES[model][1])
@@ -308,7 +308,7 @@ async def test_a_request_can_be_sent_again_as_it_was(
     ],
 )
 async def test_why_the_model_stopped(
-    provider: LiteLLMProvider, chat: respx.Route, finish: str, expected: FinishReason
+    provider: RouteProvider, chat: respx.Route, finish: str, expected: FinishReason
 ) -> None:
     chat.mock(return_value=answer("Hel", finish=finish))
 
@@ -319,7 +319,7 @@ async def test_why_the_model_stopped(
 
 
 async def test_a_refusal_is_one_though_the_model_stopped_by_itself(
-    provider: LiteLLMProvider, chat: respx.Route
+    provider: RouteProvider, chat: respx.Route
 ) -> None:
     chat.mock(return_value=answer(None, refusal="I can't help with that."))
 
@@ -328,9 +328,7 @@ async def test_a_refusal_is_one_though_the_model_stopped_by_itself(
     assert completion == Completion("", FinishReason.REFUSED, TokenUsage(30, 7))
 
 
-async def test_a_forced_tool_call_is_an_answer(
-    provider: LiteLLMProvider, chat: respx.Route
-) -> None:
+async def test_a_forced_tool_call_is_an_answer(provider: RouteProvider, chat: respx.Route) -> None:
     function = {"name": "answer", "arguments": '{"intent":"top_up"}'}
     calls = [{"id": "1", "type": "function", "function": function}]
     chat.mock(return_value=answer(None, finish="tool_calls", tool_calls=calls))
@@ -360,7 +358,7 @@ def test_an_answer_in_another_form_is_left_as_it_is(body: bytes) -> None:
 
 @pytest.mark.parametrize("content", [None, "", " \n"])
 async def test_an_answer_that_a_server_took_for_thoughts_is_one(
-    provider: LiteLLMProvider, chat: respx.Route, content: str | None
+    provider: RouteProvider, chat: respx.Route, content: str | None
 ) -> None:
     chat.mock(return_value=answer(content, reasoning_content=' {"intent":"leave"}\n'))
 
@@ -381,7 +379,7 @@ async def test_an_answer_that_a_server_took_for_thoughts_is_one(
     ],
 )
 async def test_law_14_thoughts_are_no_answer(
-    provider: LiteLLMProvider, chat: respx.Route, thoughts: str, finish: str
+    provider: RouteProvider, chat: respx.Route, thoughts: str, finish: str
 ) -> None:
     chat.mock(return_value=answer(None, finish=finish, reasoning_content=thoughts))
 
@@ -397,7 +395,7 @@ async def test_law_14_thoughts_are_no_answer(
     ids=["the server", "LiteLLM"],
 )
 async def test_law_14_what_follows_thoughts_that_were_taken_off_is_known_to(
-    provider: LiteLLMProvider, chat: respx.Route, content: str, fields: dict[str, Any]
+    provider: RouteProvider, chat: respx.Route, content: str, fields: dict[str, Any]
 ) -> None:
     chat.mock(return_value=answer(content, **fields))
 
@@ -407,7 +405,7 @@ async def test_law_14_what_follows_thoughts_that_were_taken_off_is_known_to(
 
 
 async def test_an_answer_that_is_longer_than_what_is_read_is_cut_and_billed(
-    provider: LiteLLMProvider, chat: respx.Route
+    provider: RouteProvider, chat: respx.Route
 ) -> None:
     chat.mock(return_value=answer("x" * 300_000))
 
@@ -432,7 +430,7 @@ ANTHROPIC_ANSWER: dict[str, Any] = {
     "base", ["http://127.0.0.1:9", "http://127.0.0.1:9/v1", "http://127.0.0.1:9/v1/messages"]
 )
 async def test_anthropic_is_found_at_its_address_with_and_without_the_version(
-    provider: LiteLLMProvider, wire: respx.MockRouter, base: str
+    provider: RouteProvider, wire: respx.MockRouter, base: str
 ) -> None:
     wire.post("http://127.0.0.1:9/v1/messages").mock(
         return_value=httpx.Response(200, json=ANTHROPIC_ANSWER)
@@ -447,7 +445,7 @@ async def test_anthropic_is_found_at_its_address_with_and_without_the_version(
     "output_tokens, expected", [(49, FinishReason.STOP), (50, FinishReason.LENGTH)]
 )
 async def test_a_forced_tool_call_that_was_cut_off_is_known_by_its_length(
-    provider: LiteLLMProvider, wire: respx.MockRouter, output_tokens: int, expected: FinishReason
+    provider: RouteProvider, wire: respx.MockRouter, output_tokens: int, expected: FinishReason
 ) -> None:
     usage = {"input_tokens": 30, "output_tokens": output_tokens}
     wire.post(f"{BASE}/messages").mock(
@@ -462,7 +460,7 @@ async def test_a_forced_tool_call_that_was_cut_off_is_known_by_its_length(
 
 
 async def test_a_thinking_model_can_say_nothing_and_is_billed_all_the_same(
-    provider: LiteLLMProvider, chat: respx.Route
+    provider: RouteProvider, chat: respx.Route
 ) -> None:
     usage = {
         "prompt_tokens": 30,
@@ -542,7 +540,7 @@ async def test_a_thinking_model_can_say_nothing_and_is_billed_all_the_same(
     ],
 )
 async def test_usage_is_read_in_every_class_or_is_unknown(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
     chat: respx.Route,
     usage: dict[str, Any] | None,
     expected: TokenUsage | None,
@@ -553,7 +551,7 @@ async def test_usage_is_read_in_every_class_or_is_unknown(
 
 
 async def test_an_answer_without_text_may_have_used_no_output(
-    provider: LiteLLMProvider, chat: respx.Route
+    provider: RouteProvider, chat: respx.Route
 ) -> None:
     usage = {"prompt_tokens": 30, "completion_tokens": 0, "total_tokens": 30}
     chat.mock(return_value=answer("", finish="content_filter", usage=usage))
@@ -571,7 +569,7 @@ def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCa
 
 
 async def test_prompts_keys_and_answers_stay_out_of_logs_of_every_level(
-    provider: LiteLLMProvider, chat: respx.Route, everything_logged: pytest.LogCaptureFixture
+    provider: RouteProvider, chat: respx.Route, everything_logged: pytest.LogCaptureFixture
 ) -> None:
     logging.getLogger("tests").debug("logs are heard")
     await provider.complete(request(schema=SCHEMA))
@@ -585,7 +583,7 @@ async def test_prompts_keys_and_answers_stay_out_of_logs_of_every_level(
 
 
 async def test_callbacks_of_the_process_are_not_handed_the_answer(
-    provider: LiteLLMProvider, chat: respx.Route, monkeypatch: pytest.MonkeyPatch
+    provider: RouteProvider, chat: respx.Route, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from litellm.integrations.custom_logger import CustomLogger
 
@@ -612,7 +610,7 @@ async def test_callbacks_of_the_process_are_not_handed_the_answer(
 
 
 async def test_a_call_leaves_the_hosts_own_calls_as_they_were(
-    provider: LiteLLMProvider, chat: respx.Route
+    provider: RouteProvider, chat: respx.Route
 ) -> None:
     await provider.complete(request())
     assert not is_internal_call()
@@ -665,7 +663,7 @@ async def test_the_environment_still_counts_for_the_hosts_own_calls(
     [("bedrock/anthropic.claude-v2", BASE), ("hosted_vllm/m", None), ("azure/m", None)],
 )
 async def test_law_16_a_provider_without_a_client_of_ours_or_an_address_is_not_called(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
     wire: respx.MockRouter,
     monkeypatch: pytest.MonkeyPatch,
     model: str,
@@ -686,7 +684,7 @@ async def test_law_16_a_provider_without_a_client_of_ours_or_an_address_is_not_c
     ids=["unknown provider", "no provider", "a temperature that the model does not take"],
 )
 async def test_law_16_what_litellm_refuses_is_never_sent(
-    provider: LiteLLMProvider, wire: respx.MockRouter, model: str, temperature: float | None
+    provider: RouteProvider, wire: respx.MockRouter, model: str, temperature: float | None
 ) -> None:
     with pytest.raises(NotSent) as caught:
         await provider.complete(request(model, temperature=temperature))
@@ -696,7 +694,7 @@ async def test_law_16_what_litellm_refuses_is_never_sent(
 
 
 async def test_a_budget_of_litellms_own_stops_a_call_before_it_is_sent(
-    provider: LiteLLMProvider, wire: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+    provider: RouteProvider, wire: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(litellm_module(), "max_budget", 1.0)
     monkeypatch.setattr(litellm_module(), "_current_cost", 2.0)
@@ -707,7 +705,7 @@ async def test_a_budget_of_litellms_own_stops_a_call_before_it_is_sent(
 
 
 async def test_text_that_can_not_be_encoded_is_never_sent(
-    provider: LiteLLMProvider, wire: respx.MockRouter
+    provider: RouteProvider, wire: respx.MockRouter
 ) -> None:
     lone: list[Message] = [{"role": "user", "content": "half a character: \ud83d"}]
 
@@ -744,7 +742,7 @@ COSTLY: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", ["openai", "mistral", "anthropic"])
 @pytest.mark.filterwarnings("ignore::UserWarning:pydantic.main")
 async def test_law_15_an_answer_at_its_bounds_does_not_hold_the_event_loop(
-    provider: LiteLLMProvider, wire: respx.MockRouter, name: str, body: dict[str, Any]
+    provider: RouteProvider, wire: respx.MockRouter, name: str, body: dict[str, Any]
 ) -> None:
     wire.route().mock(return_value=httpx.Response(200, json=body))
     model = "anthropic/claude-sonnet-4-5" if name == "anthropic" else f"{name}/m"

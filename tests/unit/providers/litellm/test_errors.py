@@ -21,9 +21,9 @@ from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderErr
 from providers.http import BadEncoding, HttpAnswer, Lost, NotConnected, TooLarge
 from providers.litellm import adapter
 from providers.litellm import errors as litellm_errors
-from providers.litellm.adapter import LiteLLMProvider
 from providers.litellm.transport import Exchange
 from tests.harness.litellm_module import is_internal_call, litellm_module
+from tests.harness.routes.comparing import RouteProvider
 
 BASE = "http://127.0.0.1:9/v1"
 KEY = "sk-very-secret"
@@ -49,7 +49,7 @@ def chat(wire: respx.MockRouter) -> respx.Route:
 
 
 async def fail(
-    provider: LiteLLMProvider, route: respx.Route, request: CompletionRequest = REQUEST
+    provider: RouteProvider, route: respx.Route, request: CompletionRequest = REQUEST
 ) -> ProviderError:
     """Return the error of a call that was sent once, with nothing of the provider's words."""
     with pytest.raises(ProviderError) as caught:
@@ -93,7 +93,7 @@ STATUSES = [
 @pytest.mark.parametrize("status, certainty, kind, retryable", STATUSES)
 @pytest.mark.parametrize("provider_name", ["openai", "mistral"], ids=["SDK", "HTTP handler"])
 async def test_an_error_status_means_the_same_whoever_sends_it(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
     chat: respx.Route,
     provider_name: str,
     status: int,
@@ -115,7 +115,7 @@ async def test_an_error_status_means_the_same_whoever_sends_it(
 
 @pytest.mark.parametrize("provider_name", ["openai", "mistral"])
 async def test_a_quota_that_is_used_up_is_not_worth_another_attempt(
-    provider: LiteLLMProvider, chat: respx.Route, provider_name: str
+    provider: RouteProvider, chat: respx.Route, provider_name: str
 ) -> None:
     chat.mock(return_value=failure(429, code="insufficient_quota"))
     request = CompletionRequest(
@@ -136,7 +136,7 @@ async def test_a_quota_that_is_used_up_is_not_worth_another_attempt(
     ],
 )
 async def test_a_prompt_that_a_filter_stopped_may_be_billed(
-    provider: LiteLLMProvider, wire: respx.MockRouter, model: str, code: str
+    provider: RouteProvider, wire: respx.MockRouter, model: str, code: str
 ) -> None:
     answer = failure(400, type="invalid_request_error", code=code)
     route = wire.route().mock(return_value=answer)
@@ -162,7 +162,7 @@ async def test_a_prompt_that_a_filter_stopped_may_be_billed(
     ids=lambda content: str(content[:20]),
 )
 async def test_an_error_is_told_by_its_status_whatever_else_it_holds(
-    provider: LiteLLMProvider, chat: respx.Route, content: bytes
+    provider: RouteProvider, chat: respx.Route, content: bytes
 ) -> None:
     chat.mock(return_value=httpx.Response(429, content=content))
 
@@ -172,7 +172,7 @@ async def test_an_error_is_told_by_its_status_whatever_else_it_holds(
 
 
 async def test_law_15_a_long_body_of_an_error_is_not_read(
-    provider: LiteLLMProvider, chat: respx.Route
+    provider: RouteProvider, chat: respx.Route
 ) -> None:
     spaces = b" " * 65_536
     chat.mock(return_value=httpx.Response(400, content=b'{"error": {"code": "content_filter"}}'))
@@ -186,7 +186,7 @@ async def test_law_15_a_long_body_of_an_error_is_not_read(
 
 
 async def test_a_prompt_that_is_too_long_is_rejected(
-    provider: LiteLLMProvider, chat: respx.Route
+    provider: RouteProvider, chat: respx.Route
 ) -> None:
     chat.mock(return_value=failure(400, code="context_length_exceeded"))
 
@@ -224,7 +224,7 @@ def in_a_minute(**format_as: bool) -> str:
     ],
 )
 async def test_how_long_to_wait_is_read_in_every_form(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
     chat: respx.Route,
     headers: dict[str, str],
     expected_ms: int | None,
@@ -238,7 +238,7 @@ async def test_how_long_to_wait_is_read_in_every_form(
     "delay", ["9" * 400 + "s", f"1e{'9' * 20}s", {"seconds": 10**300}, 10**300, None, []]
 )
 async def test_law_15_a_delay_of_any_form_in_the_error_is_read_or_left_out(
-    provider: LiteLLMProvider, chat: respx.Route, delay: object
+    provider: RouteProvider, chat: respx.Route, delay: object
 ) -> None:
     detail = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}
     body = {"error": {"code": 429, "details": [detail]}}
@@ -251,7 +251,7 @@ async def test_law_15_a_delay_of_any_form_in_the_error_is_read_or_left_out(
 
 
 async def test_an_error_that_can_t_be_translated_brings_nothing_of_its_own(
-    provider: LiteLLMProvider, chat: respx.Route, monkeypatch: pytest.MonkeyPatch
+    provider: RouteProvider, chat: respx.Route, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(answer: httpx.Response) -> int:
         raise OverflowError(answer.text)
@@ -266,7 +266,7 @@ async def test_an_error_that_can_t_be_translated_brings_nothing_of_its_own(
 
 @pytest.mark.parametrize("native", [{}, {"native_finish_reason": "error"}])
 async def test_law_6_an_answer_that_ends_with_an_error_is_no_answer(
-    provider: LiteLLMProvider, chat: respx.Route, native: dict[str, str]
+    provider: RouteProvider, chat: respx.Route, native: dict[str, str]
 ) -> None:
     message = {"role": "assistant", "content": "{of the provider"}
     choice = {"index": 0, "message": message, "finish_reason": "error"}
@@ -284,7 +284,7 @@ async def test_law_6_an_answer_that_ends_with_an_error_is_no_answer(
 
 
 async def test_a_temperature_that_the_model_does_not_take_is_named_and_nothing_is_sent(
-    provider: LiteLLMProvider, chat: respx.Route
+    provider: RouteProvider, chat: respx.Route
 ) -> None:
     with pytest.raises(NotSent, match="the model does not take this temperature"):
         await provider.complete(replace(REQUEST, litellm_model="openai/gpt-5", temperature=0.5))
@@ -321,7 +321,7 @@ def test_law_15_any_header_and_any_body_of_an_error_are_read(waits: str, body: b
 
 @pytest.mark.parametrize("status", [429, 500, 503, 529])
 async def test_a_date_to_come_back_at_is_as_far_away_as_it_is(
-    provider: LiteLLMProvider, chat: respx.Route, status: int
+    provider: RouteProvider, chat: respx.Route, status: int
 ) -> None:
     chat.mock(return_value=failure(status, {"Retry-After": in_a_minute(usegmt=True)}))
 
@@ -352,7 +352,7 @@ async def test_a_date_to_come_back_at_is_as_far_away_as_it_is(
 )
 @pytest.mark.parametrize("provider_name", ["openai", "mistral"])
 async def test_an_answer_of_unknown_form_may_be_billed(
-    provider: LiteLLMProvider, chat: respx.Route, provider_name: str, body: bytes
+    provider: RouteProvider, chat: respx.Route, provider_name: str, body: bytes
 ) -> None:
     media = "text/html" if body.startswith(b"<") else "application/json"
     chat.mock(return_value=httpx.Response(200, content=body, headers={"Content-Type": media}))
@@ -377,7 +377,7 @@ async def test_an_answer_of_unknown_form_may_be_billed(
     ],
 )
 async def test_law_6_an_error_within_an_answer_counts_by_its_own_code(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
     chat: respx.Route,
     error_in_body: str,
     certainty: type[ProviderError],
@@ -393,7 +393,7 @@ async def test_law_6_an_error_within_an_answer_counts_by_its_own_code(
 
 
 async def test_law_15_an_answer_longer_than_models_can_speak_is_cut_and_paid_for(
-    provider: LiteLLMProvider, chat: respx.Route
+    provider: RouteProvider, chat: respx.Route
 ) -> None:
     message = {"role": "assistant", "content": "of the provider " * 300_000}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -417,7 +417,7 @@ async def test_law_15_an_answer_longer_than_models_can_speak_is_cut_and_paid_for
 )
 @pytest.mark.parametrize("model", ["openai/m", "mistral/m", "azure/m"])
 async def test_a_request_without_an_answer_means_what_is_certain(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
     wire: respx.MockRouter,
     model: str,
     broken: Exception,
@@ -437,7 +437,7 @@ async def test_a_request_without_an_answer_means_what_is_certain(
     "model", ["openai/m", "mistral/m", "azure/m", "anthropic/claude-sonnet-4-5"]
 )
 async def test_law_16_a_redirect_is_a_rejected_call(
-    provider: LiteLLMProvider, wire: respx.MockRouter, model: str, status: int
+    provider: RouteProvider, wire: respx.MockRouter, model: str, status: int
 ) -> None:
     elsewhere = {"Location": "http://127.0.0.1:8/v1/chat/completions"}
     route = wire.route().mock(return_value=httpx.Response(status, headers=elsewhere))
@@ -450,7 +450,7 @@ async def test_law_16_a_redirect_is_a_rejected_call(
 
 
 async def test_law_16_an_answer_that_comes_with_a_redirect_is_none(
-    provider: LiteLLMProvider, chat: respx.Route
+    provider: RouteProvider, chat: respx.Route
 ) -> None:
     message = {"role": "assistant", "content": "of the provider"}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -459,7 +459,7 @@ async def test_law_16_an_answer_that_comes_with_a_redirect_is_none(
     assert type(await fail(provider, chat)) is Rejected
 
 
-async def test_a_package_that_is_missing_is_named(provider: LiteLLMProvider) -> None:
+async def test_a_package_that_is_missing_is_named(provider: RouteProvider) -> None:
     error = litellm_module().InternalServerError("words", "openai", "m")
     error.__cause__ = ModuleNotFoundError("No module named 'google'", name="google")
 
@@ -470,7 +470,7 @@ async def test_a_package_that_is_missing_is_named(provider: LiteLLMProvider) -> 
 
 
 async def test_what_went_wrong_before_a_call_says_nothing_about_it(
-    provider: LiteLLMProvider, chat: respx.Route
+    provider: RouteProvider, chat: respx.Route
 ) -> None:
     chat.mock(side_effect=Lost("reset"))
     earlier = httpx.Response(401, request=httpx.Request("POST", BASE))
@@ -482,7 +482,7 @@ async def test_what_went_wrong_before_a_call_says_nothing_about_it(
 
 
 async def test_a_cancelled_call_is_cancelled_not_failed(
-    provider: LiteLLMProvider, chat: respx.Route
+    provider: RouteProvider, chat: respx.Route
 ) -> None:
     reached = asyncio.Event()
 
@@ -535,7 +535,7 @@ def retry_info(delay: Any) -> dict[str, Any]:
     ],
 )
 async def test_gemini_says_in_the_error_itself_when_to_come_back(
-    provider: LiteLLMProvider,
+    provider: RouteProvider,
     wire: respx.MockRouter,
     details: list[Any],
     retryable: bool,
@@ -555,7 +555,7 @@ async def test_gemini_says_in_the_error_itself_when_to_come_back(
 
 @pytest.mark.parametrize("code", ["json_validate_failed", "tool_use_failed"])
 async def test_what_groq_lets_the_model_write_and_then_refuses_may_be_billed(
-    provider: LiteLLMProvider, chat: respx.Route, code: str
+    provider: RouteProvider, chat: respx.Route, code: str
 ) -> None:
     chat.mock(return_value=failure(400, code=code))
     request = CompletionRequest(
