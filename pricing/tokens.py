@@ -200,8 +200,8 @@ class TokenCounter:
         self._margin_percent = margin_percent
         self._schema_overhead_tokens = schema_overhead_tokens
         self._count_short = lru_cache(maxsize=_SHORT_TEXTS_KEPT)(self._count)
-        self._long_counts: _Kept[str] = _Kept(_LONG_TEXTS_KEPT)
-        self._schema_counts: _Kept[_SameObject] = _Kept(_SCHEMAS_KEPT)
+        self._long_counts: _Kept[str, int] = _Kept(_LONG_TEXTS_KEPT)
+        self._schema_counts: _Kept[int, _SchemaCount] = _Kept(_SCHEMAS_KEPT)
 
     def count_text(self, text: str) -> int:
         """Return the tokens of a text; special tokens are counted as plain text.
@@ -270,7 +270,7 @@ class TokenCounter:
                     tokens += TOKENS_PER_NAME
         overhead = 0
         if response_schema is not None:
-            tokens += self._count_schema(_SameObject(response_schema), count_text)
+            tokens += self._count_schema(response_schema, count_text)
             overhead = self._schema_overhead_tokens
         return -(-tokens * (100 + self._margin_percent) // 100) + overhead
 
@@ -279,22 +279,24 @@ class TokenCounter:
         self.count_text("warm")
 
     def _at_once(self, text: str) -> int:
-        known = self.count_text_at_once(text)
+        if len(text) <= SHORT_TEXT_CHARS:
+            return self._count_short(text)
+        known = self._long_counts.get(text)
         if known is None:
             raise _TakesLong
         return known
 
-    def _count_schema(self, schema: _SameObject, count_text: Callable[[str], int]) -> int:
-        known = self._schema_counts.get(schema)
-        if known is not None:
-            return known
+    def _count_schema(self, schema: Mapping[str, Any], count_text: Callable[[str], int]) -> int:
+        found = self._schema_counts.get(id(schema))
+        if found is not None:
+            return found.tokens
         layouts = {
-            json.dumps(schema.value, ensure_ascii=False, separators=separators)
+            json.dumps(schema, ensure_ascii=False, separators=separators)
             for separators in ((",", ":"), (", ", ": "))
         }
-        known = max(count_text(layout) for layout in layouts) + _SCHEMA_WRAPPER_TOKENS
-        self._schema_counts.keep(schema, known)
-        return known
+        tokens = max(count_text(layout) for layout in layouts) + _SCHEMA_WRAPPER_TOKENS
+        self._schema_counts.keep(id(schema), _SchemaCount(schema, tokens))
+        return tokens
 
     def _count(self, text: str) -> int:
         if len(text) <= 2 * SEGMENT_CHARS:
@@ -360,27 +362,28 @@ class _TakesLong(Exception):
 
 
 _Key = TypeVar("_Key", bound=Hashable)
+_Count = TypeVar("_Count")
 
 
-class _Kept(Generic[_Key]):
+class _Kept(Generic[_Key, _Count]):
     """The counts that were asked for last, for several threads at once."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._counts: dict[_Key, int] = {}
+        self._counts: dict[_Key, _Count] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._counts)
 
-    def get(self, key: _Key) -> int | None:
+    def get(self, key: _Key) -> _Count | None:
         with self._lock:
             count = self._counts.pop(key, None)
             if count is not None:
                 self._counts[key] = count
             return count
 
-    def keep(self, key: _Key, count: int) -> None:
+    def keep(self, key: _Key, count: _Count) -> None:
         with self._lock:
             self._counts.pop(key, None)
             self._counts[key] = count
@@ -388,16 +391,9 @@ class _Kept(Generic[_Key]):
                 del self._counts[next(iter(self._counts))]
 
 
-class _SameObject:
-    """A key that compares by identity. It keeps its object alive, so that the id stays unique."""
+@dataclass(frozen=True, slots=True)
+class _SchemaCount:
+    """The tokens of a schema, which is kept alive so that its id stays its own."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: Mapping[str, Any]) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _SameObject) and other.value is self.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
+    schema: Mapping[str, Any]
+    tokens: int

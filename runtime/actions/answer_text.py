@@ -128,7 +128,7 @@ def escaped_object(text: str) -> str | None:
 
 
 def _has_words(text: str) -> bool:
-    return _WORD.search(_FENCE.sub("", text)) is not None
+    return bool(text) and _WORD.search(_FENCE.sub("", text)) is not None
 
 
 # Markers

@@ -203,7 +203,7 @@ def _named(pairs: Pairs, outputs: Mapping[str, OutputField]) -> dict[str, Any]:
     """
     if len(pairs) > MAX_NAMES + len(outputs):
         raise Unclear("an object in the answer has too many names")
-    exact = _together((name, value) for name, value in pairs if name in outputs)
+    exact = _together([(name, value) for name, value in pairs if name in outputs])
     if exact:
         return exact
     meant: dict[str, list[str]] = {}
@@ -211,7 +211,7 @@ def _named(pairs: Pairs, outputs: Mapping[str, OutputField]) -> dict[str, Any]:
         meant.setdefault(output.lower(), []).append(output)
     # Only ASCII: to Unicode, the sign for kelvin is a capital k.
     loose = [(meant.get(name.strip().lower(), ()), v) for name, v in pairs if name.isascii()]
-    return _together((names[0], value) for names, value in loose if len(names) == 1)
+    return _together([(names[0], value) for names, value in loose if len(names) == 1])
 
 
 def _together(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

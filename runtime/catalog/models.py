@@ -76,6 +76,9 @@ class Models:
 
         ``runtime.config.succession`` has the rule.
         """
+        model = self._models.get(model_id)
+        if model is not None and model.retires_on is None:
+            return model
         called = called_on(today, self._models, model_id, allow_replacement=allow_replacement)
         return None if called is None else self._models[called]
 

@@ -62,8 +62,16 @@ class ScriptClient:
             AccountUnknown: only for calls that are about no execution.
         """
         self._check_use()
+        began_s = asyncio.get_running_loop().time()
         try:
-            answer = await self._ask(account_id, call)
+            try:
+                answer = await self._batcher.submit(account_id, call)
+            except RedisUnavailable as first:
+                answer = await self._after(first, account_id, call, began_s)
+            if answer[0] == b"damaged":
+                raise damage(answer[1].decode())
+            if answer[0] == b"account_unknown" and call.outcome_key is None:
+                raise AccountUnknown(account_id)
         except AccountStopped as error:
             self._tell(account_id, str(error))
             raise
@@ -78,23 +86,17 @@ class ScriptClient:
         if len(self._told) > _MOST_TOLD:
             del self._told[next(iter(self._told))]
 
-    async def _ask(self, account_id: str, call: Call) -> Answer:
-        loop_time = asyncio.get_running_loop().time
-        ask_again_until_s = loop_time() + self._ask_again_within_s
-        try:
-            answer = await self._batcher.submit(account_id, call)
-        except RedisUnavailable as first:
-            # Every verb can be sent again, unless the caller has already waited for the time-out.
-            may_help = isinstance(first, NotReached | UnknownOutcome)
-            may_help = may_help or self._learned_zone(account_id, first)
-            if not may_help or loop_time() > ask_again_until_s:
-                raise ledger_error(first) from first
-            answer = await self._again(account_id, call, first)
-        if answer[0] == b"damaged":
-            raise damage(answer[1].decode())
-        if answer[0] == b"account_unknown" and call.outcome_key is None:
-            raise AccountUnknown(account_id)
-        return answer
+    async def _after(
+        self, first: RedisUnavailable, account_id: str, call: Call, began_s: float
+    ) -> Answer:
+        """Send a call again after it failed, where that may help; else raise the ledger's error."""
+        # Every verb can be sent again, unless the caller has already waited for the time-out.
+        waited_s = asyncio.get_running_loop().time() - began_s
+        may_help = isinstance(first, NotReached | UnknownOutcome)
+        may_help = may_help or self._learned_zone(account_id, first)
+        if not may_help or waited_s > self._ask_again_within_s:
+            raise ledger_error(first) from first
+        return await self._again(account_id, call, first)
 
     async def _again(self, account_id: str, call: Call, first: RedisUnavailable) -> Answer:
         try:

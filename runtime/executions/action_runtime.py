@@ -72,7 +72,9 @@ class ActionRuntime:
             WrongEventLoop: another event loop opened the runtime, or a process before a fork.
             RuntimeClosed: the block of ``open_runtime`` has ended.
         """
-        return (await self.execute_traced(request))[0]
+        self._check_use()
+        result, _ = await self._executor.execute_traced(request)
+        return result
 
     async def execute_traced(
         self, request: ExecutionRequest

@@ -49,15 +49,13 @@ class Timings:
 
     def note(self, step: str, since_s: float) -> None:
         """Add the time since ``since_s`` (``perf_counter``) to a step."""
-        self.spent_ms[step] = self.spent_ms.get(step, 0) + _ms_since(since_s)
+        spent_ms = round((time.perf_counter() - since_s) * 1000)
+        self.spent_ms[step] = self.spent_ms.get(step, 0) + spent_ms
 
     def total(self) -> dict[str, int]:
         """Return all steps, and ``total`` since the start."""
-        return {**self.spent_ms, "total": _ms_since(self.started_s)}
-
-
-def _ms_since(since_s: float) -> int:
-    return round((time.perf_counter() - since_s) * 1000)
+        total_ms = round((time.perf_counter() - self.started_s) * 1000)
+        return {**self.spent_ms, "total": total_ms}
 
 
 @dataclass(slots=True)

@@ -149,7 +149,7 @@ class Executor:
         """Wait for a turn, reserve and call; without credits give the turn back and wait."""
         loop_time = asyncio.get_running_loop().time
         last_reserve_s = execution.deadline.at_s - _LAST_RESERVE_S
-        give_up_s = self._give_up_s(execution)
+        began_s = loop_time()
         lowerings = 0
         while session.allows():
             try:
@@ -168,7 +168,7 @@ class Executor:
                 answer,
                 now_s=loop_time(),
                 last_reserve_s=last_reserve_s,
-                give_up_s=give_up_s,
+                give_up_s=self._give_up_s(execution, began_s),
                 lowerings=lowerings,
                 fitting_output=partial(self._fitting_output, execution),
             )
@@ -188,11 +188,10 @@ class Executor:
         known = await self._look_up(execution)
         return model_unavailable(execution, session, known)
 
-    def _give_up_s(self, execution: Execution) -> float:
+    def _give_up_s(self, execution: Execution, began_s: float) -> float:
         """Return until when to wait for credits: the model needs the second half of the time."""
-        now_s = asyncio.get_running_loop().time()
-        half_s = (execution.deadline.at_s - now_s) / 2
-        return now_s + min(self._settings.wait_for_credits_ms / 1000, half_s)
+        half_s = (execution.deadline.at_s - began_s) / 2
+        return began_s + min(self._settings.wait_for_credits_ms / 1000, half_s)
 
     async def _wait(self, execution: Execution, until_s: float) -> None:
         """Wait for an execution to end in this process; return soon, as others end elsewhere."""

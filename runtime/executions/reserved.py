@@ -162,11 +162,12 @@ class ReservedExecutions:
         verdict = judge(parsed, completion.finish, lowered=progress.lowered)
         self._quoter.learn(execution, usage, cut=verdict.cut_by_us, charged=verdict.charged)
         cost_mc, free_mc = execution.cost_mc(usage), 0
-        unpaid_mc = execution.cost_mc(billed.reported) - cost_mc
+        was_capped = billed.reported != usage
+        unpaid_mc = execution.cost_mc(billed.reported) - cost_mc if was_capped else 0
         self._counters.answers += 1
         self._counters.input_undercounted += usage.input_tokens > quote.input_tokens
         self._counters.quote_exceeded += cost_mc > reserved.amount_mc
-        self._counters.usage_capped += usage != billed.reported
+        self._counters.usage_capped += was_capped
         self._counters.cut_by_us += not verdict.charged
         if not verdict.charged:
             return await self._release(execution, verdict.reason, unpaid_mc=cost_mc + unpaid_mc)

@@ -63,17 +63,19 @@ def observed(
         charged: the account pays for the answer; only such answers are added to the sums.
     """
     length = max_output_tokens if cut else usage.output_tokens
-    added = {str(bucket_of(_clamped(length))): 1}
+    added = {str(bucket_of(min(length, MOST_TOKENS))): 1}
     if cut:
         added["cut"] = 1
     if charged:
-        output, counted = _clamped(usage.output_tokens), _clamped(counted_input_tokens)
-        real, cached = _clamped(usage.input_tokens), _clamped(usage.cached_input_tokens)
+        output = min(usage.output_tokens, MOST_TOKENS)
+        counted = min(counted_input_tokens, MOST_TOKENS)
+        real = min(usage.input_tokens, MOST_TOKENS)
+        cached = min(usage.cached_input_tokens, MOST_TOKENS)
         added |= {
             "n": 1,
             "o": output,
             "oo": output * output,
-            "r": _clamped(usage.reasoning_tokens),
+            "r": min(usage.reasoning_tokens, MOST_TOKENS),
             "x": counted,
             "xx": counted * counted,
             "y": real,
@@ -81,13 +83,9 @@ def observed(
             "xy": counted * real,
             "c": cached,
             "cc": cached * cached,
-            "w": _clamped(usage.cache_write_tokens),
+            "w": min(usage.cache_write_tokens, MOST_TOKENS),
         }
     return added
-
-
-def _clamped(tokens: int) -> int:
-    return min(tokens, MOST_TOKENS)
 
 
 _MOST_BUCKET = bucket_of(MOST_TOKENS)

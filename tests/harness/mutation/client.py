@@ -163,8 +163,8 @@ MUTATIONS = (
     Mutation(
         "waits_twice_for_the_time_out",
         "credits/script_client.py",
-        "loop_time() > ask_again_until_s:",
-        "loop_time() > ask_again_until_s + 60:",
+        "waited_s > self._ask_again_within_s:",
+        "waited_s > self._ask_again_within_s + 60:",
         "a server that hangs is waited for twice",
         "a_server_that_hangs_is_not_asked_again_by_who_waited_for_the_time_out",
     ),
