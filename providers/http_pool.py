@@ -62,7 +62,7 @@ class HttpLimits:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where requests of one kind go, and what goes with them.
+    """The place that requests of one kind go to, and what goes with them.
 
     ``headers`` must not be changed: requests share them.
     """

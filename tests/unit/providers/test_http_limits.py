@@ -33,7 +33,7 @@ async def test_a_host_that_is_silent_in_its_tls_handshake_is_not_connected() -> 
 
 async def test_waiting_for_a_free_connection_and_connecting_share_one_limit() -> None:
     resolver = FakeResolver()
-    limits = HttpLimits(connections=1, connect_s=0.4, dns_s=0)
+    limits = HttpLimits(connections=1, connect_s=1, dns_s=0)
     with silent_host() as silent:
         async with (
             limited(limits, resolver) as client,
@@ -43,11 +43,11 @@ async def test_waiting_for_a_free_connection_and_connecting_share_one_limit() ->
             first = asyncio.create_task(post(client, "http://host/"))
             await asyncio.sleep(0.02)
             resolver.hosts["host"] = [("127.0.0.1", silent)]
-            asyncio.get_running_loop().call_later(0.3, first.cancel)
+            asyncio.get_running_loop().call_later(0.8, first.cancel)
             begun_s = time.monotonic()
             with pytest.raises(NotConnected, match="no connection within"):
                 await post(client, "http://host/")
-            assert time.monotonic() - begun_s < 0.65
+            assert time.monotonic() - begun_s < 1.6
 
 
 async def dripping(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -98,14 +98,14 @@ async def test_law_15_a_host_that_takes_too_long_loses_the_call_and_the_limit_is
 async def test_a_host_that_is_slow_but_not_silent_is_waited_for() -> None:
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        for part in (b"HTTP/1.1 200 OK\r\n", b"Content-Length: 3\r\n\r\n", b"a", b"b", b"c"):
-            await asyncio.sleep(0.06)
+        for part in (b"HTTP/1.1 200 OK\r\n", b"Content-Length: 6\r\n\r\n", *[b"a"] * 6):
+            await asyncio.sleep(0.2)
             writer.write(part)
         writer.close()
 
-    limits = HttpLimits(first_byte_s=0.3, pause_s=0.2)
+    limits = HttpLimits(first_byte_s=3, pause_s=1)
     async with limited(limits) as client, serving(talk) as port:
-        assert (await post(client, f"http://127.0.0.1:{port}")).body == b"abc"
+        assert (await post(client, f"http://127.0.0.1:{port}")).body == b"aaaaaa"
 
 
 async def test_the_callers_limit_is_the_callers_error_and_closes_the_connection(
@@ -113,12 +113,12 @@ async def test_the_callers_limit_is_the_callers_error_and_closes_the_connection(
 ) -> None:
     async with answering(response(), hold=asyncio.Event()) as server:
         task = asyncio.create_task(post(client, server.url))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.2)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.02):
+            async with asyncio.timeout(0.2):
                 await post(client, server.url)
     assert server.connections == 2
 
