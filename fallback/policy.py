@@ -31,6 +31,7 @@ class Resolved:
     status: Status
 
 
+_MISSING = object()
 _BY_MODEL = Origin("model")
 _BY_REASON = {reason: Origin("fallback", reason) for reason in FallbackReason}
 
@@ -47,12 +48,11 @@ def resolve(
         ValueError: ``answered`` holds an output that the action does not have.
     """
     values: dict[str, Any] = {}
-    origins: dict[str, Origin] = {}
-    by_reason = _BY_REASON[reason]
+    origins = dict.fromkeys(fallbacks, _BY_MODEL)
     for name, fallback in fallbacks.items():
-        by_model = name in answered
-        value = answered[name] if by_model else fallback
-        origins[name] = _BY_MODEL if by_model else by_reason
+        value = answered.get(name, _MISSING)
+        if value is _MISSING:
+            value, origins[name] = fallback, _BY_REASON[reason]
         # The caller owns its result: appending to a list in it must not edit the action.
         values[name] = value.copy() if type(value) is list else value
     if not answered:

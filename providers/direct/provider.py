@@ -14,8 +14,7 @@ from providers.direct.shapes import Recent, SchemaNames
 from providers.errors import ProviderError
 from providers.http import HttpClient, HttpError
 from providers.litellm.adapter import LiteLLMProvider
-from providers.litellm.errors import unanswered
-from providers.litellm.errors import usual as usual_error
+from providers.litellm.errors import unanswered, usual_error
 
 _log = logging.getLogger("creditgate.providers")
 

@@ -20,6 +20,8 @@ MAX_DEPTH = 32
 MAX_MARKS = 50_000
 """Commas and opening brackets, those of texts included: more would take too long to parse. English
 prose of 2 MB has some 35,000 commas."""
+MAX_ERROR_BYTES = 65_536
+"""The longest body of an error that is read; of a longer one, only the status counts."""
 
 _READ = frozenset(
     ("content", "function_call", "reasoning", "reasoning_content", "refusal", "role", "tool_calls")

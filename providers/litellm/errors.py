@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Rejected
+from providers.litellm.answers import MAX_ERROR_BYTES
 
 if TYPE_CHECKING:
     import httpx
@@ -35,8 +36,6 @@ _RAN_ALL_THE_SAME = {
 _OF_CONTENT = (b"block", b"content", b"filter", b"moder", b"polic", b"safety")
 _ESCAPE = b"\\u"
 """May be part of any word, which LiteLLM finds all the same."""
-MAX_ERROR_BYTES = 65_536
-"""The longest error body that is read; of a longer one, only the status counts."""
 _MAX_RETRY_AFTER_MS = 300_000
 """An endpoint that asks for more is tried again after five minutes: all accounts wait for it."""
 _MAX_TEXT_CHARS = 2_000
@@ -80,7 +79,7 @@ def _translate(litellm: Any, error: Exception, name: str, exchange: Exchange) ->
     return PossiblyExecuted(FailureKind.ERROR, f"the answer can't be read ({name})")
 
 
-def usual(answer: HttpAnswer) -> ProviderError | None:
+def usual_error(answer: HttpAnswer) -> ProviderError | None:
     """Return the error that an answer stands for, if that can be told without LiteLLM.
 
     LiteLLM is needed for one thing: it knows by which words providers refuse a content. Each of its

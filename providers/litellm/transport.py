@@ -14,8 +14,7 @@ from typing import Any
 import httpx
 
 from providers.http import Headers, HttpAnswer, HttpClient, HttpError
-from providers.litellm.answers import prepared, status_of
-from providers.litellm.errors import MAX_ERROR_BYTES
+from providers.litellm.answers import MAX_ERROR_BYTES, prepared, status_of
 
 _SENT = frozenset(
     (

@@ -105,7 +105,7 @@ def _chosen(
     fitting = [reading for reading in readings if reading is not None]
     if not fitting:
         return ParsedAnswer({}, dict.fromkeys(outputs, "is missing"))
-    if any(reading != fitting[0] for reading in fitting):
+    if any(reading != fitting[0] for reading in fitting[1:]):
         raise Unclear("the answer holds objects that differ")
     if len(fitting) < len(readings) and not (
         found.words_before and readings[-1] is not None and not found.words_after

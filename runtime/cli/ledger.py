@@ -34,15 +34,25 @@ def with_ledger(config: Config, ask: Callable[[CreditLedger], Awaitable[_T]]) ->
 
 
 def run_async(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine to its end.
+    """Run a coroutine to its end, on uvloop's event loop where that is installed.
 
     Raises:
         KeyboardInterrupt: the coroutine was cancelled; here only Ctrl-C and SIGTERM do that.
     """
     try:
-        return asyncio.run(work)
+        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+            return runner.run(work)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
 
 
 def print_json(found: dict[str, Any]) -> None:

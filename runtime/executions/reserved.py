@@ -162,7 +162,7 @@ class ReservedExecutions:
         verdict = judge(parsed, completion.finish, lowered=progress.lowered)
         self._quoter.learn(execution, usage, cut=verdict.cut_by_us, charged=verdict.charged)
         cost_mc, free_mc = execution.cost_mc(usage), 0
-        was_capped = billed.reported != usage
+        was_capped = billed.reported is not usage
         unpaid_mc = execution.cost_mc(billed.reported) - cost_mc if was_capped else 0
         self._counters.answers += 1
         self._counters.input_undercounted += usage.input_tokens > quote.input_tokens
