@@ -119,7 +119,7 @@ def check_prompt(both: Runner, model: str, wording: Wording, *, with_schema: boo
 wordings = st.builds(Wording, prompts, limits)
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(model=st.sampled_from(ASKED[:4]), wording=wordings, with_schema=st.booleans())
 def test_a_prompt_of_any_kind_is_sent_the_same_on_both_routes(
     both: Runner, model: str, wording: Wording, with_schema: bool
