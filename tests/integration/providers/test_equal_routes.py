@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -43,6 +44,7 @@ from tests.harness.routes.comparing import (
     http_answer,
     reply,
 )
+from tests.harness.routes.real_answers import REAL
 
 pytestmark = [
     pytest.mark.filterwarnings(
@@ -184,6 +186,43 @@ async def test_law_16_more_addresses_and_keys_are_the_same_on_both_routes(
     number: int, model: str
 ) -> None:
     assert await different_addresses(model, number, bases=len(KEYS)) == {}
+
+
+READ_BY_LITELLM = {"openrouter", "perplexity", "minimax"}
+"""Providers whose usual answers hold what only LiteLLM knows how to read."""
+
+
+@pytest.mark.parametrize("name", REAL)
+async def test_the_usual_answer_of_a_provider_is_read_without_litellm(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = await both_in_hand()
+    asked = request("openai/m", ADDRESS)
+    await both.goes_directly(asked)
+    monkeypatch.setattr("litellm.acompletion", AsyncMock(side_effect=RuntimeError))
+
+    calls = await both.calls(asked, http_answer(REAL[name]))
+
+    assert isinstance(calls["acompletion"].outcome, Failure)
+    assert isinstance(calls["direct"].outcome, Completion) == (name not in READ_BY_LITELLM)
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503])
+async def test_a_plain_error_is_read_without_litellm(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = await both_in_hand()
+    asked = request("mistral/m", ADDRESS)
+    await both.goes_directly(asked)
+    acompletion = AsyncMock(side_effect=RuntimeError)
+    monkeypatch.setattr("litellm.acompletion", acompletion)
+
+    error = HttpAnswer(status, (), b'{"error": {"message": "no", "type": "t"}}')
+    calls = await both.calls(asked, error)
+
+    assert isinstance(calls["direct"].outcome, Failure)
+    assert calls["direct"].outcome.status == status
+    assert acompletion.call_count == 1, "of the other route alone"
 
 
 HANDLED = ("openai/m", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-flash", "mistral/m")
