@@ -10,7 +10,6 @@ import copy
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.metadata import version
 from itertools import cycle, islice
 from typing import Any
 from unittest.mock import AsyncMock
@@ -18,7 +17,6 @@ from unittest.mock import AsyncMock
 import pytest
 
 from providers.base import Completion, Endpoint, FinishReason
-from providers.direct.plain import PROVED_WITH, plain
 from providers.http import BadEncoding, HttpAnswer, HttpError, Lost, NotConnected, TooLarge
 from tests.harness.routes.asking import (
     BASES,
@@ -173,11 +171,6 @@ async def test_law_16_addresses_and_keys_are_the_same_on_both_routes(
 @pytest.mark.parametrize("number", range(0, len(BASES) * len(KEYS), 9))
 async def test_law_16_a_model_that_is_asked_without_litellm_is_asked_the_same(number: int) -> None:
     assert await different_addresses("openai/gpt-4o-mini", number, bases=1) == {}
-
-
-def test_what_is_asked_without_litellm_was_compared_with_the_installed_version() -> None:
-    assert version("litellm") == PROVED_WITH
-    assert plain(request("openai/gpt-4o-mini", ADDRESS)) is not None
 
 
 @pytest.mark.long
