@@ -134,7 +134,8 @@ class DirectProvider:
             request.litellm_model,
             request.endpoint,
             request.route,
-            request.temperature,
+            # 0 is equal to 0.0, and is written in another way.
+            repr(request.temperature),
             request.json_object,
             self._schemas.name(request.response_schema),
             *[message["role"] for message in request.messages],

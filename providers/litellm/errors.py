@@ -87,6 +87,13 @@ def usual_error(answer: HttpAnswer) -> ProviderError | None:
     """
     if _succeeded(answer) or len(answer.body) > MAX_ERROR_BYTES:
         return None
+    try:
+        return _usual(answer)
+    except Exception:  # noqa: BLE001 - ``translate`` says what such an answer means
+        return None
+
+
+def _usual(answer: HttpAnswer) -> ProviderError | None:
     response, body = _as_response(answer), answer.body.lower()
     is_plain = _ESCAPE not in body and not any(word in body for word in _OF_CONTENT)
     if not is_plain and not _error_codes(response) & _RAN_ALL_THE_SAME:

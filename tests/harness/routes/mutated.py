@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from providers.http import Headers
 from tests.harness.routes.asking import answers_of, good_answer
-from tests.harness.routes.faults import CODES, RETRY_AFTER
+from tests.harness.routes.faults import CODES, RETRY_AFTER, WORDS
 from tests.harness.usage_objects import NUMBERS, usage_objects
 
 NAMES = (
@@ -120,7 +120,7 @@ def _errors(draw: st.DrawFn) -> bytes:
     """Return the body of an error."""
     fields = {"message": "no", "type": "t", "code": None, "status": "x"}
     error = {
-        name: draw(st.sampled_from(CODES) | st.integers(390, 610) | _values)
+        name: draw(st.sampled_from((*CODES, *WORDS)) | st.integers(390, 610) | _values)
         for name in draw(st.lists(st.sampled_from(tuple(fields)), max_size=4))
     }
     return json.dumps(

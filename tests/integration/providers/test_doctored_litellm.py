@@ -23,7 +23,7 @@ from tests.harness.routes.comparing import CannedHttp, Sent, http_answer, outcom
 
 ADDRESS = "http://127.0.0.1:9/v1"
 ANTHROPIC, GEMINI, OPENAI = "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-flash", "openai/m"
-CALLS = 4
+CALLS = 3
 
 Doctor = Callable[[pytest.MonkeyPatch], None]
 

@@ -1,4 +1,4 @@
-"""Any answer, well-formed or not, means the same on the direct route as on LiteLLM's own."""
+"""Any answer, and any prompt, means the same on the direct route as on LiteLLM's own."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from providers.http import Headers
-from tests.harness.routes.asking import FORMS, MODELS, Wording, request
-from tests.harness.routes.comparing import BothRoutesInHand
+from tests.harness.routes.asking import FORMS, MODELS, Wording, good_answer, request
+from tests.harness.routes.comparing import BothRoutesInHand, difference, http_answer
 from tests.harness.routes.mutated import http_answers
 
 pytestmark = [
@@ -79,3 +79,58 @@ def test_answers_of_many_kinds_mean_the_same_on_both_routes(
     both: Runner, asked: tuple[str, Answer], with_schema: bool
 ) -> None:
     check(both, *asked, with_schema=with_schema)
+
+
+ROLES = (("user",), ("system", "user"), ("system", "user", "user"), ("user", "assistant", "user"))
+texts = (
+    st.text(max_size=20)
+    | st.text(st.characters(max_codepoint=127), max_size=20)
+    | st.text(st.sampled_from("\ud83d\ude00 \t\n\x00é"), max_size=4)
+    | st.sampled_from(
+        (
+            *(
+                "Probe 0.0 é",
+                "Probe 1.0 é",
+                "12347",
+                "data:image/png;base64,AA==",
+                "https://x/a.png",
+            ),
+            *("Hello ", " Hello", "{}", '{"type": "text", "text": "x"}', "</s>", "[INST]", "\\n"),
+        )
+    )
+)
+prompts = st.sampled_from(ROLES).flatmap(
+    lambda roles: st.tuples(*(texts for _ in roles)).map(
+        lambda said: [
+            {"role": role, "content": text} for role, text in zip(roles, said, strict=True)
+        ]
+    )
+)
+limits = st.integers(1, 200_000) | st.sampled_from((12_347, 5_113, 12_348, 1, 16))
+GOOD = {model: http_answer(good_answer(model)) for model in ASKED + OTHERS}
+
+
+def check_prompt(both: Runner, model: str, wording: Wording, *, with_schema: bool) -> None:
+    runner, routes = both
+    asked = request(model, ADDRESS, WITH_SCHEMA if with_schema else PLAIN, wording)
+    assert difference(**runner.run(routes.calls(asked, GOOD[model]))) is None
+
+
+wordings = st.builds(Wording, prompts, limits)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@given(model=st.sampled_from(ASKED[:4]), wording=wordings, with_schema=st.booleans())
+def test_a_prompt_of_any_kind_is_sent_the_same_on_both_routes(
+    both: Runner, model: str, wording: Wording, with_schema: bool
+) -> None:
+    check_prompt(both, model, wording, with_schema=with_schema)
+
+
+@pytest.mark.long
+@settings(max_examples=1_000, suppress_health_check=[HealthCheck.too_slow])
+@given(model=st.sampled_from(ASKED + OTHERS), wording=wordings, with_schema=st.booleans())
+def test_prompts_of_many_kinds_are_sent_the_same_on_both_routes(
+    both: Runner, model: str, wording: Wording, with_schema: bool
+) -> None:
+    check_prompt(both, model, wording, with_schema=with_schema)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 import socket
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -42,6 +44,7 @@ from tests.harness.routes.comparing import (
     http_answer,
     reply,
 )
+from tests.harness.routes.real_answers import REAL
 
 pytestmark = [
     pytest.mark.filterwarnings(
@@ -185,6 +188,43 @@ async def test_law_16_more_addresses_and_keys_are_the_same_on_both_routes(
     assert await different_addresses(model, number, bases=len(KEYS)) == {}
 
 
+READ_BY_LITELLM = {"openrouter", "perplexity", "minimax"}
+"""Providers whose usual answers hold what only LiteLLM knows how to read."""
+
+
+@pytest.mark.parametrize("name", REAL)
+async def test_the_usual_answer_of_a_provider_is_read_without_litellm(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = await both_in_hand()
+    asked = request("openai/m", ADDRESS)
+    await both.goes_directly(asked)
+    monkeypatch.setattr("litellm.acompletion", AsyncMock(side_effect=RuntimeError))
+
+    calls = await both.calls(asked, http_answer(REAL[name]))
+
+    assert isinstance(calls["acompletion"].outcome, Failure)
+    assert isinstance(calls["direct"].outcome, Completion) == (name not in READ_BY_LITELLM)
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503])
+async def test_a_plain_error_is_read_without_litellm(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = await both_in_hand()
+    asked = request("mistral/m", ADDRESS)
+    await both.goes_directly(asked)
+    acompletion = AsyncMock(side_effect=RuntimeError)
+    monkeypatch.setattr("litellm.acompletion", acompletion)
+
+    error = HttpAnswer(status, (), b'{"error": {"message": "no", "type": "t"}}')
+    calls = await both.calls(asked, error)
+
+    assert isinstance(calls["direct"].outcome, Failure)
+    assert calls["direct"].outcome.status == status
+    assert acompletion.call_count == 1, "of the other route alone"
+
+
 HANDLED = ("openai/m", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.5-flash", "mistral/m")
 
 
@@ -198,20 +238,30 @@ async def test_an_answer_that_does_not_come_means_the_same_on_both_routes(
     assert difference(**await both.calls(request(model, ADDRESS), error("words"))) is None
 
 
+def nearly_equal_forms() -> Iterator[Form]:
+    """Return forms that differ in a single value, with schemas of their own."""
+    for intents in (["card_arrival"], ["top_up"], [1], [1.0], [True], ["1"]):
+        schema = copy.deepcopy(SCHEMAS[0])
+        schema["properties"]["intent"]["enum"] = intents
+        yield Form(schema)
+    yield from (Form(temperature=temperature) for temperature in (None, 0, 0.0, 1, 1.0))
+    yield from (Form(json_object=True), Form(SCHEMAS[0], json_object=True))
+
+
 @pytest.mark.parametrize("model", HANDLED[:2])
 async def test_actions_that_differ_in_a_single_value_are_never_mixed_up(model: str) -> None:
     both = await both_in_hand()
-    bodies = []
-    for intents in (["card_arrival"], ["top_up"], [1], [1.0], [True], ["1"]):
-        # A schema of its own each time, at the address of the last one perhaps.
-        schema = copy.deepcopy(SCHEMAS[0])
-        schema["properties"]["intent"]["enum"] = intents
-        calls = await both.calls(request(model, ADDRESS, Form(schema)), answer_of(model))
+    forms = list(nearly_equal_forms())
+    for form in forms:
+        await both.goes_directly(request(model, ADDRESS, form))
+    for form in forms:
+        calls = await both.calls(request(model, ADDRESS, form), answer_of(model))
         assert difference(**calls) is None
-        bodies.append(calls["direct"].sent[0].body)
-        del schema, calls
-
-    assert len(set(bodies)) == len(bodies)
+    # A schema at the address of one that is gone.
+    del form, forms
+    for form in nearly_equal_forms():
+        calls = await both.calls(request(model, ADDRESS, form), answer_of(model))
+        assert difference(**calls) is None
 
 
 @pytest.mark.parametrize("model", HANDLED[:2])

@@ -693,6 +693,7 @@ async def test_law_16_what_litellm_refuses_is_never_sent(
     assert not caught.value.retryable
 
 
+@pytest.mark.parametrize("provider", ["acompletion"], indirect=True)
 async def test_a_budget_of_litellms_own_stops_a_call_before_it_is_sent(
     provider: RouteProvider, wire: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

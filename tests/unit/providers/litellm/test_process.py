@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.routes.comparing import ROUTES
+
 PROLOGUE = """
 import asyncio, os, sys, threading
 
@@ -19,9 +21,10 @@ before = dict(os.environ)
 modules = set(sys.modules)
 
 from providers.base import CompletionRequest, Endpoint
-from providers.litellm.adapter import LiteLLMProvider
 from providers.mock.server import MockOptions, start
+from tests.harness.routes.comparing import ROUTES
 
+ROUTE = ROUTES[sys.argv[1]]
 assert "litellm" not in sys.modules, "it is imported before it is needed"
 
 def request(url, model="openai/gpt-4o-mini", text="Hello"):
@@ -38,13 +41,15 @@ async def use(provider):
     server = await start(MockOptions())
     answers = await asyncio.gather(*(provider.complete(request(server.url)) for _ in range(5)))
     assert len({answer.text for answer in answers}) == 1
+    translated = request(server.url, "mistral/mistral-small-latest")
+    await asyncio.gather(*(provider.complete(translated) for _ in range(5)))
     await provider.aclose()
     await provider.aclose()
     await server.aclose()
     left = asyncio.all_tasks() - {asyncio.current_task()}
     assert not left, left
 
-provider = LiteLLMProvider()
+provider = ROUTE()
 asyncio.run(use(provider))
 asyncio.run(use(provider))
 assert dict(os.environ) == before, set(os.environ.items()) ^ set(before.items())
@@ -66,7 +71,7 @@ async def main():
     # One thread, so that most calls are cancelled while they wait for it or run in it.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     server = await start(MockOptions())
-    provider = LiteLLMProvider()
+    provider = ROUTE()
     await provider.complete(request(server.url))
     for round in range(40):
         calls = [
@@ -87,13 +92,14 @@ print("done")
 """
 
 
-async def run(script: str, folder: Path, *options: str) -> tuple[int | None, str, str]:
+async def run(script: str, route: str, folder: Path, *options: str) -> tuple[int | None, str, str]:
     """Run the script in a process of its own; return its exit code, output and errors."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *options,
         "-c",
         PROLOGUE + script,
+        route,
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(Path.cwd())},
         stdout=subprocess.PIPE,
@@ -104,13 +110,17 @@ async def run(script: str, folder: Path, *options: str) -> tuple[int | None, str
 
 
 @pytest.mark.long
-async def test_it_works_in_one_loop_after_another_and_leaves_no_trace(tmp_path: Path) -> None:
+@pytest.mark.parametrize("route", ROUTES)
+async def test_it_works_in_one_loop_after_another_and_leaves_no_trace(
+    route: str, tmp_path: Path
+) -> None:
     # LiteLLM reads such a file into the environment, if it is let.
     (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-of-the-file\nPLANTED=1\n")
 
-    assert await run(TWO_LOOPS, tmp_path, "-W", "error") == (0, "done\n", "")
+    assert await run(TWO_LOOPS, route, tmp_path, "-W", "error") == (0, "done\n", "")
 
 
 @pytest.mark.long
-async def test_calls_that_are_cancelled_leave_no_noise(tmp_path: Path) -> None:
-    assert await run(CANCELLED, tmp_path) == (0, "done\n", "")
+@pytest.mark.parametrize("route", ROUTES)
+async def test_calls_that_are_cancelled_leave_no_noise(route: str, tmp_path: Path) -> None:
+    assert await run(CANCELLED, route, tmp_path) == (0, "done\n", "")
