@@ -34,8 +34,8 @@ class DirectProvider:
     """
 
     def __init__(self, http: HttpClient | None = None) -> None:
-        self._own_http = HttpClient() if http is None else None
-        self._http = http or self._own_http or HttpClient()
+        self._owns_http = http is None
+        self._http = http or HttpClient()
         self._litellm = LiteLLMProvider(self._http)
         self._schemas = SchemaNames()
         self._seen: Recent[_Shape, bool] = Recent(_MOST_SHAPES)
@@ -151,5 +151,5 @@ class DirectProvider:
 
     async def aclose(self) -> None:
         """Close the connections of this event loop, unless the client was handed in."""
-        if self._own_http is not None:
-            await self._own_http.aclose()
+        if self._owns_http:
+            await self._http.aclose()
