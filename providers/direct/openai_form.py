@@ -1,7 +1,7 @@
 """Reads answers in OpenAI's form, those that have nothing unusual about them.
 
 What is unusual is LiteLLM's to read: it has rules for hundreds of servers. So an answer with
-anything that is not listed here is unusual, unless that is empty. What is listed, LiteLLM reads in
+anything that is not listed here is unusual, unless that is null. What is listed, LiteLLM reads in
 the same way for every provider that speaks this form; a test compares the two.
 """
 
@@ -37,6 +37,7 @@ _OF_OUTPUT = frozenset(
         *_OF_BOTH,
     )
 )
+_LISTS = frozenset(("annotations", "prompt", "tool_calls"))
 _FINISH = {
     "content_filter": FinishReason.REFUSED,
     "length": FinishReason.LENGTH,
@@ -147,8 +148,11 @@ def _agrees(hits: object, details: Any) -> bool:
 
 
 def _holds_only(found: dict[str, Any], names: Iterable[str]) -> bool:
-    """Return whether everything beside these names is empty."""
-    return not any(found[name] for name in found.keys() - names)
+    """Return whether everything beside these names is null, or a list without anything in it."""
+    return all(
+        found[name] is None or (found[name] == [] and name in _LISTS)
+        for name in found.keys() - names
+    )
 
 
 def _is_text(value: object) -> bool:
