@@ -37,7 +37,8 @@ _OF_OUTPUT = frozenset(
         *_OF_BOTH,
     )
 )
-_LISTS = frozenset(("annotations", "prompt", "tool_calls"))
+_NOTHING: dict[str, object] = {"annotations": [], "prefix": False, "prompt": [], "tool_calls": []}
+_ANYTHING = object()
 _FINISH = {
     "content_filter": FinishReason.REFUSED,
     "length": FinishReason.LENGTH,
@@ -148,9 +149,9 @@ def _agrees(hits: object, details: Any) -> bool:
 
 
 def _holds_only(found: dict[str, Any], names: Iterable[str]) -> bool:
-    """Return whether everything beside these names is null, or a list without anything in it."""
+    """Return whether everything beside these names is null, or the nothing that servers send."""
     return all(
-        found[name] is None or (found[name] == [] and name in _LISTS)
+        found[name] is None or found[name] == _NOTHING.get(name, _ANYTHING)
         for name in found.keys() - names
     )
 
