@@ -69,6 +69,14 @@ def _check_redis_url(value: str) -> str:
     return value if value == "embedded" else check_url(value, ("redis", "rediss", "unix"))
 
 
+def _check_archive_url(value: str) -> str:
+    if value == "sqlite" or re.fullmatch(r"sqlite:///[^?#]+", value):
+        return value
+    if value.startswith("sqlite:"):
+        raise ValueError("must be sqlite, or sqlite:///PATH")
+    return check_url(value, ("postgresql", "sqlite"))
+
+
 def _check_litellm_model(value: str) -> str:
     if not re.fullmatch(r"[^\s/]+/\S+", value):
         raise ValueError(f"must be PROVIDER/NAME, such as openai/gpt-4o-mini, found {value!r}")
@@ -100,6 +108,15 @@ class RedisSection(Section):
     wait_replicas: Annotated[int, Field(strict=True, ge=1, le=10)] = 1
     username: Annotated[Text, Field(min_length=1)] | None = None
     password: Secret | None = None
+
+
+class ArchiveSection(Section):
+    """The SQL database that keeps the journal for good."""
+
+    url: Annotated[Text, AfterValidator(_check_archive_url)] = "sqlite"
+    username: Annotated[Text, Field(min_length=1)] | None = None
+    password: Secret | None = None
+    max_lag: Positive | None = None
 
 
 class ExecutionsSection(Section):
@@ -331,6 +348,7 @@ class Config(Section):
     data_dir: Folder = Field(default=Path("creditgate-data"), validate_default=True)
     installation_key: Annotated[Secret, AfterValidator(_check_installation_key)] | None = None
     redis: RedisSection = RedisSection()
+    archive: ArchiveSection = ArchiveSection()
     executions: ExecutionsSection = ExecutionsSection()
     endpoints: dict[Id, EndpointSection] = Field(default_factory=dict)
 

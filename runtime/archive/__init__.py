@@ -1,0 +1,1 @@
+"""The journal for good: copied into SQL, reported, audited, and turned back into a ledger."""

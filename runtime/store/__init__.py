@@ -1,0 +1,1 @@
+"""The SQL database that keeps what must be remembered, and the history of its schema."""

@@ -1,0 +1,131 @@
+"""Opens the SQL database, and brings its schema up to date."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from pricing.errors import CreditgateError
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+_BUSY_S = 30
+
+
+class StoreError(CreditgateError):
+    """The database is not one that this release can use; nothing was changed in it."""
+
+
+class StoreUnavailable(StoreError):
+    """The database can't be reached, or did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An open database; ``is_postgres`` tells the two dialects apart where they differ."""
+
+    engine: AsyncEngine
+    is_postgres: bool
+
+
+@asynccontextmanager
+async def open_database(url: URL) -> AsyncIterator[Database]:
+    """Open a database with the newest schema, and close it at the end.
+
+    Args:
+        url: as ``database_url`` returns it.
+
+    Raises:
+        StoreUnavailable: it can't be reached.
+        StoreError: its schema was made by a newer release.
+    """
+    engine = _engine(url)
+    try:
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(_upgrade)
+        except (TimeoutError, OSError, DBAPIError) as exc:
+            raise StoreUnavailable(f"{shown(url)} can't be opened: {reason_of(exc)}") from exc
+        yield Database(engine, is_postgres=engine.dialect.name == "postgresql")
+    finally:
+        await engine.dispose()
+
+
+def database_url(text: str, username: str | None = None, password: str | None = None) -> URL:
+    """Return the URL for SQLAlchemy's asynchronous engine.
+
+    Args:
+        text: ``sqlite:///PATH`` or ``postgresql://HOST/NAME``.
+
+    Raises:
+        StoreError: it is neither, or its driver is not installed.
+    """
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise StoreError("the database's URL can't be read") from None
+    driver = _DRIVERS.get(url.drivername)
+    if driver is None:
+        raise StoreError(
+            f"the database's URL begins with {url.drivername}://, allowed are "
+            "sqlite:///PATH and postgresql://HOST/NAME"
+        )
+    if driver.endswith("asyncpg") and find_spec("asyncpg") is None:
+        raise StoreError('PostgreSQL needs another package: pip install "creditgate[postgres]"')
+    url = url.set(drivername=driver)
+    if username is not None:
+        url = url.set(username=username)
+    return url if password is None else url.set(password=password)
+
+
+def shown(url: URL) -> str:
+    """Return the URL for messages, without its password."""
+    return url.render_as_string(hide_password=True)
+
+
+def reason_of(exc: BaseException) -> str:
+    """Return a driver's own words about an error, in one line, without statement and values."""
+    cause = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
+    return " ".join(str(cause).split())[:300] or type(cause).__name__
+
+
+def _engine(url: URL) -> AsyncEngine:
+    if not url.drivername.startswith("sqlite"):
+        return create_async_engine(url, pool_pre_ping=True, hide_parameters=True)
+    engine = create_async_engine(url, connect_args={"timeout": _BUSY_S}, hide_parameters=True)
+    event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _: Any) -> None:
+    cursor = connection.cursor()
+    # What is committed is on the disk: the journal in Redis is cut off behind it.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _upgrade(connection: Connection) -> None:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    found = set(MigrationContext.configure(connection).get_current_heads())
+    if newer := found - known:
+        raise StoreError(
+            f"{shown(connection.engine.url)} has schema {', '.join(sorted(newer))}, which a newer "
+            f"release made; this one reads up to {max(known)}: run the newer release"
+        )
+    command.upgrade(config, "head")

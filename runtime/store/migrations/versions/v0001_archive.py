@@ -1,0 +1,149 @@
+"""The archive of the journal."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create the tables."""
+    op.create_table(
+        "accounts",
+        sa.Column("no", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("account_id", sa.String(length=64), nullable=False),
+        sa.Column("epoch", sa.String(length=16), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("chain", sa.String(length=12), nullable=False),
+        sa.Column("left_mc", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.Column("archived_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("no"),
+        sa.UniqueConstraint("account_id", name="accounts_account_id"),
+    )
+    op.create_table(
+        "choices",
+        sa.Column("account", sa.Integer(), nullable=False),
+        sa.Column("slot", sa.Integer(), nullable=False),
+        sa.Column("dims", sa.Integer(), nullable=False),
+        sa.Column("output", sa.SmallInteger(), nullable=False),
+        sa.Column("option", sa.SmallInteger(), nullable=False),
+        sa.Column("executions", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "slot", "dims", "output", "option", name="choices_pk"),
+    )
+    op.create_table(
+        "dimensions",
+        sa.Column("account", sa.Integer(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("workspace", sa.String(length=200), nullable=False),
+        sa.Column("campaign", sa.String(length=200), nullable=False),
+        sa.Column("action", sa.String(length=200), nullable=False),
+        sa.Column("action_version", sa.String(length=200), nullable=False),
+        sa.Column("model", sa.String(length=200), nullable=False),
+        sa.Column("source", sa.String(length=200), nullable=False),
+        sa.PrimaryKeyConstraint("account", "number", name="dimensions_pk"),
+    )
+    op.create_table(
+        "entries",
+        sa.Column("account", sa.Integer(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("chain", sa.String(length=12), nullable=False),
+        sa.Column("kind", sa.String(length=1), nullable=False),
+        sa.Column("at_ms", sa.BigInteger(), nullable=False),
+        sa.Column("effective_ms", sa.BigInteger(), nullable=False),
+        sa.Column("dims", sa.Integer(), nullable=False),
+        sa.Column("charged_mc", sa.BigInteger(), nullable=False),
+        sa.Column("left_mc", sa.BigInteger(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "seq", name="entries_pk"),
+    )
+    op.create_index("entries_at", "entries", ["account", "at_ms"], unique=False)
+    op.create_index(
+        "entries_late",
+        "entries",
+        ["account", "effective_ms"],
+        unique=False,
+        postgresql_where=sa.text("effective_ms <> at_ms"),
+        sqlite_where=sa.text("effective_ms <> at_ms"),
+    )
+    op.create_table(
+        "forks",
+        sa.Column("account", sa.Integer(), nullable=False),
+        sa.Column("seq", sa.BigInteger(), nullable=False),
+        sa.Column("chain", sa.String(length=12), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("found_ms", sa.BigInteger(), nullable=False),
+        sa.Column("resolved_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("account", "seq", "chain", name="forks_pk"),
+    )
+    op.create_table(
+        "installation",
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("value", sa.String(length=200), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "latencies",
+        sa.Column("account", sa.Integer(), nullable=False),
+        sa.Column("slot", sa.Integer(), nullable=False),
+        sa.Column("dims", sa.Integer(), nullable=False),
+        sa.Column("bucket", sa.SmallInteger(), nullable=False),
+        sa.Column("executions", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "slot", "dims", "bucket", name="latencies_pk"),
+    )
+    op.create_table(
+        "movements",
+        sa.Column("account", sa.Integer(), nullable=False),
+        sa.Column("slot", sa.Integer(), nullable=False),
+        sa.Column("grant_id", sa.String(length=20), nullable=False),
+        sa.Column("parts", sa.String(length=2), nullable=False),
+        sa.Column("amount_mc", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "slot", "grant_id", "parts", name="movements_pk"),
+    )
+    op.create_table(
+        "usage",
+        sa.Column("account", sa.Integer(), nullable=False),
+        sa.Column("minutes", sa.SmallInteger(), nullable=False),
+        sa.Column("slot", sa.Integer(), nullable=False),
+        sa.Column("dims", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=1), nullable=False),
+        sa.Column("reason", sa.String(length=40), nullable=False),
+        sa.Column("executions", sa.BigInteger(), nullable=False),
+        sa.Column("charged_mc", sa.BigInteger(), nullable=False),
+        sa.Column("overage_mc", sa.BigInteger(), nullable=False),
+        sa.Column("exposure_mc", sa.BigInteger(), nullable=False),
+        sa.Column("free_mc", sa.BigInteger(), nullable=False),
+        sa.Column("input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cached_input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cache_write_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("output_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("reasoning_tokens", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "account", "minutes", "slot", "dims", "kind", "reason", name="usage_pk"
+        ),
+    )
+
+
+def downgrade() -> None:
+    """Drop the tables."""
+    op.drop_table("usage")
+    op.drop_table("movements")
+    op.drop_table("latencies")
+    op.drop_table("installation")
+    op.drop_table("forks")
+    op.drop_index(
+        "entries_late",
+        table_name="entries",
+        postgresql_where=sa.text("effective_ms <> at_ms"),
+        sqlite_where=sa.text("effective_ms <> at_ms"),
+    )
+    op.drop_index("entries_at", table_name="entries")
+    op.drop_table("entries")
+    op.drop_table("dimensions")
+    op.drop_table("choices")
+    op.drop_table("accounts")

@@ -1,0 +1,167 @@
+"""The tables. Amounts are millicredits, instants milliseconds since 1970, by the ledger's clock.
+
+A change here needs a migration: a test compares the tables with what the migrations make.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+_DIMENSION = 200
+
+# The installation that is archived here: the check value of its key, its key prefix.
+installation = Table(
+    "installation",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("value", String(200), nullable=False),
+)
+
+# The accounts, and how far each is archived. An archiver moves seq and chain on in the
+# transaction that adds the entries, and only from what it found: of two, one does.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("no", Integer, primary_key=True, autoincrement=True),
+    Column("account_id", String(64), nullable=False),
+    Column("epoch", String(16), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("chain", String(12), nullable=False),
+    Column("left_mc", BigInteger, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("archived_ms", BigInteger, nullable=False),
+    UniqueConstraint("account_id", name="accounts_account_id"),
+)
+
+# The journal, entry by entry: body is what the ledger wrote, byte for byte; left_mc is what the
+# account had left (available and reserved) after the entry; dims 0 is none.
+entries = Table(
+    "entries",
+    metadata,
+    Column("account", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("chain", String(12), nullable=False),
+    Column("kind", String(1), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("effective_ms", BigInteger, nullable=False),
+    Column("dims", Integer, nullable=False),
+    Column("charged_mc", BigInteger, nullable=False),
+    Column("left_mc", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    PrimaryKeyConstraint("account", "seq", name="entries_pk"),
+)
+Index("entries_at", entries.c.account, entries.c.at_ms)
+Index(
+    "entries_late",
+    entries.c.account,
+    entries.c.effective_ms,
+    postgresql_where=text("effective_ms <> at_ms"),
+    sqlite_where=text("effective_ms <> at_ms"),
+)
+
+# The other entries of a sequence, where Redis lost some and wrote others in their place.
+forks = Table(
+    "forks",
+    metadata,
+    Column("account", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("chain", String(12), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("found_ms", BigInteger, nullable=False),
+    Column("resolved_ms", BigInteger, nullable=True),
+    PrimaryKeyConstraint("account", "seq", "chain", name="forks_pk"),
+)
+
+# The dimensions of charges, by the number that an entry of kind named gave them.
+dimensions = Table(
+    "dimensions",
+    metadata,
+    Column("account", Integer, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("workspace", String(_DIMENSION), nullable=False),
+    Column("campaign", String(_DIMENSION), nullable=False),
+    Column("action", String(_DIMENSION), nullable=False),
+    Column("action_version", String(_DIMENSION), nullable=False),
+    Column("model", String(_DIMENSION), nullable=False),
+    Column("source", String(_DIMENSION), nullable=False),
+    PrimaryKeyConstraint("account", "number", name="dimensions_pk"),
+)
+
+# Sums of entries about executions: of each quarter of an hour (minutes 15), which every time
+# zone's days and hours are made of, and of each day of UTC (minutes 1440). slot is at_ms divided
+# by the slot's length.
+usage = Table(
+    "usage",
+    metadata,
+    Column("account", Integer, nullable=False),
+    Column("minutes", SmallInteger, nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("dims", Integer, nullable=False),
+    Column("kind", String(1), nullable=False),
+    Column("reason", String(40), nullable=False),
+    Column("executions", BigInteger, nullable=False),
+    Column("charged_mc", BigInteger, nullable=False),
+    Column("overage_mc", BigInteger, nullable=False),
+    Column("exposure_mc", BigInteger, nullable=False),
+    Column("free_mc", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cached_input_tokens", BigInteger, nullable=False),
+    Column("cache_write_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account", "minutes", "slot", "dims", "kind", "reason", name="usage_pk"),
+)
+
+# Sums of postings of each quarter of an hour by effective_ms, for balances of the past. What a
+# reservation had set aside counts as available until it ends: rc is written ac.
+movements = Table(
+    "movements",
+    metadata,
+    Column("account", Integer, nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("grant_id", String(20), nullable=False),
+    Column("parts", String(2), nullable=False),
+    Column("amount_mc", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account", "slot", "grant_id", "parts", name="movements_pk"),
+)
+
+# Times from reservation to settlement, counted by day of UTC in logarithmic buckets of 5%.
+latencies = Table(
+    "latencies",
+    metadata,
+    Column("account", Integer, nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("dims", Integer, nullable=False),
+    Column("bucket", SmallInteger, nullable=False),
+    Column("executions", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account", "slot", "dims", "bucket", name="latencies_pk"),
+)
+
+# Options that models chose, counted by day of UTC. Outputs and options are numbered from 0 in the
+# order in which the action version declares them.
+choices = Table(
+    "choices",
+    metadata,
+    Column("account", Integer, nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("dims", Integer, nullable=False),
+    Column("output", SmallInteger, nullable=False),
+    Column("option", SmallInteger, nullable=False),
+    Column("executions", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account", "slot", "dims", "output", "option", name="choices_pk"),
+)
