@@ -110,7 +110,7 @@ VALID: dict[type, dict[str, dict[str, Any]]] = {
         "estimate": {"spec": action(), "sample": Sample.of([{}]), "account_id": "acme"},
     },
 }
-NOT_OF_ONE_ACCOUNT = {"check_installation", "sweep", "drain", "learned"}
+NOT_OF_ONE_ACCOUNT = {"check_installation", "sweep", "drain", "learned", "look"}
 """Verbs without arguments of a caller's; ``learned`` reads what was learned of models."""
 
 WRONG: tuple[Any, ...] = (
