@@ -109,7 +109,9 @@ class CreditLedger:
             for_hosts, identity, commerce or Commerce(), lambda: self.watch.schema
         )
         self.repairs = Repairs(for_hosts)
-        self.migration = Migration(client, self._keys, for_hosts, self.settings.timeout_ms)
+        self.migration = Migration(
+            client, self._keys, for_hosts, self.watch, self.settings.timeout_ms
+        )
         self.sweeper = Sweeper(
             client, self._keys, script_client, self.watch, self.settings.timeout_ms
         )

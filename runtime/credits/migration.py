@@ -20,6 +20,7 @@ from runtime.credits.results import (
 )
 from runtime.credits.schema import NEWEST, schema_of
 from runtime.credits.script_client import ScriptClient, ledger_error, plain_commands
+from runtime.credits.watch import Watch
 from runtime.redis.errors import RedisUnavailable, ScriptRefused, described
 from runtime.redis.keys import BUCKETS, Keys
 from runtime.redis.primaries import Client, shares
@@ -27,7 +28,7 @@ from runtime.redis.primaries import Client, shares
 _T = TypeVar("_T")
 _BUCKETS_AT_ONCE = 64
 _ACCOUNTS_AT_ONCE = 500
-_UPGRADES_AT_ONCE = 32
+_UPGRADES_AT_ONCE = 8
 
 
 @dataclass(slots=True)
@@ -74,11 +75,12 @@ class Migration:
     """
 
     def __init__(
-        self, client: Client, keys: Keys, script_client: ScriptClient, timeout_ms: int
+        self, client: Client, keys: Keys, script_client: ScriptClient, watch: Watch, timeout_ms: int
     ) -> None:
         self._client: Any = client  # redis-py types answers by what its settings could make of them
         self._keys = keys
         self._script_client = script_client
+        self._watch = watch
         self._timeout_s = timeout_ms / 1000
 
     async def look(self) -> Schemas:
@@ -106,6 +108,7 @@ class Migration:
         if await self._installation() < NEWEST:
             async with plain_commands(self._timeout_s):
                 await self._client.hset(self._keys.installation, "schema", str(NEWEST))
+        self._watch.schema = NEWEST
         upgrade = Upgrade()
         while True:
             before, upgrade.buckets = upgrade.upgraded, 0
