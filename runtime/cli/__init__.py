@@ -13,7 +13,10 @@ from runtime.cli.terminal import harmless_output
 _SECTIONS = {
     "Try": ("demo", "preview", "mock-provider", "check-config"),
     "Run": ("run", "estimate"),
-    "Credits": ("account", "grant", "purchase", "void", "cap", "balance", "models", "rates"),
+    "Credits": (
+        *("account", "grant", "purchase", "void", "cap", "balance", "statement"),
+        *("models", "rates"),
+    ),
     "Operate": ("sweep", "spool", "repair"),
 }
 _COMMANDS = [name for names in _SECTIONS.values() for name in names]

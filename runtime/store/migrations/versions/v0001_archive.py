@@ -64,6 +64,14 @@ def upgrade() -> None:
     )
     op.create_index("entries_at", "entries", ["account", "at_ms"], unique=False)
     op.create_index(
+        "entries_changes",
+        "entries",
+        ["account", "kind", "seq"],
+        unique=False,
+        postgresql_where=sa.text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'"),
+        sqlite_where=sa.text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'"),
+    )
+    op.create_index(
         "entries_late",
         "entries",
         ["account", "effective_ms"],
@@ -141,6 +149,12 @@ def downgrade() -> None:
         table_name="entries",
         postgresql_where=sa.text("effective_ms <> at_ms"),
         sqlite_where=sa.text("effective_ms <> at_ms"),
+    )
+    op.drop_index(
+        "entries_changes",
+        table_name="entries",
+        postgresql_where=sa.text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'"),
+        sqlite_where=sa.text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'"),
     )
     op.drop_index("entries_at", table_name="entries")
     op.drop_table("entries")
