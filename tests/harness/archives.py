@@ -9,9 +9,14 @@ from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 
+from runtime.archive.opening import open_archive
 from runtime.archive.statement import Statements
+from runtime.config import Config
 from runtime.credits.identity import Dimensions
+from runtime.credits.installation_key import identity_of
 from runtime.credits.journal import Part, parse
+from runtime.redis.client import open_client
+from runtime.redis.keys import Keys
 from runtime.store.database import Database, database_url, open_database
 from runtime.store.schema import accounts, dimensions, entries
 
@@ -92,3 +97,13 @@ async def archive_journal(database: Database, account_id: str, raw: Raw) -> None
         await connection.execute(
             update(accounts).where(accounts.c.no == no).values(left_mc=left_mc)
         )
+
+
+async def archive_account(config: Config, account_id: str) -> None:
+    """Archive an account of a configured ledger, where its command line reads it."""
+    journal = Keys(config.redis.key_prefix).of_account(account_id)[8]
+    async with (
+        open_client(config.redis, config.data_dir) as client,
+        open_archive(config, identity_of(config).check_value()) as database,
+    ):
+        await archive_journal(database, account_id, await client.xrange(journal))

@@ -74,7 +74,7 @@ def statement(config_path: Path, account_id: str, as_json: bool, **asked: Any) -
     async def show() -> None:
         async with open_statements(config) as statements:
             account = await statements.account(account_id)
-            zone = _zone(wanted.zone_name or account.timezone)
+            zone = _zone(account.timezone if wanted.zone_name is None else wanted.zone_name)
             if wanted.seq is not None:
                 line = await statements.entry(account_id, wanted.seq)
                 _print_entry(line, config, zone, as_json)
