@@ -337,7 +337,7 @@ def _fill(path: Path, count: int) -> None:
 
         def entries() -> Iterator[tuple[Any, ...]]:
             nonlocal seq, chain, left_mc
-            granted = f"1\t{epoch}\tg\t{at_ms}\t\tg3:na:{10**10}" + "\t" * 9 + "ops\tbig"
+            granted = f"1\t{epoch}\tg\t{at_ms}\t\tg3:na:{10**10}" + "\t" * 10 + "ops\tbig"
             charged = f"1\t{epoch}\ts\t{at_ms}\tkey\tg3:rc:100\t250\t1\t120,20\t2026-01"
             for number in range(count + 1):
                 body = charged if number else f"{granted}\tplan;30;0"
