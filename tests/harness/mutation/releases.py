@@ -67,7 +67,7 @@ MUTATIONS = (
         "or S.account.lag_before * 2 >= MAX_LAG then",
         "then",
         "every script tells the operator again that the archive lags behind",
-        "the_operator_is_told_once_as_half_of_it_is_reached_and_again_after_it_was_caught_up",
+        "half_of_it_is_told_once_and_again_after_it_was_caught_up",
     ),
     Mutation(
         "stopped_account_books",
