@@ -33,7 +33,7 @@ class ChainBroken(JournalError):
 
 @dataclass(slots=True)
 class Position:
-    """How far an account is archived, and what it had left there."""
+    """The point up to which an account is archived, and what it had left there."""
 
     no: int
     account_id: str
@@ -46,7 +46,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far one batch brings an account."""
+    """The way that one batch brings an account forward."""
 
     no: int
     seq_before: int

@@ -32,7 +32,7 @@ Stop = Callable[[str, str], Awaitable[Any]]
 
 @dataclass(slots=True)
 class Archived:
-    """What a round has copied, and what it had to leave."""
+    """A round's result: what it has copied, and what it had to leave."""
 
     accounts: int = 0
     entries: int = 0

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class Rollup:
-    """What a batch of entries adds to the sums."""
+    """Sums that a batch of entries adds to."""
 
     def add(
         self,
