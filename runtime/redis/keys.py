@@ -35,6 +35,7 @@ class Keys:
     Cluster's hash tag, so that one script may touch them all. What belongs
     to no account has no tag: ``<prefix>:installation``, ``<prefix>:sweeping``,
     ``<prefix>:processes``, ``<prefix>:schemas``, ``<prefix>:learned:...``.
+    ``<prefix>:archiving``, ``<prefix>:processes``, ``<prefix>:learned:...``.
     """
 
     prefix: str
@@ -47,6 +48,10 @@ class Keys:
     def sweeping(self) -> str:
         """Return the key that says that a process has just swept."""
         return f"{self.prefix}:sweeping"
+
+    def archiving(self) -> str:
+        """Return the key that says that a process archives now."""
+        return f"{self.prefix}:archiving"
 
     def processes(self) -> str:
         """Return the sorted set of the processes that run."""
