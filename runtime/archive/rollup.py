@@ -6,27 +6,27 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from operator import add
+from typing import Any, TypeVar
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pricing.offers import windows_around
-from runtime.store.schema import accounts
+from runtime.store.schema import SUMS, accounts, dimensions
 
 QUARTER_MS = 15 * 60_000
-LATENCY_GROWTH = 1.05
+LATENCY_GROWTH = 1.1
+
+_Key = tuple[Any, ...]
+_T = TypeVar("_T")
+_MOST_AT_ONCE = 10_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUARTER = timedelta(milliseconds=QUARTER_MS)
 _DAY_QUARTERS = 96
 _EXECUTION_KINDS = frozenset("srefb")
-_TOKEN_COLUMNS = ("input", "cached_input", "cache_write", "output", "reasoning")
-SUMS = (
-    *("executions", "charged_mc", "overage_mc", "exposure_mc", "free_mc"),
-    *(f"{name}_tokens" for name in _TOKEN_COLUMNS),
-)
-_FIRST_TOKENS = len(SUMS) - len(_TOKEN_COLUMNS)
+_FIRST_TOKENS = SUMS.index("input_tokens")
 _BUCKET_OF_GROWTH = 1 / math.log(LATENCY_GROWTH)
 _LONGEST_LATENCY_MS = 24 * 3_600_000
 
@@ -164,34 +164,35 @@ class Rollup:
     async def write(self, connection: AsyncConnection, is_postgres: bool) -> None:
         """Add the sums to those in the database, within the transaction of ``connection``.
 
-        The accounts must have their rows.
+        The accounts and the dimensions of what was added must have their rows.
         """
         timezones = await self._zones_of(connection)
-        days: set[tuple[int, int, int]] = set()
-
-        def day_of(account_no: int, slot: int) -> tuple[int, int]:
-            day = day_around(slot, timezones.get(account_no) or "UTC")
-            days.add((account_no, *day))
-            return day
-
-        usage: dict[tuple[Any, ...], list[int]] = {}
-        for (account_no, slot, *rest), sums in self._usage.items():
-            usage[account_no, 1, slot, *rest] = sums
-            start, quarters = day_of(account_no, slot)
-            key = (account_no, quarters, start, *rest)
-            whole = usage.get(key)
-            usage[key] = (
-                list(sums) if whole is None else [a + b for a, b in zip(whole, sums, strict=True)]
-            )
-        latencies, choices = (
-            _by_day(counts, day_of) for counts in (self._latencies, self._choices)
-        )
+        firsts = await self._firsts_of(connection)
+        usage: dict[_Key, list[int]] = {}
+        totals: dict[_Key, list[int]] = {}
+        days: set[_Key] = set()
+        for (account_no, slot, dims, kind, reason), sums in self._usage.items():
+            first, quarters = day_around(slot, timezones.get(account_no) or "UTC")
+            days.add((account_no, first, quarters))
+            usage[account_no, 1, slot, dims, kind, reason] = sums
+            _sum_up(usage, (account_no, quarters, first, dims, kind, reason), sums)
+            _sum_up(totals, (account_no, quarters, first, dims), sums)
+        counted: list[dict[_Key, int]] = []
+        for counts in (self._latencies, self._choices):
+            by_day: dict[_Key, int] = {}
+            for (account_no, slot, dims, *rest), count in counts.items():
+                day = day_around(slot, timezones.get(account_no) or "UTC")
+                key = (account_no, *day, firsts.get((account_no, dims), dims), *rest)
+                by_day[key] = by_day.get(key, 0) + count
+            counted.append(by_day)
+        latencies, choices = counted
         for upsert, rows in (
             (_USAGE, [(*key, *sums) for key, sums in usage.items()]),
-            (_MOVEMENTS, [(*key, amount) for key, amount in self._movements.items()]),
-            (_LATENCIES, latencies),
-            (_CHOICES, choices),
-            (_DAYS, days),
+            (_TOTALS, [(*key, *sums) for key, sums in totals.items()]),
+            (_DAYS, list(days)),
+            (_MOVEMENTS, [(*key, amount_mc) for key, amount_mc in self._movements.items()]),
+            (_LATENCIES, [(*key, count) for key, count in latencies.items()]),
+            (_CHOICES, [(*key, count) for key, count in choices.items()]),
         ):
             await upsert.run(connection, is_postgres, rows)
 
@@ -200,10 +201,35 @@ class Rollup:
             rows = [{"number": no, "zone": zone} for no, zone in sorted(self._timezones.items())]
             await connection.execute(_SET_TIMEZONE, rows)
         touched = {key[0] for key in self._usage}
-        if not touched:
-            return {}
-        query = select(accounts.c.no, accounts.c.timezone).where(accounts.c.no.in_(touched))
-        return {row.no: row.timezone for row in await connection.execute(query)}
+        zones: dict[int, str | None] = {}
+        for numbers in _parts(sorted(touched)):
+            query = select(accounts.c.no, accounts.c.timezone).where(accounts.c.no.in_(numbers))
+            zones |= {row.no: row.timezone for row in await connection.execute(query)}
+        return zones
+
+    async def _firsts_of(self, connection: AsyncConnection) -> dict[tuple[int, int], int]:
+        """Return the first dimensions with the same action, version and model."""
+        touched = {key[:1] + key[2:3] for key in (*self._latencies, *self._choices)}
+        same = dimensions.alias()
+        named = dimensions.c
+        first = (
+            select(func.min(same.c.number))
+            .where(
+                same.c.account == named.account,
+                same.c.action == named.action,
+                same.c.action_version == named.action_version,
+                same.c.model == named.model,
+            )
+            .scalar_subquery()
+        )
+        firsts: dict[tuple[int, int], int] = {}
+        for pairs in _parts(sorted(touched)):
+            query = select(named.account, named.number, first).where(
+                tuple_(named.account, named.number).in_(pairs)
+            )
+            for account_no, number, first_number in await connection.execute(query):
+                firsts[account_no, number] = first_number
+        return firsts
 
 
 def is_an_ending(kind: str, flags: str) -> bool:
@@ -247,12 +273,15 @@ def day_around(slot: int, timezone: str) -> tuple[int, int]:
     return start, after - start
 
 
-def _by_day(counts: dict[Any, int], day_of: Any) -> list[tuple[Any, ...]]:
-    by_day: dict[tuple[Any, ...], int] = {}
-    for (account_no, slot, *rest), count in counts.items():
-        key = (account_no, *day_of(account_no, slot), *rest)
-        by_day[key] = by_day.get(key, 0) + count
-    return [(*key, count) for key, count in by_day.items()]
+def _sum_up(groups: dict[_Key, list[int]], key: _Key, sums: list[int]) -> None:
+    group = groups.get(key)
+    groups[key] = list(sums) if group is None else list(map(add, group, sums))
+
+
+def _parts(values: list[_T]) -> Iterator[list[_T]]:
+    """Yield as many at a time as a statement may have parameters for."""
+    for start in range(0, len(values), _MOST_AT_ONCE):
+        yield values[start : start + _MOST_AT_ONCE]
 
 
 class _Upsert:
@@ -300,6 +329,11 @@ _USAGE = _Upsert(
         "kind": "text",
         "reason": "text",
     },
+    SUMS,
+)
+_TOTALS = _Upsert(
+    "totals",
+    {"account": "integer", "quarters": "smallint", "slot": "integer", "dims": "integer"},
     SUMS,
 )
 _MOVEMENTS = _Upsert(

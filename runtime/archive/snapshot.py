@@ -54,6 +54,7 @@ class Snapshot:
     """Reads one account's rows."""
 
     connection: AsyncConnection
+    is_postgres: bool
     account: Account
 
     async def days(self, first_slot: int, after_slot: int) -> tuple[Day, ...]:
@@ -90,13 +91,20 @@ class Snapshot:
         )
         added = ", ".join(f"CAST(SUM(u.{name}) AS BIGINT)" for name in sums)
         join = " LEFT JOIN dimensions d ON d.account = u.account AND d.number = u.dims"
-        # Put together of names of columns and of integers, nothing that a user wrote. The fence
-        # OFFSET 0 has each run read from the index.
+        # Put together of names of columns and of integers, nothing that a user wrote.
+        condition = (
+            f"u.account = {self.account.no} AND u.quarters = p.quarters "
+            "AND u.slot BETWEEN p.first AND p.last"
+        )
+        # Both databases are kept from reading other rows than those of the runs: SQLite joins in
+        # the order of a cross join, PostgreSQL looks beyond OFFSET 0 for no other way.
+        rows = f"CROSS JOIN {table} u{join if named else ''} WHERE {condition}"
+        if self.is_postgres:
+            inner = f"SELECT * FROM {table} u WHERE {condition} OFFSET 0"  # noqa: S608
+            rows = f"CROSS JOIN LATERAL ({inner}) u{join if named else ''}"
         statement = (
             f"WITH p (span, quarters, first, last) AS (VALUES {pieces}) "  # noqa: S608
-            f"SELECT {groups}, {added} FROM p CROSS JOIN {table} u{join if named else ''} "
-            f"WHERE u.account = {self.account.no} AND u.quarters = p.quarters "
-            f"AND u.slot BETWEEN p.first AND p.last GROUP BY {groups}"
+            f"SELECT {groups}, {added} FROM p {rows} GROUP BY {groups}"
         )
         found = await self.connection.exec_driver_sql(statement)
         return [tuple(row) for row in found.all()]
@@ -158,7 +166,7 @@ async def snapshot_of(database: Database, account_id: str) -> AsyncIterator[Snap
             if not database.is_postgres:
                 # Python's driver begins no transaction of its own before a SELECT.
                 await connection.exec_driver_sql("BEGIN")
-            yield Snapshot(connection, await _account(connection, account_id))
+            yield Snapshot(connection, database.is_postgres, await _account(connection, account_id))
     except (DBAPIError, OSError, TimeoutError) as exc:
         raise StoreUnavailable(f"the archive can't be read: {reason_of(exc)}") from exc
 
