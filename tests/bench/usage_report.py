@@ -80,7 +80,7 @@ async def _measure(executions: int) -> Measured:
         name: {report: median(times) for report, times in reports.items()}
         for name, reports in took.items()
     }
-    worst, database, report = max(
+    worst, slower, slowest = max(
         (value, name, report)
         for name, reports in medians.items()
         for report, value in reports.items()
