@@ -56,6 +56,7 @@ async def open_ledger(
                 timeout_ms=config.redis.timeout_ms,
                 durability=Durability(config.redis.durability),
                 wait_replicas=config.redis.wait_replicas,
+                max_lag=config.archive.max_lag,
             ),
             Commerce(
                 plans={name: plan.ai_credits for name, plan in config.plans.items()},
