@@ -101,13 +101,13 @@ class Batch:
             raise ChainBroken(f"journal entry 0-{seq}: chain {found}, expected {expected}")
         try:
             epoch, row, columns = _read(position, seq, expected, raw)
+            kind, at_ms, effective_ms, dims = row[3:7]
+            self.rollup.add(position.no, kind, at_ms, effective_ms, dims, columns)
         except (IndexError, KeyError, ValueError) as exc:
             raise JournalError(f"journal entry 0-{seq}: {type(exc).__name__}: {exc}") from exc
-        kind, at_ms, effective_ms, dims = row[3:7]
         if kind == _NAMED:
             self.dimensions.append((position.no, dims, *columns[_DETAIL:]))
         self.rows.append(row)
-        self.rollup.add(position.no, kind, at_ms, effective_ms, dims, columns)
         self.bytes += len(raw)
         position.seq, position.chain, position.epoch = seq, expected, epoch
         position.left_mc = row[8]

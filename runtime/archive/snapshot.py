@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, literal_column, select
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.archive.errors import NotArchived
 from runtime.archive.rollup import QUARTER_MS, Rollup
 from runtime.archive.spans import LONGEST_DAY_QUARTERS, Day, Edge, Run, Span, days_of
 from runtime.credits.identity import Dimensions
-from runtime.store.database import Database, StoreUnavailable, reason_of
+from runtime.store.database import Database
 from runtime.store.schema import accounts, days, dimensions, entries
 
 _PART = 2_000
@@ -158,17 +157,14 @@ async def snapshot_of(database: Database, account_id: str) -> AsyncIterator[Snap
         NotArchived: the archive does not know the account.
         StoreUnavailable: the archive does not answer.
     """
-    try:
-        engine = database.engine
+    async with database.connect() as connection:
         if database.is_postgres:
-            engine = engine.execution_options(isolation_level="REPEATABLE READ")
-        async with engine.connect() as connection:
-            if not database.is_postgres:
-                # Python's driver begins no transaction of its own before a SELECT.
-                await connection.exec_driver_sql("BEGIN")
-            yield Snapshot(connection, database.is_postgres, await _account(connection, account_id))
-    except (DBAPIError, OSError, TimeoutError) as exc:
-        raise StoreUnavailable(f"the archive can't be read: {reason_of(exc)}") from exc
+            reader = await connection.execution_options(isolation_level="REPEATABLE READ")
+        else:
+            reader = connection
+            # Python's driver begins no transaction of its own before a SELECT.
+            await reader.exec_driver_sql("BEGIN")
+        yield Snapshot(reader, database.is_postgres, await _account(reader, account_id))
 
 
 async def _account(connection: AsyncConnection, account_id: str) -> Account:
