@@ -34,8 +34,8 @@ class Keys:
     ``<prefix>:{b<n>}:<part>`` for what its bucket shares; the braces are Redis
     Cluster's hash tag, so that one script may touch them all. What belongs
     to no account has no tag: ``<prefix>:installation``, ``<prefix>:sweeping``,
-    ``<prefix>:processes``, ``<prefix>:schemas``, ``<prefix>:learned:...``.
-    ``<prefix>:archiving``, ``<prefix>:processes``, ``<prefix>:learned:...``.
+    ``<prefix>:archiving``, ``<prefix>:processes``, ``<prefix>:schemas``,
+    ``<prefix>:learned:...``.
     """
 
     prefix: str
