@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from pricing.offers import MC_PER_CREDIT
-from runtime.archive.lines import StatementLine, What
+from runtime.archive.lines import StatementKind, StatementLine
 from runtime.archive.statement import ArchivedAccount
 from runtime.cli.views.table import table
 from runtime.credits.identity import Dimensions
@@ -155,6 +155,6 @@ def _explained(line: StatementLine, zone: ZoneInfo) -> str:
     if entry.actor:
         by = f"by {entry.actor}"
         said.append(f"{by}, reference {entry.reference}" if entry.reference else by)
-    if line.what is What.EXECUTION and entry.flags:
+    if line.what is StatementKind.EXECUTION and entry.flags:
         said.append(", ".join(entry.flags))
     return "; ".join(said)

@@ -9,7 +9,7 @@ import pytest
 
 from pricing.offers import GrantKind
 from runtime.archive.errors import CursorRefused, EntryDamaged, NotArchived
-from runtime.archive.lines import StatementLine, What
+from runtime.archive.lines import StatementKind, StatementLine
 from runtime.archive.statement import Statements
 from runtime.credits.caps import Cap
 from runtime.credits.endings import Release
@@ -86,7 +86,7 @@ async def test_each_line_says_what_it_was_and_what_was_left_after_it(
         left_mc += line.change_mc
         assert line.left_mc == left_mc
     assert account.timezone == "Europe/Berlin"
-    assert {line.what for line in lines} >= set(What) - {What.NAME}
+    assert {line.what for line in lines} >= set(StatementKind) - {StatementKind.NAME}
 
 
 async def test_a_charge_names_the_grants_that_paid_and_all_that_the_journal_knows(
