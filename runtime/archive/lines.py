@@ -145,7 +145,7 @@ class StatementLine:
 
     @property
     def dimensions(self) -> Dimensions | None:
-        """The place of the execution: workspace, campaign, action and its version, model, source."""
+        """The place of the execution: its workspace, campaign, action, version, model, source."""
         return self.entry.dimensions
 
     @property
