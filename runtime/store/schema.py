@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
-_DIMENSION = 200
+DIMENSION_LENGTH = 200
 
 # The installation that is archived here: the check value of its key, its key prefix.
 installation = Table(
@@ -74,13 +74,16 @@ Index(
     postgresql_where=text("effective_ms <> at_ms"),
     sqlite_where=text("effective_ms <> at_ms"),
 )
-# Grants alone: balances of the past need their expiry, and there are few of them.
+# The few entries that say what a grant is, which time zone an account has, what was repaired. Only
+# a query with the very words kind = 'g' (or o, y, z) is answered by it in SQLite.
+_CHANGES = text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'")
 Index(
-    "entries_grants",
+    "entries_changes",
     entries.c.account,
+    entries.c.kind,
     entries.c.seq,
-    postgresql_where=text("kind = 'g'"),
-    sqlite_where=text("kind = 'g'"),
+    postgresql_where=_CHANGES,
+    sqlite_where=_CHANGES,
 )
 
 # The few entries that say what a grant is, which time zone an account has, what was repaired. Only
@@ -114,12 +117,12 @@ dimensions = Table(
     metadata,
     Column("account", Integer, nullable=False),
     Column("number", Integer, nullable=False),
-    Column("workspace", String(_DIMENSION), nullable=False),
-    Column("campaign", String(_DIMENSION), nullable=False),
-    Column("action", String(_DIMENSION), nullable=False),
-    Column("action_version", String(_DIMENSION), nullable=False),
-    Column("model", String(_DIMENSION), nullable=False),
-    Column("source", String(_DIMENSION), nullable=False),
+    Column("workspace", String(DIMENSION_LENGTH), nullable=False),
+    Column("campaign", String(DIMENSION_LENGTH), nullable=False),
+    Column("action", String(DIMENSION_LENGTH), nullable=False),
+    Column("action_version", String(DIMENSION_LENGTH), nullable=False),
+    Column("model", String(DIMENSION_LENGTH), nullable=False),
+    Column("source", String(DIMENSION_LENGTH), nullable=False),
     PrimaryKeyConstraint("account", "number", name="dimensions_pk"),
 )
 

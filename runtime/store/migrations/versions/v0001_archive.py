@@ -84,14 +84,6 @@ def upgrade() -> None:
         sqlite_where=sa.text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'"),
     )
     op.create_index(
-        "entries_grants",
-        "entries",
-        ["account", "seq"],
-        unique=False,
-        postgresql_where=sa.text("kind = 'g'"),
-        sqlite_where=sa.text("kind = 'g'"),
-    )
-    op.create_index(
         "entries_late",
         "entries",
         ["account", "effective_ms"],
@@ -175,12 +167,6 @@ def downgrade() -> None:
         table_name="entries",
         postgresql_where=sa.text("effective_ms <> at_ms"),
         sqlite_where=sa.text("effective_ms <> at_ms"),
-    )
-    op.drop_index(
-        "entries_grants",
-        table_name="entries",
-        postgresql_where=sa.text("kind = 'g'"),
-        sqlite_where=sa.text("kind = 'g'"),
     )
     op.drop_index(
         "entries_changes",
