@@ -74,6 +74,7 @@ Index(
     postgresql_where=text("effective_ms <> at_ms"),
     sqlite_where=text("effective_ms <> at_ms"),
 )
+
 # The few entries that say what a grant is, which time zone an account has, what was repaired. Only
 # a query with the very words kind = 'g' (or o, y, z) is answered by it in SQLite.
 _CHANGES = text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'")
@@ -85,6 +86,7 @@ Index(
     postgresql_where=_CHANGES,
     sqlite_where=_CHANGES,
 )
+
 # The other entries of a sequence, where Redis lost some and wrote others in their place.
 forks = Table(
     "forks",

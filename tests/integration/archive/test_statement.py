@@ -249,7 +249,7 @@ async def test_an_entry_that_continues_the_chain_but_can_t_be_read_is_named(
     for old, new, why in (
         ("promotional", "gift", "its detail"),
         ("\t", " ", "0-2"),
-        ("1\t", "9\t", "newer release"),
+        ("2\t", "9\t", "newer release"),
     ):
         body = raw[1][1][b"e"].decode().replace(old, new, 1 if new == "9\t" else -1)
         chain = chain_of(first, body)
