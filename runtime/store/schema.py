@@ -74,17 +74,6 @@ Index(
     postgresql_where=text("effective_ms <> at_ms"),
     sqlite_where=text("effective_ms <> at_ms"),
 )
-# The few entries that say what a grant is, which time zone an account has, what was repaired. Only
-# a query with the very words kind = 'g' (or o, y, z) is answered by it in SQLite.
-_CHANGES = text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'")
-Index(
-    "entries_changes",
-    entries.c.account,
-    entries.c.kind,
-    entries.c.seq,
-    postgresql_where=_CHANGES,
-    sqlite_where=_CHANGES,
-)
 
 # The few entries that say what a grant is, which time zone an account has, what was repaired. Only
 # a query with the very words kind = 'g' (or o, y, z) is answered by it in SQLite.
