@@ -239,7 +239,8 @@ async def test_law_3b_a_hosts_own_client_of_redis_py_follows_the_primary_too(
     group: SentinelGroup, key_prefix: str
 ) -> None:
     nodes = [("127.0.0.1", sentinel.port) for sentinel in group.sentinels]
-    async with Sentinel(nodes, socket_timeout=0.3) as sentinel:
+    made: Any = Sentinel  # redis-py does not type it
+    async with made(nodes, socket_timeout=0.3) as sentinel:
         client = sentinel.master_for(MASTER, socket_timeout=None)
         ledger = make_ledger(client, key_prefix, timeout_ms=TIMEOUT_MS)
         desk = Desk(client, key_prefix, ledger)
