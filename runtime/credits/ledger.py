@@ -13,7 +13,8 @@ from runtime.credits.checks import check_is, check_whole, choice
 from runtime.credits.clock import own_clock_ms
 from runtime.credits.endings import Ending, Release, Settlement
 from runtime.credits.identity import ExecutionAttempt, Identity
-from runtime.credits.installation import Installation
+from runtime.credits.inspection import Inspection
+from runtime.credits.installation import Installation, OnFirst, begin
 from runtime.credits.repairs import Repairs
 from runtime.credits.results import (
     Alert,
@@ -97,6 +98,7 @@ class CreditLedger:
             on_alert,
             clock_ms,
         )
+        self._memory = batcher.memory
         self.guard = LoopGuard("ledger")
         script_client = ScriptClient(batcher, self.settings.timeout_ms)
         self._script_client = script_client
@@ -105,6 +107,7 @@ class CreditLedger:
         for_hosts = script_client.checked(self.guard.check)
         self.accounts = Accounts(for_hosts, identity, commerce or Commerce())
         self.repairs = Repairs(for_hosts)
+        self.inspection = Inspection(client, self._keys, for_hosts, self.settings.timeout_ms)
         self.sweeper = Sweeper(
             client, self._keys, script_client, self.watch, self.settings.timeout_ms
         )
@@ -119,15 +122,38 @@ class CreditLedger:
         """
         self._on_abandoned = on_abandoned
 
-    async def check_installation(self) -> None:
+    def tell_to(self, on_told: Callable[[str, bytes], None]) -> None:
+        """Set the function that hears each account's epoch, sequence and chain, as scripts tell it.
+
+        It is called in the event loop, for each script call, and must not block.
+        """
+        self._memory.on_told = on_told
+
+    @property
+    def key_check(self) -> str:
+        """The value by which the installation key is known beside what it was used for."""
+        return self._identity.check_value()
+
+    async def check_installation(self, on_first: OnFirst = begin) -> None:
         """Check the server's version, and store or compare this installation's key check.
+
+        Args:
+            on_first: decides what a Redis without the check means; see ``Installation.check``.
 
         Raises:
             LedgerError: the server is too old or not as durable as it is to be, or the data under
                 this prefix belongs to another installation key.
             LedgerUnavailable: Redis can't be reached.
         """
-        await self._installation.check(self._identity.check_value())
+        await self._installation.check(self.key_check, on_first)
+
+    async def store_installation(self) -> None:
+        """Store this installation's key check where Redis has none, as a first start does.
+
+        Raises:
+            LedgerUnavailable: Redis can't be reached.
+        """
+        await self._installation.store(self.key_check)
 
     # Executions
 
