@@ -157,6 +157,15 @@ class Batcher:
             return self._submit_alone(account_id, call)
         return self._submit_queued(account_id, queue, call)
 
+    async def submit_all(self, account_id: str, calls: Sequence[Call]) -> list[Answer]:
+        """Run calls of one mode in one script call, in their order; return their answers.
+
+        Raises:
+            RedisUnavailable: as ``submit``.
+        """
+        request = self._request(account_id, calls)
+        return self._answers(account_id, await self._transport.run(request, lambda reply: None))
+
     async def drain(self) -> None:
         """Wait until nothing is under way."""
         await self._tasks.drain()

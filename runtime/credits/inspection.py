@@ -10,7 +10,8 @@ from redis.asyncio import RedisCluster
 
 from runtime.credits import decoding
 from runtime.credits.batch import Call, Mode
-from runtime.credits.checks import check_account_id
+from runtime.credits.checks import check_account_id, check_whole
+from runtime.credits.journal import JournalError
 from runtime.credits.results import GrantBalance, LedgerUnavailable
 from runtime.credits.script_client import ScriptClient, plain_commands
 from runtime.redis.keys import BUCKETS, Keys
@@ -84,19 +85,15 @@ class Inspection:
         """Return the entries in Redis that follow ``after_seq``, at most so many.
 
         Raises:
-            ValueError: an entry is none of the ledger's.
+            JournalError: an entry is none of the ledger's.
         """
+        check_whole(after_seq, "after_seq")
+        check_whole(most, "most", least=1)
         async with plain_commands(self._timeout_s):
             found = await self._client.xrange(
                 self._journal_key(account_id), min=f"0-{after_seq + 1}", count=most
             )
         return [_stream_entry(account_id, name, fields) for name, fields in found]
-
-    async def last_entry(self, account_id: str) -> StreamEntry | None:
-        """Return the last entry in Redis, or ``None`` if there is none."""
-        async with plain_commands(self._timeout_s):
-            found = await self._client.xrevrange(self._journal_key(account_id), count=1)
-        return _stream_entry(account_id, *found[0]) if found else None
 
     async def accounts(self) -> list[str]:
         """Return the ids of all accounts in Redis, in order."""
@@ -154,7 +151,7 @@ def _stream_entry(account_id: str, name: Any, fields: Any) -> StreamEntry:
             raise ValueError("its id does not begin with 0-")
         return StreamEntry(int(minor), _text(fields[b"c"]), _text(fields[b"e"]))
     except (KeyError, ValueError) as exc:
-        raise ValueError(f"account {account_id}: journal entry {text}: {exc}") from exc
+        raise JournalError(f"account {account_id}: journal entry {text}: {exc}") from exc
 
 
 def _text(value: bytes | str) -> str:

@@ -9,12 +9,13 @@ from runtime.background import TaskSet
 from runtime.credits import decoding
 from runtime.credits.accounts import Accounts
 from runtime.credits.batch import Answer, Batcher, Call, Mode
-from runtime.credits.checks import check_is, check_whole, choice
+from runtime.credits.checks import check_account_id, check_is, check_whole, choice
 from runtime.credits.clock import own_clock_ms
 from runtime.credits.endings import Ending, Release, Settlement
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.inspection import Inspection
 from runtime.credits.installation import Installation, OnFirst, begin
+from runtime.credits.rebuilding import Rebuilding
 from runtime.credits.repairs import Repairs
 from runtime.credits.results import (
     Alert,
@@ -275,6 +276,15 @@ class CreditLedger:
         return decoding.conclusion(attempt, answer)
 
     # Installation
+
+    def rebuilding(self, account_id: str) -> Rebuilding:
+        """Return a rebuild of an account that Redis lost.
+
+        Raises:
+            ValueError: it can't be the id of an account.
+        """
+        check_account_id(account_id)
+        return Rebuilding(self._script_client, self._keys, self._identity, account_id)
 
     async def sweep(self) -> int:
         """End what is due in every bucket; return the number of accounts visited.
