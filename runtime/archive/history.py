@@ -48,6 +48,7 @@ class History:
     """An account as its entries so far made it. Instants are milliseconds since 1970."""
 
     books: Replay = field(default_factory=Replay)
+    version: int = 1
     epoch: str = ""
     last_ms: int = 0
     state: str = "open"
@@ -79,7 +80,7 @@ class History:
     def _apply(self, columns: list[str], left_before: int) -> None:
         letter, at_ms = columns[2], int(columns[3])
         self._note_top(letter, at_ms, left_before)
-        self.epoch, self.last_ms = columns[1], at_ms
+        self.version, self.epoch, self.last_ms = int(columns[0]), columns[1], at_ms
         if letter == "s":
             self._count_under_caps(columns, at_ms)
         elif letter in _GATHER:
@@ -171,7 +172,8 @@ class History:
     def _repaired(self, columns: list[str], at_ms: int) -> None:
         if columns[16].startswith("epoch:"):
             before = columns[17].split(";")[1]
-            self.references[columns[16]] = Reference("loss_accepted", (), before)
+            kind = "resumed" if columns[17].startswith("resumed;") else "loss_accepted"
+            self.references[columns[16]] = Reference(kind, (), before)
 
 
 _GATHER = {

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from asyncio import to_thread
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from sqlalchemy import URL, select
 
+from runtime.archive.writing import insert
 from runtime.config import Config
 from runtime.store.database import (
     Database,
@@ -49,9 +52,23 @@ async def open_archive_if_any(config: Config, key_check: str) -> AsyncIterator[D
     Raises:
         StoreUnavailable, StoreError: as ``open_archive``.
     """
-    if config.archive.url == "sqlite" and not (config.data_dir / _FILE).exists():
+    if not await _is_made(_url(config)):
         yield None
         return
+    async with open_archive(config, key_check) as database:
+        yield database
+
+
+@asynccontextmanager
+async def open_written_archive(config: Config, key_check: str) -> AsyncIterator[Database]:
+    """Open the configured archive to read from it: unlike ``open_archive`` it makes no file.
+
+    Raises:
+        StoreError: nothing was archived yet, or as ``open_archive``.
+    """
+    url = _url(config)
+    if not await _is_made(url):
+        raise StoreError(f"nothing was archived yet: there is no {url.database}")
     async with open_archive(config, key_check) as database:
         yield database
 
@@ -62,9 +79,14 @@ async def has_accounts(config: Config) -> bool:
     Raises:
         StoreUnavailable: the database can't be reached, so that nobody knows.
     """
-    if config.archive.url == "sqlite" and not (config.data_dir / _FILE).exists():
-        return False
-    return await any_row(_url(config), accounts)
+    url = _url(config)
+    return await _is_made(url) and await any_row(url, accounts)
+
+
+async def _is_made(url: URL) -> bool:
+    """Return whether a database is there to be asked: a server's is, a file perhaps not yet."""
+    is_file = url.drivername.startswith("sqlite")
+    return not is_file or await to_thread(os.path.isfile, url.database or "")
 
 
 def _url(config: Config) -> URL:
@@ -76,12 +98,11 @@ def _url(config: Config) -> URL:
 
 
 async def _check_installation(database: Database, expected: dict[str, str], where: str) -> None:
-    async with database.engine.begin() as connection:
+    rows = [{"name": name, "value": value} for name, value in expected.items()]
+    async with database.begin() as connection:
+        # Another process may open a new archive at the same time.
+        await connection.execute(insert(database, installation).on_conflict_do_nothing(), rows)
         found = {row.name: row.value for row in await connection.execute(select(installation))}
-        if not found:
-            rows = [{"name": name, "value": value} for name, value in expected.items()]
-            await connection.execute(installation.insert(), rows)
-            return
     for name, value in expected.items():
         if found.get(name) != value:
             told = "installation key" if name == "key_check" else "redis.key_prefix"

@@ -257,6 +257,7 @@ def _values(history: History) -> tuple[str | int, ...]:
         sum(grant[column] for grant in books.grants.values()) for column in (2, 3, 4)
     )
     return (
+        history.version,  # accounts of a schema write entries of its number
         history.epoch,
         history.state,
         history.plan,

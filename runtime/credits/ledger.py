@@ -69,6 +69,7 @@ class CreditLedger:
     ``sweeper`` sweeps in the background, once it is started.
     ``guard`` refuses the use of ``accounts`` from another event loop, once it is opened.
     ``attempt`` names a new attempt on an execution, as ``Identity.attempt`` does.
+    ``key_check`` tells installation keys apart, as ``Identity.check_value`` does.
 
     A ``reserve`` whose caller was cancelled may have set credits aside. The ledger releases them
     itself, once, or leaves that to the function given to ``hand_abandoned_to``.
@@ -88,6 +89,8 @@ class CreditLedger:
     ) -> None:
         self.settings = settings or LedgerSettings()
         self.attempt = identity.attempt
+        self.key_check = identity.check_value()
+        self._identity = identity
         self._keys = Keys(self.settings.key_prefix)
         self.watch = Watch(client, self.settings.timeout_ms, clock_ms)
         self._installation = Installation(client, self._keys, self.settings, self.watch)
@@ -103,10 +106,11 @@ class CreditLedger:
         self.guard = LoopGuard("ledger")
         script_client = ScriptClient(batcher, self.settings.timeout_ms)
         self._script_client = script_client
-        self._identity = identity
         # Executions that end while their runtime closes must still reach the ledger.
         for_hosts = script_client.checked(self.guard.check)
-        self.accounts = Accounts(for_hosts, identity, commerce or Commerce())
+        self.accounts = Accounts(
+            for_hosts, identity, commerce or Commerce(), lambda: self.watch.schema
+        )
         self.repairs = Repairs(for_hosts)
         self.inspection = Inspection(client, self._keys, for_hosts, self.settings.timeout_ms)
         self.sweeper = Sweeper(
@@ -130,11 +134,6 @@ class CreditLedger:
         """
         self._memory.on_told = on_told
 
-    @property
-    def key_check(self) -> str:
-        """The value by which the installation key is known beside what it was used for."""
-        return self._identity.check_value()
-
     async def check_installation(self, on_first: OnFirst = begin) -> None:
         """Check the server's version, and store or compare this installation's key check.
 
@@ -148,13 +147,16 @@ class CreditLedger:
         """
         await self._installation.check(self.key_check, on_first)
 
-    async def store_installation(self) -> None:
+    async def store_installation(self, schema: int) -> None:
         """Store this installation's key check where Redis has none, as a first start does.
+
+        Args:
+            schema: the one that new accounts begin with.
 
         Raises:
             LedgerUnavailable: Redis can't be reached.
         """
-        await self._installation.store(self.key_check)
+        await self._installation.store(self.key_check, schema)
 
     # Executions
 

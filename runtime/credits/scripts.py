@@ -21,6 +21,7 @@ _PREAMBLE = (
     "marks.lua",
     "expire.lua",
     "trust.lua",
+    "lag.lua",
 )
 _EXECUTIONS = ("executions.lua", "reserve.lua", "settle.lua", "release.lua", "conclude.lua")
 _ACCOUNTS = (
@@ -39,6 +40,8 @@ _ACCOUNTS = (
     "repair.lua",
     "rebuild.lua",
     "rebuild_finish.lua",
+    "stop.lua",
+    "upgrade.lua",
 )
 _WORD = re.compile(r"\w+")
 _TOP_LEVEL = re.compile(

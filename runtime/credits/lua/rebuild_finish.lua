@@ -4,8 +4,8 @@
 --       of now), fields of switches
 -- answer: {'rebuilt', sequence}
 
-local ACCOUNT_VALUES = { 'epoch', 'state', 'plan', 'eligible', 'timezone', 'seq', 'chain', 'last_ms',
-  'grants_n', 'granted', 'charged', 'expired', 'voided', 'overage', 'exposure', 'top', 'refs_n',
+local ACCOUNT_VALUES = { 'schema', 'epoch', 'state', 'plan', 'eligible', 'timezone', 'seq', 'chain',
+  'last_ms', 'grants_n', 'granted', 'charged', 'expired', 'voided', 'overage', 'exposure', 'top', 'refs_n',
   'dims_n' }
 local ACCOUNT_TEXTS = { epoch = true, state = true, plan = true, eligible = true, timezone = true,
   chain = true }
@@ -17,6 +17,7 @@ local function given_account(next_value)
     local value = next_value()
     account[name] = ACCOUNT_TEXTS[name] and value or whole(value, name)
   end
+  account.archived, account.lag_before = account.seq, 0
   return account
 end
 
@@ -60,7 +61,7 @@ V.rebuild_finish = function(args)
   local next_value = values_from(args, 5)
   S.account, S.opened = given_account(next_value), true
   local account = S.account
-  local before, archived = account.epoch, account.seq
+  local before = account.epoch
   if account.last_ms - S.now <= MOST_APART_MS then S.now = math.max(S.now, account.last_ms) end
   account.epoch = epoch
   add_given_grants(next_value)
@@ -78,6 +79,6 @@ V.rebuild_finish = function(args)
   journal({ kind = 'repaired', actor = actor, reference = 'epoch:' .. epoch, postings = postings,
     detail = 'rebuilt;' .. before .. ';' .. reason })
   fetch('SISMEMBER', K.accounts, ACCOUNT_ID)
-  S.rebuilt.archived = archived
+  S.rebuilt.archived = account.archived
   return { 'rebuilt', account.seq }
 end
