@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-import pytest_asyncio
 
 from runtime.archive.audit import Audit, Auditor, lost_entries
 from runtime.credits.told import Told
 from runtime.store.database import Database
 from runtime.store.schema import entries
-from tests.harness.archiving import archive, sqlite_archive
-from tests.harness.ledger.desk import ACCOUNT, Desk, open_desk
-
-
-@pytest_asyncio.fixture
-async def desk(redis_url: str, key_prefix: str) -> AsyncIterator[Desk]:
-    async with open_desk(redis_url, key_prefix) as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with sqlite_archive(tmp_path) as opened:
-        yield opened
+from tests.harness.archiving import archive
+from tests.harness.ledger.desk import ACCOUNT, Desk
 
 
 async def audit(desk: Desk, database: Database | None = None, told: Told | None = None) -> Audit:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind
@@ -18,22 +15,10 @@ from runtime.credits.ledger import CreditLedger
 from runtime.credits.rebuilding import RebuildRefused
 from runtime.credits.results import Balance, Existing, ReferenceConflict, Refused, Settled
 from runtime.store.database import Database
-from tests.harness.archiving import archive, sqlite_archive
-from tests.harness.ledger.desk import ACCOUNT, Desk, open_desk
+from tests.harness.archiving import archive
+from tests.harness.ledger.desk import ACCOUNT, Desk
 
 DAY_MS = 24 * 3_600_000
-
-
-@pytest_asyncio.fixture
-async def desk(redis_url: str, key_prefix: str) -> AsyncIterator[Desk]:
-    async with open_desk(redis_url, key_prefix) as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with sqlite_archive(tmp_path) as opened:
-        yield opened
 
 
 def fresh(desk: Desk) -> CreditLedger:
