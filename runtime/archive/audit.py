@@ -59,7 +59,7 @@ class LostEntries:
 
 @dataclass(slots=True)
 class AccountAudit:
-    """What the audit of one account found.
+    """The findings of the audit of one account.
 
     ``seq`` is the sequence at which the ledger was read, ``archived_seq`` how far it is archived.
     """
@@ -78,7 +78,7 @@ class AccountAudit:
 
 @dataclass(slots=True)
 class Audit:
-    """What an audit found, over all accounts."""
+    """The findings of an audit, over all accounts."""
 
     accounts: int = 0
     entries: int = 0

@@ -18,7 +18,7 @@ PAGE = 2_000
 
 @dataclass(frozen=True, slots=True)
 class ArchivedAccount:
-    """How far an account is archived, and whether its journal was found to have two branches."""
+    """An account as the archive has it: how far it is archived, and its state."""
 
     no: int
     account_id: str

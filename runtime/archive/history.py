@@ -1,4 +1,4 @@
-"""What an account was told to be, gathered from its journal, for making its records again."""
+"""The state that a journal leaves an account in, gathered for making its records again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runtime.credits.journal import JournalError
 
 @dataclass(slots=True)
 class GrantTerms:
-    """What a grant is, beside its parts. ``expires_ms`` and ``voided_ms`` are 0 for never."""
+    """The terms of a grant. ``expires_ms`` and ``voided_ms`` are 0 for never."""
 
     kind: str
     priority: int
@@ -25,7 +25,7 @@ class GrantTerms:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What was done under a reference: its kind, what a repeat is compared with, the answer."""
+    """A change made under a reference: its kind, what a repeat is compared with, the answer."""
 
     kind: str
     compared: tuple[str, ...]

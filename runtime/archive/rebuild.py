@@ -7,18 +7,25 @@ free again, for reservations are not journaled; an ending that comes later is bo
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
 
 from fallback.reasons import KEPT, FallbackReason, Kept
 from pricing.offers import windows_around
-from runtime.archive.entries import ArchivedAccount, archived_account, archived_pages
+from runtime.archive.entries import (
+    ArchivedAccount,
+    archived_account,
+    archived_accounts,
+    archived_pages,
+)
 from runtime.archive.history import History, counted_charge, counted_from_ms, matches
 from runtime.credits.caps import Cap, CapWindow
+from runtime.credits.checks import check_account_id, check_reference
 from runtime.credits.clock import own_clock_ms
 from runtime.credits.identity import Dimensions
+from runtime.credits.journal import JournalError
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.rebuilding import (
     AccountFigures,
@@ -29,6 +36,7 @@ from runtime.credits.rebuilding import (
     there_text,
 )
 from runtime.credits.results import AccountDamaged, AccountUnknown
+from runtime.credits.schema import NEWEST
 from runtime.store.database import Database
 from runtime.store.schema import entries
 
@@ -46,6 +54,7 @@ class Rebuilt:
     """
 
     account_id: str
+    schema: int
     archived_seq: int
     archived_ms: int
     seq: int | None
@@ -53,6 +62,19 @@ class Rebuilt:
     grants: int
     references: int
     outcomes: int
+
+
+@dataclass(slots=True)
+class RebuiltAll:
+    """The results for all accounts of the archive.
+
+    ``there`` counts those that Redis has, ``left`` has the others that were not made again, each
+    with the reason.
+    """
+
+    rebuilt: list[Rebuilt] = field(default_factory=list)
+    there: int = 0
+    left: dict[str, str] = field(default_factory=dict)
 
 
 class Rebuilder:
@@ -81,10 +103,14 @@ class Rebuilder:
         """Make one account again; safe to repeat after it was broken off.
 
         Raises:
+            ValueError: an argument is not allowed; the message names it.
             RebuildRefused: the archive has no such account, or Redis has it.
             JournalError: the archive's entries do not continue each other.
             LedgerUnavailable, StoreUnavailable: it was broken off.
         """
+        check_account_id(account_id)
+        check_reference(reason, "reason")
+        check_reference(actor, "actor")
         archived = await archived_account(self._database, account_id)
         if archived is None or archived.seq == 0:
             raise RebuildRefused(f"account {account_id} is not in the archive")
@@ -112,6 +138,38 @@ class Rebuilder:
         )
         seq = await rebuilding.finish(figures, reason=reason, actor=actor)
         return _rebuilt(account_id, history, seq, outcomes)
+
+    async def rebuild_all(self, *, reason: str, actor: str, dry_run: bool = False) -> RebuiltAll:
+        """Make all accounts again that the archive has and Redis has not.
+
+        Raises:
+            LedgerUnavailable, StoreUnavailable: it was broken off, and can be repeated.
+        """
+        found = RebuiltAll()
+        for account_id in await archived_accounts(self._database):
+            if await self._is_there(account_id):
+                found.there += 1
+                continue
+            try:
+                one = await self.rebuild(account_id, reason=reason, actor=actor, dry_run=dry_run)
+            except (RebuildRefused, JournalError) as exc:
+                found.left[account_id] = str(exc)
+            else:
+                found.rebuilt.append(one)
+        if not dry_run and not found.left:
+            # Processes that wait for the data to come back go on from here.
+            schema = max((one.schema for one in found.rebuilt), default=NEWEST)
+            await self._ledger.store_installation(schema)
+        return found
+
+    async def _is_there(self, account_id: str) -> bool:
+        """Return whether Redis has an account, and all of it that the archive has."""
+        archived = await archived_account(self._database, account_id)
+        try:
+            stored = await self._ledger.inspection.stored(account_id)
+        except (AccountUnknown, AccountDamaged):
+            return False
+        return archived is not None and stored.seq >= archived.seq
 
     async def _check_missing(self, archived: ArchivedAccount) -> None:
         """Refuse what ``Rebuilding.begin`` would refuse."""
@@ -282,6 +340,7 @@ def _values(history: History) -> tuple[str | int, ...]:
 def _rebuilt(account_id: str, history: History, seq: int | None, outcomes: int) -> Rebuilt:
     return Rebuilt(
         account_id=account_id,
+        schema=history.version,  # accounts of a schema write entries of its number
         archived_seq=history.books.seq,
         archived_ms=history.last_ms,
         seq=seq,

@@ -28,8 +28,16 @@ class OpenArchive:
     copier: Copier
 
 
-def with_archive(config: Config, ask: Callable[[OpenArchive], Awaitable[_T]]) -> _T:
+def with_archive(
+    config: Config,
+    ask: Callable[[OpenArchive], Awaitable[_T]],
+    *,
+    may_be_lost: bool = False,
+) -> _T:
     """Open ledger and archive, call ``ask`` with them, close them, and return the result.
+
+    Args:
+        may_be_lost: as ``open_ledger`` has it.
 
     Raises:
         LedgerError: the ledger refuses the call or can't be reached.
@@ -40,7 +48,7 @@ def with_archive(config: Config, ask: Callable[[OpenArchive], Awaitable[_T]]) ->
     async def run() -> _T:
         async with (
             connected(config, None) as client,
-            open_ledger(config, redis=client) as ledger,
+            open_ledger(config, redis=client, may_be_lost=may_be_lost) as ledger,
             open_archive(config, ledger.key_check) as database,
         ):
             keys = Keys(config.redis.key_prefix)

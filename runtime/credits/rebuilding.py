@@ -61,7 +61,7 @@ class GrantFigures:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceFigures:
-    """What was done under a reference, what a repeat is compared with, and what is answered."""
+    """A change made under a reference: what a repeat is compared with, and what is answered."""
 
     reference: str
     kind: str

@@ -1,4 +1,4 @@
-"""What a process was told of accounts, in a file, for audits to compare with what is there.
+"""A file of what a process was told of accounts, for audits to compare with what is there.
 
 A script call answers the account's epoch, and the sequence and chain of its last entry. What was
 answered was acknowledged: if Redis loses it, the file still shows that it was there. A file has the
@@ -169,7 +169,7 @@ class ToldFile:
 
 @dataclass(slots=True)
 class Told:
-    """What the processes of some folders were told, and the files that could not be read."""
+    """The points that processes were told, and the files that could not be read."""
 
     points: Points = field(default_factory=dict)
     files: int = 0

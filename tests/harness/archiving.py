@@ -12,7 +12,11 @@ from tests.harness.ledger.desk import ACCOUNT, Desk
 
 async def archive(desk: Desk, database: Database, account_id: str = ACCOUNT) -> int:
     """Archive what is new in an account, trim its journal, and return the archived sequence."""
-    stop = desk.another_ledger(clock_ms=lambda: desk.now_ms).repairs.stop
+    repairs = desk.another_ledger(clock_ms=lambda: desk.now_ms).repairs
+
+    async def stop(stopped_id: str, why: str) -> None:
+        await repairs.stop(stopped_id, why=why)
+
     copier = Copier(database, desk.client, desk.keys, timeout_ms=10_000, stop=stop)
     await copier.archive_account(account_id)
     query = select(accounts.c.seq).where(accounts.c.account_id == account_id)
