@@ -29,6 +29,8 @@ CreditgateError
 │   ├── TooManyGrants           the account has too many grants that are not used up
 │   ├── GrantUnknown            the account has no such grant
 │   └── CapUnknown              the account has no such cap
+├── StoreError                  the SQL database is not one that this release can use
+│   └── StoreUnavailable        it can't be reached, or did not answer
 ├── ProviderError               a provider call gave no answer
 │   ├── NotSent                 the provider never saw the request
 │   ├── Rejected                the provider answered that it did not run the model
