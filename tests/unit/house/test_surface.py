@@ -22,8 +22,9 @@ PUBLIC = """
     EndpointRefusal
     Estimate Estimator ExecutionConflict ExecutionRequest ExecutionResult FailureKind
     FallbackReason FinishReason GrantBalance GrantKind GrantRefused GrantUnknown Granted
-    InstallationKeyTooShort InvalidRequest LedgerError LedgerUnavailable Message Mistake ModelChoice
-    ModelClass NotPrivate NotSent NotSuggested Origin PeopleError Pending PossiblyExecuted
+    InstallationKeyTooShort InvalidRequest LedgerError LedgerLost LedgerUnavailable
+    Message Mistake ModelChoice ModelClass
+    NotPrivate NotSent NotSuggested Origin PeopleError Pending PossiblyExecuted
     PriceMapMissing PromptError
     PromptSyntaxError Provider ProviderError PurchaseRefused Reach ReferenceConflict Rejected
     RuntimeClosed Sample
