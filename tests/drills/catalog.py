@@ -1,0 +1,9 @@
+"""All drills, in the order in which they are run."""
+
+from __future__ import annotations
+
+from tests.drills.failovers import FAILOVERS
+from tests.drills.killed_redis import KILLED_REDIS
+from tests.drills.killed_workers import KILLED_WORKERS
+
+DRILLS = (KILLED_WORKERS, KILLED_REDIS, *FAILOVERS)
