@@ -5,5 +5,6 @@ from __future__ import annotations
 from tests.drills.failovers import FAILOVERS
 from tests.drills.killed_redis import KILLED_REDIS
 from tests.drills.killed_workers import KILLED_WORKERS
+from tests.drills.power_loss import POWER_LOSSES
 
-DRILLS = (KILLED_WORKERS, KILLED_REDIS, *FAILOVERS)
+DRILLS = (KILLED_WORKERS, KILLED_REDIS, *POWER_LOSSES, *FAILOVERS)

@@ -34,6 +34,8 @@ async def _run(durability: str, this: Round) -> Findings:
             workers.end()
             found = await check(plan, lost)
             found.counts["failovers"] = this.strikes
+            if durability == "replicated":
+                found.check(not lost, f"replicated lost acknowledged writes: {lost}")
             return found
     finally:
         servers.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 
+from tests.drills.address import Address
 from tests.drills.books import Findings, Loss, accept, check, journals, losses, open_accounts
 from tests.drills.drill import Drill, Round
 from tests.drills.plan import Plan, told
@@ -20,9 +21,11 @@ _LONGEST_PAUSE_S = 1.0
 async def _run(this: Round) -> Findings:
     chance = random.Random(this.seed)
     server = Server(program(NEWER), this.folder / "redis")
+    address = Address()
     server.start()
     try:
-        plan = Plan(str(this.folder), server.url, 3)
+        address.point_to(server.url)
+        plan = Plan(str(this.folder), address.url, 3)
         await open_accounts(plan)
         lost: list[Loss] = []
         with Workers(plan) as workers:
@@ -30,10 +33,12 @@ async def _run(this: Round) -> Findings:
             for _ in range(this.strikes):
                 time.sleep(chance.random() * _LONGEST_PAUSE_S)
                 server.stop()
+                address.point_nowhere()
                 time.sleep(HEARD_AFTER_S + chance.random() * _LONGEST_PAUSE_S)
                 known = told(plan)
                 server.start()
-                gone = losses(known, await journals(plan))
+                gone = losses(known, await journals(plan, server.url))
+                address.point_to(server.url)
                 await accept(plan, gone)
                 lost += gone
                 workers.wait_until_going_on()
@@ -43,6 +48,7 @@ async def _run(this: Round) -> Findings:
             return found
     finally:
         server.stop()
+        address.remove()
 
 
 KILLED_REDIS = Drill(

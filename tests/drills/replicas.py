@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-import shutil
-import tempfile
 import time
 from pathlib import Path
 
 from redis import Redis
 
+from tests.drills.address import Address
 from tests.harness.servers import NEWER, Server, free_ports, program
 
 _WITHIN_S = 30.0
@@ -28,10 +27,8 @@ class Replicas:
         self._servers = [
             Server(self._path, folder / f"redis-{port}", port, **_OPTIONS) for port in free_ports(3)
         ]
-        # Whoever connects follows the link: it is the name that a Sentinel or a proxy would keep.
-        self._links = Path(tempfile.mkdtemp(prefix="creditgate-", dir="/tmp"))
-        self._link = self._links / "primary.sock"
-        self.url = f"unix://{self._link}"
+        self._address = Address()
+        self.url = self._address.url
         self.primary = self._servers[0]
         self._dead: Server | None = None
 
@@ -46,12 +43,12 @@ class Replicas:
         for server in self.replicas:
             self._follow(server)
         self.wait_until_whole()
-        self._point_to(self.primary)
+        self._address.point_to(self.primary.url)
 
     def stop(self) -> None:
         for server in self._servers:
             server.stop()
-        shutil.rmtree(self._links, ignore_errors=True)
+        self._address.remove()
 
     def cut_off(self, server: Server) -> None:
         """Let a replica receive nothing more, as behind a broken line; it keeps what it has."""
@@ -75,7 +72,7 @@ class Replicas:
 
     def introduce(self) -> None:
         """Let processes reach the new primary, and the replica that is left follow it."""
-        self._point_to(self.primary)
+        self._address.point_to(self.primary.url)
         for server in self.replicas:
             if server is not self._dead:
                 self._follow(server)
@@ -101,10 +98,3 @@ class Replicas:
     def _follow(self, server: Server) -> None:
         with Redis.from_url(server.url) as client:
             client.replicaof("127.0.0.1", self.primary.port)
-
-    def _point_to(self, server: Server) -> None:
-        with Redis.from_url(server.url) as client:
-            socket = client.config_get("unixsocket")["unixsocket"]
-        new = self._links / "new.sock"
-        new.symlink_to(socket)
-        new.replace(self._link)
