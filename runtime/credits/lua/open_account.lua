@@ -12,7 +12,7 @@ V.open_account = function(args)
   end
   fetch('SISMEMBER', K.accounts, ACCOUNT_ID)
   account = { state = 'open', plan = plan, eligible = eligible, timezone = timezone, epoch = epoch,
-    caps_n = 0, sorts = '', off_n = 0, chain = '', marks = '', order = '' }
+    caps_n = 0, sorts = '', off_n = 0, chain = '', marks = '', order = '', archived = 0, lag_before = 0 }
   for _, name in ipairs(BOOKS) do account[name] = 0 end
   S.account, S.opened = account, true
   journal({ kind = 'opened', actor = actor, detail = plan .. ';' .. eligible .. ';' .. timezone })

@@ -1,6 +1,7 @@
 -- The account as this script sees it: read once, changed in memory, written once (write.lua).
 --
--- account  hash    schema, profile, books and order: the records below
+-- account  hash    schema, profile, books and order: the records below; archived: the sequence up
+--                  to which the archive has the journal; stopped: why nothing is booked (stop.lua)
 -- grants   hash    grant id -> record, only grants with something available or reserved
 -- ended    hash    grant id -> record, grants with nothing left; never changed again
 -- open     hash    execution key -> reservation record, open, or expired until the horizon
@@ -20,7 +21,7 @@ local K = {
   news = KEYS[11], accounts = KEYS[12], alerts = KEYS[13],
 }
 local ACCOUNT_ID, READ_ONLY, OUTCOME_TTL_MS = ARGV[1], ARGV[2] == 'r', tonumber(ARGV[3])
-local WINDOWS = ARGV[8]    -- of the account's time zone, where the caller knows it: windows.lua
+local WINDOWS = ARGV[9]    -- of the account's time zone, where the caller knows it: windows.lua
 
 local S = {
   now = 0,
@@ -63,14 +64,15 @@ local function unknown_account(found)
 end
 
 local function load_account()
-  local raw = fetch('HMGET', K.account, 'schema', 'profile', 'books', 'order')
+  local raw = fetch('HMGET', K.account, 'schema', 'profile', 'books', 'order', 'archived', 'stopped')
   local schema, profile, books, order = raw[1], raw[2], raw[3], raw[4]
   if not schema then return unknown_account(profile or books or order) end
   if schema ~= '1' and whole(schema, K.account .. ' schema') > SCHEMA then
     stop('SCHEMA', K.account .. ': schema ' .. schema .. NEWER)
   end
   if not (profile and books and order) then return unknown_account(true) end
-  local account = { order = order }
+  local account = { order = order, stopped = raw[6] }
+  account.archived = raw[5] and whole(raw[5], K.account .. ' archived') or 0
   for i, text in ipairs(fields_of(profile, PROFILE_PATTERN, K.account .. ' profile')) do
     account[PROFILE[i]] = text
   end
@@ -81,6 +83,7 @@ local function load_account()
     if number > MAX_MC then stop('DAMAGED', K.account .. ' books: ' .. name .. ' too large') end
     account[name] = number
   end
+  account.lag_before = account.seq - account.archived
   account.chain, account.marks = fields[#BOOKS + 1], fields[#BOOKS + 2]
   if not balances(account.granted, account) then
     stop('DAMAGED', K.account .. ' books: the parts do not add up to what was granted')

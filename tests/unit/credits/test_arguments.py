@@ -103,6 +103,8 @@ VALID: dict[type, dict[str, dict[str, Any]]] = {
     Repairs: {
         "accept_loss": _ID | {"reason": "a failover", "actor": "me"},
         "repair_clock": _ID | {"reason": "a wrong clock", "actor": "me"},
+        "stop": _ID | {"why": "a fork"},
+        "resume": _ID | {"reason": "a fork", "actor": "me"},
     },
     Estimator: {
         "estimate": {"spec": action(), "sample": Sample.of([{}]), "account_id": "acme"},
@@ -131,7 +133,7 @@ WRONG: tuple[Any, ...] = (
     datetime(2026, 6, 1),  # noqa: DTZ001 - naive on purpose
 )
 NAMES = {"execution_id", "workspace_id", "campaign_id", "action"}
-FREE_TEXT = {"reference", "actor", "reason", "payment_reference", "grant_id"} | NAMES
+FREE_TEXT = {"reference", "actor", "reason", "why", "payment_reference", "grant_id"} | NAMES
 FREE_TEXT |= {"rate_card_version"}
 
 
