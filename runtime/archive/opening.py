@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy import select
 
+from runtime.archive.writing import insert
 from runtime.config import Config
 from runtime.store.database import Database, StoreError, database_url, open_database, shown
 from runtime.store.schema import installation
@@ -41,12 +42,11 @@ async def open_archive(config: Config, key_check: str) -> AsyncIterator[Database
 
 
 async def _check_installation(database: Database, expected: dict[str, str], where: str) -> None:
-    async with database.engine.begin() as connection:
+    rows = [{"name": name, "value": value} for name, value in expected.items()]
+    async with database.begin() as connection:
+        # Another process may open a new archive at the same time.
+        await connection.execute(insert(database, installation).on_conflict_do_nothing(), rows)
         found = {row.name: row.value for row in await connection.execute(select(installation))}
-        if not found:
-            rows = [{"name": name, "value": value} for name, value in expected.items()]
-            await connection.execute(installation.insert(), rows)
-            return
     for name, value in expected.items():
         if found.get(name) != value:
             told = "installation key" if name == "key_check" else "redis.key_prefix"

@@ -51,7 +51,7 @@ from runtime.credits.identity import Dimensions
 
 VERSION = 1
 _COLUMNS = 18
-_CHAIN_DIGITS = 12
+CHAIN_DIGITS = 12
 
 
 class JournalError(ValueError):
@@ -99,6 +99,8 @@ _KIND_OF_LETTER = {
     "y": Kind.REPAIRED,
     "z": Kind.TIMEZONE_CHANGED,
 }
+LETTERS = frozenset(_KIND_OF_LETTER)
+"""The letters of all kinds."""
 
 
 class Part(StrEnum):
@@ -186,7 +188,7 @@ def parse(
 def chain_of(previous: str, body: str) -> str:
     """Return the chain of an entry with this body that follows one with chain ``previous``."""
     digest = hashlib.sha1((previous + body).encode(), usedforsecurity=False)
-    return digest.hexdigest()[:_CHAIN_DIGITS]
+    return digest.hexdigest()[:CHAIN_DIGITS]
 
 
 def verify(entries: Iterable[JournalEntry], previous: str = "", seq: int = 0) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
-_DIMENSION = 200
+DIMENSION_LENGTH = 200
 
 # The installation that is archived here: the check value of its key, its key prefix.
 installation = Table(
@@ -102,12 +102,12 @@ dimensions = Table(
     metadata,
     Column("account", Integer, nullable=False),
     Column("number", Integer, nullable=False),
-    Column("workspace", String(_DIMENSION), nullable=False),
-    Column("campaign", String(_DIMENSION), nullable=False),
-    Column("action", String(_DIMENSION), nullable=False),
-    Column("action_version", String(_DIMENSION), nullable=False),
-    Column("model", String(_DIMENSION), nullable=False),
-    Column("source", String(_DIMENSION), nullable=False),
+    Column("workspace", String(DIMENSION_LENGTH), nullable=False),
+    Column("campaign", String(DIMENSION_LENGTH), nullable=False),
+    Column("action", String(DIMENSION_LENGTH), nullable=False),
+    Column("action_version", String(DIMENSION_LENGTH), nullable=False),
+    Column("model", String(DIMENSION_LENGTH), nullable=False),
+    Column("source", String(DIMENSION_LENGTH), nullable=False),
     PrimaryKeyConstraint("account", "number", name="dimensions_pk"),
 )
 

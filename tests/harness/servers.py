@@ -108,7 +108,7 @@ class Server:
                 stderr=log,
                 env={"LC_ALL": "C"},
                 start_new_session=True,  # a terminal's Ctrl-C is for pytest
-                preexec_fn=_end_with_pytest,  # noqa: PLW1509 - one call, no lock
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - one call, no lock
             )
         give_up_at = time.monotonic() + _START_SECONDS
         while not self._answers():
@@ -258,8 +258,8 @@ class LedgerServers:
         return Cluster(folder) if kind == CLUSTER else Server(program(kind), folder)
 
 
-def _end_with_pytest() -> None:
-    """Have the kernel end this process when pytest is gone, however it went. Linux can."""
+def end_with_parent() -> None:
+    """Have the kernel end this process when the one that started it is gone. Linux can."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
