@@ -1,156 +1,18 @@
-"""The books of a round when all is quiet, and everything that must be true of them."""
+"""Everything that must be true of the books of a round when all is quiet."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
-from redis.asyncio import Redis
-
-from pricing.offers import GrantKind
-from runtime.credits.identity import Dimensions
-from runtime.credits.journal import JournalEntry, JournalError, Kind, parse, replay, verify
-from runtime.credits.ledger import CreditLedger
-from runtime.credits.results import Balance, LedgerUnavailable
-from runtime.executions.spool import Spool
-from runtime.ledger_opening import open_ledger
-from runtime.redis.keys import Keys
-from tests.drills.plan import PREFIX, Plan, Received, Told, received, told
+from runtime.credits.journal import JournalEntry, JournalError, Kind, replay, verify
+from runtime.credits.results import Balance
+from tests.drills.journals import Loss, archive_all, come_to_rest
+from tests.drills.plan import Plan, Received, lines_of, received, told
 from tests.harness.races.books import charged_mc, parts_of
 
-_GRANT_MC = 10**12
-_QUIET_WITHIN_S = 120.0
-_PATIENCE_MS = 20_000
-
 Journals = dict[str, list[JournalEntry]]
-
-
-class DrillFailed(Exception):
-    """Something that must hold after a drill does not; the message says all of it."""
-
-
-@asynccontextmanager
-async def ledger_of(plan: Plan) -> AsyncIterator[tuple[CreditLedger, Redis]]:
-    """Yield the ledger as a process has it that was told of nothing yet, and a client."""
-    patient = replace(plan, timeout_ms=_PATIENCE_MS)
-    async with open_ledger(patient.config()) as ledger, Redis.from_url(plan.url) as client:
-        yield ledger, client
-
-
-async def open_accounts(plan: Plan) -> None:
-    """Open the accounts, with more credits than are ever used."""
-    async with ledger_of(plan) as (ledger, _):
-        for account in plan.accounts:
-            await ledger.accounts.open_account(account, plan="growth")
-            await ledger.accounts.grant(
-                account, amount_mc=_GRANT_MC, kind=GrantKind.PURCHASED, reference="first"
-            )
-
-
-async def journals(plan: Plan, url: str | None = None) -> Journals:
-    """Read every account's journal, of the ledger's server or of another one."""
-    async with Redis.from_url(url or plan.url) as client:
-        return {account: await _journal(client, account) for account in plan.accounts}
-
-
-async def _journal(client: Any, account: str) -> list[JournalEntry]:
-    key = Keys(PREFIX).of_account(account)[8]
-    names: dict[int, Dimensions] = {}
-    return [parse(entry_id, fields, names) for entry_id, fields in await client.xrange(key)]
-
-
-async def come_to_rest(plan: Plan) -> dict[str, Balance]:
-    """Book what waits in the spool, wait until nothing is reserved; return the balances.
-
-    Raises:
-        DrillFailed: something is still reserved or spooled after two minutes, or dead.
-    """
-    spool = Spool(plan.spool)
-    give_up_at_s = time.monotonic() + _QUIET_WITHIN_S
-    async with ledger_of(plan) as (ledger, _):
-        while True:
-            try:
-                replayed = await spool.replay(ledger)
-                await ledger.sweep()
-                balances = {name: await ledger.accounts.balance(name) for name in plan.accounts}
-            except LedgerUnavailable as error:
-                if time.monotonic() > give_up_at_s:
-                    raise DrillFailed(f"the ledger does not answer: {error}") from error
-            else:
-                if replayed.dead:
-                    raise DrillFailed(f"{replayed.dead} endings in the spool are dead")
-                if not replayed.left and not any(one.reserved_mc for one in balances.values()):
-                    return balances
-                if time.monotonic() > give_up_at_s:
-                    raise DrillFailed(f"no rest: {replayed.left} spooled, {balances}")
-            await asyncio.sleep(0.1)
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Entries of an account that a server had and its successor has not.
-
-    Args:
-        kept_seq: the last entry that the successor has.
-        told_seq: the last one that a process was told of: up to there the loss can be noticed.
-        entries: what the dead server had behind ``kept_seq``, where its disk could be read.
-    """
-
-    account_id: str
-    epoch: str
-    kept_seq: int
-    told_seq: int
-    entries: tuple[JournalEntry, ...] = ()
-
-    @property
-    def count(self) -> int:
-        return max(0, self.told_seq - self.kept_seq)
-
-    @property
-    def named(self) -> tuple[JournalEntry, ...]:
-        """The lost entries that somebody was told of."""
-        return tuple(entry for entry in self.entries if entry.seq <= self.told_seq)
-
-    def __str__(self) -> str:
-        return f"{self.account_id} {self.kept_seq + 1}..{self.told_seq}"
-
-
-def losses(known: Iterable[Told], kept: Journals, before: Journals | None = None) -> list[Loss]:
-    """Compare what processes were told with what is kept; return what is gone, by account.
-
-    Args:
-        known: what processes had been told when nobody answered them any more.
-        kept: the journals after the failure.
-        before: those of the dead server, where they could be read.
-    """
-    last: dict[str, Told] = {}
-    for one in known:
-        entries = kept[one.account_id]
-        if entries and one.epoch != entries[-1].epoch:
-            continue  # of a loss that was accepted before
-        if one.seq > last.get(one.account_id, one).seq or one.account_id not in last:
-            last[one.account_id] = one
-    found = []
-    for account, one in last.items():
-        kept_seq = len(kept[account])
-        gone = (before or {}).get(account, [])[kept_seq:]
-        if one.seq > kept_seq:
-            found.append(Loss(account, one.epoch, kept_seq, one.seq, tuple(gone)))
-    return found
-
-
-async def accept(plan: Plan, lost: Iterable[Loss]) -> None:
-    """Accept losses as an operator does, so that the accounts run again."""
-    async with ledger_of(plan) as (ledger, _):
-        for loss in lost:
-            await ledger.repairs.accept_loss(
-                loss.account_id, reason="a drill lost its last writes", actor="drill"
-            )
 
 
 @dataclass(slots=True)
@@ -173,7 +35,7 @@ async def check(plan: Plan, lost: Iterable[Loss] = ()) -> Findings:
         lost: the losses that were found on the way and accepted.
     """
     balances = await come_to_rest(plan)
-    kept = await journals(plan)
+    kept = await archive_all(plan)
     found = Findings()
     got = received(plan)
     lost = list(lost)
@@ -268,6 +130,8 @@ def _count(found: Findings, plan: Plan, got: list[Received], kept: Journals) -> 
         found.counts[flag] = sum(flag in entry.flags for entry in entries)
     for kind in (Kind.SETTLED, Kind.EXPIRED):
         found.counts[kind.value] = sum(entry.kind is kind for entry in entries)
+    archived = [count for path in plan.root.glob("archived-*") for count in lines_of(path)]
+    found.counts["archived meanwhile"] = sum(count for (count,) in archived)
     found.counts["fell back"] = sum(not one.charged_mc for one in got)
     for worker in range(plan.workers):
         text = plan.errors(worker).read_text(errors="replace")

@@ -6,8 +6,10 @@ import random
 import time
 from functools import partial
 
-from tests.drills.books import Findings, Loss, accept, check, journals, losses, open_accounts
+from tests.drills.archiver import Archivers
+from tests.drills.books import Findings, check
 from tests.drills.drill import Drill, Round
+from tests.drills.journals import Loss, accept, in_redis, losses, open_accounts
 from tests.drills.killed_redis import HEARD_AFTER_S
 from tests.drills.plan import Plan, told
 from tests.drills.replicas import Replicas
@@ -25,13 +27,16 @@ async def _run(durability: str, this: Round) -> Findings:
         plan = Plan(str(this.folder), servers.url, 3, durability=durability, wait_replicas=2)
         await open_accounts(plan)
         lost: list[Loss] = []
-        with Workers(plan) as workers:
+        # An archive ahead of a ledger that lost writes is a fork.
+        archiving = int(durability == "replicated")
+        with Workers(plan) as workers, Archivers(plan, archiving) as archivers:
             workers.wait_until_executing()
             for _ in range(this.strikes):
                 time.sleep(chance.random() * _LONGEST_PAUSE_S)
                 lost += await _fail_over(plan, servers, chance)
                 workers.wait_until_going_on()
             workers.end()
+            archivers.end()
             found = await check(plan, lost)
             found.counts["failovers"] = this.strikes
             if durability == "replicated":
@@ -51,10 +56,10 @@ async def _fail_over(plan: Plan, servers: Replicas, chance: random.Random) -> li
     time.sleep(HEARD_AFTER_S)
     known = told(plan)
     servers.elect(chance)
-    kept = await journals(plan, servers.primary.url)
+    kept = await in_redis(plan, servers.primary.url)
     servers.introduce()
     dead.start()
-    gone = losses(known, kept, await journals(plan, dead.url))
+    gone = losses(known, kept, await in_redis(plan, dead.url))
     servers.rejoin(dead)
     await accept(plan, gone)
     return gone

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import time
 
-from tests.drills.books import Findings, check, open_accounts
+from tests.drills.books import Findings, check
 from tests.drills.drill import Drill, Round
+from tests.drills.journals import open_accounts
 from tests.drills.plan import Plan
 from tests.drills.small_disk import SmallDisk, missing
 from tests.drills.workers import Workers

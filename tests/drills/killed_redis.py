@@ -6,8 +6,9 @@ import random
 import time
 
 from tests.drills.address import Address
-from tests.drills.books import Findings, Loss, accept, check, journals, losses, open_accounts
+from tests.drills.books import Findings, check
 from tests.drills.drill import Drill, Round
+from tests.drills.journals import Loss, accept, in_redis, losses, open_accounts
 from tests.drills.plan import Plan, told
 from tests.drills.workers import Workers
 from tests.harness.servers import NEWER, Server, program
@@ -37,7 +38,7 @@ async def _run(this: Round) -> Findings:
                 time.sleep(HEARD_AFTER_S + chance.random() * _LONGEST_PAUSE_S)
                 known = told(plan)
                 server.start()
-                gone = losses(known, await journals(plan, server.url))
+                gone = losses(known, await in_redis(plan, server.url))
                 address.point_to(server.url)
                 await accept(plan, gone)
                 lost += gone

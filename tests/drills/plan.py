@@ -42,7 +42,7 @@ class Plan:
     wait_replicas: int = 1
     timeout_ms: int = 500
     ttl_ms: int = 3_000
-    seed: int = 0
+    archive_url: str = "sqlite"
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
@@ -73,6 +73,7 @@ class Plan:
                 "durability": self.durability,
                 "wait_replicas": self.wait_replicas,
             }
+            config["archive"] = {"url": self.archive_url}
             config["executions"]["reservation_ttl_ms"] = self.ttl_ms
 
         return make_config(
@@ -114,6 +115,13 @@ class Plan:
 
     def errors(self, worker: int) -> Path:
         return self.root / f"worker-{worker}.stderr"
+
+    def archived(self, archiver: int) -> Path:
+        """The file in which an archiver writes how many entries it archived, round by round."""
+        return self.root / f"archived-{archiver}.jsonl"
+
+    def archiver_errors(self, archiver: int) -> Path:
+        return self.root / f"archiver-{archiver}.stderr"
 
 
 _SPEC: ActionSpec = action(limits={"deadline_ms": _DEADLINE_MS, "min_output_tokens": 20})

@@ -7,8 +7,10 @@ import time
 from functools import partial
 
 from tests.drills.address import Address
-from tests.drills.books import Findings, Loss, accept, check, journals, losses, open_accounts
+from tests.drills.archiver import Archivers
+from tests.drills.books import Findings, check
 from tests.drills.drill import Drill, Round
+from tests.drills.journals import Loss, accept, in_redis, losses, open_accounts
 from tests.drills.killed_redis import HEARD_AFTER_S
 from tests.drills.plan import Plan, told
 from tests.drills.preloaded import PreloadedServer, missing
@@ -29,7 +31,9 @@ async def _run(durability: str, appendfsync: str, this: Round) -> Findings:
         time.sleep(1.5)  # everysec: what was opened is on the disk
         lost: list[Loss] = []
         lost_bytes = 0
-        with Workers(plan) as workers:
+        # An archive ahead of a ledger that lost writes is a fork.
+        archiving = int(durability == "fsync")
+        with Workers(plan) as workers, Archivers(plan, archiving) as archivers:
             workers.wait_until_executing()
             for _ in range(this.strikes):
                 time.sleep(0.2 + chance.random() * _LONGEST_PAUSE_S)
@@ -38,13 +42,14 @@ async def _run(durability: str, appendfsync: str, this: Round) -> Findings:
                 time.sleep(HEARD_AFTER_S)
                 known = told(plan)
                 server.start()
-                gone = losses(known, await journals(plan, server.url))
+                gone = losses(known, await in_redis(plan, server.url))
                 address.point_to(server.url)
                 await accept(plan, gone)
                 time.sleep(1.5)
                 lost += gone
                 workers.wait_until_going_on()
             workers.end()
+            archivers.end()
             found = await check(plan, lost)
             found.counts["power losses"] = this.strikes
             found.counts["bytes cut off"] = lost_bytes

@@ -11,8 +11,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.drills.books import DrillFailed
 from tests.drills.drill import Drill, Round
+from tests.drills.journals import DrillFailed
 from tests.drills.progress import Done, Progress
 
 

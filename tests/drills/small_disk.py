@@ -34,6 +34,10 @@ class SmallDisk:
         """Make the disk larger, as an operator does who frees space."""
         self._mount(f"remount,size={kilobytes}k")
 
+    def used_kilobytes(self) -> int:
+        found = os.statvfs(self._folder)
+        return (found.f_blocks - found.f_bfree) * found.f_frsize // 1024
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

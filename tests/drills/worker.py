@@ -11,6 +11,7 @@ import random
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from creditgate import ActionRuntime, ExecutionResult, LedgerUnavailable, open_runtime
@@ -54,14 +55,19 @@ class StandIn:
 def run(plan_text: str, number: int) -> None:
     """Be a worker: the entry of the process."""
     plan = Plan.from_json(plan_text)
+    begin(plan.errors(number))
+    _note_what_is_told(Lines(plan.told(number)))
+    asyncio.run(_Worker(plan, number).run())
+
+
+def begin(errors: Path) -> None:
+    """Begin a process of a drill: it ends with its parent, and writes its errors to a file."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    handle = os.open(plan.errors(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    handle = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(handle, 2)
     os.dup2(handle, 1)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, force=True)
-    _note_what_is_told(Lines(plan.told(number)))
-    asyncio.run(_Worker(plan, number).run())
 
 
 def _note_what_is_told(lines: Lines) -> None:

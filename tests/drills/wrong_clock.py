@@ -7,8 +7,9 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from pricing.offers import GrantKind
-from tests.drills.books import Findings, check, ledger_of, open_accounts
+from tests.drills.books import Findings, check
 from tests.drills.drill import Drill, Round
+from tests.drills.journals import ledger_of, open_accounts
 from tests.drills.plan import Plan
 from tests.drills.preloaded import PreloadedServer, missing
 from tests.drills.workers import Workers
@@ -48,7 +49,7 @@ async def _run(this: Round) -> Findings:
             found = await check(plan)
         found.counts["clock set forward"] = shifts.forward
         found.counts["clock set back"] = this.strikes - shifts.forward
-        async with ledger_of(plan) as (ledger, _):
+        async with ledger_of(plan) as ledger:
             for account in plan.accounts:
                 balance = await ledger.accounts.balance(account)
                 found.check(
@@ -77,7 +78,7 @@ class Shifts:
 
 async def _grant_until_tonight(plan: Plan) -> None:
     """Grant what expires in hours: not when a clock says for a second that it is tomorrow."""
-    async with ledger_of(plan) as (ledger, _):
+    async with ledger_of(plan) as ledger:
         for account in plan.accounts:
             await ledger.accounts.grant(
                 account,
