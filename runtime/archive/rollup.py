@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -22,11 +22,11 @@ _QUARTER = timedelta(milliseconds=QUARTER_MS)
 _DAY_QUARTERS = 96
 _EXECUTION_KINDS = frozenset("srefb")
 _TOKEN_COLUMNS = ("input", "cached_input", "cache_write", "output", "reasoning")
-_SUMS = (
+SUMS = (
     *("executions", "charged_mc", "overage_mc", "exposure_mc", "free_mc"),
     *(f"{name}_tokens" for name in _TOKEN_COLUMNS),
 )
-_FIRST_TOKENS = len(_SUMS) - len(_TOKEN_COLUMNS)
+_FIRST_TOKENS = len(SUMS) - len(_TOKEN_COLUMNS)
 _BUCKET_OF_GROWTH = 1 / math.log(LATENCY_GROWTH)
 _LONGEST_LATENCY_MS = 24 * 3_600_000
 
@@ -115,7 +115,7 @@ class Rollup:
         key = (account_no, slot, dims, kind, columns[11] if count > 11 else "")
         sums = self._usage.get(key)
         if sums is None:
-            sums = self._usage[key] = [0] * len(_SUMS)
+            sums = self._usage[key] = [0] * len(SUMS)
         if is_an_ending(kind, flags):
             sums[0] += sign
         sums[1] += sign * charged_mc
@@ -140,6 +140,26 @@ class Rollup:
         if bucket is not None:
             spot = (account_no, slot, dims, bucket)
             self._latencies[spot] = self._latencies.get(spot, 0) + sign
+
+    def usage(self) -> Iterator[tuple[int, str, str, list[int]]]:
+        """Yield dimensions, kind, reason and ``SUMS`` of what was added."""
+        for (_, _, dims, kind, reason), sums in self._usage.items():
+            yield dims, kind, reason, sums
+
+    def movements(self) -> Iterator[tuple[str, str, int]]:
+        """Yield grant, parts and millicredits of what was added."""
+        for (_, _, grant_id, parts), amount_mc in self._movements.items():
+            yield grant_id, parts, amount_mc
+
+    def latencies(self) -> Iterator[tuple[int, int, int]]:
+        """Yield dimensions, bucket and count of what was added."""
+        for (_, _, dims, bucket), count in self._latencies.items():
+            yield dims, bucket, count
+
+    def choices(self) -> Iterator[tuple[int, int, int, int]]:
+        """Yield dimensions, output, option and count of what was added."""
+        for (_, _, dims, output, option), count in self._choices.items():
+            yield dims, output, option, count
 
     async def write(self, connection: AsyncConnection, is_postgres: bool) -> None:
         """Add the sums to those in the database, within the transaction of ``connection``.
@@ -280,7 +300,7 @@ _USAGE = _Upsert(
         "kind": "text",
         "reason": "text",
     },
-    _SUMS,
+    SUMS,
 )
 _MOVEMENTS = _Upsert(
     "movements",

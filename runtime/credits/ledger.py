@@ -104,7 +104,9 @@ class CreditLedger:
         self._script_client = script_client
         # Executions that end while their runtime closes must still reach the ledger.
         for_hosts = script_client.checked(self.guard.check)
-        self.accounts = Accounts(for_hosts, identity, commerce or Commerce())
+        self.accounts = Accounts(
+            for_hosts, identity, commerce or Commerce(), lambda: self.watch.schema
+        )
         self.repairs = Repairs(for_hosts)
         self.sweeper = Sweeper(
             client, self._keys, script_client, self.watch, self.settings.timeout_ms

@@ -39,6 +39,7 @@ _ACCOUNTS = (
     "balance.lua",
     "repair.lua",
     "stop.lua",
+    "upgrade.lua",
 )
 _END = ("write.lua", "main.lua")
 _WORD = re.compile(r"\w+")

@@ -74,13 +74,28 @@ Index(
     postgresql_where=text("effective_ms <> at_ms"),
     sqlite_where=text("effective_ms <> at_ms"),
 )
-# Grants alone: balances of the past need their expiry, and there are few of them.
+# The few entries that say what a grant is, which time zone an account has, what was repaired. Only
+# a query with the very words kind = 'g' (or o, y, z) is answered by it in SQLite.
+_CHANGES = text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'")
 Index(
-    "entries_grants",
+    "entries_changes",
     entries.c.account,
+    entries.c.kind,
     entries.c.seq,
-    postgresql_where=text("kind = 'g'"),
-    sqlite_where=text("kind = 'g'"),
+    postgresql_where=_CHANGES,
+    sqlite_where=_CHANGES,
+)
+
+# The few entries that say what a grant is, which time zone an account has, what was repaired. Only
+# a query with the very words kind = 'g' (or o, y, z) is answered by it in SQLite.
+_CHANGES = text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'")
+Index(
+    "entries_changes",
+    entries.c.account,
+    entries.c.kind,
+    entries.c.seq,
+    postgresql_where=_CHANGES,
+    sqlite_where=_CHANGES,
 )
 
 # The other entries of a sequence, where Redis lost some and wrote others in their place.

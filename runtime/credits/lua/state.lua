@@ -13,7 +13,7 @@
 -- outcome  string  one key an execution: header line, then the caller's bytes; has a TTL
 -- and of the bucket that shares the slot: due zset, news set, accounts set, alerts stream.
 
-local SCHEMA = 1
+local SCHEMA = 2 -- the highest that this release reads: runtime/credits/schema.py
 
 local K = {
   account = KEYS[1], grants = KEYS[2], ended = KEYS[3], open = KEYS[4], due = KEYS[5],
@@ -67,11 +67,12 @@ local function load_account()
   local raw = fetch('HMGET', K.account, 'schema', 'profile', 'books', 'order', 'archived', 'stopped')
   local schema, profile, books, order = raw[1], raw[2], raw[3], raw[4]
   if not schema then return unknown_account(profile or books or order) end
-  if schema ~= '1' and whole(schema, K.account .. ' schema') > SCHEMA then
-    stop('SCHEMA', K.account .. ': schema ' .. schema .. NEWER)
+  local number = whole(schema, K.account .. ' schema')
+  if number > SCHEMA then
+    stop('SCHEMA', K.account .. ': schema ' .. schema .. string.format(NEWER, SCHEMA))
   end
   if not (profile and books and order) then return unknown_account(true) end
-  local account = { order = order, stopped = raw[6] }
+  local account = { schema = number, order = order, stopped = raw[6] }
   account.archived = raw[5] and whole(raw[5], K.account .. ' archived') or 0
   for i, text in ipairs(fields_of(profile, PROFILE_PATTERN, K.account .. ' profile')) do
     account[PROFILE[i]] = text

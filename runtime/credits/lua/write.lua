@@ -56,10 +56,8 @@ local function write_account(order)
   if S.opened or S.dirty_profile then
     fields[#fields + 1], fields[#fields + 2] = 'profile', profile_text(account)
   end
-  if S.opened then
-    fields[#fields + 1], fields[#fields + 2] = 'schema', SCHEMA
-    redis.call('SADD', K.accounts, ACCOUNT_ID)
-  end
+  if S.opened or S.upgraded then fields[#fields + 1], fields[#fields + 2] = 'schema', account.schema end
+  if S.opened then redis.call('SADD', K.accounts, ACCOUNT_ID) end
   redis.call('HSET', K.account, unpack(fields))
   if S.resumed then redis.call('HDEL', K.account, 'stopped') end
 end

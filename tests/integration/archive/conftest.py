@@ -10,6 +10,7 @@ import pytest_asyncio
 from sqlalchemy import URL
 
 from runtime.store.database import Database, database_url, open_database
+from tests.harness.ledger.desk import Desk, open_desk
 from tests.harness.postgres import PostgresServer, PostgresUnavailable, refuse_or_skip
 
 
@@ -39,4 +40,11 @@ def archive_url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
 async def database(archive_url: URL) -> AsyncIterator[Database]:
     """An archive with its tables."""
     async with open_database(archive_url) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture
+async def desk(redis_url: str, key_prefix: str) -> AsyncIterator[Desk]:
+    """A ledger whose clock the test sets."""
+    async with open_desk(redis_url, key_prefix) as opened:
         yield opened

@@ -76,12 +76,12 @@ def upgrade() -> None:
     )
     op.create_index("entries_at", "entries", ["account", "at_ms"], unique=False)
     op.create_index(
-        "entries_grants",
+        "entries_changes",
         "entries",
-        ["account", "seq"],
+        ["account", "kind", "seq"],
         unique=False,
-        postgresql_where=sa.text("kind = 'g'"),
-        sqlite_where=sa.text("kind = 'g'"),
+        postgresql_where=sa.text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'"),
+        sqlite_where=sa.text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'"),
     )
     op.create_index(
         "entries_late",
@@ -169,10 +169,10 @@ def downgrade() -> None:
         sqlite_where=sa.text("effective_ms <> at_ms"),
     )
     op.drop_index(
-        "entries_grants",
+        "entries_changes",
         table_name="entries",
-        postgresql_where=sa.text("kind = 'g'"),
-        sqlite_where=sa.text("kind = 'g'"),
+        postgresql_where=sa.text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'"),
+        sqlite_where=sa.text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'"),
     )
     op.drop_index("entries_at", table_name="entries")
     op.drop_table("entries")
