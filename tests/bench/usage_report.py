@@ -25,9 +25,9 @@ from runtime.credits.identity import Dimensions
 from runtime.store.database import Database, database_url, open_database
 from runtime.store.schema import accounts, dimensions, entries
 from tests.bench.conditions import median, say, spread
-from tests.bench.postgres.server import open_postgres
 from tests.bench.registry import Measured
 from tests.harness import configs
+from tests.harness.postgres import CAREFUL, open_postgres
 
 ROUNDS = 15
 EXECUTIONS = 1_000_000
@@ -64,10 +64,10 @@ async def _measure(executions: int) -> Measured:
     took: dict[str, dict[str, list[float]]] = {}
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        host = await stack.enter_async_context(open_postgres())
+        server = await stack.enter_async_context(open_postgres(CAREFUL))
         urls = {
             "sqlite": database_url(f"sqlite:///{Path(folder) / 'archive.db'}"),
-            "postgres": database_url(f"postgresql:///postgres?host={host}", "postgres"),
+            "postgres": database_url(server.new_database()),
         }
         databases = {
             name: await stack.enter_async_context(open_database(url)) for name, url in urls.items()

@@ -11,6 +11,7 @@ from typing import Any
 from runtime.credits import decoding
 from runtime.credits.endings import Settlement
 from runtime.credits.identity import Identity
+from runtime.credits.installation import OnFirst, begin
 from runtime.credits.ledger import Commerce, CreditLedger
 from runtime.credits.results import Existing, NotBooked, Settled
 from runtime.credits.scripts import Scripts
@@ -50,7 +51,7 @@ class OlderLedger(CreditLedger):
         )
         self._check = Identity(INSTALLATION_KEY).check_value()
 
-    async def check_installation(self) -> None:
+    async def check_installation(self, on_first: OnFirst = begin) -> None:
         """Store what that release stores: it knows no schema of an installation."""
         name = Keys(self.settings.key_prefix).installation
         for field, value in (("buckets", str(BUCKETS)), ("key_check", self._check)):
