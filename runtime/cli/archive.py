@@ -46,8 +46,16 @@ class ArchiveStatus:
     fault: str = ""
 
 
-def with_archive(config: Config, ask: Callable[[OpenArchive], Awaitable[_T]]) -> _T:
+def with_archive(
+    config: Config,
+    ask: Callable[[OpenArchive], Awaitable[_T]],
+    *,
+    may_be_lost: bool = False,
+) -> _T:
     """Open ledger and archive, call ``ask`` with them, close them, and return the result.
+
+    Args:
+        may_be_lost: as ``open_ledger`` has it.
 
     Raises:
         LedgerError: the ledger refuses the call or can't be reached.
@@ -59,7 +67,7 @@ def with_archive(config: Config, ask: Callable[[OpenArchive], Awaitable[_T]]) ->
     async def run() -> _T:
         with Interruption():
             async with (
-                _opened(config) as (client, ledger),
+                _opened(config, may_be_lost=may_be_lost) as (client, ledger),
                 open_archive(config, ledger.key_check) as database,
             ):
                 copier = Copier(
@@ -130,8 +138,13 @@ def read_status(config: Config) -> ArchiveStatus:
 
 
 @asynccontextmanager
-async def _opened(config: Config) -> AsyncIterator[tuple[Client, CreditLedger]]:
-    async with connected(config, None) as client, open_ledger(config, redis=client) as ledger:
+async def _opened(
+    config: Config, *, may_be_lost: bool = False
+) -> AsyncIterator[tuple[Client, CreditLedger]]:
+    async with (
+        connected(config, None) as client,
+        open_ledger(config, redis=client, may_be_lost=may_be_lost) as ledger,
+    ):
         yield client, ledger
 
 

@@ -38,6 +38,7 @@ INTERNAL = {
     "NotConnected",  # a request that becomes NotSent
     "NotEqual",  # a reason to call a model by acompletion
     "NotReached",  # a script that was not sent
+    "RebuildRefused",  # an account that creditgate rebuild leaves alone
     "RedisUnavailable",  # what becomes LedgerUnavailable
     "RequestRefused",  # a request of LiteLLM's that becomes NotSent
     "ScenarioError",  # a word that the mock provider answers with 400

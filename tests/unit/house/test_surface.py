@@ -22,13 +22,15 @@ PUBLIC = """
     EndpointRefusal
     Estimate Estimator ExecutionConflict ExecutionRequest ExecutionResult FailureKind
     FallbackReason FinishReason GrantBalance GrantKind GrantRefused GrantUnknown Granted
-    InstallationKeyTooShort InvalidRequest LedgerError LedgerUnavailable Message Mistake ModelChoice
-    ModelClass NotPrivate NotSent NotSuggested Origin PeopleError Pending PossiblyExecuted
+    InstallationKeyTooShort InvalidRequest LedgerError LedgerLost LedgerUnavailable
+    Message Mistake ModelChoice ModelClass
+    NotPrivate NotSent NotSuggested Origin PeopleError Pending PossiblyExecuted
     PriceMapMissing PromptError
     PromptSyntaxError Provider ProviderError PurchaseRefused Reach ReferenceConflict Rejected
     RuntimeClosed Sample
-    Source StoreError StoreUnavailable TokenUsage TooManyGrants TypicalRun UnknownAction
-    VocabularyMissing Voided WrongEventLoop
+    Source TokenUsage TooManyGrants TypicalRun UnknownAction VocabularyMissing Voided WrongEventLoop
+    ArchiveError ArchivedAccount CursorRefused EntryDamaged GrantPayment NotArchived StatementLine
+    StatementPage Statements StoreError StoreUnavailable StatementKind open_statements
     load_config main model_choices open_estimator open_ledger open_runtime parse_config
 """
 SURFACE = ast.parse((ROOT / "creditgate.py").read_text("utf-8"))
