@@ -129,7 +129,7 @@ async def test_what_cannot_be_trimmed_in_time_is_trimmed_later(
     await fill(ledger, "acme", 50)
     await ledger.drain()
     async with open_database(database_url(f"sqlite:///{tmp_path}/a.db")) as database:
-        copier = Copier(database, client, keys, timeout_ms=200)
+        copier = Copier(database, client, keys, timeout_ms=1_000)
         real = copier._streams.trim  # noqa: SLF001 - nothing else says when to freeze
 
         async def trim(archived: list[tuple[str, int]]) -> dict[str, str]:
