@@ -14,7 +14,7 @@ _SECTIONS = {
     "Try": ("demo", "preview", "mock-provider", "check-config"),
     "Run": ("run", "estimate"),
     "Credits": ("account", "grant", "purchase", "void", "cap", "balance", "models", "rates"),
-    "Operate": ("sweep", "spool", "repair"),
+    "Operate": ("sweep", "spool", "repair", "forget"),
 }
 _COMMANDS = [name for names in _SECTIONS.values() for name in names]
 

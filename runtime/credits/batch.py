@@ -34,7 +34,7 @@ MAX_CALLS = 48
 _MOST_UNDER_WAY = 2
 
 _log = logging.getLogger("creditgate.ledger")
-_ACCOUNT_KEYS = 13
+_ACCOUNT_KEYS = 14
 _HEADER_VALUES = 8
 
 

@@ -12,6 +12,7 @@ from runtime.credits.batch import Answer, Batcher, Call, Mode
 from runtime.credits.checks import check_is, check_whole, choice
 from runtime.credits.clock import own_clock_ms
 from runtime.credits.endings import Ending, Release, Settlement
+from runtime.credits.erasure import Erasure
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.installation import Installation
 from runtime.credits.repairs import Repairs
@@ -63,6 +64,7 @@ class CreditLedger:
 
     ``accounts`` has the verbs that change and read accounts.
     ``repairs`` has what an operator does where Redis lost data or its clock was wrong.
+    ``erasure`` removes what a model wrote for a person.
     ``watch`` looks at the servers' clocks and memory, once it is started.
     ``sweeper`` sweeps in the background, once it is started.
     ``guard`` refuses the use of ``accounts`` from another event loop, once it is opened.
@@ -89,9 +91,12 @@ class CreditLedger:
         self._keys = Keys(self.settings.key_prefix)
         self.watch = Watch(client, self.settings.timeout_ms, clock_ms)
         self._installation = Installation(client, self._keys, self.settings, self.watch)
+        scripts = scripts or batch_scripts()
+        if transport is None:
+            transport = transport_to(client, self.settings.timeout_ms, self.settings.replicas)
         batcher = Batcher(
-            transport or transport_to(client, self.settings.timeout_ms, self.settings.replicas),
-            scripts or batch_scripts(),
+            transport,
+            scripts,
             self._keys,
             self.settings.header,
             on_alert,
@@ -105,6 +110,9 @@ class CreditLedger:
         for_hosts = script_client.checked(self.guard.check)
         self.accounts = Accounts(for_hosts, identity, commerce or Commerce())
         self.repairs = Repairs(for_hosts)
+        self.erasure = Erasure(
+            client, self._keys, identity, self.settings, for_hosts, transport, scripts
+        )
         self.sweeper = Sweeper(
             client, self._keys, script_client, self.watch, self.settings.timeout_ms
         )

@@ -1,6 +1,7 @@
 -- The account as this script sees it: read once, changed in memory, written once (write.lua).
 --
--- account  hash    schema, profile, books and order: the records below
+-- account  hash    schema, profile, books and order: the records below; forgotten: until when
+--                  somebody of the key of that name counts
 -- grants   hash    grant id -> record, only grants with something available or reserved
 -- ended    hash    grant id -> record, grants with nothing left; never changed again
 -- open     hash    execution key -> reservation record, open, or expired until the horizon
@@ -9,6 +10,7 @@
 -- limits   hash    caps, their windows, switches: see limits.lua
 -- dims     hash    dimensions of a charge -> the number under which the journal has them
 -- journal  stream  0-<seq> -> e: body, c: chain
+-- forgotten zset   person (erasure.lua) -> when the person was forgotten; has a TTL
 -- outcome  string  one key an execution: header line, then the caller's bytes; has a TTL
 -- and of the bucket that shares the slot: due zset, news set, accounts set, alerts stream.
 
@@ -17,7 +19,7 @@ local SCHEMA = 1
 local K = {
   account = KEYS[1], grants = KEYS[2], ended = KEYS[3], open = KEYS[4], due = KEYS[5],
   refs = KEYS[6], limits = KEYS[7], dims = KEYS[8], journal = KEYS[9], bucket_due = KEYS[10],
-  news = KEYS[11], accounts = KEYS[12], alerts = KEYS[13],
+  news = KEYS[11], accounts = KEYS[12], forgotten = KEYS[13], alerts = KEYS[14],
 }
 local ACCOUNT_ID, READ_ONLY, OUTCOME_TTL_MS = ARGV[1], ARGV[2] == 'r', tonumber(ARGV[3])
 local WINDOWS = ARGV[8]    -- of the account's time zone, where the caller knows it: windows.lua
@@ -63,14 +65,14 @@ local function unknown_account(found)
 end
 
 local function load_account()
-  local raw = fetch('HMGET', K.account, 'schema', 'profile', 'books', 'order')
+  local raw = fetch('HMGET', K.account, 'schema', 'profile', 'books', 'order', 'forgotten')
   local schema, profile, books, order = raw[1], raw[2], raw[3], raw[4]
   if not schema then return unknown_account(profile or books or order) end
   if schema ~= '1' and whole(schema, K.account .. ' schema') > SCHEMA then
     stop('SCHEMA', K.account .. ': schema ' .. schema .. NEWER)
   end
   if not (profile and books and order) then return unknown_account(true) end
-  local account = { order = order }
+  local account = { order = order, forgotten = tonumber(raw[5]) or 0 }
   for i, text in ipairs(fields_of(profile, PROFILE_PATTERN, K.account .. ' profile')) do
     account[PROFILE[i]] = text
   end

@@ -107,7 +107,7 @@ def test_all_keys_of_an_account_share_its_buckets_hash_tag(account_id: str) -> N
     names = [*keys.of_account(account_id), keys.outcome(account_id, "K" * 22)]
 
     assert 0 <= bucket_of(account_id) < BUCKETS
-    assert len(set(names)) == 14
+    assert len(set(names)) == 15
     for name in names:
         assert name.startswith(f"cg1:{tag}:")
         assert name.count("{") == name.count("}") == 1
