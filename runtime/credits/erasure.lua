@@ -10,7 +10,7 @@
 -- erase: removes the values of the person's outcomes, and leaves all else of them.
 -- KEYS: forgetting, outcomes
 -- ARGV: 'erase', person's key, person's part of fingerprints
--- answer: {'erased', number} | {'newer', key} where a newer release wrote one, and nothing was changed
+-- answer: {'erased', number, outcomes that can't be read} | {'newer', key} where a newer release wrote one, and nothing was changed
 
 local HEADER_PATTERN = '^(1\t[srn]\t[^\t\n]+\t([^\t\n]+)\t[^\n]*\n)(.*)$'
 local PERSON_PATTERN = '^{"p":"([%w_-]+)'
@@ -49,20 +49,21 @@ local function is_theirs(bytes, fingerprint, person, part)
 end
 
 local function erase(person, part)
-  local left = {}
+  local left, unreadable = {}, {}
   fetch('HLEN', KEYS[1])
   for i = 2, #KEYS do
     local raw = redis.pcall('GET', KEYS[i])
     if type(raw) == 'string' then
       local header, fingerprint, bytes = string.match(raw, HEADER_PATTERN)
       if not header and not string.find(raw, '^1\t') then return { 'newer', KEYS[i] } end
+      if not header then unreadable[#unreadable + 1] = KEYS[i] end
       if header and is_theirs(bytes, fingerprint, person, part) then left[#left + 1] = { KEYS[i], header } end
     end
   end
   redis.call('HDEL', KEYS[1], '')
   for _, outcome in ipairs(left) do redis.call('SET', outcome[1], outcome[2], 'KEEPTTL') end
   if #left > 0 then redis.call('HINCRBY', KEYS[1], 'outcomes', #left) end
-  return { 'erased', #left }
+  return { 'erased', #left, unreadable }
 end
 
 local function run()

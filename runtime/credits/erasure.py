@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,11 +27,13 @@ from runtime.redis.keys import Keys, bucket_of, slot_of_bucket
 from runtime.redis.primaries import Client, Primary, shares
 from runtime.redis.transport import Request, Transport, bulk
 
+_log = logging.getLogger("creditgate.ledger")
+
 OUTCOMES = "outcomes"
 """The place whose values ``erasure.lua`` counts."""
 
 _SCAN_COUNT = 1_000
-_ERASED_AT_ONCE = 16
+_ERASED_AT_ONCE = 4  # of up to a megabyte each
 # What comes before the dimensions' fingerprint in an outcome, and the fingerprint.
 _HEADER_BYTES = 128
 _HEADER = re.compile(rb"1\t[srn]\t[^\t\n]+\t([^\t\n]+)\t")
@@ -166,10 +169,9 @@ class Erasure:
 
     async def note(self, forgetting: Forgetting, place: str, number: int) -> None:
         """Add to the number of values that were removed from a place."""
-        if number:
-            name = self._progress(forgetting.person, forgetting.reference)
-            async with plain_commands(self._settings.timeout_ms / 1000):
-                await self._client.hincrby(name, place, number)
+        name = self._progress(forgetting.person, forgetting.reference)
+        async with plain_commands(self._settings.timeout_ms / 1000):
+            await self._client.hincrby(name, place, number)
 
     async def finish(self, forgetting: Forgetting, *, reason: str, actor: str) -> Forgetting:
         """Record in the account's journal that values were removed, once for the reference.
@@ -243,6 +245,7 @@ class Erasure:
         found = []
         for name, head in zip(names, heads, strict=True):
             if isinstance(head, ResponseError) and "WRONGTYPE" in str(head):
+                _tell_unreadable(name)
                 continue
             if isinstance(head, Exception):
                 raise ledger_error(RedisUnavailable(described(head))) from head
@@ -256,9 +259,9 @@ class Erasure:
             person.account_id, (progress, *names), ("erase", person.key, person.part)
         )
         if answer[0] == b"newer":
-            raise LedgerError(
-                f"{str(answer[1], 'utf-8', 'replace')} was written by a newer release: run that one"
-            )
+            raise LedgerError(f"{_text(answer[1])} was written by a newer release: run that one")
+        for name in answer[2]:
+            _tell_unreadable(name)
 
     async def _run(
         self, account_id: str, keys: Sequence[str | bytes], args: Sequence[str | int]
@@ -315,6 +318,10 @@ def _began_ms(ending: Ending) -> int:
     found = _PERSON_IN_VALUES.match(ending.outcome)
     waited_ms = int(found[2]) if found and found[2] else 0
     return ending.reserved_at_ms - waited_ms
+
+
+def _tell_unreadable(name: bytes) -> None:
+    _log.warning("%s can't be read, and is left until its TTL ends", _text(name))
 
 
 def _journaled(reference: str) -> str:

@@ -62,21 +62,30 @@ def forget(
     data into reason and reference: they are kept.
     """
     import secrets
+    from shlex import quote
 
     from runtime.cli.failures import refusals
     from runtime.cli.ledger import print_json, with_ledger
     from runtime.credits.checks import check_reference
+    from runtime.credits.results import LedgerUnavailable
 
     config = load(config_path)
     name = reference if reference is not None else f"forget-{secrets.token_hex(6)}"
     with refusals():
+        check_reference(name, "reference")
         check_reference(reason, "reason")
         check_reference(actor, "actor")
     click.echo(f"Forgetting under the reference {name}.", err=True)
-    done = with_ledger(
-        config,
-        lambda ledger: _forget(config, ledger, account_id, person_id, name, reason, actor),
-    )
+    try:
+        done = with_ledger(
+            config,
+            lambda ledger: _forget(config, ledger, account_id, person_id, name, reason, actor),
+        )
+    except (KeyboardInterrupt, LedgerUnavailable):
+        click.echo(
+            f"Not done yet. The same command with --reference {quote(name)} goes on.", err=True
+        )
+        raise
     if as_json:
         print_json(
             {
