@@ -17,6 +17,7 @@ from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.results import (
     AccountUnknown,
     LedgerError,
+    LedgerUnavailable,
     ReferenceConflict,
 )
 from runtime.credits.script_client import ScriptClient, ledger_error, plain_commands
@@ -151,6 +152,7 @@ class Erasure:
 
         Raises:
             LedgerError: a newer release wrote one.
+            LedgerUnavailable: also while the account's slot moves to another server of a cluster.
         """
         person = forgetting.person
         progress = self._progress(person, forgetting.reference)
@@ -162,10 +164,15 @@ class Erasure:
             elif cursor == _ENDED:
                 return
             await self._scan(forgetting, node, run, cursor or "0", on_progress)
+            is_moving = await self._bounded(node.is_moving(bucket_of(person.account_id)))
             _, now = await self._server(person.account_id)
             # A cursor means nothing to another server, nor to the same one started again.
-            if now == run:
+            is_whole = now == run and not is_moving
+            await self._keep(progress, run, _ENDED if is_whole else "0")
+            if is_whole:
                 return
+            if is_moving:
+                raise LedgerUnavailable(f"{node} hands the account's slot to another server")
 
     async def note(self, forgetting: Forgetting, place: str, number: int) -> None:
         """Add to the number of values that were removed from a place."""
@@ -224,14 +231,15 @@ class Erasure:
             for first in range(0, len(theirs), _ERASED_AT_ONCE):
                 await self._erase(person, progress, theirs[first : first + _ERASED_AT_ONCE])
             looked_at += _SCAN_COUNT
-            is_last = cursor == "0"
-            async with plain_commands(self._settings.timeout_ms / 1000):
-                await self._client.hset(
-                    progress, mapping={"run": run, "cursor": _ENDED if is_last else cursor}
-                )
+            await self._keep(progress, run, cursor)
             on_progress(looked_at if total is None else min(looked_at, total), total)
-            if is_last:
+            if cursor == "0":
                 return
+
+    async def _keep(self, progress: str, run: str, cursor: str) -> None:
+        """Keep how far a run of a server was looked through."""
+        async with plain_commands(self._settings.timeout_ms / 1000):
+            await self._client.hset(progress, mapping={"run": run, "cursor": cursor})
 
     async def _matching(self, person: Person, names: Sequence[bytes]) -> list[bytes]:
         """Return the outcomes whose fingerprint is the person's, and those that can't be read."""

@@ -72,6 +72,22 @@ class Primary:
         following, names = found
         return following.decode() if isinstance(following, bytes) else str(following), names
 
+    async def is_moving(self, bucket: int) -> bool:
+        """Return whether this server of a cluster just hands a bucket's slot to another one."""
+        if self._name == _ONE:
+            return False
+        try:
+            nodes = await self._node.execute_command("CLUSTER NODES")
+        except ResponseError:  # managed services may forbid it
+            return False
+        slot = str(slot_of_bucket(bucket))
+        return any(
+            move["slot"] == slot
+            for node in nodes.values()
+            if "myself" in node["flags"]
+            for move in node["migrations"]
+        )
+
     async def time_ms(self) -> int:
         """Return the server's clock in whole milliseconds since 1970."""
         seconds, microseconds = await self._node.execute_command("TIME")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -20,7 +21,7 @@ WORDS = "Where is my new card"
 
 
 @pytest.fixture
-def redis(redis_url: str) -> Iterator[Redis]:
+def redis(redis_url: str) -> Iterator[Any]:
     """The server of all homes."""
     with Redis.from_url(redis_url) as client:
         yield client
@@ -53,14 +54,14 @@ def run_people(home: Home, campaign: str = "cards") -> dict[str, dict[str, objec
     return home.results()
 
 
-def next_key(redis: Redis, prefix: str, process: subprocess.Popen[str]) -> bytes:
+def next_key(redis: Any, prefix: str, process: subprocess.Popen[str]) -> bytes:
     """Wait until an erasure has begun; return the name of the hash that says how far it came."""
     name = Keys(prefix).forgetting("acme", "request-31")
     wait_until(lambda: bool(redis.exists(name)) or process.poll() is not None)
     return name.encode()
 
 
-def everything_in(redis: Redis, prefix: str) -> bytes:
+def everything_in(redis: Any, prefix: str) -> bytes:
     """Every key of a prefix, by its name and with its content."""
     found = []
     for name in redis.scan_iter(f"{prefix}:*", count=1_000):
@@ -80,7 +81,7 @@ def everything_in(redis: Redis, prefix: str) -> bytes:
 
 
 def test_law_3_a_person_is_forgotten_everywhere_and_the_charge_stays(
-    home: Home, redis: Redis
+    home: Home, redis: Any
 ) -> None:
     home.open_account("acme", amount_mc=100_000_000)
     results = run_people(home)
@@ -114,7 +115,7 @@ def test_law_3_a_person_is_forgotten_everywhere_and_the_charge_stays(
     assert home.balance("acme").charged_mc == charged_mc > 0
 
 
-def test_what_can_not_be_forgotten_is_refused_and_changes_nothing(home: Home, redis: Redis) -> None:
+def test_what_can_not_be_forgotten_is_refused_and_changes_nothing(home: Home, redis: Any) -> None:
     home.open_account("acme", amount_mc=1_000)
     person = ("--person", "ada")
     used = home.invoke(*FORGET, *person, "--reference", "r-1")
@@ -157,7 +158,7 @@ def test_without_redis_nothing_is_forgotten_and_the_status_says_so(home: Home) -
     ],
 )
 def test_law_3_an_erasure_that_was_stopped_midway_goes_on_under_its_reference(
-    home: Home, redis: Redis, number: signal.Signals, status: int
+    home: Home, redis: Any, number: signal.Signals, status: int
 ) -> None:
     home.open_account("acme", amount_mc=100_000_000)
     people = home.people(1)
