@@ -31,7 +31,7 @@ _UNFINISHED_AFTER_S = 10
 
 
 class SpooledValues:
-    """What models wrote for a person and a spool folder keeps; a place that is erased."""
+    """Values of people in a spool folder; a place that is erased."""
 
     name = "spool"
 
