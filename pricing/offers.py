@@ -150,7 +150,7 @@ def expiry_instant(granted_on: date, days: int, timezone: str) -> datetime:
     _check_days(days, "days")
     zone = check_timezone(timezone)
     try:
-        return _midnight(granted_on + timedelta(days=days + 1), zone)
+        return midnight(granted_on + timedelta(days=days + 1), zone)
     except OverflowError:
         raise ValueError(
             f"granted_on: {granted_on} and {days} days are beyond the end of the calendar"
@@ -176,13 +176,13 @@ def windows_around(
         months = [first]
         for _ in range(2):
             months.append((months[-1] + timedelta(days=31)).replace(day=1))
-        day, month = ([_midnight(date, zone) for date in dates] for dates in (days, months))
+        day, month = ([midnight(date, zone) for date in dates] for dates in (days, months))
     except OverflowError:
         raise ValueError(f"instant: {instant} is beyond the end of the calendar") from None
     return (day[0], day[1], day[2]), (month[0], month[1], month[2])
 
 
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
+def midnight(day: date, zone: ZoneInfo) -> datetime:
     """Return the instant, in UTC, at which a day begins in a time zone.
 
     Clocks may skip or repeat midnight. PEP 495 reads a skipped midnight with the offset before the

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
@@ -14,16 +11,15 @@ from redis.asyncio import Redis, RedisCluster
 from runtime.background import finish
 from runtime.config import Config
 from runtime.credits.durability import Durability
-from runtime.credits.identity import Identity
+from runtime.credits.installation_key import identity_of
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.credits.results import Alert
-from runtime.files.private import check_data_folders, make_private_folder, read_private_file
+from runtime.files.private import check_data_folders
 from runtime.redis.client import open_client
 from runtime.redis.primaries import Client
 
 _MINUTE_MS = 60_000
 _HOUR_MS = 60 * _MINUTE_MS
-_LONGEST_KEY_BYTES = 4_096
 
 
 @asynccontextmanager
@@ -51,7 +47,7 @@ async def open_ledger(
     async with AsyncExitStack() as stack:
         ledger = CreditLedger(
             await stack.enter_async_context(connected(config, redis)),
-            Identity(_installation_key(config)),
+            identity_of(config),
             LedgerSettings(
                 key_prefix=config.redis.key_prefix,
                 outcome_ttl_ms=config.executions.outcome_ttl_hours * _HOUR_MS,
@@ -60,6 +56,7 @@ async def open_ledger(
                 timeout_ms=config.redis.timeout_ms,
                 durability=Durability(config.redis.durability),
                 wait_replicas=config.redis.wait_replicas,
+                max_lag=config.archive.max_lag,
             ),
             Commerce(
                 plans={name: plan.ai_credits for name, plan in config.plans.items()},
@@ -101,30 +98,3 @@ def at_end(
         await finish(name, close())
 
     stack.push_async_callback(bounded)
-
-
-def _installation_key(config: Config) -> bytes:
-    """The configured key, or one of this data folder's own, made at its first use."""
-    if config.installation_key is not None:
-        return config.installation_key.get_secret_value().encode()
-    path = config.data_dir / "installation.key"
-    try:
-        return read_private_file(path, most_bytes=_LONGEST_KEY_BYTES)
-    except FileNotFoundError:
-        return _make_key(path)
-
-
-def _make_key(path: Path) -> bytes:
-    make_private_folder(path.parent)
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(secrets.token_hex(32).encode())
-    try:
-        # Of several processes that start at once, one key wins and all of them use it.
-        os.link(unfinished, path)
-    except FileExistsError:
-        pass
-    finally:
-        unfinished.unlink()
-    return read_private_file(path, most_bytes=_LONGEST_KEY_BYTES)

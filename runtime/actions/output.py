@@ -66,6 +66,10 @@ class Output(BaseModel):
         """
         return self.check(value)
 
+    def chosen(self, value: Any) -> tuple[int, ...]:
+        """Return the numbers of the options that a valid value has, from 0; of others none."""
+        return ()
+
 
 def check_order(least: int, most: int | None, least_name: str, most_name: str) -> int:
     """Return the lower bound; raise ``ValueError`` where it exceeds the upper one."""

@@ -43,6 +43,10 @@ class _Select(Output):
         return {option: option for option in self.options}
 
     @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {option: number for number, option in enumerate(self.options)}
+
+    @cached_property
     def _loosely_named(self) -> dict[str, str]:
         """Options by their text regardless of case and composition, if only one option matches."""
         folded: dict[str, list[str]] = {}
@@ -90,6 +94,9 @@ class SingleSelectOutput(_Select):
 
     def read(self, value: Any) -> str:
         return self._option_meant(value)
+
+    def chosen(self, value: str) -> tuple[int, ...]:
+        return (self._numbers[value],)
 
     def phrase(self) -> str:
         return f"one of {_quoted(self.options)}"
@@ -140,6 +147,9 @@ class MultiSelectOutput(_Select):
         if len(items) > _MOST_ITEMS:
             raise Unfit(f"names {len(items)} options")
         return self._counted(list(dict.fromkeys([self._option_meant(item) for item in items])))
+
+    def chosen(self, value: list[str]) -> tuple[int, ...]:
+        return tuple(self._numbers[option] for option in value)
 
     def _counted(self, chosen: list[str]) -> list[str]:
         most = len(self.options) if self.max_items is None else self.max_items

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from asyncio import to_thread
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy import select
+from sqlalchemy import URL, select
 
+from runtime.archive.writing import insert
 from runtime.config import Config
 from runtime.store.database import Database, StoreError, database_url, open_database, shown
 from runtime.store.schema import installation
@@ -25,12 +28,7 @@ async def open_archive(config: Config, key_check: str) -> AsyncIterator[Database
         StoreUnavailable: the database can't be reached.
         StoreError: it has a newer schema, or is the archive of another installation.
     """
-    section = config.archive
-    if section.url == "sqlite":
-        url = database_url(f"sqlite:///{(config.data_dir / _FILE).absolute()}")
-    else:
-        password = None if section.password is None else section.password.get_secret_value()
-        url = database_url(section.url, section.username, password)
+    url = _url(config)
     async with open_database(url) as database:
         await _check_installation(
             database,
@@ -40,13 +38,35 @@ async def open_archive(config: Config, key_check: str) -> AsyncIterator[Database
         yield database
 
 
+@asynccontextmanager
+async def open_written_archive(config: Config, key_check: str) -> AsyncIterator[Database]:
+    """Open the configured archive to read from it: unlike ``open_archive`` it makes no file.
+
+    Raises:
+        StoreError: nothing was archived yet, or as ``open_archive``.
+    """
+    url = _url(config)
+    file = url.database or ""
+    if url.drivername.startswith("sqlite") and not await to_thread(os.path.isfile, file):
+        raise StoreError(f"nothing was archived yet: there is no {file}")
+    async with open_archive(config, key_check) as database:
+        yield database
+
+
+def _url(config: Config) -> URL:
+    section = config.archive
+    if section.url == "sqlite":
+        return database_url(f"sqlite:///{(config.data_dir / _FILE).absolute()}")
+    password = None if section.password is None else section.password.get_secret_value()
+    return database_url(section.url, section.username, password)
+
+
 async def _check_installation(database: Database, expected: dict[str, str], where: str) -> None:
-    async with database.engine.begin() as connection:
+    rows = [{"name": name, "value": value} for name, value in expected.items()]
+    async with database.begin() as connection:
+        # Another process may open a new archive at the same time.
+        await connection.execute(insert(database, installation).on_conflict_do_nothing(), rows)
         found = {row.name: row.value for row in await connection.execute(select(installation))}
-        if not found:
-            rows = [{"name": name, "value": value} for name, value in expected.items()]
-            await connection.execute(installation.insert(), rows)
-            return
     for name, value in expected.items():
         if found.get(name) != value:
             told = "installation key" if name == "key_check" else "redis.key_prefix"

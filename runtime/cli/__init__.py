@@ -13,8 +13,11 @@ from runtime.cli.terminal import harmless_output
 _SECTIONS = {
     "Try": ("demo", "preview", "mock-provider", "check-config"),
     "Run": ("run", "estimate"),
-    "Credits": ("account", "grant", "purchase", "void", "cap", "balance", "models", "rates"),
-    "Operate": ("sweep", "spool", "repair", "forget"),
+    "Credits": (
+        *("account", "grant", "purchase", "void", "cap", "balance", "statement"),
+        *("models", "rates"),
+    ),
+    "Operate": ("sweep", "spool", "archive", "repair", "forget"),
 }
 _COMMANDS = [name for names in _SECTIONS.values() for name in names]
 

@@ -73,7 +73,7 @@ def processes_of(config: Config) -> Processes:
     from runtime.config.version import config_version
 
     version = config_version(config)
-    if config.redis.url == "embedded":
+    if config.redis.is_embedded:
         return Processes(version, not_seen_because="redis.url is embedded")
     import asyncio
 

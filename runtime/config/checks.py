@@ -16,7 +16,14 @@ from providers.litellm.routes import OF_THE_HOST, ROUTES, WITHOUT_JSON_OBJECT, p
 from runtime.actions.spec import ActionSpec
 from runtime.config.addresses import is_public
 from runtime.config.document import ValuePath
-from runtime.config.sections import Config, ModelSection, RateCardSection, RatesSection
+from runtime.config.sections import (
+    Config,
+    ModelSection,
+    RateCardSection,
+    RatesSection,
+    RedisSection,
+    SentinelSection,
+)
 from runtime.config.succession import (
     MOST_SUCCESSORS,
     called_from,
@@ -88,28 +95,49 @@ class Checker:
             yield Finding(("redis", "username"), "must have redis.password beside it")
         if self._is_wrong("redis", "url"):
             return  # what stands in for it is the default, embedded
-        if redis.url == "embedded":
-            if redis.username is not None:
-                yield Finding(
-                    ("redis", "username"), "must be left out: an embedded server has no users"
-                )
-            if redis.password is not None:
-                yield Finding(
-                    ("redis", "password"), "must be left out: an embedded server has no password"
-                )
-            if redis.durability != "relaxed":
-                yield Finding(
-                    ("redis", "durability"),
-                    "must be relaxed: an embedded server offers nothing else",
-                )
-        if not redis.cluster:
+        if self._is_wrong("redis", "sentinel"):
             return
+        if redis.sentinel is not None:
+            yield from self._sentinel(redis, redis.sentinel)
+        elif redis.is_embedded:
+            yield from self._embedded(redis)
+        if redis.cluster and redis.sentinel is None:
+            yield from self._cluster(redis)
+
+    def _embedded(self, redis: RedisSection) -> Iterator[Finding]:
+        if redis.username is not None:
+            yield Finding(
+                ("redis", "username"), "must be left out: an embedded server has no users"
+            )
+        if redis.password is not None:
+            yield Finding(
+                ("redis", "password"), "must be left out: an embedded server has no password"
+            )
+        if redis.durability != "relaxed":
+            yield Finding(
+                ("redis", "durability"), "must be relaxed: an embedded server offers nothing else"
+            )
+
+    def _cluster(self, redis: RedisSection) -> Iterator[Finding]:
         parts = urlsplit(redis.url)
         if parts.scheme not in ("redis", "rediss"):
             message = f"must be left out: {redis.url.partition(':')[0]!r} cannot be a cluster"
             yield Finding(("redis", "cluster"), message)
         elif parts.path.strip("/") not in ("", "0") or "db" in parse_qs(parts.query):
             yield Finding(("redis", "url"), "must not name a database: a cluster has only one")
+
+    def _sentinel(self, redis: RedisSection, sentinel: SentinelSection) -> Iterator[Finding]:
+        path = ("redis", "sentinel")
+        if redis.url != "embedded":
+            yield Finding(("redis", "url"), "must be left out: redis.sentinel tells the address")
+        if redis.cluster:
+            yield Finding(("redis", "cluster"), "must be left out: a cluster has no sentinels")
+        if sentinel.username and sentinel.password is None:
+            yield Finding((*path, "username"), "must have redis.sentinel.password beside it")
+        if sentinel.ca_file and not sentinel.tls:
+            yield Finding((*path, "ca_file"), "must be left out, or redis.sentinel.tls be true")
+        if len(set(sentinel.nodes)) < len(sentinel.nodes):
+            yield Finding((*path, "nodes"), "must not name a sentinel twice")
 
     def _endpoints(self) -> Iterator[Finding]:
         for name, endpoint in self.config.endpoints.items():

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -58,6 +59,8 @@ from runtime.config.fields import (
     check_url,
 )
 
+_SENTINEL_PORT = 26_379
+
 
 class Section(BaseModel):
     """The base of sections: frozen, with unknown keys refused."""
@@ -67,6 +70,16 @@ class Section(BaseModel):
 
 def _check_redis_url(value: str) -> str:
     return value if value == "embedded" else check_url(value, ("redis", "rediss", "unix"))
+
+
+def _check_sentinel_node(value: str) -> str:
+    parts = urlsplit(check_url(f"redis://{value}", ("redis",)))
+    if parts.path or parts.query or parts.fragment:
+        raise ValueError(f"must be HOST:PORT, found {value[:80]!r}")
+    return value if parts.port else f"{value}:{_SENTINEL_PORT}"
+
+
+SentinelNode = Annotated[Text, AfterValidator(_check_sentinel_node)]
 
 
 def _check_archive_url(value: str) -> str:
@@ -96,11 +109,23 @@ def _check_encoding(value: str) -> str:
     return value
 
 
+class SentinelSection(Section):
+    """The sentinels that say which server is the primary; ``tls`` is for them and the servers."""
+
+    master: Annotated[Text, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")]
+    nodes: Annotated[list[SentinelNode], Field(min_length=1, max_length=100)]
+    tls: Flag = False
+    ca_file: CaFile | None = None
+    username: Annotated[Text, Field(min_length=1)] | None = None
+    password: Secret | None = None
+
+
 class RedisSection(Section):
-    """The server, or the cluster, that holds the ledger."""
+    """The server, the cluster, or the servers behind sentinels, that hold the ledger."""
 
     url: Annotated[Text, AfterValidator(_check_redis_url)] = "embedded"
     cluster: Flag = False
+    sentinel: SentinelSection | None = None
     key_prefix: Annotated[Text, Field(pattern=KEY_PREFIX_PATTERN)] = "cg1"
     timeout_ms: Annotated[int, Field(strict=True, ge=10, le=60_000)] = 1_000
     max_connections: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 8
@@ -108,6 +133,11 @@ class RedisSection(Section):
     wait_replicas: Annotated[int, Field(strict=True, ge=1, le=10)] = 1
     username: Annotated[Text, Field(min_length=1)] | None = None
     password: Secret | None = None
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the server is one that creditgate starts."""
+        return self.url == "embedded" and self.sentinel is None
 
 
 class ArchiveSection(Section):

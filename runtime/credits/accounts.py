@@ -8,7 +8,7 @@ repeat changes nothing and returns the first answer; the same reference for some
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -59,9 +59,19 @@ class Accounts:
     Every method may raise ``LedgerUnavailable``, ``AccountUnknown``, and ``ValueError`` for an
     argument that is not allowed, which its message names. ``actor`` names the person
     or program behind the change, for the journal.
+
+    Args:
+        schema: returns the installation's schema, with which new accounts begin.
     """
 
-    def __init__(self, script_client: ScriptClient, identity: Identity, commerce: Commerce) -> None:
+    def __init__(
+        self,
+        script_client: ScriptClient,
+        identity: Identity,
+        commerce: Commerce,
+        schema: Callable[[], int],
+    ) -> None:
+        self._schema = schema
         self._script_client = script_client
         self._identity = identity
         self._commerce = commerce
@@ -91,7 +101,8 @@ class Accounts:
         check_timezone(timezone)
         _check_since(paying_since)
         ai_credits = self._ai_credits_of(plan)
-        args = (plan, _flag(ai_credits), timezone, secrets.token_urlsafe(_EPOCH_BYTES), actor)
+        epoch = secrets.token_urlsafe(_EPOCH_BYTES)
+        args = (plan, _flag(ai_credits), timezone, epoch, actor, self._schema())
         answer = await self._ask(account_id, "open_account", args, actor)
         opened = decoding.opened(account_id, answer)
         if ai_credits:

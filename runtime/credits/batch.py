@@ -35,7 +35,7 @@ _MOST_UNDER_WAY = 2
 
 _log = logging.getLogger("creditgate.ledger")
 _ACCOUNT_KEYS = 14
-_HEADER_VALUES = 8
+_HEADER_VALUES = 9
 
 
 class Mode(Enum):
@@ -123,7 +123,7 @@ class Batcher:
         transport: Transport,
         scripts: Scripts,
         keys: Keys,
-        header: tuple[str, str, str],
+        header: tuple[str, ...],
         on_alert: Callable[[Alert], None],
         clock_ms: Callable[[], int] = own_clock_ms,
     ) -> None:
@@ -279,9 +279,9 @@ class Batcher:
     def _answers(self, account_id: str, reply: Reply) -> list[Answer]:
         answers: list[Answer] = reply[0]
         self._memory.note(account_id, reply[2])
-        for mark, threshold_mc, left_mc in reply[1]:
+        for mark, threshold_mc, left_mc, *lag in reply[1]:
             try:
-                self._on_alert(Alert(account_id, mark.decode(), threshold_mc, left_mc))
+                self._on_alert(Alert(account_id, mark.decode(), threshold_mc, left_mc, *lag))
             except Exception:  # noqa: BLE001 - a listener may do anything
                 # The calls are booked: a failing listener must not make them look undone.
                 _log.exception("an alert's listener failed; the alert is in Redis")

@@ -10,6 +10,7 @@ from typing import Any
 from fallback.reasons import FallbackReason
 from runtime.credits.checks import check_column, check_is, check_whole, choice
 from runtime.credits.identity import Dimensions, ExecutionAttempt
+from runtime.credits.journal import choices_column
 
 _TOKENS = re.compile(r"[\d,]*")
 
@@ -26,6 +27,10 @@ class Settlement:
             the operator.
         outcome: stored as the execution's outcome.
         free_mc: what a free answer would have cost; it counts under caps, and is not charged.
+        reason: why the first output that has its fallback value has it; ``None`` if all values are
+            the model's.
+        choices: the options that the model chose, each as the numbers of its output and of the
+            option, both from 0 in the order in which the action declares them.
     """
 
     attempt: ExecutionAttempt
@@ -38,6 +43,8 @@ class Settlement:
     exposure_mc: int = 0
     outcome: bytes = b""
     free_mc: int = 0
+    reason: FallbackReason | None = None
+    choices: tuple[tuple[int, int], ...] = ()
 
     def arguments(self) -> tuple[bytes | str | int, ...]:
         """Return the arguments of ``settle.lua`` that no other verb has.
@@ -59,6 +66,9 @@ class Settlement:
         for flag in self.flags:
             check_column(flag, "flags")
         check_is(self.outcome, bytes, "outcome")
+        if self.reason is not None:
+            choice(self.reason, FallbackReason, "reason")
+        check_is(self.choices, tuple, "choices")
         flags = ",".join(self.flags)
         return (
             self.cost_mc,
@@ -69,6 +79,8 @@ class Settlement:
             flags,
             self.exposure_mc,
             self.free_mc,
+            self.reason or b"",
+            choices_column(self.choices),
             self.outcome,
         )
 
@@ -145,8 +157,7 @@ def from_json(plain: dict[str, Any]) -> Ending:
     attempt = _attempt(plain["attempt"])
     outcome = None if plain["outcome"] is None else b64decode(plain["outcome"], validate=True)
     if plain["kind"] == Release.__name__:
-        reason = None if plain["reason"] is None else FallbackReason(plain["reason"])
-        return Release(attempt, reason, plain["exposure_mc"], outcome)
+        return Release(attempt, _reason(plain["reason"]), plain["exposure_mc"], outcome)
     if plain["kind"] == Settlement.__name__ and outcome is not None:
         return Settlement(
             attempt=attempt,
@@ -157,8 +168,11 @@ def from_json(plain: dict[str, Any]) -> Ending:
             rate_card_version=_text(plain["rate_card_version"]),
             flags=tuple(map(_text, plain["flags"])),
             exposure_mc=plain["exposure_mc"],
-            free_mc=plain.get("free_mc", 0),  # release 0.1 wrote none
             outcome=outcome,
+            # Release 0.1 wrote none of these.
+            free_mc=plain.get("free_mc", 0),
+            reason=_reason(plain.get("reason")),
+            choices=tuple(map(_choice, plain.get("choices", ()))),
         )
     raise ValueError(f"unknown kind of ending {plain['kind']!r}")
 
@@ -174,6 +188,15 @@ def _attempt(plain: dict[str, Any]) -> ExecutionAttempt:
         dimensions=Dimensions(*map(_text, plain["dimensions"])),
         person_key=None if person_key is None else _text(person_key),
     )
+
+
+def _reason(word: str | None) -> FallbackReason | None:
+    return None if word is None else FallbackReason(word)
+
+
+def _choice(plain: list[int]) -> tuple[int, int]:
+    output, option = plain
+    return output, option
 
 
 def _text(value: object) -> str:

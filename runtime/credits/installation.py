@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 
 from runtime.credits import durability
 from runtime.credits.results import LedgerError, LedgerUnavailable
+from runtime.credits.schema import NEWEST, schema_of
 from runtime.credits.script_client import plain_commands
 from runtime.credits.settings import LedgerSettings
 from runtime.credits.watch import Watch
@@ -35,9 +36,12 @@ class Installation:
     async def check(self, key_check: str) -> None:
         """Check the servers and their clocks, and store or compare bucket count and key check.
 
+        A new installation begins with the newest schema.
+
         Raises:
             LedgerError: a server is too old, not of the configured kind or not as durable as it is
-                to be, or the data under this prefix belongs to another installation key.
+                to be, or the data under this prefix belongs to another installation key or is of
+                a newer schema.
             LedgerUnavailable: Redis can't be reached.
         """
         name = self._keys.installation
@@ -49,10 +53,14 @@ class Installation:
             if not isinstance(self._client, RedisCluster):
                 raise
         async with plain_commands(self._timeout_s):
+            # First of all: a process that dies here has not made an installation of schema 1.
+            if not await self._client.exists(name):
+                await self._client.hsetnx(name, "schema", str(NEWEST))
             for item, value in expected.items():
                 await self._client.hsetnx(name, item, value)
-            stored = [await self._client.hget(name, item) for item in expected]
+            *stored, stored_schema = await self._client.hmget(name, [*expected, "schema"])
         buckets, stored_check = (_text(value or "") for value in stored)
+        schema = _schema(name, stored_schema)
         if buckets != str(BUCKETS):
             raise LedgerError(
                 f"{name}: the data has {buckets} buckets, this release reads {BUCKETS}: run the "
@@ -63,6 +71,7 @@ class Installation:
                 f"{name}: the data was written with another installation key: "
                 "configure that key, or point redis.key_prefix elsewhere"
             )
+        self._watch.schema = schema
         self._watch.expect_installation(name, key_check)
 
     async def _check_servers(self) -> None:
@@ -98,6 +107,19 @@ async def _told_by(primary: Primary) -> Mapping[str, Any]:
         return await primary.info("server")
     except ResponseError:  # managed services may forbid it
         return {}
+
+
+def _schema(name: str, stored: bytes | str | None) -> int:
+    try:
+        schema = schema_of(stored)
+    except ValueError as error:
+        raise LedgerError(f"{name}: {error}") from None
+    if schema > NEWEST:
+        raise LedgerError(
+            f"{name}: the data is of schema {schema}, this release reads up to {NEWEST}: run the "
+            "release that wrote it, or point redis.key_prefix elsewhere"
+        )
+    return schema
 
 
 def _text(value: bytes | str) -> str:

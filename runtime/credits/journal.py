@@ -4,7 +4,7 @@ A stream entry ``0-<seq>`` has two fields: ``e``, the body, and ``c``, the chain
 first 12 hexadecimal digits of SHA-1 over the previous entry's chain and this body. The body is
 one line of tab-separated columns, empty ones at its end left out:
 
-     1  version         1
+     1  version         the schema of the account when it was written: 1 or 2
      2  epoch           random, new when the account is opened or rebuilt, or a loss is accepted
      3  kind            the letter of a ``Kind``
      4  at              milliseconds since 1970 by the server's clock: when it was written
@@ -17,7 +17,8 @@ one line of tab-separated columns, empty ones at its end left out:
                         and commas at the end
     10  rate card       its version
     11  flags           late, orphan, superseded, quote_exceeded, usage_estimated, exposure, ...
-    12  reason          why the execution fell back
+    12  reason          why the execution fell back; of a settlement, from version 2 on, why the
+                        first of its outputs that has its fallback value has it
     13  overage         millicredits that nothing was left to pay for
     14  exposure        millicredits that the operator may owe without having charged them; negative
                         where a late ending corrects what was booked as its reservation expired
@@ -29,9 +30,11 @@ one line of tab-separated columns, empty ones at its end left out:
                         reason; of a closing its reason; of a plan change plan, eligible; of a time
                         zone change the new one; of a cap its window and dimensions, limit, and
                         what it began with; of a switch its target and 1 for on; of a settlement
-                        that was free what it would have cost; of a repair ``loss``, the epoch
-                        before and the reason, or ``clock``, the account's clock before and the
-                        reason
+                        what it would have cost if it was free, and from version 2 on the options
+                        that the model chose: ``output.option``, both numbered from 0 in the
+                        order of the action version, separated by commas; of a repair ``loss`` or
+                        ``resumed``, the epoch before and the reason, or ``clock``, the account's
+                        clock before and the reason
 
 Reservations are not journaled: what a reservation had set aside is what its end moves out of
 ``reserved``.
@@ -47,11 +50,12 @@ from enum import StrEnum
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC
 from pricing.usage import TokenUsage
+from runtime.credits.checks import check_whole
 from runtime.credits.identity import Dimensions
 
-VERSION = 1
+VERSION = 2
 _COLUMNS = 18
-_CHAIN_DIGITS = 12
+CHAIN_DIGITS = 12
 
 
 class JournalError(ValueError):
@@ -99,6 +103,8 @@ _KIND_OF_LETTER = {
     "y": Kind.REPAIRED,
     "z": Kind.TIMEZONE_CHANGED,
 }
+LETTERS = frozenset(_KIND_OF_LETTER)
+"""The letters of all kinds."""
 
 
 class Part(StrEnum):
@@ -150,7 +156,14 @@ class JournalEntry:
     @property
     def free_mc(self) -> int:
         """The amount that an answer would have cost if it were not free; it counts under caps."""
-        return int(self.detail[0]) if self.kind is Kind.SETTLED and self.detail else 0
+        return int(self.detail[0] or 0) if self.kind is Kind.SETTLED and self.detail else 0
+
+    @property
+    def choices(self) -> tuple[tuple[int, int], ...]:
+        """The options that the model chose, as the numbers of their outputs and of their own."""
+        if self.kind is not Kind.SETTLED or len(self.detail) < 2:
+            return ()
+        return tuple(map(_choice, self.detail[1].split(",")))
 
     @property
     def slices(self) -> dict[str, int]:
@@ -186,7 +199,7 @@ def parse(
 def chain_of(previous: str, body: str) -> str:
     """Return the chain of an entry with this body that follows one with chain ``previous``."""
     digest = hashlib.sha1((previous + body).encode(), usedforsecurity=False)
-    return digest.hexdigest()[:_CHAIN_DIGITS]
+    return digest.hexdigest()[:CHAIN_DIGITS]
 
 
 def verify(entries: Iterable[JournalEntry], previous: str = "", seq: int = 0) -> None:
@@ -270,7 +283,7 @@ def _entry(seq: int, chain: str, body: str, names: dict[int, Dimensions]) -> Jou
         names[int(dims)] = Dimensions(*details)
     elif "\t" in detail:
         raise ValueError(f"more than {_COLUMNS} columns")
-    return JournalEntry(
+    entry = JournalEntry(
         epoch=epoch,
         seq=seq,
         chain=chain,
@@ -292,6 +305,32 @@ def _entry(seq: int, chain: str, body: str, names: dict[int, Dimensions]) -> Jou
         reference=reference,
         detail=details,
     )
+    if kind is Kind.SETTLED and details:
+        _check_detail(entry)
+    return entry
+
+
+def _check_detail(entry: JournalEntry) -> None:
+    """Raise ``ValueError`` unless the detail of a settlement can be read."""
+    if entry.free_mc < 0 or len(entry.detail) > 2 or any(min(pair) < 0 for pair in entry.choices):
+        raise ValueError(f"unknown detail {entry.detail!r}")
+
+
+def _choice(text: str) -> tuple[int, int]:
+    output, option = map(int, text.split("."))
+    return output, option
+
+
+def choices_column(choices: Iterable[tuple[int, int]]) -> str:
+    """Write the chosen options as ``JournalEntry.choices`` has them.
+
+    Raises:
+        ValueError: a number is not allowed.
+    """
+    for pair in choices:
+        for number in pair:
+            check_whole(number, "choices")
+    return ",".join(f"{output}.{option}" for output, option in choices)
 
 
 def _posting(text: str) -> Posting:

@@ -69,6 +69,7 @@ class CreditLedger:
     ``sweeper`` sweeps in the background, once it is started.
     ``guard`` refuses the use of ``accounts`` from another event loop, once it is opened.
     ``attempt`` names a new attempt on an execution, as ``Identity.attempt`` does.
+    ``key_check`` tells installation keys apart, as ``Identity.check_value`` does.
 
     A ``reserve`` whose caller was cancelled may have set credits aside. The ledger releases them
     itself, once, or leaves that to the function given to ``hand_abandoned_to``.
@@ -88,6 +89,7 @@ class CreditLedger:
     ) -> None:
         self.settings = settings or LedgerSettings()
         self.attempt = identity.attempt
+        self.key_check = identity.check_value()
         self._keys = Keys(self.settings.key_prefix)
         self.watch = Watch(client, self.settings.timeout_ms, clock_ms)
         self._installation = Installation(client, self._keys, self.settings, self.watch)
@@ -105,10 +107,11 @@ class CreditLedger:
         self.guard = LoopGuard("ledger")
         script_client = ScriptClient(batcher, self.settings.timeout_ms)
         self._script_client = script_client
-        self._identity = identity
         # Executions that end while their runtime closes must still reach the ledger.
         for_hosts = script_client.checked(self.guard.check)
-        self.accounts = Accounts(for_hosts, identity, commerce or Commerce())
+        self.accounts = Accounts(
+            for_hosts, identity, commerce or Commerce(), lambda: self.watch.schema
+        )
         self.repairs = Repairs(for_hosts)
         self.erasure = Erasure(
             client, self._keys, identity, self.settings, for_hosts, transport, scripts
@@ -135,7 +138,7 @@ class CreditLedger:
                 this prefix belongs to another installation key.
             LedgerUnavailable: Redis can't be reached.
         """
-        await self._installation.check(self._identity.check_value())
+        await self._installation.check(self.key_check)
 
     # Executions
 

@@ -1,4 +1,4 @@
-"""Repairs by an operator: of an account that lost writes, or whose clock ran ahead."""
+"""Repairs by an operator: of accounts that lost writes, ran ahead in time, or were stopped."""
 
 from __future__ import annotations
 
@@ -47,6 +47,32 @@ class Repairs:
         call = Call("repair_clock", (actor, reason), mode=Mode.ACCOUNT)
         answer = await self._script_client.ask(account_id, call)
         return int(answer[1]) if answer[0] == b"repaired" else 0
+
+    async def stop(self, account_id: str, *, why: str) -> bool:
+        """Book nothing on an account from now on, until ``resume``; it can still be read.
+
+        Args:
+            why: told by every refusal; it follows "account acme is stopped: ".
+
+        Returns:
+            True if it was stopped now.
+        """
+        check_account_id(account_id)
+        check_reference(why, "why")
+        call = Call("stop", (why,), mode=Mode.ACCOUNT)
+        return bool((await self._script_client.ask(account_id, call))[1])
+
+    async def resume(self, account_id: str, *, reason: str, actor: str) -> int | None:
+        """Go on with a stopped account as it is now. It gets a new epoch, as by ``accept_loss``.
+
+        Returns:
+            The sequence of the account's journal from which it goes on; ``None`` if the account was
+            not stopped, and nothing was changed.
+        """
+        _check(account_id, reason, actor)
+        args = (secrets.token_urlsafe(_EPOCH_BYTES), actor, reason)
+        answer = await self._script_client.ask(account_id, Call("resume", args, mode=Mode.ACCOUNT))
+        return int(answer[1]) if answer[0] == b"resumed" else None
 
 
 def _check(account_id: str, reason: str, actor: str) -> None:

@@ -4,7 +4,7 @@ LedgerError
 ├── LedgerUnavailable       Redis can't be reached, or its answer can't be trusted
 │   ├── BookingUnknown      the call may or may not be booked
 │   ├── AccountDamaged      a record of the account is damaged, or of a newer schema
-│   └── AccountStopped      the account lost writes, or its clock ran ahead
+│   └── AccountStopped      the account lost writes, its clock ran ahead, or it was stopped
 ├── ExecutionConflict       an execution_id was reused for something else
 ├── AccountUnknown          no such account
 ├── AccountConflict         the account exists with other attributes
@@ -45,7 +45,7 @@ class AccountDamaged(LedgerUnavailable):
 
 
 class AccountStopped(LedgerUnavailable):
-    """The account lost writes that this process was told of, or its clock ran ahead.
+    """The account lost writes that this process saw, its clock ran ahead, or it was stopped.
 
     Nothing is booked on it until its data is restored or an operator has decided; the message says
     what was found, and the command for it. Endings wait in the spool meanwhile.
@@ -213,12 +213,17 @@ class Voided:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """``left`` (available + reserved) fell to a mark: ``p20``, ``a5000`` or ``exhausted``."""
+    """``left`` (available + reserved) fell to a mark: ``p20``, ``a5000`` or ``exhausted``.
+
+    One with mark ``archive_lag`` is for the operator: the archive is ``lag_entries`` behind the
+    account's journal, at least half of ``archive.max_lag``. Its ``threshold_mc`` is 0.
+    """
 
     account_id: str
     mark: str
     threshold_mc: int
     left_mc: int
+    lag_entries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ _ASK_AGAIN_AFTER_S = (0.02, 0.08)
 _OURS = "CREDITGATE_"
 _DAMAGED, _NEWER = "DAMAGED", "SCHEMA"
 _ASKS_FOR_WINDOWS = f"{_OURS}ZONE"
-# What trust.lua says is a sentence of its own.
-_STOPPED, _CLOCK = ("LOST", "AHEAD"), "CLOCK"
+# What trust.lua and lag.lua say is a sentence of its own.
+_STOPPED, _UNAVAILABLE = ("LOST", "AHEAD", "STOPPED"), ("CLOCK", "LAG")
 _MOST_TOLD = 1_000
 
 _log = logging.getLogger("creditgate.ledger")
@@ -68,7 +68,7 @@ class ScriptClient:
                 answer = await self._batcher.submit(account_id, call)
             except RedisUnavailable as first:
                 answer = await self._after(first, account_id, call, began_s)
-            if answer[0] == b"damaged":
+            if answer[0] == b"fault":
                 raise damage(answer[1].decode())
             if answer[0] == b"account_unknown" and call.outcome_key is None:
                 raise AccountUnknown(account_id)
@@ -160,7 +160,7 @@ def damage(stopped: str) -> LedgerUnavailable:
         return AccountDamaged(detail)
     if word in _STOPPED:
         return AccountStopped(detail)
-    if word == _CLOCK:
+    if word in _UNAVAILABLE:
         return LedgerUnavailable(detail)
     kind = AccountDamaged if word == _DAMAGED else LedgerUnavailable
     return kind(f"{word.lower()}: {detail}")

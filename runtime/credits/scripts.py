@@ -21,6 +21,7 @@ _PREAMBLE = (
     "marks.lua",
     "expire.lua",
     "trust.lua",
+    "lag.lua",
 )
 _EXECUTIONS = ("executions.lua", "reserve.lua", "settle.lua", "release.lua", "conclude.lua")
 _ACCOUNTS = (
@@ -37,6 +38,8 @@ _ACCOUNTS = (
     "due.lua",
     "balance.lua",
     "repair.lua",
+    "stop.lua",
+    "upgrade.lua",
 )
 _END = ("write.lua", "main.lua")
 _WORD = re.compile(r"\w+")

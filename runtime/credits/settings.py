@@ -18,6 +18,8 @@ class LedgerSettings:
     20% of what the last grant left, ``a5000`` for 5,000 mc. One that was told is not told again
     before ``alert_cooldown_ms`` are over. ``timeout_ms`` bounds one script call. ``durability`` is
     what a write outlives once it is called done, ``wait_replicas`` how many have it then.
+    ``max_lag`` is the number of entries by which the archive may lag behind an account's journal
+    before new reserves are refused; ``None`` for no bound.
     """
 
     key_prefix: str = "cg1"
@@ -27,11 +29,14 @@ class LedgerSettings:
     timeout_ms: int = 1_000
     durability: Durability = Durability.RELAXED
     wait_replicas: int = 1
+    max_lag: int | None = None
 
     def __post_init__(self) -> None:
         check_marks(self.low_marks)
         check_whole(self.alert_cooldown_ms, "alert_cooldown_ms")
         check_whole(self.wait_replicas, "wait_replicas", least=1)
+        if self.max_lag is not None:
+            check_whole(self.max_lag, "max_lag", least=1)
 
     @property
     def replicas(self) -> int:
@@ -39,9 +44,14 @@ class LedgerSettings:
         return self.wait_replicas if self.durability is Durability.REPLICATED else 0
 
     @property
-    def header(self) -> tuple[str, str, str]:
+    def header(self) -> tuple[str, str, str, str]:
         """The settings that each script call carries, in the order of ``main.lua``."""
-        return str(self.outcome_ttl_ms), ",".join(self.low_marks), str(self.alert_cooldown_ms)
+        return (
+            str(self.outcome_ttl_ms),
+            ",".join(self.low_marks),
+            str(self.alert_cooldown_ms),
+            "" if self.max_lag is None else str(self.max_lag),
+        )
 
 
 @dataclass(frozen=True, slots=True)

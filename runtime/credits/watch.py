@@ -18,6 +18,7 @@ from runtime.background import Periodic
 from runtime.credits.clock import MOST_APART_MS, own_clock_ms
 from runtime.credits.durability import eviction_fault
 from runtime.credits.results import LedgerUnavailable
+from runtime.credits.schema import NEWEST, schema_of
 from runtime.credits.script_client import plain_commands
 from runtime.redis.primaries import Client, Primary, primaries, primary_of, primary_of_key
 
@@ -31,6 +32,8 @@ CLOCK_EVERY_S = 30.0
 class Watch:
     """A watch over the servers. ``faults`` maps each faulty server to what is wrong with it.
 
+    ``schema`` is the installation's, as it was last seen: new accounts begin with it.
+
     Args:
         clock_ms: this process's clock.
     """
@@ -39,6 +42,7 @@ class Watch:
         self, client: Client, timeout_ms: int, clock_ms: Callable[[], int] = own_clock_ms
     ) -> None:
         self.faults: dict[str, str] = {}
+        self.schema = NEWEST
         self._installation: tuple[str, str] | None = None
         self._emptied: dict[str, str] = {}
         self._client = client
@@ -127,7 +131,7 @@ class Watch:
             return
         key, expected = self._installation
         client: Any = self._client  # redis-py types answers by what its settings could make of them
-        found = await client.hget(key, "key_check")
+        found, schema = await client.hmget(key, ["key_check", "schema"])
         name = primary_of_key(self._client, key)
         text = found.decode(errors="replace") if isinstance(found, bytes) else found
         fault = ""
@@ -138,6 +142,16 @@ class Watch:
                 "process is started again"
             )
         self._note(self._emptied, name, fault)
+        if not fault:
+            self._note_schema(schema)
+
+    def _note_schema(self, stored: bytes | str | None) -> None:
+        """Note that a migration was finished. What a newer release has set is no concern here."""
+        try:
+            schema = schema_of(stored)
+        except ValueError:
+            return
+        self.schema = max(self.schema, min(schema, NEWEST))
 
     async def _clock_fault(self, primary: Primary) -> str:
         before_ms = self._clock_ms()

@@ -252,6 +252,8 @@ class Execution:
             exposure_mc=min(MAX_MC, self.exposure_mc + unpaid_mc),
             free_mc=free_mc,
             outcome=self.outcome(resolved, answered=True),
+            reason=_first_reason(resolved),
+            choices=_choices(self.spec, resolved),
         )
 
     def release(
@@ -267,6 +269,22 @@ class Execution:
         """
         exposure_mc = min(MAX_MC, self.exposure_mc + unpaid_mc)
         return Release(self.attempt, reason, exposure_mc, outcome)
+
+
+def _first_reason(resolved: Resolved) -> FallbackReason | None:
+    if resolved.status == "model":
+        return None
+    return next(origin.reason for origin in resolved.origins.values() if origin.reason is not None)
+
+
+def _choices(spec: ActionSpec, resolved: Resolved) -> tuple[tuple[int, int], ...]:
+    """Return the options that the model chose, as ``Settlement`` has them."""
+    return tuple(
+        (number, option)
+        for number, (name, output) in enumerate(spec.outputs.items())
+        if resolved.origins[name].reason is None
+        for option in output.chosen(resolved.values[name])
+    )
 
 
 def unprepared(

@@ -87,12 +87,20 @@ class Server:
         shared: others use the pool too. One connection is always left to them, and half of the
             pool while there is little to do.
         host: the server's address, if it is known.
+        is_current: tells whether one of redis-py's connections may still be used.
     """
 
     def __init__(
-        self, pool: Any, in_background: InBackground, *, shared: bool, host: str = ""
+        self,
+        pool: Any,
+        in_background: InBackground,
+        *,
+        shared: bool,
+        host: str = "",
+        is_current: Callable[[Any], bool] = lambda raw: True,
     ) -> None:
         self.host = host
+        self._is_current = is_current
         self.idle: list[PooledConnection] = []
         self._pool = pool
         self._in_background = in_background
@@ -111,7 +119,7 @@ class Server:
         """
         while self.idle:
             connection = self.idle.pop()
-            if not connection.is_closed():
+            if not connection.is_closed() and self._is_current(connection.raw):
                 return connection
             self.drop(connection)
         return None
@@ -136,7 +144,7 @@ class Server:
 
     def keep(self, connection: PooledConnection) -> None:
         """Take back a connection whose answer was read."""
-        if connection.raw.should_reconnect():
+        if connection.raw.should_reconnect() or not self._is_current(connection.raw):
             self.drop(connection)
         elif not self._hand_on(connection):
             if len(self.idle) < self._most_idle:

@@ -31,6 +31,7 @@ from runtime.redis.errors import (
     described,
 )
 from runtime.redis.script import Script
+from runtime.redis.sentinel import following_of
 
 __all__ = ["Reply", "Request", "ScriptTransport", "ServerTransport", "Transport", "bulk"]
 
@@ -223,7 +224,7 @@ class ScriptTransport(ABC):
 
 
 class ServerTransport(ScriptTransport):
-    """Runs scripts on one server.
+    """Runs scripts on one server, or on whichever server the sentinels name.
 
     Args:
         client: provides the connections, from its pool; its decoding is not used.
@@ -231,14 +232,29 @@ class ServerTransport(ScriptTransport):
 
     def __init__(self, client: Redis, timeout_ms: int, replicas: int = 0) -> None:
         super().__init__(timeout_ms, replicas)
-        self._server = Server(client.connection_pool, self._in_background, shared=True)
+        self._following = following_of(client)
+        self._server = Server(
+            client.connection_pool,
+            self._in_background,
+            shared=True,
+            is_current=self._following.is_current if self._following else lambda raw: True,
+        )
 
     async def _deliver(self, delivery: Delivery) -> tuple[PooledConnection, Reply]:
+        if self._following is not None:
+            _ = await self._following.current()
         server = delivery.server = self._server
         connection = delivery.connection = server.take_idle() or await server.take()
         return connection, await self._exchange(connection, delivery.request)
 
+    def _leave(self, delivery: Delivery) -> None:
+        if self._following is not None:
+            self._following.doubt()
+        super()._leave(delivery)
+
     async def _give_back(self) -> None:
+        if self._following is not None:
+            await self._following.drain()
         await self._server.drain()
 
 

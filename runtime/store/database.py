@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,14 +14,22 @@ from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    NotSupportedError,
+    ProgrammingError,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from pricing.errors import CreditgateError
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 _BUSY_S = 30
+_SCHEMA_LOCK = 0x63726564  # of this database alone; any number that nothing else takes
 
 
 class StoreError(CreditgateError):
@@ -38,6 +46,37 @@ class Database:
 
     engine: AsyncEngine
     is_postgres: bool
+    driver_errors: tuple[type[Exception], ...] = ()
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection in a transaction, which is committed at the end.
+
+        Raises:
+            StoreUnavailable: the database can't be reached, or did not answer.
+            StoreError: it refuses what it was asked.
+        """
+        with self._errors():
+            async with self.engine.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection to read with; errors as ``begin``."""
+        with self._errors():
+            async with self.engine.connect() as connection:
+                yield connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (DataError, IntegrityError, NotSupportedError, ProgrammingError) as exc:
+            raise StoreError(f"{shown(self.engine.url)}: {reason_of(exc)}") from exc
+        except (TimeoutError, OSError, DBAPIError) as exc:
+            raise StoreUnavailable(f"{shown(self.engine.url)}: {reason_of(exc)}") from exc
+        except self.driver_errors as exc:
+            raise StoreUnavailable(f"{shown(self.engine.url)}: {reason_of(exc)}") from exc
 
 
 @asynccontextmanager
@@ -58,7 +97,7 @@ async def open_database(url: URL) -> AsyncIterator[Database]:
                 await connection.run_sync(_upgrade)
         except (TimeoutError, OSError, DBAPIError) as exc:
             raise StoreUnavailable(f"{shown(url)} can't be opened: {reason_of(exc)}") from exc
-        yield Database(engine, is_postgres=engine.dialect.name == "postgresql")
+        yield Database(engine, engine.dialect.name == "postgresql", _driver_errors(engine))
     finally:
         await engine.dispose()
 
@@ -109,6 +148,15 @@ def _engine(url: URL) -> AsyncEngine:
     return engine
 
 
+def _driver_errors(engine: AsyncEngine) -> tuple[type[Exception], ...]:
+    """Return what the driver raises where SQLAlchemy is passed by."""
+    if engine.dialect.name != "postgresql":
+        return ()
+    import asyncpg
+
+    return (asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
 def _set_up_sqlite(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
     # What is committed is on the disk: the journal in Redis is cut off behind it.
@@ -118,6 +166,11 @@ def _set_up_sqlite(connection: Any, _: Any) -> None:
 
 
 def _upgrade(connection: Connection) -> None:
+    # Of processes that open a new database at once, one makes the tables and the others wait.
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
     config = AlembicConfig()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection

@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
-_DIMENSION = 200
+DIMENSION_LENGTH = 200
 
 # The installation that is archived here: the check value of its key, its key prefix.
 installation = Table(
@@ -45,6 +45,7 @@ accounts = Table(
     Column("left_mc", BigInteger, nullable=False),
     Column("state", String(10), nullable=False),
     Column("archived_ms", BigInteger, nullable=False),
+    Column("timezone", String(64), nullable=True),
     UniqueConstraint("account_id", name="accounts_account_id"),
 )
 
@@ -73,6 +74,29 @@ Index(
     postgresql_where=text("effective_ms <> at_ms"),
     sqlite_where=text("effective_ms <> at_ms"),
 )
+# The few entries that say what a grant is, which time zone an account has, what was repaired. Only
+# a query with the very words kind = 'g' (or o, y, z) is answered by it in SQLite.
+_CHANGES = text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'")
+Index(
+    "entries_changes",
+    entries.c.account,
+    entries.c.kind,
+    entries.c.seq,
+    postgresql_where=_CHANGES,
+    sqlite_where=_CHANGES,
+)
+
+# The few entries that say what a grant is, which time zone an account has, what was repaired. Only
+# a query with the very words kind = 'g' (or o, y, z) is answered by it in SQLite.
+_CHANGES = text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'")
+Index(
+    "entries_changes",
+    entries.c.account,
+    entries.c.kind,
+    entries.c.seq,
+    postgresql_where=_CHANGES,
+    sqlite_where=_CHANGES,
+)
 
 # The other entries of a sequence, where Redis lost some and wrote others in their place.
 forks = Table(
@@ -93,23 +117,25 @@ dimensions = Table(
     metadata,
     Column("account", Integer, nullable=False),
     Column("number", Integer, nullable=False),
-    Column("workspace", String(_DIMENSION), nullable=False),
-    Column("campaign", String(_DIMENSION), nullable=False),
-    Column("action", String(_DIMENSION), nullable=False),
-    Column("action_version", String(_DIMENSION), nullable=False),
-    Column("model", String(_DIMENSION), nullable=False),
-    Column("source", String(_DIMENSION), nullable=False),
+    Column("workspace", String(DIMENSION_LENGTH), nullable=False),
+    Column("campaign", String(DIMENSION_LENGTH), nullable=False),
+    Column("action", String(DIMENSION_LENGTH), nullable=False),
+    Column("action_version", String(DIMENSION_LENGTH), nullable=False),
+    Column("model", String(DIMENSION_LENGTH), nullable=False),
+    Column("source", String(DIMENSION_LENGTH), nullable=False),
     PrimaryKeyConstraint("account", "number", name="dimensions_pk"),
 )
 
-# Sums of entries about executions: of each quarter of an hour (minutes 15), which every time
-# zone's days and hours are made of, and of each day of UTC (minutes 1440). slot is at_ms divided
-# by the slot's length.
+# The roll-ups of runtime/archive/rollup.py. Their time is counted in quarters of an hour since
+# 1970, which every time zone's days are made of: slot is the first quarter that a row is about.
+
+# Sums of entries about executions by at_ms: of each quarter, and again of each day of the account's
+# time zone, which has 92, 96 or 100 quarters.
 usage = Table(
     "usage",
     metadata,
     Column("account", Integer, nullable=False),
-    Column("minutes", SmallInteger, nullable=False),
+    Column("quarters", SmallInteger, nullable=False),
     Column("slot", Integer, nullable=False),
     Column("dims", Integer, nullable=False),
     Column("kind", String(1), nullable=False),
@@ -124,7 +150,19 @@ usage = Table(
     Column("cache_write_tokens", BigInteger, nullable=False),
     Column("output_tokens", BigInteger, nullable=False),
     Column("reasoning_tokens", BigInteger, nullable=False),
-    PrimaryKeyConstraint("account", "minutes", "slot", "dims", "kind", "reason", name="usage_pk"),
+    PrimaryKeyConstraint("account", "quarters", "slot", "dims", "kind", "reason", name="usage_pk"),
+    sqlite_with_rowid=False,
+)
+
+# The days that roll-ups have rows of. Each entry is in the row of one day, and of one alone: a day
+# that no other overlaps has all that happened in it. Days overlap where the time zone changed.
+days = Table(
+    "days",
+    metadata,
+    Column("account", Integer, nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("quarters", SmallInteger, nullable=False),
+    PrimaryKeyConstraint("account", "slot", "quarters", name="days_pk"),
 )
 
 # Sums of postings of each quarter of an hour by effective_ms, for balances of the past. What a
@@ -138,30 +176,37 @@ movements = Table(
     Column("parts", String(2), nullable=False),
     Column("amount_mc", BigInteger, nullable=False),
     PrimaryKeyConstraint("account", "slot", "grant_id", "parts", name="movements_pk"),
+    sqlite_with_rowid=False,
 )
 
-# Times from reservation to settlement, counted by day of UTC in logarithmic buckets of 5%.
+# Times from reservation to settlement, counted by day in logarithmic buckets of 5%.
 latencies = Table(
     "latencies",
     metadata,
     Column("account", Integer, nullable=False),
     Column("slot", Integer, nullable=False),
+    Column("quarters", SmallInteger, nullable=False),
     Column("dims", Integer, nullable=False),
     Column("bucket", SmallInteger, nullable=False),
     Column("executions", BigInteger, nullable=False),
-    PrimaryKeyConstraint("account", "slot", "dims", "bucket", name="latencies_pk"),
+    PrimaryKeyConstraint("account", "slot", "quarters", "dims", "bucket", name="latencies_pk"),
+    sqlite_with_rowid=False,
 )
 
-# Options that models chose, counted by day of UTC. Outputs and options are numbered from 0 in the
+# Options that models chose, counted by day. Outputs and options are numbered from 0 in the
 # order in which the action version declares them.
 choices = Table(
     "choices",
     metadata,
     Column("account", Integer, nullable=False),
     Column("slot", Integer, nullable=False),
+    Column("quarters", SmallInteger, nullable=False),
     Column("dims", Integer, nullable=False),
     Column("output", SmallInteger, nullable=False),
     Column("option", SmallInteger, nullable=False),
     Column("executions", BigInteger, nullable=False),
-    PrimaryKeyConstraint("account", "slot", "dims", "output", "option", name="choices_pk"),
+    PrimaryKeyConstraint(
+        "account", "slot", "quarters", "dims", "output", "option", name="choices_pk"
+    ),
+    sqlite_with_rowid=False,
 )

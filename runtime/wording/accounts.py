@@ -66,8 +66,16 @@ def conflict_text(reference: str, field: str, stored: str) -> str:
     return f"reference {reference!r} was used before, {use}; choose another one"
 
 
-def alert_text(account_id: str, mark: str, left_mc: int, threshold_mc: int) -> str:
+def alert_text(
+    account_id: str, mark: str, left_mc: int, threshold_mc: int, lag_entries: int = 0
+) -> str:
     """Return what an alert of the ledger means for the account."""
+    if mark == "archive_lag":
+        return (
+            f"The archive is {lag_entries:,} entries behind account {account_id}, at least half of "
+            "archive.max_lag. Above all of it, actions use their fallback values: check that "
+            "creditgate archive runs."
+        )
     left = credits_text(left_mc)
     if mark != "exhausted":
         return (

@@ -92,21 +92,14 @@ class Server:
             f"redis://127.0.0.1:{port}" if port else f"unix://{self._socket_folder}/redis.sock"
         )
 
-    def start(self) -> None:
-        """Start the server on the data that it had, and wait until it answers."""
+    def start(self, *, leader_port: int = 0) -> None:
+        """Start the server on the data that it had, and wait until it answers.
+
+        With a ``leader_port`` it follows the server there, and takes its data instead.
+        """
         self._folder.mkdir(parents=True, exist_ok=True)
         self._socket_folder.mkdir(mode=0o700, exist_ok=True)
-        options = {
-            "port": str(self.port),
-            "bind": "127.0.0.1",
-            "unixsocket": f"{self._socket_folder}/redis.sock",
-            "dir": str(self._folder),
-            "appendonly": "yes",
-            "appendfsync": "everysec",
-            "save": "",
-            **self._options,
-        }
-        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        arguments = self._arguments(leader_port)
         with (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._program, *arguments],
@@ -115,7 +108,7 @@ class Server:
                 stderr=log,
                 env={"LC_ALL": "C"},
                 start_new_session=True,  # a terminal's Ctrl-C is for pytest
-                preexec_fn=_end_with_pytest,  # noqa: PLW1509 - one call, no lock
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - one call, no lock
             )
         give_up_at = time.monotonic() + _START_SECONDS
         while not self._answers():
@@ -135,6 +128,11 @@ class Server:
         self._process = None
         shutil.rmtree(self._socket_folder, ignore_errors=True)
 
+    @property
+    def runs(self) -> bool:
+        """Whether the process lives, frozen or not."""
+        return self._process is not None and self._process.poll() is None
+
     def pause(self) -> None:
         """Freeze the server: it takes connections and commands, and answers none."""
         self._signal(signal.SIGSTOP)
@@ -146,6 +144,22 @@ class Server:
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)
+
+    def _arguments(self, leader_port: int) -> list[str]:
+        options = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "unixsocket": f"{self._socket_folder}/redis.sock",
+            "dir": str(self._folder),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+            **self._options,
+        }
+        arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        if leader_port:
+            arguments += ["--replicaof", "127.0.0.1", str(leader_port)]
+        return arguments
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
@@ -244,8 +258,8 @@ class LedgerServers:
         return Cluster(folder) if kind == CLUSTER else Server(program(kind), folder)
 
 
-def _end_with_pytest() -> None:
-    """Have the kernel end this process when pytest is gone, however it went. Linux can."""
+def end_with_parent() -> None:
+    """Have the kernel end this process when the one that started it is gone. Linux can."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 

@@ -61,7 +61,7 @@ def check_config(context: click.Context, config_path: Path, as_json: bool) -> No
         for warning in warnings:
             click.echo(f"warning: {warning}", err=True)
         if config and processes:
-            is_embedded = config.redis.url == "embedded"
+            is_embedded = config.redis.is_embedded
             for line in processes.lines(config_path, is_embedded=is_embedded):
                 click.echo(line, err=True)
             click.echo(f"{click.format_filename(config_path)}: OK: {_contents(config)}")

@@ -138,7 +138,7 @@ def _learned(config: Config, action: ActionSpec) -> dict[str, Typical]:
     from runtime.cli.ledger import run_async
     from runtime.credits.results import LedgerUnavailable
 
-    if config.redis.url == "embedded" and not (config.data_dir / "redis").exists():
+    if config.redis.is_embedded and not (config.data_dir / "redis").exists():
         return {}
     try:
         return run_async(_ask(config, action))

@@ -70,7 +70,9 @@ class Display:
     def tell(self, alert: Alert) -> None:
         """Show an alert of the ledger, and keep it."""
         self.alerts.append(alert)
-        text = alert_text(alert.account_id, alert.mark, alert.left_mc, alert.threshold_mc)
+        text = alert_text(
+            alert.account_id, alert.mark, alert.left_mc, alert.threshold_mc, alert.lag_entries
+        )
         self.say(text, style="bold yellow")
 
     def begin(self, total: int) -> None:

@@ -41,7 +41,7 @@ function journal(entry)
   local account, effective = S.account, entry.effective_at
   local dims = entry.dims or entry.dimensions and dims_of(entry.dimensions) or ''
   local columns = {
-    RECORD_VERSION, account.epoch, LETTER_OF_KIND[entry.kind], int(S.now), entry.execution_key or '',
+    account.schema, account.epoch, LETTER_OF_KIND[entry.kind], int(S.now), entry.execution_key or '',
     entry.postings and table.concat(entry.postings, ',') or '',
     entry.reserved_at and int(math.max(0, S.now - entry.reserved_at)) or '',
     dims, entry.tokens or '', entry.rate_card or '',

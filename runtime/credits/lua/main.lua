@@ -1,13 +1,14 @@
 -- The batch: calls of one account, each decided in order on the state that the ones before it
 -- left, all written together.
 -- KEYS: the keys of state.lua, then an outcome key for each call that takes an execution.
--- ARGV: account id, 'w' | 'r', outcome TTL in ms, marks, cool-down of a mark in ms, clock in ms and
---       memory of the process that asks (trust.lua), windows of caps (windows.lua), then for each
---       call: verb, number of arguments, arguments. Where the call takes an execution, the first
---       four are its key, attempt, fingerprint and dimensions; the verb's own follow.
+-- ARGV: account id, 'w' | 'r', outcome TTL in ms, marks, cool-down of a mark in ms, how many entries
+--       the archive may lag behind (lag.lua), clock in ms and memory of the process that asks
+--       (trust.lua), windows of caps (windows.lua), then for each call: verb, number of arguments,
+--       arguments. Where the call takes an execution, the first four are its key, attempt,
+--       fingerprint and dimensions; the verb's own follow.
 -- answer: {answers in the order of the calls, alerts as {name, threshold, left}, what to remember}
 
-local FIRST_CALL, ACCOUNT_KEYS = 9, 14
+local FIRST_CALL, ACCOUNT_KEYS = 10, 14
 local ENDS = { settle = true, release = true, expire = true }
 local TAKES_EXECUTION = { reserve = true, settle = true, release = true, conclude = true, look_up = true }
 
@@ -41,7 +42,7 @@ end
 local function decide(call)
   if not S.account and call.verb ~= 'open_account' then return { 'account_unknown' } end
   local damage = damage_of(call)
-  if damage then return { 'damaged', damage } end
+  if damage then return { 'fault', damage } end
   local before = left()
   local answer
   if call.execution then
@@ -56,10 +57,18 @@ end
 local function read_account(keys, verb)
   S.account = load_account()
   local time = server_ms()
-  check_memory()
+  if verb == 'stop' then return end
+  if verb ~= 'resume' then
+    check_stopped()
+    check_memory()
+  end
   check_clock(time)
   S.now = time
   if not S.account then return end
+  if verb == 'resume' then
+    S.now = math.max(time, S.account.last_ms)
+    return
+  end
   S.now = trusted_now(time, verb)
   check_open()
   check_grants()
@@ -76,8 +85,13 @@ local function run()
   read_account(keys, calls[1].verb)
   local answers, alerts = {}, {}
   for i, call in ipairs(calls) do answers[i] = decide(call) end
-  if S.changed and not READ_ONLY then write(has_endings) end
-  for i, alert in ipairs(S.alerts) do alerts[i] = { alert.name, alert.threshold, alert.left } end
+  if S.changed and not READ_ONLY then
+    check_lag()
+    write(has_endings)
+  end
+  for i, alert in ipairs(S.alerts) do
+    alerts[i] = { alert.name, alert.threshold, alert.left, alert.lag }
+  end
   return { answers, alerts, memory_text() }
 end
 

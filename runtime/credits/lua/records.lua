@@ -3,7 +3,7 @@
 
 local RECORD_VERSION = 1
 local MAX_MC = 9007199254740991
-local NEWER = ' was written by a newer release, this one reads up to 1: run the newer release, or '
+local NEWER = ' was written by a newer release, this one reads up to %d: run the newer release, or '
   .. 'point redis.key_prefix elsewhere'
 
 -- Lua's own conversion writes 1e+14; these are exact. %d is twice as fast as %.0f, and right
@@ -42,7 +42,7 @@ local function fields_of(text, pattern, where)
   if fields[1] then return fields end
   local version = tonumber(string.match(text, '^(%d+)\t'))
   if version and version > RECORD_VERSION then
-    stop('SCHEMA', where .. ': record version ' .. version .. NEWER)
+    stop('SCHEMA', where .. ': record version ' .. version .. string.format(NEWER, RECORD_VERSION))
   end
   stop('DAMAGED', where .. ': is not a record of its kind')
 end

@@ -2,7 +2,7 @@
 -- args: execution, amount_mc, ttl_ms, final (the reasons, separated by commas, of refusals
 --       that are stored as the outcome), outcome bytes
 -- answer: {'reserved', amount, available, reserved_at, remaining_ms}
---       | {'refused', reason, available, home, cap or nothing} | what executions.lua answers
+--       | {'refused', reason, available, home, cap or nothing} | what lag.lua and executions.lua answer
 -- cap: field, limit, charged, reserved, resets_in_ms (-1 for never), 1 if it may clear else 0
 
 local function lacks_credits(amount)
@@ -52,6 +52,7 @@ V.reserve = function(execution, record, args)
     return { 'reserved', record.amount, S.account.available, record.reserved_at,
       record.deadline - S.now }
   end
+  if lags_too_far() then return too_far_behind() end
   local caps = matching_caps(execution.dimensions)
   local reason, home, cap = refusal(amount, execution.dimensions, caps)
   if not reason then return set_aside(execution, record, amount, ttl, caps) end

@@ -1,16 +1,18 @@
 -- settle: charges what an execution really cost, gives back the rest, stores its outcome.
 -- args: execution, cost_mc, reserved_mc, reserved_at_ms, tokens, rate card version, flags,
---       exposure_mc, free_mc (what it would have cost if it were not free), outcome bytes
+--       exposure_mc, free_mc (what it would have cost if it were not free), reason (why outputs fell
+--       back, or ''), choices (journal.py), outcome bytes
 -- answer: {'settled', charged, overage, available, flags}
 --       | {'dead'} where it is older than the horizon | {'more_due'} where nothing was charged, since
 --         more reservations are due to come home than one script ends: to be asked again
 --       | what executions.lua answers
 
 local function bill_of(args)
-  local cost, reserved, reserved_at, tokens, rate_card, flags, exposure, free, bytes = unpack(args)
+  local cost, reserved, reserved_at, tokens, rate_card, flags, exposure, free, reason, choices, bytes
+    = unpack(args)
   local bill = { cost = tonumber(cost), reserved_at = tonumber(reserved_at), tokens = tokens,
     rate_card = rate_card, flags = flags, exposure = tonumber(exposure), free = tonumber(free),
-    bytes = bytes }
+    reason = reason, choices = choices, bytes = bytes }
   if bill.cost > tonumber(reserved) then bill.flags = add_flag(flags, 'quote_exceeded') end
   return bill
 end
@@ -74,6 +76,12 @@ LOST.settle = function(execution, outcome, args)
     exposure = bill.cost + bill.exposure, detail = bill.free > 0 and int(bill.free) or nil })
 end
 
+-- What readers of schema 1 would not expect.
+local function tell_more(entry, bill)
+  entry.reason = bill.reason
+  if bill.choices ~= '' then entry.detail = (entry.detail or '') .. ';' .. bill.choices end
+end
+
 V.settle = function(execution, record, args)
   local bill = bill_of(args)
   if bill.reserved_at + OUTCOME_TTL_MS <= S.now then return { 'dead' } end
@@ -82,6 +90,7 @@ V.settle = function(execution, record, args)
     dimensions = execution.dimensions, tokens = bill.tokens, rate_card = bill.rate_card,
     flags = bill.flags, exposure = bill.exposure, reserved_at = bill.reserved_at }
   if bill.free > 0 then entry.detail = int(bill.free) end
+  if S.account.schema > 1 then tell_more(entry, bill) end
 
   local unpaid, found, booked, note = end_reservation(execution, record, bill, entry)
   local _, overage = take(unpaid, 'charged', entry.postings)

@@ -1,7 +1,8 @@
 -- The account as this script sees it: read once, changed in memory, written once (write.lua).
 --
--- account  hash    schema, profile, books and order: the records below; forgotten: until when
---                  somebody of the key of that name counts
+-- account  hash    schema, profile, books and order: the records below; archived: the sequence up
+--                  to which the archive has the journal; stopped: why nothing is booked (stop.lua);
+--                  forgotten: until when somebody in the key of that name counts
 -- grants   hash    grant id -> record, only grants with something available or reserved
 -- ended    hash    grant id -> record, grants with nothing left; never changed again
 -- open     hash    execution key -> reservation record, open, or expired until the horizon
@@ -14,7 +15,7 @@
 -- outcome  string  one key an execution: header line, then the caller's bytes; has a TTL
 -- and of the bucket that shares the slot: due zset, news set, accounts set, alerts stream.
 
-local SCHEMA = 1
+local SCHEMA = 2 -- the highest that this release reads: runtime/credits/schema.py
 
 local K = {
   account = KEYS[1], grants = KEYS[2], ended = KEYS[3], open = KEYS[4], due = KEYS[5],
@@ -22,7 +23,7 @@ local K = {
   news = KEYS[11], accounts = KEYS[12], forgotten = KEYS[13], alerts = KEYS[14],
 }
 local ACCOUNT_ID, READ_ONLY, OUTCOME_TTL_MS = ARGV[1], ARGV[2] == 'r', tonumber(ARGV[3])
-local WINDOWS = ARGV[8]    -- of the account's time zone, where the caller knows it: windows.lua
+local WINDOWS = ARGV[9]    -- of the account's time zone, where the caller knows it: windows.lua
 
 local S = {
   now = 0,
@@ -65,14 +66,17 @@ local function unknown_account(found)
 end
 
 local function load_account()
-  local raw = fetch('HMGET', K.account, 'schema', 'profile', 'books', 'order', 'forgotten')
+  local raw = fetch('HMGET', K.account, 'schema', 'profile', 'books', 'order', 'archived', 'stopped',
+    'forgotten')
   local schema, profile, books, order = raw[1], raw[2], raw[3], raw[4]
   if not schema then return unknown_account(profile or books or order) end
-  if schema ~= '1' and whole(schema, K.account .. ' schema') > SCHEMA then
-    stop('SCHEMA', K.account .. ': schema ' .. schema .. NEWER)
+  local number = whole(schema, K.account .. ' schema')
+  if number > SCHEMA then
+    stop('SCHEMA', K.account .. ': schema ' .. schema .. string.format(NEWER, SCHEMA))
   end
   if not (profile and books and order) then return unknown_account(true) end
-  local account = { order = order, forgotten = tonumber(raw[5]) or 0 }
+  local account = { schema = number, order = order, stopped = raw[6], forgotten = tonumber(raw[7]) or 0 }
+  account.archived = raw[5] and whole(raw[5], K.account .. ' archived') or 0
   for i, text in ipairs(fields_of(profile, PROFILE_PATTERN, K.account .. ' profile')) do
     account[PROFILE[i]] = text
   end
@@ -83,6 +87,7 @@ local function load_account()
     if number > MAX_MC then stop('DAMAGED', K.account .. ' books: ' .. name .. ' too large') end
     account[name] = number
   end
+  account.lag_before = account.seq - account.archived
   account.chain, account.marks = fields[#BOOKS + 1], fields[#BOOKS + 2]
   if not balances(account.granted, account) then
     stop('DAMAGED', K.account .. ' books: the parts do not add up to what was granted')

@@ -56,11 +56,10 @@ local function write_account(order)
   if S.opened or S.dirty_profile then
     fields[#fields + 1], fields[#fields + 2] = 'profile', profile_text(account)
   end
-  if S.opened then
-    fields[#fields + 1], fields[#fields + 2] = 'schema', SCHEMA
-    redis.call('SADD', K.accounts, ACCOUNT_ID)
-  end
+  if S.opened or S.upgraded then fields[#fields + 1], fields[#fields + 2] = 'schema', account.schema end
+  if S.opened then redis.call('SADD', K.accounts, ACCOUNT_ID) end
   redis.call('HSET', K.account, unpack(fields))
+  if S.resumed then redis.call('HDEL', K.account, 'stopped') end
 end
 
 local function write_limits()
@@ -136,6 +135,7 @@ end
 -- At maxmemory an ending must still go in: a script whose first write needs no memory runs
 -- through, one that begins with HSET is refused. Endings therefore begin with an empty ZREM.
 local function write(has_endings)
+  if S.stops then return redis.call('HSET', K.account, 'stopped', S.account.stopped) end
   local in_news, registered = check_writable()
   local used, ended = sort_out_grants()
   local order = order_text(ended)
@@ -150,6 +150,7 @@ local function write(has_endings)
   -- A stream that holds the largest id there is takes no other; the caller is told all the same.
   for _, alert in ipairs(S.alerts) do
     redis.pcall('XADD', K.alerts, '*', 'account', ACCOUNT_ID, 'mark', alert.name,
-      'threshold_mc', int(alert.threshold), 'left_mc', int(alert.left), 'at_ms', int(S.now))
+      'threshold_mc', int(alert.threshold), 'left_mc', int(alert.left), 'at_ms', int(S.now),
+      unpack(alert.lag and { 'lag_entries', int(alert.lag) } or {}))
   end
 end

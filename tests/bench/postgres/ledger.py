@@ -24,6 +24,7 @@ from tests.bench.ledger_stage import (
     TTL_MS,
     WORKSPACE,
 )
+from tests.harness.postgres import PostgresServer
 
 _FILES = ("schema.sql", "single.sql", "many.sql")
 _TTL = timedelta(milliseconds=TTL_MS)
@@ -33,9 +34,9 @@ _RESERVE_MANY = "SELECT * FROM reserve_many($1, $2, $3, $4, $5, $6, $7)"
 _SETTLE_MANY = "SELECT * FROM settle_many($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 
 
-async def make_schema(host: str) -> str:
+async def make_schema(server: PostgresServer) -> str:
     """Make the tables and functions; return the server's version."""
-    connection = await asyncpg.connect(host=host, user="postgres")
+    connection = await asyncpg.connect(**address(server))
     try:
         for name in _FILES:
             await connection.execute(Path(__file__).with_name(name).read_text())
@@ -45,9 +46,9 @@ async def make_schema(host: str) -> str:
         await connection.close()
 
 
-async def vacuum(host: str) -> None:
+async def vacuum(server: PostgresServer) -> None:
     """Do what is otherwise done now and then in the background; plans are made anew from it."""
-    connection = await asyncpg.connect(host=host, user="postgres")
+    connection = await asyncpg.connect(**address(server))
     try:
         await connection.execute("VACUUM ANALYZE")
     finally:
@@ -55,11 +56,12 @@ async def vacuum(host: str) -> None:
 
 
 @asynccontextmanager
-async def connect(host: str, connections: int, **settings: str) -> AsyncIterator[PostgresLedger]:
+async def connect(
+    server: PostgresServer, connections: int, **settings: str
+) -> AsyncIterator[PostgresLedger]:
     """Open the pool. ``settings`` are the server's, for its sessions."""
     async with asyncpg.create_pool(
-        host=host,
-        user="postgres",
+        **address(server),
         min_size=connections,
         max_size=connections,
         server_settings=settings,
@@ -67,6 +69,11 @@ async def connect(host: str, connections: int, **settings: str) -> AsyncIterator
         reset=_leave,
     ) as pool:
         yield PostgresLedger(pool)
+
+
+def address(server: PostgresServer) -> dict[str, Any]:
+    """Return what asyncpg takes to connect to the server's own database."""
+    return {"host": str(server.folder), "port": server.port, "user": "postgres"}
 
 
 async def _leave(_: Any) -> None:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 
 from pricing.offers import MAX_MC
 from runtime.credits.identity import Dimensions
-from runtime.credits.journal import JournalEntry, Part, parse, replay, verify
+from runtime.credits.journal import JournalEntry, Kind, Part, parse, replay, verify
 from runtime.credits.results import Balance
 from tests.harness.ledger.desk import Desk
 from tests.harness.ledger.plain import plain_cap
 from tests.harness.ledger.wire import Wire
 from tests.harness.model import PARTS, Grant, Model
+from tests.harness.model.books import Settlement
 
 BUCKET_DUE, ALERTS = -4, -1
 
@@ -48,6 +49,7 @@ class Comparison:
         """What costs more: the journal adds up to the balance, and every alert is in Redis."""
         balance = await self.after_a_script(model)
         _compare_replay(self.entries, balance)
+        insist(_settlements(self.entries), model.settlements)
         keys = self.desk.keys.of_account(self.account_id)
         due, alerts = await self.wire.ask(
             ("ZSCORE", keys[BUCKET_DUE], self.account_id), ("XRANGE", keys[ALERTS], "-", "+")
@@ -147,6 +149,18 @@ def _compare_due(score: bytes | None, model: Model) -> None:
     if next_due is not None:
         assert score is not None, f"no sweep, though something is due at {next_due}"
         assert model.now < float(score) <= next_due, f"swept at {score!r}, due at {next_due}"
+
+
+def _settlements(entries: list[JournalEntry]) -> list[Settlement]:
+    return [
+        Settlement(_version(entry), entry.free_mc, entry.reason or "", entry.choices)
+        for entry in entries
+        if entry.kind is Kind.SETTLED
+    ]
+
+
+def _version(entry: JournalEntry) -> int:
+    return int(entry.body.partition("\t")[0])
 
 
 def _when_told(alert: tuple[str, int, int, int]) -> tuple[int, str]:

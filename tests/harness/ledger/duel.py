@@ -63,10 +63,13 @@ class Duel:
     is_current: bool = True
     """Whether the last script knew the time that it is now."""
 
-    async def start(self, at_ms: int, plan: str = "growth", timezone: str = "UTC") -> None:
+    async def start(
+        self, at_ms: int, plan: str = "growth", timezone: str = "UTC", schema: int = 2
+    ) -> None:
         settings = self.desk.ledger.settings
         rules = Rules(HORIZON_MS, PLANS, settings.low_marks, settings.alert_cooldown_ms)
-        self.model = Model(rules, clock=at_ms, plan=plan, timezone=timezone)
+        self.model = Model(rules, clock=at_ms, plan=plan, timezone=timezone, schema=schema)
+        self.desk.ledger.watch.schema = schema
         self.desk.transport.losses.clear()
         self.desk.transport.zone_asked_for = ""
         self.comparison = Comparison(self.desk, self.wire, self.account_id)

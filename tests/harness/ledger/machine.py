@@ -20,6 +20,7 @@ from tests.harness.ledger.instants import ZONES, instants_to_come, turns
 from tests.harness.ledger.staged import Loss
 from tests.harness.ledger.wire import Wire
 from tests.harness.model import CapName, Identity
+from tests.harness.model.books import Choices
 from tests.harness.model.caps import WINDOWS
 
 INTERVALS_MS = (1, 2, 50, 199, 200, 201, 1_000, HORIZON_MS)
@@ -45,6 +46,7 @@ TARGETS = (
     "action greet",
     "account",
 )
+CHOICES: tuple[Choices, ...] = ((), ((0, 0),), ((0, 3), (2, 1), (2, 499)))
 BEFORE_MS = (10, 1_000, 1, 100_000, 2, 200)
 
 
@@ -76,8 +78,9 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         turn = dice.pick(turns(START_MS, timezone))
         at_ms = turn - dice.pick((100_000, 1_000, 10))
         plan = "trial" if dice.once_in(8) else "growth"
-        note(f"open {plan} in {timezone} at {at_ms}")
-        self.run(self.duel.start(at_ms, plan, timezone))
+        schema = dice.pick((2, 1))
+        note(f"open {plan} in {timezone} at {at_ms}, {schema=}")
+        self.run(self.duel.start(at_ms, plan, timezone, schema))
 
     def _fashion(self, dice: Dice) -> list[Callable[[Dice], Awaitable[None]]]:
         alone, weights = self._alone, (1, 1, 0, 3)
@@ -97,6 +100,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             (2 * dice.pick(weights), alone(self._switch)),
             (3 * dice.pick((1, 1, 2, 3)), alone(self._change_plan)),
             (1 * dice.pick(weights), alone(self._open_again)),
+            (1, alone(self._upgrade)),
             (2 * dice.pick(weights), alone(self._change_timezone)),
             (dice.once_in(4), alone(self._close)),
             (3 * dice.pick(weights), alone(self._repeat)),
@@ -233,8 +237,13 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             return None
         above_quote_mc = MAX_MC if dice.once_in(32) else dice.below(80) - 60
         exposure_mc, free_mc = dice.pick((0, 0, 0, 5)), dice.pick((0, 0, 0, 30))
-        note(f"settle {_name(made)}: {above_quote_mc=} {exposure_mc=} {free_mc=}")
-        return questions.settle(self.duel, made, above_quote_mc, exposure_mc, free_mc)
+        reason, choices = dice.pick((None, None, FallbackReason.OUTPUT_INVALID)), dice.pick(CHOICES)
+        note(
+            f"settle {_name(made)}: {above_quote_mc=} {exposure_mc=} {free_mc=} {reason} {choices}"
+        )
+        return questions.settle(
+            self.duel, made, above_quote_mc, exposure_mc, free_mc, reason, choices
+        )
 
     def _release(self, dice: Dice) -> Ask | None:
         if not (made := self._choose(dice)):
@@ -324,6 +333,10 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         timezone = dice.pick((self.duel.model.timezone, self.duel.model.timezone, "Asia/Tokyo"))
         note(f"open again: {plan} {timezone}")
         return questions.open_again(self.duel, plan, timezone)
+
+    def _upgrade(self, dice: Dice) -> Ask:
+        note("upgrade")
+        return questions.upgrade(self.duel)
 
     def _close(self, dice: Dice) -> Ask:
         reference = self._reference(dice)

@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC, GrantKind
+from runtime.credits.batch import Call, Mode
 from runtime.credits.endings import Release, Settlement
 from runtime.credits.results import NotBooked
+from runtime.credits.schema import NEWEST
 from tests.harness.ledger.desk import instant
 from tests.harness.ledger.duel import Ask, Duel, Made
 from tests.harness.ledger.plain import cap_of
 from tests.harness.model import CapName
+from tests.harness.model.books import Choices
 from tests.harness.model.references import Answer
 
 ORPHAN_MC = 50
@@ -131,6 +134,18 @@ def switch(duel: Duel, reference: str, target: str, on: bool) -> Ask:
     )
 
 
+def upgrade(duel: Duel) -> Ask:
+    async def ask() -> object:
+        call = Call("upgrade", (NEWEST,), mode=Mode.ACCOUNT)
+        _, is_new = await duel.desk.script_client.ask(duel.account_id, call)
+        return ("upgraded", bool(is_new))
+
+    def asked_of_the_model() -> Answer:
+        return duel.model.upgrade()  # of the one that there is then
+
+    return Ask(ask, asked_of_the_model, is_about_account=True)
+
+
 def reserve(duel: Duel, made: Made, amount_mc: int, ttl_ms: int, final: bool) -> Ask:
     attempt = made.attempt
 
@@ -153,7 +168,15 @@ def reserve(duel: Duel, made: Made, amount_mc: int, ttl_ms: int, final: bool) ->
     )
 
 
-def settle(duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int, free_mc: int) -> Ask:
+def settle(
+    duel: Duel,
+    made: Made,
+    above_quote_mc: int,
+    exposure_mc: int,
+    free_mc: int,
+    reason: FallbackReason | None,
+    choices: Choices,
+) -> Ask:
     attempt = made.attempt
     # One that has not reserved here is an orphan: Redis lost its reservation.
     orphan = (ORPHAN_MC, duel.desk.now_ms - ORPHAN_AGE_MS)
@@ -172,6 +195,8 @@ def settle(duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int, free_m
                 rate_card_version="",
                 exposure_mc=exposure_mc,
                 free_mc=free_mc,
+                reason=reason,
+                choices=choices,
                 outcome=body,
             )
         )
@@ -188,6 +213,8 @@ def settle(duel: Duel, made: Made, above_quote_mc: int, exposure_mc: int, free_m
             at_ms,
             exposure_mc,
             free_mc,
+            reason or "",
+            choices,
             body,
         ),
         ends=True,

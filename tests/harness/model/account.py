@@ -26,6 +26,12 @@ class AccountVerbs(Books):
             return ("account_conflict", "timezone")
         return ("done", False)
 
+    def upgrade(self) -> Answer:
+        """From now on the journal tells more of settlements."""
+        is_new = self.schema < 2
+        self.schema, self.changed = 2, self.changed or is_new
+        return ("upgraded", is_new)
+
     def grant(
         self, reference: str, kind: str, amount: int, priority: int | None, expires: int | None
     ) -> Answer:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import NamedTuple, Self
 
 from tests.harness.model.alarms import Alarms
 from tests.harness.model.caps import Caps, Moment
@@ -16,6 +16,16 @@ from tests.harness.model.references import Answer, References
 
 Call = Callable[[], Answer]
 MAX_MC = 2**53 - 1
+Choices = tuple[tuple[int, int], ...]
+
+
+class Settlement(NamedTuple):
+    """What the journal tells of a settlement beside credits, by the account's schema."""
+
+    schema: int
+    free: int
+    reason: str
+    choices: Choices
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,7 @@ class Books:
     clock: int
     plan: str
     timezone: str = "UTC"
+    schema: int = 2
     state: str = "open"
     last: int = 0
     now: int = 0
@@ -51,6 +62,7 @@ class Books:
     references: References = field(default_factory=References)
     overage: int = 0
     exposure: int = 0
+    settlements: list[Settlement] = field(default_factory=list)
     alerts: list[tuple[str, int, int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.harness.model.account import AccountVerbs
-from tests.harness.model.books import MAX_MC
+from tests.harness.model.books import MAX_MC, Choices, Settlement
 from tests.harness.model.caps import Note
 from tests.harness.model.executions import Execution, Expired, Identity, Outcome, Reservation
 from tests.harness.model.references import Answer
@@ -96,6 +96,8 @@ class Model(AccountVerbs):
         reserved_at: int,
         exposure: int = 0,
         free: int = 0,
+        reason: str = "",
+        choices: Choices = (),
         body: bytes = b"",
     ) -> Answer:
         execution = self._execution(execution_id, identity)
@@ -131,6 +133,8 @@ class Model(AccountVerbs):
         self.overage += overage
         self._expose(exposure - execution.booked_for(attempt))
         self._conclude(execution, attempt, "settled", charged, overage, body=body)
+        told = (reason, choices) if self.schema > 1 else ("", ())
+        self.settlements.append(Settlement(self.schema, free, *told))
         assert execution.outcome
         execution.outcome.found = frozenset(found)
         return ("settled", charged, overage, self.purse.available, flags | found)

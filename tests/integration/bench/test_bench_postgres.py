@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.bench.postgres.ledger import PostgresLedger, make_schema
-from tests.bench.postgres.server import PostgresUnavailable, open_postgres
+from tests.bench.postgres.ledger import PostgresLedger, address, make_schema
+from tests.harness.postgres import QUICK, PostgresUnavailable, open_postgres, refuse_or_skip
 
 pytestmark = pytest.mark.long
 
@@ -24,11 +23,9 @@ MINUTE = timedelta(minutes=1)
 async def connection() -> AsyncIterator[Any]:
     """A server with one account: grants of 6,000, 6,000 and 0, and a cap far above them."""
     try:
-        async with open_postgres() as host:
-            await make_schema(host)
-            async with asyncpg.create_pool(
-                host=host, user="postgres", min_size=1, max_size=1
-            ) as pool:
+        async with open_postgres(QUICK) as server:
+            await make_schema(server)
+            async with asyncpg.create_pool(**address(server), min_size=1, max_size=1) as pool:
                 await PostgresLedger(pool).open_account(ACCOUNT)
                 async with pool.acquire() as found:
                     await found.execute(
@@ -37,9 +34,7 @@ async def connection() -> AsyncIterator[Any]:
                     )
                     yield found
     except PostgresUnavailable as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(missing))
+        refuse_or_skip(missing)
 
 
 async def reserve(connection: Any, key: bytes, amount_mc: int, attempt: str = "a") -> Any:

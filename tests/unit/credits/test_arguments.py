@@ -105,6 +105,8 @@ VALID: dict[type, dict[str, dict[str, Any]]] = {
     Repairs: {
         "accept_loss": _ID | {"reason": "a failover", "actor": "me"},
         "repair_clock": _ID | {"reason": "a wrong clock", "actor": "me"},
+        "stop": _ID | {"why": "a fork"},
+        "resume": _ID | {"reason": "a fork", "actor": "me"},
     },
     Erasure: {
         "begin": _ID | {"person_id": "p", "reference": "r-1"},
@@ -139,7 +141,7 @@ WRONG: tuple[Any, ...] = (
     datetime(2026, 6, 1),  # noqa: DTZ001 - naive on purpose
 )
 NAMES = {"execution_id", "workspace_id", "campaign_id", "action"}
-FREE_TEXT = {"reference", "actor", "reason", "payment_reference", "grant_id", "person_id"}
+FREE_TEXT = {"reference", "actor", "reason", "why", "payment_reference", "grant_id", "person_id"}
 FREE_TEXT |= NAMES
 FREE_TEXT |= {"rate_card_version"}
 

@@ -16,6 +16,7 @@ from runtime.credits.journal import (
     Part,
     Posting,
     chain_of,
+    choices_column,
     parse,
     replay,
     tokens_column,
@@ -94,12 +95,33 @@ def test_a_refusal_says_why() -> None:
     assert replay([found]).grants == {}
 
 
+def test_a_settlement_of_version_2_tells_why_outputs_fell_back_and_what_was_chosen() -> None:
+    found = entry("2\tab12\ts\t5" + "\t" * 8 + "output_invalid" + "\t" * 6 + "30;0.2,3.11")
+    assert found.reason is FallbackReason.OUTPUT_INVALID
+    assert (found.free_mc, found.choices) == (30, ((0, 2), (3, 11)))
+    assert entry("2\tab12\ts\t5" + "\t" * 14 + ";0.2").free_mc == 0
+    assert entry("2\tab12\ts\t5" + "\t" * 14 + "30").choices == ()
+    assert entry("1\tab12\ts\t5" + "\t" * 14 + "30").free_mc == 30
+
+
+def test_choices_are_written_as_they_are_read() -> None:
+    choices = ((0, 2), (3, 11))
+    found = entry("2\tab12\ts\t5" + "\t" * 14 + ";" + choices_column(choices))
+    assert found.choices == choices
+
+
 @pytest.mark.parametrize(
     "body",
     [
         "",
         "not an entry",
-        "2\tab12\ts\t5",
+        "3\tab12\ts\t5",
+        "2\tab12\ts\t5" + "\t" * 14 + "much",
+        "2\tab12\ts\t5" + "\t" * 14 + ";1",
+        "2\tab12\ts\t5" + "\t" * 14 + ";1.2.3",
+        "2\tab12\ts\t5" + "\t" * 14 + ";1.-2",
+        "2\tab12\ts\t5" + "\t" * 14 + ";1.2;3",
+        "2\tab12\ts\t5" + "\t" * 8 + "invented",
         "1\tab12\tinvented\t5",
         "1\tab12\ts\tlater",
         "1\tab12\ts\t5\tKEY\tg1:xy:5",

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.Column("left_mc", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("archived_ms", sa.BigInteger(), nullable=False),
+        sa.Column("timezone", sa.String(length=64), nullable=True),
         sa.PrimaryKeyConstraint("no"),
         sa.UniqueConstraint("account_id", name="accounts_account_id"),
     )
@@ -30,11 +31,22 @@ def upgrade() -> None:
         "choices",
         sa.Column("account", sa.Integer(), nullable=False),
         sa.Column("slot", sa.Integer(), nullable=False),
+        sa.Column("quarters", sa.SmallInteger(), nullable=False),
         sa.Column("dims", sa.Integer(), nullable=False),
         sa.Column("output", sa.SmallInteger(), nullable=False),
         sa.Column("option", sa.SmallInteger(), nullable=False),
         sa.Column("executions", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("account", "slot", "dims", "output", "option", name="choices_pk"),
+        sa.PrimaryKeyConstraint(
+            "account", "slot", "quarters", "dims", "output", "option", name="choices_pk"
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "days",
+        sa.Column("account", sa.Integer(), nullable=False),
+        sa.Column("slot", sa.Integer(), nullable=False),
+        sa.Column("quarters", sa.SmallInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "slot", "quarters", name="days_pk"),
     )
     op.create_table(
         "dimensions",
@@ -64,6 +76,14 @@ def upgrade() -> None:
     )
     op.create_index("entries_at", "entries", ["account", "at_ms"], unique=False)
     op.create_index(
+        "entries_changes",
+        "entries",
+        ["account", "kind", "seq"],
+        unique=False,
+        postgresql_where=sa.text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'"),
+        sqlite_where=sa.text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'"),
+    )
+    op.create_index(
         "entries_late",
         "entries",
         ["account", "effective_ms"],
@@ -91,10 +111,14 @@ def upgrade() -> None:
         "latencies",
         sa.Column("account", sa.Integer(), nullable=False),
         sa.Column("slot", sa.Integer(), nullable=False),
+        sa.Column("quarters", sa.SmallInteger(), nullable=False),
         sa.Column("dims", sa.Integer(), nullable=False),
         sa.Column("bucket", sa.SmallInteger(), nullable=False),
         sa.Column("executions", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("account", "slot", "dims", "bucket", name="latencies_pk"),
+        sa.PrimaryKeyConstraint(
+            "account", "slot", "quarters", "dims", "bucket", name="latencies_pk"
+        ),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "movements",
@@ -104,11 +128,12 @@ def upgrade() -> None:
         sa.Column("parts", sa.String(length=2), nullable=False),
         sa.Column("amount_mc", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("account", "slot", "grant_id", "parts", name="movements_pk"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "usage",
         sa.Column("account", sa.Integer(), nullable=False),
-        sa.Column("minutes", sa.SmallInteger(), nullable=False),
+        sa.Column("quarters", sa.SmallInteger(), nullable=False),
         sa.Column("slot", sa.Integer(), nullable=False),
         sa.Column("dims", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(length=1), nullable=False),
@@ -124,8 +149,9 @@ def upgrade() -> None:
         sa.Column("output_tokens", sa.BigInteger(), nullable=False),
         sa.Column("reasoning_tokens", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint(
-            "account", "minutes", "slot", "dims", "kind", "reason", name="usage_pk"
+            "account", "quarters", "slot", "dims", "kind", "reason", name="usage_pk"
         ),
+        sqlite_with_rowid=False,
     )
 
 
@@ -142,8 +168,15 @@ def downgrade() -> None:
         postgresql_where=sa.text("effective_ms <> at_ms"),
         sqlite_where=sa.text("effective_ms <> at_ms"),
     )
+    op.drop_index(
+        "entries_changes",
+        table_name="entries",
+        postgresql_where=sa.text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'"),
+        sqlite_where=sa.text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'"),
+    )
     op.drop_index("entries_at", table_name="entries")
     op.drop_table("entries")
     op.drop_table("dimensions")
+    op.drop_table("days")
     op.drop_table("choices")
     op.drop_table("accounts")

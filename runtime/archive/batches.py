@@ -1,0 +1,163 @@
+"""Entries on their way from Redis into SQL: checked, and made into rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from runtime.archive.rollup import Rollup
+from runtime.credits.journal import CHAIN_DIGITS, LETTERS, VERSION, JournalError
+from runtime.store.schema import DIMENSION_LENGTH
+
+StreamEntry = tuple[bytes, bytes, bytes]
+"""The id of a stream entry, its body and its chain, as Redis has them."""
+
+Row = tuple[int, int, str, str, int, int, int, int, int, str]
+
+_SIDE = {
+    source + target: (target in "ar") - (source in "ar")
+    for source in "narcev"
+    for target in "arcev"
+}
+_NAMED = "n"
+_DIMENSIONS = 6
+_DETAIL, _EFFECTIVE, _DIMS, _POSTINGS = 17, 14, 7, 5
+_MOST_INTEGER, _MOST_BIG = 2**31 - 1, 2**63 - 1
+_LONGEST_EPOCH = 16
+
+
+class ChainBroken(JournalError):
+    """An entry does not continue what was archived before it."""
+
+
+@dataclass(slots=True)
+class Position:
+    """How far an account is archived, and what it had left there."""
+
+    no: int
+    account_id: str
+    epoch: str
+    seq: int
+    chain: str
+    left_mc: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far one batch brings an account."""
+
+    no: int
+    seq_before: int
+    chain_before: str
+    seq: int
+    chain: str
+    epoch: str
+    left_mc: int
+
+
+class Batch:
+    """Rows of many accounts that are written in one transaction."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.dimensions: list[tuple[int | str, ...]] = []
+        self.rollup = Rollup()
+        self.bytes = 0
+        self.steps: list[Step] = []
+        self.reached: list[tuple[str, int]] = []
+        self._begun: dict[int, tuple[Position, int, str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._begun)
+
+    def close(self) -> None:
+        """Note in ``steps`` and ``reached`` how far the accounts are, before they move on."""
+        for no, (at, seq, chain) in sorted(self._begun.items()):
+            self.reached.append((at.account_id, at.seq))
+            if at.seq > seq:
+                self.steps.append(Step(no, seq, chain, at.seq, at.chain, at.epoch, at.left_mc))
+
+    def add(self, position: Position, entries: Iterable[StreamEntry]) -> None:
+        """Add entries that continue ``position``, which moves on.
+
+        Raises:
+            ChainBroken: an entry does not continue the one before; those before it are added.
+            JournalError: an entry can't be read; those before it are added. Messages name entries.
+        """
+        self._begun.setdefault(position.no, (position, position.seq, position.chain))
+        for entry_id, raw, chain in entries:
+            self._add(position, entry_id, raw, chain)
+
+    def _add(self, position: Position, entry_id: bytes, raw: bytes, chain: bytes) -> None:
+        seq = position.seq + 1
+        if entry_id != b"0-%d" % seq:
+            raise ChainBroken(f"journal entry 0-{seq} is missing, found {entry_id.decode()}")
+        digest = hashlib.sha1(position.chain.encode() + raw, usedforsecurity=False)
+        expected = digest.hexdigest()[:CHAIN_DIGITS]
+        if chain != expected.encode():
+            found = chain.decode(errors="replace")
+            raise ChainBroken(f"journal entry 0-{seq}: chain {found}, expected {expected}")
+        try:
+            epoch, row, columns = _read(position, seq, expected, raw)
+        except (IndexError, KeyError, ValueError) as exc:
+            raise JournalError(f"journal entry 0-{seq}: {type(exc).__name__}: {exc}") from exc
+        kind, at_ms, effective_ms, dims = row[3:7]
+        if kind == _NAMED:
+            self.dimensions.append((position.no, dims, *columns[_DETAIL:]))
+        self.rows.append(row)
+        self.rollup.add(position.no, kind, at_ms, effective_ms, dims, columns)
+        self.bytes += len(raw)
+        position.seq, position.chain, position.epoch = seq, expected, epoch
+        position.left_mc = row[8]
+
+
+def _read(position: Position, seq: int, chain: str, raw: bytes) -> tuple[str, Row, list[str]]:
+    """Return an entry's epoch, its row, and its columns."""
+    body = raw.decode()
+    columns = body.split("\t")
+    size = len(columns)
+    version, epoch, kind, at = columns[:4]
+    if int(version) > VERSION:
+        raise ValueError(
+            f"version {version} was written by a newer release, this one reads up to {VERSION}: "
+            "run the newer release"
+        )
+    at_ms = int(at)
+    effective_ms = int(columns[_EFFECTIVE] or at) if size > _EFFECTIVE else at_ms
+    dims = int(columns[_DIMS] or 0) if size > _DIMS else 0
+    charged_mc, left_mc = 0, position.left_mc
+    if size > _POSTINGS and columns[_POSTINGS]:
+        for posting in columns[_POSTINGS].split(","):
+            _, parts, amount = posting.split(":")
+            amount_mc = int(amount)
+            left_mc += _SIDE[parts] * amount_mc
+            if parts[1] == "c":
+                charged_mc += amount_mc
+    _check(kind, epoch, (at_ms, effective_ms, charged_mc, abs(left_mc)), dims)
+    if "\0" in body:
+        raise ValueError("it has a NUL character")
+    if kind == _NAMED:
+        _check_named(dims, columns[_DETAIL:])
+    return (
+        epoch,
+        (position.no, seq, chain, kind, at_ms, effective_ms, dims, charged_mc, left_mc, body),
+        columns,
+    )
+
+
+def _check(kind: str, epoch: str, numbers: tuple[int, ...], dims: int) -> None:
+    if kind not in LETTERS:
+        raise ValueError(f"there is no kind {kind!r}")
+    if len(epoch) > _LONGEST_EPOCH:
+        raise ValueError(f"an epoch has at most {_LONGEST_EPOCH} characters")
+    if min(numbers) < 0 or max(numbers) > _MOST_BIG or not 0 <= dims <= _MOST_INTEGER:
+        raise ValueError("a number is too large or negative")
+
+
+def _check_named(number: int, dimensions: list[str]) -> None:
+    if not number or len(dimensions) != _DIMENSIONS:
+        raise ValueError(f"it must name {_DIMENSIONS} dimensions by a number")
+    if max(map(len, dimensions)) > DIMENSION_LENGTH:
+        raise ValueError(f"a dimension has at most {DIMENSION_LENGTH} characters")

@@ -1,0 +1,188 @@
+"""One account as the archive has it at one moment, read in a transaction that sees no later one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, literal_column, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from runtime.archive.errors import NotArchived
+from runtime.archive.rollup import QUARTER_MS, Rollup
+from runtime.archive.spans import LONGEST_DAY_QUARTERS, Day, Edge, Run, Span, days_of
+from runtime.credits.identity import Dimensions
+from runtime.store.database import Database, StoreUnavailable, reason_of
+from runtime.store.schema import accounts, days, dimensions, entries
+
+_PART = 2_000
+_MOST_NUMBERS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An archived account; ``first_ms`` and ``last_ms`` are the times of its outermost entries."""
+
+    no: int
+    account_id: str
+    timezone: str
+    first_ms: int
+    last_ms: int
+
+    def archived_part(self, window: Span) -> Span | None:
+        """Return the part of a window that entries are in, to quarters of an hour beyond them.
+
+        A window that ends now ends on a quarter then, so that no single entry has to be read.
+        """
+        from_ms, after_ms = window.from_ms, window.after_ms
+        if from_ms <= self.first_ms:
+            from_ms = self.first_ms // QUARTER_MS * QUARTER_MS
+        if after_ms > self.last_ms:
+            after_ms = (self.last_ms // QUARTER_MS + 1) * QUARTER_MS
+        return Span("", from_ms, after_ms) if from_ms < after_ms else None
+
+    def complete_to_ms(self, to_ms: int) -> int | None:
+        """Return up to when a window is complete, ``None`` where all of it is."""
+        return self.last_ms if self.last_ms < to_ms else None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Reads one account's rows."""
+
+    connection: AsyncConnection
+    account: Account
+
+    async def days(self, first_slot: int, after_slot: int) -> tuple[Day, ...]:
+        """Return the days of roll-ups that overlap these quarters."""
+        query = (
+            select(days.c.slot, days.c.quarters)
+            .where(
+                days.c.account == self.account.no,
+                days.c.slot > first_slot - LONGEST_DAY_QUARTERS,
+                days.c.slot < after_slot,
+            )
+            .order_by(days.c.slot, days.c.quarters)
+        )
+        found = (await self.connection.execute(query)).all()
+        return days_of([(row.slot, row.quarters) for row in found])
+
+    async def sums(
+        self, table: str, runs: Iterable[Run], keys: Iterable[str], sums: Iterable[str]
+    ) -> list[tuple[Any, ...]]:
+        """Return the sums of a roll-up's rows by span and keys, which come first in each row.
+
+        Args:
+            keys: columns of the roll-up or of ``dimensions``.
+        """
+        pieces = ", ".join(
+            f"({run.span}, {run.quarters}, {run.first_slot}, {run.last_slot})" for run in runs
+        )
+        if not pieces:
+            return []
+        keys = list(keys)
+        named = any(key in Dimensions._fields for key in keys)
+        groups = ", ".join(
+            ["p.span", *(f"d.{key}" if key in Dimensions._fields else f"u.{key}" for key in keys)]
+        )
+        added = ", ".join(f"CAST(SUM(u.{name}) AS BIGINT)" for name in sums)
+        join = " LEFT JOIN dimensions d ON d.account = u.account AND d.number = u.dims"
+        # Put together of names of columns and of integers, nothing that a user wrote. The fence
+        # OFFSET 0 has each run read from the index.
+        statement = (
+            f"WITH p (span, quarters, first, last) AS (VALUES {pieces}) "  # noqa: S608
+            f"SELECT {groups}, {added} FROM p CROSS JOIN {table} u{join if named else ''} "
+            f"WHERE u.account = {self.account.no} AND u.quarters = p.quarters "
+            f"AND u.slot BETWEEN p.first AND p.last GROUP BY {groups}"
+        )
+        found = await self.connection.exec_driver_sql(statement)
+        return [tuple(row) for row in found.all()]
+
+    async def entries(self, edges: Iterable[Edge], *kinds: str) -> list[tuple[int, Rollup]]:
+        """Return the roll-ups of the entries of edges, each with the number of its span."""
+        found = []
+        for edge in edges:
+            happened = entries.c.at_ms.between(edge.from_ms, edge.after_ms - 1)
+            chosen = entries.c.kind.in_(kinds) if kinds else True
+            found.append((edge.span, await self.rolled_up(happened, chosen)))
+        return found
+
+    async def rolled_up(self, *conditions: Any) -> Rollup:
+        """Return the roll-up of the entries that meet conditions, read in bounded memory."""
+        rollup = Rollup()
+        columns = (
+            entries.c.kind,
+            entries.c.at_ms,
+            entries.c.effective_ms,
+            entries.c.dims,
+            entries.c.body,
+        )
+        query = select(*columns).where(entries.c.account == self.account.no, *conditions)
+        async with self.connection.stream(query) as found:
+            async for part in found.partitions(_PART):
+                for kind, at_ms, effective_ms, dims, body in part:
+                    rollup.add(self.account.no, kind, at_ms, effective_ms, dims, body.split("\t"))
+        return rollup
+
+    async def names(self, numbers: Iterable[int]) -> Mapping[int, Dimensions]:
+        """Return dimensions by their numbers; 0 stands for none."""
+        wanted = sorted(set(numbers) - {0})
+        names = {0: Dimensions("", "", "", "", "", "")}
+        columns = [dimensions.c[name] for name in Dimensions._fields]
+        for start in range(0, len(wanted), _MOST_NUMBERS):
+            query = select(dimensions.c.number, *columns).where(
+                dimensions.c.account == self.account.no,
+                dimensions.c.number.in_(wanted[start : start + _MOST_NUMBERS]),
+            )
+            for number, *values in await self.connection.execute(query):
+                names[number] = Dimensions(*values)
+        return names
+
+
+@asynccontextmanager
+async def snapshot_of(database: Database, account_id: str) -> AsyncIterator[Snapshot]:
+    """Open a transaction in which nothing changes, on one account.
+
+    Raises:
+        NotArchived: the archive does not know the account.
+        StoreUnavailable: the archive does not answer.
+    """
+    try:
+        engine = database.engine
+        if database.is_postgres:
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
+        async with engine.connect() as connection:
+            if not database.is_postgres:
+                # Python's driver begins no transaction of its own before a SELECT.
+                await connection.exec_driver_sql("BEGIN")
+            yield Snapshot(connection, await _account(connection, account_id))
+    except (DBAPIError, OSError, TimeoutError) as exc:
+        raise StoreUnavailable(f"the archive can't be read: {reason_of(exc)}") from exc
+
+
+async def _account(connection: AsyncConnection, account_id: str) -> Account:
+    first, last = (
+        select(entries.c.at_ms)
+        .where(entries.c.account == accounts.c.no)
+        .order_by(order)
+        .limit(1)
+        .scalar_subquery()
+        for order in (entries.c.at_ms, entries.c.at_ms.desc())
+    )
+    query = select(
+        accounts.c.no, accounts.c.timezone, first.label("first_ms"), last.label("last_ms")
+    ).where(accounts.c.account_id == account_id)
+    found = (await connection.execute(query)).first()
+    if found is None or found.first_ms is None:
+        raise NotArchived(
+            f"the archive has no account {account_id!r}: there is none, or nothing of it was "
+            "archived yet"
+        )
+    return Account(found.no, account_id, found.timezone or "UTC", found.first_ms, found.last_ms)
+
+
+KIND_G: ColumnElement[bool] = literal_column("kind = 'g'")
+"""The entries of grants, in the words by which SQLite finds their index."""

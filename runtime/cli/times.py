@@ -1,0 +1,72 @@
+"""Instants and windows of time that commands are given."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time
+from typing import TYPE_CHECKING
+
+from runtime.cli.options import BadInput
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+
+def parse_zone(name: str, param: str = "--tz") -> ZoneInfo:
+    """Return the time zone of an IANA name.
+
+    Raises:
+        BadInput: there is no such zone.
+    """
+    from pricing.offers import check_timezone
+
+    try:
+        return check_timezone(name)
+    except ValueError:
+        raise BadInput(
+            f"{param}: there is no time zone {name!r}; write it like UTC or Europe/Berlin"
+        ) from None
+
+
+def parse_instant(text: str, zone: ZoneInfo, param: str) -> datetime:
+    """Return the instant of a text, in UTC.
+
+    A date is its midnight in ``zone``; a date with a time needs an offset, or Z.
+
+    >>> parse_instant("2026-05-01", ZoneInfo("Europe/Berlin"), "--from")
+    datetime.datetime(2026, 4, 30, 22, 0, tzinfo=datetime.timezone.utc)
+
+    Raises:
+        BadInput: it is neither; the message names ``param``.
+    """
+    try:
+        if len(text) <= len("2026-05-01"):
+            return datetime.combine(date.fromisoformat(text), time(), zone).astimezone(UTC)
+        instant = datetime.fromisoformat(text)
+        if instant.utcoffset() is not None:
+            return instant.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise BadInput(
+        f"{param}: found {text!r}; write a date like 2026-05-01, or an instant with its offset "
+        "like 2026-05-01T12:00:00+02:00"
+    )
+
+
+def check_window(
+    since: datetime | None, until: datetime | None, now: datetime, names: tuple[str, str]
+) -> None:
+    """Check that a window of time begins before its end, and before now.
+
+    Raises:
+        BadInput: it does not; the message names the option.
+    """
+    if since is not None and since > now:
+        raise BadInput(f"{names[0]}: {_shown(since)} is in the future, it is {_shown(now)} now")
+    if since is not None and until is not None and since >= until:
+        raise BadInput(
+            f"{names[1]}: {_shown(until)} is not after {names[0]}, which is {_shown(since)}"
+        )
+
+
+def _shown(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,171 @@
+"""Sentinels that watch a primary and its replicas, and failovers for tests and drills.
+
+::
+
+    group = SentinelGroup(folder, replicas=2)
+    group.start()
+    lost = group.fail_over(signal.SIGKILL)   # blocks until another server is the primary
+    group.bring_back(lost)                   # blocks until it is a replica in step
+    group.stop()
+"""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from tests.harness.replicas import ReplicaSet, replication_of, wait_for
+from tests.harness.servers import OLDEST, Server, free_ports, program
+
+MASTER = "mymaster"
+DOWN_AFTER_MS = 500
+# One that was not elected tries again after twice this time.
+_FAILOVER_TIMEOUT_MS = 2_000
+
+
+class SentinelProcess(Server):
+    """One sentinel, on a port of loopback."""
+
+    def __init__(self, server_program: Path, folder: Path, port: int, lines: list[str]) -> None:
+        super().__init__(server_program, folder, port)
+        self._lines = lines
+
+    def _arguments(self, leader_port: int) -> list[str]:
+        file = self._folder / "sentinel.conf"
+        if not file.exists():  # the sentinel writes into it what it finds out
+            head = [f"port {self.port}", "bind 127.0.0.1", f"dir {self._folder}"]
+            file.write_text("\n".join([*head, *self._lines]) + "\n", encoding="utf-8")
+        return [str(file), "--sentinel"]
+
+    def _answers(self) -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0) as client:
+            client.sendall(b"PING\r\n")
+            return client.recv(64)[:1] in b"+-"
+        return False
+
+
+class SentinelGroup:
+    """A primary with its replicas, and the sentinels that promote one when the primary is lost.
+
+    Args:
+        down_after_ms: how long a server must not answer before a sentinel calls it down.
+        sentinel_lines: more lines of each sentinel's configuration.
+        options: of every server, such as ``min_replicas_to_write="1"``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        replicas: int = 2,
+        sentinels: int = 3,
+        kind: str = OLDEST,
+        down_after_ms: int = DOWN_AFTER_MS,
+        sentinel_lines: tuple[str, ...] = (),
+        **options: str,
+    ) -> None:
+        self.data = ReplicaSet(folder / "servers", replicas=replicas, kind=kind, **options)
+        lines = [
+            f"sentinel monitor {MASTER} 127.0.0.1 {self.data.primary.port} {sentinels // 2 + 1}",
+            f"sentinel down-after-milliseconds {MASTER} {down_after_ms}",
+            f"sentinel failover-timeout {MASTER} {_FAILOVER_TIMEOUT_MS}",
+            f"sentinel parallel-syncs {MASTER} {max(1, replicas)}",
+            *sentinel_lines,
+        ]
+        self.sentinels = [
+            SentinelProcess(program(kind), folder / "sentinels" / str(port), port, lines)
+            for port in free_ports(sentinels)
+        ]
+
+    @property
+    def nodes(self) -> list[str]:
+        """The sentinels' addresses, as the configuration has them."""
+        return [f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels]
+
+    @property
+    def primary(self) -> Server:
+        """The server that was the primary when the group was last asked."""
+        return self.data.primary
+
+    def start(self) -> None:
+        """Start everything, and wait until each sentinel knows all the others."""
+        try:
+            self.data.start()
+            for sentinel in self.sentinels:
+                sentinel.start()
+            wait_for(self._is_known, "the sentinels do not find each other")
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the sentinels and the servers."""
+        for sentinel in self.sentinels:
+            sentinel.stop()
+        self.data.stop()
+
+    def fail_over(self, how: signal.Signals = signal.SIGKILL) -> Server:
+        """End (SIGKILL) or freeze (SIGSTOP) the primary, and wait until another one takes writes.
+
+        Returns:
+            The server that was lost.
+        """
+        lost = self.data.primary
+        if how is signal.SIGSTOP:
+            lost.pause()
+        else:
+            lost.stop(how)
+        self.wait_for_another(lost)
+        return lost
+
+    def wait_for_another(self, lost: Server) -> None:
+        """Wait until the sentinels agree on a primary that is not this one, and it says so too."""
+
+        def is_there() -> bool:
+            named = self.named()
+            if named is None or named is lost or replication_of(named).get("role") != "master":
+                return False
+            self.data.primary = named
+            return True
+
+        wait_for(is_there, "no failover")
+
+    def bring_back(self, lost: Server) -> None:
+        """Start or resume a server that was lost, and wait until it follows the primary."""
+        if lost.runs:
+            lost.resume()
+        else:
+            self.data.start_as_replica(lost)
+        self.data.wait_until_in_step()
+
+    def named(self) -> Server | None:
+        """The server that all sentinels that answer name as the primary, if they agree."""
+        named: Counter[int] = Counter()
+        for sentinel in self.sentinels:
+            with suppress(RedisError), _asked(sentinel) as client:
+                told = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
+                named[int(told[1])] += 1
+        if len(named) != 1:
+            return None
+        (port,) = named
+        return next(server for server in self.data.servers if server.port == port)
+
+    def _is_known(self) -> bool:
+        others, replicas = len(self.sentinels) - 1, len(self.data.servers) - 1
+        for sentinel in self.sentinels:
+            with _asked(sentinel) as client:
+                told = client.sentinel_master(MASTER)
+            if (told["num-other-sentinels"], told["num-slaves"]) != (others, replicas):
+                return False
+        return True
+
+
+def _asked(sentinel: Server) -> Any:
+    return Redis(port=sentinel.port, socket_timeout=1.0, socket_connect_timeout=1.0)

@@ -1,0 +1,50 @@
+"""Archives on both databases, and PostgreSQL for the session."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import URL
+
+from runtime.store.database import Database, database_url, open_database
+from tests.harness.ledger.desk import Desk, open_desk
+from tests.harness.postgres import PostgresServer, PostgresUnavailable, refuse_or_skip
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The session's PostgreSQL."""
+    try:
+        server = PostgresServer()
+        server.start()
+    except PostgresUnavailable as error:
+        refuse_or_skip(error)
+        raise
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def archive_url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
+    """The URL of an empty database."""
+    if request.param == "sqlite":
+        return database_url(f"sqlite:///{tmp_path}/archive.db")
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return database_url(server.new_database())
+
+
+@pytest_asyncio.fixture
+async def database(archive_url: URL) -> AsyncIterator[Database]:
+    """An archive with its tables."""
+    async with open_database(archive_url) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture
+async def desk(redis_url: str, key_prefix: str) -> AsyncIterator[Desk]:
+    """A ledger whose clock the test sets."""
+    async with open_desk(redis_url, key_prefix) as opened:
+        yield opened
