@@ -20,6 +20,7 @@ from runtime.credits.caps import Cap
 from runtime.credits.endings import Release, Settlement
 from runtime.credits.erasure import Erasure, Forgetting, Person
 from runtime.credits.identity import Identity
+from runtime.credits.inspection import Inspection
 from runtime.credits.ledger import Commerce, CreditLedger
 from runtime.credits.repairs import Repairs
 from tests.harness.workbench import action
@@ -102,6 +103,7 @@ VALID: dict[type, dict[str, dict[str, Any]]] = {
             "outcome": b"",
         },
     },
+    Inspection: {"stored": _ID, "journal": _ID | {"after_seq": 1, "most": 1}},
     Repairs: {
         "accept_loss": _ID | {"reason": "a failover", "actor": "me"},
         "repair_clock": _ID | {"reason": "a wrong clock", "actor": "me"},
@@ -116,8 +118,8 @@ VALID: dict[type, dict[str, dict[str, Any]]] = {
         "estimate": {"spec": action(), "sample": Sample.of([{}]), "account_id": "acme"},
     },
 }
-NOT_OF_ONE_ACCOUNT = {"check_installation", "sweep", "drain", "learned"}
-NOT_OF_ONE_ACCOUNT |= {"erase_outcomes", "note", "forgotten"}
+NOT_OF_ONE_ACCOUNT = {"check_installation", "store_installation", "sweep", "drain", "learned"}
+NOT_OF_ONE_ACCOUNT |= {"accounts", "look", "erase_outcomes", "note", "forgotten"}
 """Verbs without arguments of a caller's; ``learned`` reads what was learned of models, and those of
 the erasure take what it made itself."""
 
@@ -210,6 +212,7 @@ async def test_a_wrong_argument_is_named_before_redis_is_asked(
         Accounts: ledger.accounts,
         CreditLedger: ledger,
         Erasure: ledger.erasure,
+        Inspection: ledger.inspection,
         Repairs: ledger.repairs,
         Estimator: estimator,
     }
