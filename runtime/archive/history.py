@@ -213,14 +213,15 @@ def matches(cap: Cap, dimensions: Dimensions) -> bool:
     return all(having[name] == value for name, value in cap.named.items())
 
 
+def charged(columns: list[str]) -> int:
+    """Return what an entry charges."""
+    moved = (posting.split(":") for posting in columns[5].split(",") if posting)
+    return sum(int(amount) for _, parts, amount in moved if parts[1] == "c")
+
+
 def counted_charge(columns: list[str]) -> int:
     """Return what a settlement counts under caps: its charge, and what was free."""
-    charged_mc = sum(
-        int(amount)
-        for _, parts, amount in (one.split(":") for one in columns[5].split(",") if one)
-        if parts[1] == "c"
-    )
-    return charged_mc + int(columns[17].split(";")[0] or 0)
+    return charged(columns) + int(columns[17].split(";")[0] or 0)
 
 
 def counted_from_ms(columns: list[str], at_ms: int) -> int:

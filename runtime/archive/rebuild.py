@@ -20,7 +20,7 @@ from runtime.archive.entries import (
     archived_accounts,
     archived_pages,
 )
-from runtime.archive.history import History, counted_charge, counted_from_ms, matches
+from runtime.archive.history import History, charged, counted_charge, counted_from_ms, matches
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.checks import check_account_id, check_reference
 from runtime.credits.clock import own_clock_ms
@@ -41,7 +41,6 @@ from runtime.store.database import Database
 from runtime.store.schema import entries
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COLUMNS = 18
 _STATES = {"s": "settled", "f": "refused", "r": "released"}
 
 
@@ -200,12 +199,12 @@ class Rebuilder:
         query = select(func.min(entries.c.seq)).where(
             entries.c.account == archived.no, entries.c.at_ms >= since_ms
         )
-        async with self._database.engine.connect() as connection:
+        async with self._database.connect() as connection:
             first = (await connection.execute(query)).scalar()
         if first is None:
             return
         async for page in archived_pages(self._database, archived.no, first - 1, archived.seq):
-            yield [(entry.seq, _columns(entry.body)) for entry in page]
+            yield [(entry.seq, entry.columns()) for entry in page]
 
     async def _outcomes(
         self, archived: ArchivedAccount, history: History
@@ -217,7 +216,7 @@ class Rebuilder:
                     execution_key=columns[4],
                     dimensions=history.dimensions_of(columns),
                     state=_STATES[columns[2]],
-                    charged_mc=_charged(columns),
+                    charged_mc=charged(columns),
                     overage_mc=int(columns[12] or 0),
                     reason="" if columns[2] == "s" else columns[11],
                     gone_at_ms=int(columns[3]) + ttl_ms,
@@ -267,11 +266,6 @@ def _count(
             used[cap] += counted_charge(columns)
 
 
-def _columns(body: str) -> list[str]:
-    columns = body.split("\t", _COLUMNS - 1)
-    return columns + [""] * (_COLUMNS - len(columns))
-
-
 def _is_outcome(columns: list[str]) -> bool:
     """Return whether an entry made the outcome of an execution, as far as the journal tells."""
     if columns[2] in "sf":
@@ -280,11 +274,6 @@ def _is_outcome(columns: list[str]) -> bool:
     return (
         columns[2] == "r" and columns[11] != "" and KEPT[FallbackReason(columns[11])] is Kept.ALWAYS
     )
-
-
-def _charged(columns: list[str]) -> int:
-    moved = (posting.split(":") for posting in columns[5].split(",") if posting)
-    return sum(int(amount) for _, parts, amount in moved if parts[1] == "c")
 
 
 def _grants(history: History) -> list[GrantFigures]:
