@@ -13,18 +13,15 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import func, select
 
 from fallback.reasons import KEPT, FallbackReason, Kept
-from pricing.offers import windows_around
 from runtime.archive.entries import (
     ArchivedAccount,
     archived_account,
     archived_accounts,
     archived_pages,
 )
-from runtime.archive.history import History, charged, counted_charge, counted_from_ms, matches
-from runtime.credits.caps import Cap, CapWindow
+from runtime.archive.history import History, charged
 from runtime.credits.checks import check_account_id, check_reference
 from runtime.credits.clock import own_clock_ms
-from runtime.credits.identity import Dimensions
 from runtime.credits.journal import JournalError
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.rebuilding import (
@@ -132,9 +129,8 @@ class Rebuilder:
         async for some in self._outcomes(archived, history):
             outcomes += await rebuilding.write_outcomes(some)
         in_use = [grant for grant in grants if grant.available_mc]
-        figures = AccountFigures(
-            _values(history), in_use, await self._caps(archived, history), sorted(history.off)
-        )
+        caps = [(cap, one.limit_mc, one.end_ms, one.used_mc) for cap, one in history.caps.items()]
+        figures = AccountFigures(_values(history), in_use, caps, sorted(history.off))
         seq = await rebuilding.finish(figures, reason=reason, actor=actor)
         return _rebuilt(account_id, history, seq, outcomes)
 
@@ -225,46 +221,6 @@ class Rebuilder:
                 if _is_outcome(columns)
             ]
 
-    async def _caps(
-        self, archived: ArchivedAccount, history: History
-    ) -> list[tuple[Cap, int, int]]:
-        """Return each cap with its limit and what was charged in its window of now."""
-        now = _EPOCH + timedelta(milliseconds=self._clock_ms())
-        day, month = windows_around(now, history.timezone)
-        begins_ms = {CapWindow.DAY: _ms(day[0]), CapWindow.MONTH: _ms(month[0]), CapWindow.TOTAL: 0}
-        windowed = {
-            cap: max(begins_ms[CapWindow(cap.window)], terms.set_ms)
-            for cap, terms in history.caps.items()
-            if cap.window != CapWindow.TOTAL
-        }
-        used = {
-            cap: terms.seeded_mc if terms.set_ms >= begins_ms[CapWindow(cap.window)] else 0
-            for cap, terms in history.caps.items()
-        }
-        if windowed:
-            async for page in self._recent(archived, min(windowed.values())):
-                for seq, columns in page:
-                    if columns[2] == "s":
-                        since = {
-                            cap: ms
-                            for cap, ms in windowed.items()
-                            if seq > history.caps[cap].set_seq
-                        }
-                        _count(used, since, columns, history.dimensions_of(columns))
-        return [
-            (cap, terms.limit_mc, used[cap] if cap in windowed else terms.total_mc)
-            for cap, terms in history.caps.items()
-        ]
-
-
-def _count(
-    used: dict[Cap, int], since_ms: dict[Cap, int], columns: list[str], dimensions: Dimensions
-) -> None:
-    counted_ms = counted_from_ms(columns, int(columns[3]))
-    for cap, begins_ms in since_ms.items():
-        if counted_ms >= begins_ms and matches(cap, dimensions):
-            used[cap] += counted_charge(columns)
-
 
 def _is_outcome(columns: list[str]) -> bool:
     """Return whether an entry made the outcome of an execution, as far as the journal tells."""
@@ -309,7 +265,7 @@ def _values(history: History) -> tuple[str | int, ...]:
         history.state,
         history.plan,
         history.eligible,
-        history.timezone,
+        history.timezones[-1][1],
         books.seq,
         books.chain,
         history.last_ms,
