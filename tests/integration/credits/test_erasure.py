@@ -227,7 +227,7 @@ async def test_law_3f_what_tells_of_a_forgotten_person_ends_with_the_horizon(
         assert await desk.client.zcard(desk.keys.forgotten(ACCOUNT)) == 2  # Bob's key and part
 
 
-async def test_law_15_and_3e_outcomes_are_looked_through_page_by_page_and_on_from_where_it_ended(
+async def test_law_15_and_3f_outcomes_are_looked_through_page_by_page_and_on_from_where_it_ended(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasures, "_SCAN_COUNT", 10)

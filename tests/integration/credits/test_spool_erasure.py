@@ -72,7 +72,7 @@ async def test_law_3f_the_spool_of_this_folder_is_erased_at_once_and_still_charg
     assert (await desk.balance()).charged_mc == 3 * 70
 
 
-async def test_law_15_and_3e_a_process_erases_its_own_spool_in_rounds_and_forgets_nobody_else(
+async def test_law_15_and_3f_a_process_erases_its_own_spool_in_rounds_and_forgets_nobody_else(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spool_erasure, "MOST_FILES", 2)
