@@ -20,6 +20,7 @@ CreditgateError
 │   │   ├── BookingUnknown      a change may or may not be booked; ask again to know
 │   │   ├── AccountDamaged      a record of the account is damaged, or of a newer schema
 │   │   └── AccountStopped      the account lost writes, or its clock ran ahead
+│   ├── LedgerLost              Redis has no ledger, and the archive has one
 │   ├── ExecutionConflict       an execution_id was reused for something else
 │   ├── AccountUnknown          no account of this id was opened
 │   ├── AccountConflict         the account exists with other attributes
