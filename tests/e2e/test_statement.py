@@ -24,7 +24,6 @@ from runtime.credits.endings import Settlement
 from runtime.credits.journal import chain_of, tokens_column
 from runtime.credits.results import Reserved
 from runtime.ledger_opening import open_ledger
-from tests.harness.archives import archive_account
 from tests.harness.command_line import PROCESS_ENV, Ended, Home, new_home
 
 STATEMENT = ("statement", "--account", "acme")
@@ -68,14 +67,13 @@ async def _live(folder: Path) -> None:
             )
         )
         await ledger.accounts.void("acme", grant_id="g2", reference="v", reason="paid back")
-    for account_id in ("acme", "beta"):
-        await archive_account(config, account_id)
 
 
 def live(folder: Path, redis_url: str) -> Home:
     """Return a home whose ledger was used and archived; nothing in it calls a model."""
     home = new_home(folder, redis_url, "http://127.0.0.1:9")
     asyncio.run(_live(folder))
+    assert home.invoke("archive").status == 0
     return home
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from pricing.offers import GrantKind
 from runtime.credits.endings import Release
-from tests.harness.archives import archive_journal, open_file
+from tests.harness.archives import archive
 from tests.harness.ledger.desk import ACCOUNT, Desk
 from tests.harness.pages import blocks
 
@@ -59,18 +59,11 @@ async def live(desk: Desk) -> None:
     await desk.grant(5)
 
 
-async def archive(desk: Desk, path: Path) -> None:
-    async with open_file(path) as database:
-        for account_id in (ACCOUNT, "beta"):
-            raw = await desk.client.xrange(desk.key("journal", account_id))
-            await archive_journal(database, account_id, raw)
-
-
 async def test_an_outsider_s_program_prints_the_ledger_s_balances(
     desk: Desk, tmp_path: Path, program: Path
 ) -> None:
     await live(desk)
-    await archive(desk, tmp_path / "a.db")
+    await archive(desk, tmp_path / "a.db", ACCOUNT, "beta")
     expected = ""
     for account_id in (ACCOUNT, "beta"):
         balance = await desk.balance(account_id)
@@ -114,7 +107,7 @@ async def test_it_names_the_first_entry_that_is_wrong(
     desk: Desk, tmp_path: Path, program: Path, edit: str, told: str
 ) -> None:
     await live(desk)
-    await archive(desk, tmp_path / "a.db")
+    await archive(desk, tmp_path / "a.db", ACCOUNT, "beta")
     with closing(sqlite3.connect(tmp_path / "a.db")) as file:
         assert file.execute(edit).rowcount > 0
         file.commit()
