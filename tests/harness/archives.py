@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 from runtime.archive.copier import Copier
 from runtime.archive.statement import Statements
+from runtime.credits.journal import chain_of
 from runtime.store.database import Database, database_url, open_database
 from tests.harness.ledger.desk import ACCOUNT, Desk
 
@@ -33,3 +36,29 @@ async def archive(desk: Desk, path: Path, *account_ids: str) -> None:
         for account_id in account_ids or (ACCOUNT,):
             archived = await copier.archive_account(account_id)
             assert not archived.left, archived
+
+
+def fill(path: Path, count: int) -> None:
+    """Add a grant and so many charges to the archived account, as its ledger would write them."""
+    with closing(sqlite3.connect(path)) as file:
+        found = file.execute(
+            "SELECT no, epoch, a.seq, a.chain, a.left_mc, at_ms FROM accounts a JOIN entries e"
+            " ON a.no = e.account AND a.seq = e.seq WHERE account_id = 'acme'"
+        )
+        no, epoch, seq, chain, left_mc, at_ms = found.fetchone()
+
+        def entries() -> Iterator[tuple[Any, ...]]:
+            nonlocal seq, chain, left_mc
+            granted = f"1\t{epoch}\tg\t{at_ms}\t\tg3:na:{10**10}" + "\t" * 10 + "ops\tbig"
+            charged = f"1\t{epoch}\ts\t{at_ms}\tkey\tg3:rc:100\t250\t1\t120,20\t2026-01"
+            for number in range(count + 1):
+                body = charged if number else f"{granted}\tplan;30;0"
+                seq, chain = seq + 1, chain_of(chain, body)
+                left_mc += -100 if number else 10**10
+                kind = "s" if number else "g"
+                yield no, seq, chain, kind, at_ms, at_ms, 1 if number else 0, 0, left_mc, body
+
+        file.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", entries())
+        last = (seq, chain, left_mc, no)
+        file.execute("UPDATE accounts SET seq = ?, chain = ?, left_mc = ? WHERE no = ?", last)
+        file.commit()
