@@ -73,6 +73,7 @@ if TYPE_CHECKING:
         GrantRefused,
         GrantUnknown,
         LedgerError,
+        LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
         TooManyGrants,
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from runtime.ledger_opening import open_ledger
     from runtime.loop_guard import RuntimeClosed, WrongEventLoop
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
+    from runtime.store.database import StoreError, StoreUnavailable
 
 __all__ = [
     "AccountConflict",
@@ -130,6 +132,7 @@ __all__ = [
     "InstallationKeyTooShort",
     "InvalidRequest",
     "LedgerError",
+    "LedgerLost",
     "LedgerUnavailable",
     "Message",
     "Mistake",
@@ -154,6 +157,8 @@ __all__ = [
     "RuntimeClosed",
     "Sample",
     "Source",
+    "StoreError",
+    "StoreUnavailable",
     "TokenUsage",
     "TooManyGrants",
     "TypicalRun",
@@ -247,6 +252,7 @@ def _accounts() -> dict[str, Any]:
         GrantRefused,
         GrantUnknown,
         LedgerError,
+        LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
         TooManyGrants,
@@ -279,6 +285,12 @@ def _ledger() -> dict[str, Any]:
     return locals()
 
 
+def _archive() -> dict[str, Any]:
+    from runtime.store.database import StoreError, StoreUnavailable
+
+    return locals()
+
+
 def _runtime() -> dict[str, Any]:
     from runtime.bootstrap import open_estimator, open_runtime
     from runtime.campaigns.estimate import Cost, Covers, Estimate, Estimator, Reach, Sample
@@ -288,7 +300,18 @@ def _runtime() -> dict[str, Any]:
     return locals()
 
 
-_GROUPS = (_values, _provider, _requests, _config, _accounts, _models, _people, _ledger, _runtime)
+_GROUPS = (
+    _values,
+    _provider,
+    _requests,
+    _config,
+    _accounts,
+    _models,
+    _people,
+    _ledger,
+    _archive,
+    _runtime,
+)
 # A function's only local names are those that it imports.
 _GROUP_OF = {name: group for group in _GROUPS for name in group.__code__.co_varnames}
 

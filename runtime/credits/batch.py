@@ -131,7 +131,7 @@ class Batcher:
         self._scripts = scripts
         self._on_alert = on_alert
         self._clock_ms = clock_ms
-        self._memory = Memory()
+        self.memory = Memory()
         self.windows = CapWindows(clock_ms)
         self._queues: dict[str, _AccountQueue] = {}
         self._tasks = TaskSet()
@@ -156,6 +156,15 @@ class Batcher:
         if queue is None:
             return self._submit_alone(account_id, call)
         return self._submit_queued(account_id, queue, call)
+
+    async def submit_all(self, account_id: str, calls: Sequence[Call]) -> list[Answer]:
+        """Run calls of one mode in one script call, in their order; return their answers.
+
+        Raises:
+            RedisUnavailable: as ``submit``.
+        """
+        request = self._request(account_id, calls)
+        return self._answers(account_id, await self._transport.run(request, lambda reply: None))
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""
@@ -267,7 +276,7 @@ class Batcher:
                     account_keys,
                     *(call.packed_key for call in calls),
                     header,
-                    bulk(self._clock_ms(), self._memory.of(account_id)),
+                    bulk(self._clock_ms(), self.memory.of(account_id)),
                     self.windows.told(account_id),
                     *(call.packed for call in calls),
                 ]
@@ -278,7 +287,7 @@ class Batcher:
 
     def _answers(self, account_id: str, reply: Reply) -> list[Answer]:
         answers: list[Answer] = reply[0]
-        self._memory.note(account_id, reply[2])
+        self.memory.note(account_id, reply[2])
         for mark, threshold_mc, left_mc, *lag in reply[1]:
             try:
                 self._on_alert(Alert(account_id, mark.decode(), threshold_mc, left_mc, *lag))

@@ -25,6 +25,9 @@ _KEY_BYTES = 16
 _PART_BYTES = 3  # four characters; executions.lua compares them part by part
 _ATTEMPT_BYTES = 6
 
+ANY_PERSON = "****"
+"""A part of a stored fingerprint that matches any other, as executions.lua has it."""
+
 
 class Dimensions(NamedTuple):
     """The six columns that an execution's charge is reported by, in the order of the records."""
@@ -116,6 +119,11 @@ class Identity:
             fingerprint=before_person + self._part(person_id) + after_person,
             dimensions=dimensions,
         )
+
+    def fingerprint_of_anybody(self, dimensions: Dimensions) -> str:
+        """Return a fingerprint with these dimensions that matches whichever person's."""
+        before_person, after_person = self._place(dimensions)
+        return before_person + ANY_PERSON + after_person
 
     def _place(self, dimensions: Dimensions) -> tuple[str, str]:
         """Return the parts of a fingerprint before and after the person's; check the dimensions."""

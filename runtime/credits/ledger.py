@@ -9,11 +9,13 @@ from runtime.background import TaskSet
 from runtime.credits import decoding
 from runtime.credits.accounts import Accounts
 from runtime.credits.batch import Answer, Batcher, Call, Mode
-from runtime.credits.checks import check_is, check_whole, choice
+from runtime.credits.checks import check_account_id, check_is, check_whole, choice
 from runtime.credits.clock import own_clock_ms
 from runtime.credits.endings import Ending, Release, Settlement
 from runtime.credits.identity import ExecutionAttempt, Identity
-from runtime.credits.installation import Installation
+from runtime.credits.inspection import Inspection
+from runtime.credits.installation import Installation, OnFirst, begin
+from runtime.credits.rebuilding import Rebuilding
 from runtime.credits.repairs import Repairs
 from runtime.credits.results import (
     Alert,
@@ -88,6 +90,7 @@ class CreditLedger:
         self.settings = settings or LedgerSettings()
         self.attempt = identity.attempt
         self.key_check = identity.check_value()
+        self._identity = identity
         self._keys = Keys(self.settings.key_prefix)
         self.watch = Watch(client, self.settings.timeout_ms, clock_ms)
         self._installation = Installation(client, self._keys, self.settings, self.watch)
@@ -99,6 +102,7 @@ class CreditLedger:
             on_alert,
             clock_ms,
         )
+        self._memory = batcher.memory
         self.guard = LoopGuard("ledger")
         script_client = ScriptClient(batcher, self.settings.timeout_ms)
         self._script_client = script_client
@@ -108,6 +112,7 @@ class CreditLedger:
             for_hosts, identity, commerce or Commerce(), lambda: self.watch.schema
         )
         self.repairs = Repairs(for_hosts)
+        self.inspection = Inspection(client, self._keys, for_hosts, self.settings.timeout_ms)
         self.sweeper = Sweeper(
             client, self._keys, script_client, self.watch, self.settings.timeout_ms
         )
@@ -122,15 +127,36 @@ class CreditLedger:
         """
         self._on_abandoned = on_abandoned
 
-    async def check_installation(self) -> None:
+    def tell_to(self, on_told: Callable[[str, bytes], None]) -> None:
+        """Set the function that hears each account's epoch, sequence and chain, as scripts tell it.
+
+        It is called in the event loop, for each script call, and must not block.
+        """
+        self._memory.on_told = on_told
+
+    async def check_installation(self, on_first: OnFirst = begin) -> None:
         """Check the server's version, and store or compare this installation's key check.
+
+        Args:
+            on_first: decides what a Redis without the check means; see ``Installation.check``.
 
         Raises:
             LedgerError: the server is too old or not as durable as it is to be, or the data under
                 this prefix belongs to another installation key.
             LedgerUnavailable: Redis can't be reached.
         """
-        await self._installation.check(self.key_check)
+        await self._installation.check(self.key_check, on_first)
+
+    async def store_installation(self, schema: int) -> None:
+        """Store this installation's key check where Redis has none, as a first start does.
+
+        Args:
+            schema: the one that new accounts begin with.
+
+        Raises:
+            LedgerUnavailable: Redis can't be reached.
+        """
+        await self._installation.store(self.key_check, schema)
 
     # Executions
 
@@ -252,6 +278,15 @@ class CreditLedger:
         return decoding.conclusion(attempt, answer)
 
     # Installation
+
+    def rebuilding(self, account_id: str) -> Rebuilding:
+        """Return a rebuild of an account that Redis lost.
+
+        Raises:
+            ValueError: it can't be the id of an account.
+        """
+        check_account_id(account_id)
+        return Rebuilding(self._script_client, self._keys, self._identity, account_id)
 
     async def sweep(self) -> int:
         """End what is due in every bucket; return the number of accounts visited.

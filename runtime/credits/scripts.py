@@ -38,10 +38,11 @@ _ACCOUNTS = (
     "due.lua",
     "balance.lua",
     "repair.lua",
+    "rebuild.lua",
+    "rebuild_finish.lua",
     "stop.lua",
     "upgrade.lua",
 )
-_END = ("write.lua", "main.lua")
 _WORD = re.compile(r"\w+")
 _TOP_LEVEL = re.compile(
     r"^local (?:function (?P<function>\w+)(?P<value>\()|(?P<names>\w+(?:, \w+)*)(?P<value2> =)?)",
@@ -65,13 +66,13 @@ def assemble(clock: str | None = None) -> Scripts:
     """Join the Lua files; ``clock`` is the source that defines ``server_ms`` in tests."""
     first = shipped_clock() if clock is None else clock
 
-    def joined(verbs: tuple[str, ...]) -> Script:
-        names = (*_PREAMBLE, *verbs, *_END)
+    def joined(verbs: tuple[str, ...], *more_writes: str) -> Script:
+        names = (*_PREAMBLE, *verbs, "write.lua", *more_writes, "main.lua")
         return Script.of(
             _scoped([first, *(read_lua(__package__, f"lua/{name}") for name in names)])
         )
 
-    return Scripts(joined(_EXECUTIONS), joined(_ACCOUNTS))
+    return Scripts(joined(_EXECUTIONS), joined(_ACCOUNTS, "write_rebuilt.lua"))
 
 
 def _scoped(texts: list[str]) -> str:

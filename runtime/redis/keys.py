@@ -34,7 +34,7 @@ class Keys:
     ``<prefix>:{b<n>}:<part>`` for what its bucket shares; the braces are Redis
     Cluster's hash tag, so that one script may touch them all. What belongs
     to no account has no tag: ``<prefix>:installation``, ``<prefix>:sweeping``,
-    ``<prefix>:processes``, ``<prefix>:learned:...``.
+    ``<prefix>:archiving``, ``<prefix>:processes``, ``<prefix>:learned:...``.
     """
 
     prefix: str
@@ -47,6 +47,10 @@ class Keys:
     def sweeping(self) -> str:
         """Return the key that says that a process has just swept."""
         return f"{self.prefix}:sweeping"
+
+    def archiving(self) -> str:
+        """Return the key that says that a process archives now."""
+        return f"{self.prefix}:archiving"
 
     def processes(self) -> str:
         """Return the sorted set of the processes that run."""

@@ -19,6 +19,7 @@ from runtime.credits.accounts import Accounts
 from runtime.credits.caps import Cap
 from runtime.credits.endings import Release, Settlement
 from runtime.credits.identity import Identity
+from runtime.credits.inspection import Inspection
 from runtime.credits.ledger import Commerce, CreditLedger
 from runtime.credits.repairs import Repairs
 from tests.harness.workbench import action
@@ -100,6 +101,7 @@ VALID: dict[type, dict[str, dict[str, Any]]] = {
             "outcome": b"",
         },
     },
+    Inspection: {"stored": _ID, "journal": _ID | {"after_seq": 1, "most": 1}},
     Repairs: {
         "accept_loss": _ID | {"reason": "a failover", "actor": "me"},
         "repair_clock": _ID | {"reason": "a wrong clock", "actor": "me"},
@@ -110,7 +112,8 @@ VALID: dict[type, dict[str, dict[str, Any]]] = {
         "estimate": {"spec": action(), "sample": Sample.of([{}]), "account_id": "acme"},
     },
 }
-NOT_OF_ONE_ACCOUNT = {"check_installation", "sweep", "drain", "learned"}
+NOT_OF_ONE_ACCOUNT = {"check_installation", "store_installation", "sweep", "drain", "learned"}
+NOT_OF_ONE_ACCOUNT |= {"accounts"}
 """Verbs without arguments of a caller's; ``learned`` reads what was learned of models."""
 
 WRONG: tuple[Any, ...] = (
@@ -200,6 +203,7 @@ async def test_a_wrong_argument_is_named_before_redis_is_asked(
     owners = {
         Accounts: ledger.accounts,
         CreditLedger: ledger,
+        Inspection: ledger.inspection,
         Repairs: ledger.repairs,
         Estimator: estimator,
     }
