@@ -35,7 +35,8 @@ _MOST_UNDER_WAY = 2
 
 _log = logging.getLogger("creditgate.ledger")
 _ACCOUNT_KEYS = 13
-_HEADER_VALUES = 9
+# Account and mode before the settings; clock, memory and windows behind them.
+_VALUES_BESIDE_SETTINGS = 5
 
 
 class Mode(Enum):
@@ -132,6 +133,7 @@ class Batcher:
         self._on_alert = on_alert
         self._clock_ms = clock_ms
         self.memory = Memory()
+        self._header_values = _VALUES_BESIDE_SETTINGS + len(header)
         self.windows = CapWindows(clock_ms)
         self._queues: dict[str, _AccountQueue] = {}
         self._tasks = TaskSet()
@@ -270,7 +272,7 @@ class Batcher:
         return Request(
             script=self._scripts.executions if mode is Mode.EXECUTION else self._scripts.accounts,
             keys=_ACCOUNT_KEYS + sum(call.outcome_key is not None for call in calls),
-            values=_HEADER_VALUES + sum(2 + len(call.args) for call in calls),
+            values=self._header_values + sum(2 + len(call.args) for call in calls),
             packed=b"".join(
                 [
                     account_keys,

@@ -15,6 +15,7 @@ from runtime.credits.endings import Ending, Release, Settlement
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.inspection import Inspection
 from runtime.credits.installation import Installation, OnFirst, begin
+from runtime.credits.migration import Migration
 from runtime.credits.rebuilding import Rebuilding
 from runtime.credits.repairs import Repairs
 from runtime.credits.results import (
@@ -65,6 +66,7 @@ class CreditLedger:
 
     ``accounts`` has the verbs that change and read accounts.
     ``repairs`` has what an operator does where Redis lost data or its clock was wrong.
+    ``migration`` takes the data to the newest schema.
     ``watch`` looks at the servers' clocks and memory, once it is started.
     ``sweeper`` sweeps in the background, once it is started.
     ``guard`` refuses the use of ``accounts`` from another event loop, once it is opened.
@@ -112,6 +114,9 @@ class CreditLedger:
             for_hosts, identity, commerce or Commerce(), lambda: self.watch.schema
         )
         self.repairs = Repairs(for_hosts)
+        self.migration = Migration(
+            client, self._keys, for_hosts, self.watch, self.settings.timeout_ms
+        )
         self.inspection = Inspection(client, self._keys, for_hosts, self.settings.timeout_ms)
         self.sweeper = Sweeper(
             client, self._keys, script_client, self.watch, self.settings.timeout_ms

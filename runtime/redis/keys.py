@@ -34,7 +34,8 @@ class Keys:
     ``<prefix>:{b<n>}:<part>`` for what its bucket shares; the braces are Redis
     Cluster's hash tag, so that one script may touch them all. What belongs
     to no account has no tag: ``<prefix>:installation``, ``<prefix>:sweeping``,
-    ``<prefix>:archiving``, ``<prefix>:processes``, ``<prefix>:learned:...``.
+    ``<prefix>:archiving``, ``<prefix>:processes``, ``<prefix>:schemas``,
+    ``<prefix>:learned:...``.
     """
 
     prefix: str
@@ -55,6 +56,10 @@ class Keys:
     def processes(self) -> str:
         """Return the sorted set of the processes that run."""
         return f"{self.prefix}:processes"
+
+    def schemas(self) -> str:
+        """Return the sorted set of the highest schemas that processes which run can read."""
+        return f"{self.prefix}:schemas"
 
     def bucket(self, number: int, part: str) -> str:
         """Return a bucket's ``due``, ``news``, ``accounts`` or ``alerts``."""

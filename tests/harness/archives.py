@@ -103,7 +103,8 @@ async def archive_account(config: Config, account_id: str) -> None:
     """Archive an account of a configured ledger, where its command line reads it."""
     journal = Keys(config.redis.key_prefix).of_account(account_id)[8]
     async with (
-        open_client(config.redis, config.data_dir) as client,
+        open_client(config.redis, config.data_dir) as opened,
         open_archive(config, identity_of(config).check_value()) as database,
     ):
+        client: Any = opened  # redis-py types answers by what its settings could make of them
         await archive_journal(database, account_id, await client.xrange(journal))

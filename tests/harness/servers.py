@@ -167,7 +167,7 @@ class Server:
             try:
                 client.connect(f"{self._socket_folder}/redis.sock")
                 client.sendall(b"PING\r\n")
-                return client.recv(64).startswith(b"+PONG")
+                return client.recv(64).startswith((b"+PONG", b"-NOAUTH"))
             except OSError:
                 return False
 

@@ -9,7 +9,7 @@ import pytest
 
 from pricing.offers import GrantKind
 from runtime.archive.errors import CursorRefused, EntryDamaged, NotArchived
-from runtime.archive.lines import StatementLine, What
+from runtime.archive.lines import StatementKind, StatementLine
 from runtime.archive.statement import Statements
 from runtime.credits.caps import Cap
 from runtime.credits.endings import Release
@@ -86,7 +86,7 @@ async def test_each_line_says_what_it_was_and_what_was_left_after_it(
         left_mc += line.change_mc
         assert line.left_mc == left_mc
     assert account.timezone == "Europe/Berlin"
-    assert {line.what for line in lines} >= set(What) - {What.NAME}
+    assert {line.what for line in lines} >= set(StatementKind) - {StatementKind.NAME}
 
 
 async def test_a_charge_names_the_grants_that_paid_and_all_that_the_journal_knows(
@@ -249,7 +249,7 @@ async def test_an_entry_that_continues_the_chain_but_can_t_be_read_is_named(
     for old, new, why in (
         ("promotional", "gift", "its detail"),
         ("\t", " ", "0-2"),
-        ("1\t", "9\t", "newer release"),
+        ("2\t", "9\t", "newer release"),
     ):
         body = raw[1][1][b"e"].decode().replace(old, new, 1 if new == "9\t" else -1)
         chain = chain_of(first, body)

@@ -13,6 +13,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from runtime.config.version import config_version
+from runtime.credits.schema import NEWEST
 from runtime.processes import register as module
 from runtime.processes.register import Register
 from runtime.processes.running import (
@@ -48,7 +49,7 @@ def keys(key_prefix: str) -> Keys:
 
 
 def process(client: Any, keys: Keys, version: str) -> Register:
-    return Register(client, keys, TIMEOUT_MS, version)
+    return Register(client, keys, TIMEOUT_MS, version, NEWEST)
 
 
 async def versions(client: Any, keys: Keys) -> list[str]:
@@ -140,7 +141,7 @@ async def test_a_wrong_key_and_an_outage_only_keep_it_silent(
 ) -> None:
     async with Redis.from_url(private_redis.url) as client:
         await client.set(keys.processes(), "a text")
-        one = Register(client, keys, 500, OLD)
+        one = Register(client, keys, 500, OLD, NEWEST)
         if is_away:
             await private_redis.aclose()
         await one.beat()

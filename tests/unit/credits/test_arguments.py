@@ -113,7 +113,7 @@ VALID: dict[type, dict[str, dict[str, Any]]] = {
     },
 }
 NOT_OF_ONE_ACCOUNT = {"check_installation", "store_installation", "sweep", "drain", "learned"}
-NOT_OF_ONE_ACCOUNT |= {"accounts"}
+NOT_OF_ONE_ACCOUNT |= {"accounts", "look"}
 """Verbs without arguments of a caller's; ``learned`` reads what was learned of models."""
 
 WRONG: tuple[Any, ...] = (
