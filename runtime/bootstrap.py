@@ -21,6 +21,7 @@ from runtime.config import Config, ConfigError
 from runtime.config.version import config_version
 from runtime.credits.results import Alert
 from runtime.credits.schema import NEWEST
+from runtime.credits.told import ToldFile
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.executions.executor import Executor
 from runtime.executions.outbox import Outbox
@@ -87,6 +88,10 @@ async def open_runtime(
         ledger = await stack.enter_async_context(
             open_ledger(config, redis=client, on_alert=on_alert)
         )
+        told = ToldFile(config.data_dir / "told", config.redis.key_prefix)
+        at_end(stack, "keeping what was told", told.aclose)
+        ledger.tell_to(told.note)
+        told.start(ledger.settings.outcome_ttl_ms)
         stack.push_async_callback(ledger.sweeper.aclose)
         ledger.sweeper.start()
         learning = _learning(config, client)
