@@ -5,6 +5,7 @@ from __future__ import annotations
 from providers.base import ModelRoute
 from tests.bench import (
     adaptive,
+    archive_rate,
     campaign_ratio,
     gate_own_share,
     gate_tax,
@@ -51,4 +52,6 @@ BENCHMARKS = (
     Benchmark("ledger_script_p99_ms", "ms", ledger_script_time.measure, at_most=3),
     Benchmark("ledger_memory", "bytes", ledger_memory.measure, at_most=450),
     Benchmark("ledger_vs_postgres", "ratio", ledger_vs_postgres.measure, at_least=2),
+    Benchmark("archive_rate_share", "share", archive_rate.measure_share, at_least=0.25),
+    Benchmark("archive_rate", "entries/s", archive_rate.measure_rate),
 )
