@@ -24,7 +24,7 @@ from runtime.store.database import Database
 
 _log = logging.getLogger("creditgate.archive")
 
-BATCH_ENTRIES = 10_000
+BATCH_ENTRIES = 5_000
 BATCH_BYTES = 8_000_000
 """The most that one transaction adds, but for what the last read brings more."""
 
@@ -172,9 +172,10 @@ class Copier:
         batch = Batch()
         for at in range(0, len(account_ids), _READ_ACCOUNTS):
             waiting = await self._waiting(account_ids[at : at + _READ_ACCOUNTS], archived)
-            while waiting:
+            queue = _Queue(waiting)
+            while group := queue.take():
                 try:
-                    waiting = await self._read(waiting, batch, archived)
+                    queue.put_back(await self._read(group, batch, archived))
                 except EntryUnfit as exc:
                     # Its sums are spoiled. The accounts are read again, this one up to the entry.
                     self._unfit[exc.account_id] = exc
@@ -281,6 +282,33 @@ class Copier:
 
 
 _FORKED = "have forked: nothing is archived until `creditgate repair fork`"
+
+
+class _Queue:
+    """Accounts that are read: of all of them a little, then of those with more, one by one.
+
+    Each round trip is worth its while that way, and a batch has few accounts, whose sums are many.
+    """
+
+    _WIDTHS = (_READ_ACCOUNTS, 10, 1)
+
+    def __init__(self, waiting: list[Position]) -> None:
+        self._levels: list[list[Position]] = [waiting, [], []]
+        self._level = 0
+
+    def take(self) -> list[Position]:
+        """Return the accounts to read next; none if there are no more."""
+        for level in (2, 1, 0):
+            if accounts := self._levels[level]:
+                self._level = level
+                width = self._WIDTHS[level]
+                group, accounts[:width] = accounts[:width], []
+                return group
+        return []
+
+    def put_back(self, more: list[Position]) -> None:
+        """Take back those of the last group that have more."""
+        self._levels[min(self._level + 1, 2)][:0] = more
 
 
 class _Behind:

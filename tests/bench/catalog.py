@@ -6,6 +6,7 @@ from providers.base import ModelRoute
 from tests.bench import (
     adaptive,
     archive_bytes,
+    archive_rate,
     campaign_ratio,
     gate_own_share,
     gate_tax,
@@ -53,4 +54,6 @@ BENCHMARKS = (
     Benchmark("ledger_memory", "bytes", ledger_memory.measure, at_most=450),
     Benchmark("archive_bytes", "bytes", archive_bytes.measure),
     Benchmark("ledger_vs_postgres", "ratio", ledger_vs_postgres.measure, at_least=2),
+    Benchmark("archive_rate_share", "share", archive_rate.measure_share, at_least=0.25),
+    Benchmark("archive_rate", "entries/s", archive_rate.measure_rate),
 )
