@@ -17,6 +17,7 @@ from tests.bench import (
     ledger_throughput,
     ledger_vs_postgres,
     token_count_share,
+    usage_report,
 )
 from tests.bench.registry import Benchmark
 
@@ -51,4 +52,5 @@ BENCHMARKS = (
     Benchmark("ledger_script_p99_ms", "ms", ledger_script_time.measure, at_most=3),
     Benchmark("ledger_memory", "bytes", ledger_memory.measure, at_most=450),
     Benchmark("ledger_vs_postgres", "ratio", ledger_vs_postgres.measure, at_least=2),
+    Benchmark("usage_report_ms", "ms", usage_report.measure, at_most=50),
 )
