@@ -31,6 +31,8 @@ BATCH_BYTES = 8_000_000
 _READ_ACCOUNTS = 100
 _FIRST_READ = 200
 _MOST_READ = 1_000
+# Reports say up to when they are complete; for that alone a quiet archive is written now and then.
+_MARK_EVERY_MS = 10_000
 _READ_BYTES = 1_000_000
 _MOST_LOOKS = 20
 
@@ -82,6 +84,7 @@ class Copier:
         self._forks = Forks(database, self._streams, stop)
         self._timeout_s = timeout_ms / 1000
         self._told: dict[str, str] = {}
+        self._mark_from_ms = 0
         self._unfit: dict[str, EntryUnfit] = {}
         self._largest_bytes = _READ_BYTES // _FIRST_READ
 
@@ -103,8 +106,11 @@ class Copier:
         self._unfit.clear()
         async with plain_commands(self._timeout_s):
             parts = await shares(self._client, range(BUCKETS))
+        clocks_ms = []
         for primary, buckets in parts:
             try:
+                async with plain_commands(self._timeout_s):
+                    clocks_ms.append(await primary.time_ms())
                 await self._archive_buckets(buckets, archived, on_progress)
             except LedgerUnavailable as exc:
                 if len(parts) == 1:
@@ -112,6 +118,9 @@ class Copier:
                 self._leave(archived, str(primary), str(exc))
         for name in self._told.keys() - archived.left.keys():
             del self._told[name]
+        if not archived.left and (archived.entries or min(clocks_ms) >= self._mark_from_ms):
+            await writing.mark_complete(self._database, min(clocks_ms))
+            self._mark_from_ms = min(clocks_ms) + _MARK_EVERY_MS
         return archived
 
     async def archive_account(self, account_id: str) -> Archived:

@@ -19,6 +19,7 @@ from tests.bench import (
     ledger_throughput,
     ledger_vs_postgres,
     token_count_share,
+    usage_report,
 )
 from tests.bench.registry import Benchmark
 
@@ -56,4 +57,5 @@ BENCHMARKS = (
     Benchmark("ledger_vs_postgres", "ratio", ledger_vs_postgres.measure, at_least=2),
     Benchmark("archive_rate_share", "share", archive_rate.measure_share, at_least=0.25),
     Benchmark("archive_rate", "entries/s", archive_rate.measure_rate),
+    Benchmark("usage_report_ms", "ms", usage_report.measure, at_most=50),
 )
