@@ -6,14 +6,17 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from pricing.offers import GrantKind
+from runtime.archive.copier import Copier
 from runtime.archive.errors import CursorRefused, EntryDamaged, NotArchived
 from runtime.archive.lines import StatementKind, StatementLine
 from runtime.archive.statement import Statements
 from runtime.credits.caps import Cap
 from runtime.credits.endings import Release
 from runtime.credits.journal import chain_of
+from runtime.store.database import Database
 from runtime.wording.statement import entry_text
 from tests.harness.archives import archive, open_pages
 from tests.harness.ledger.desk import ACCOUNT, START_MS, Desk
@@ -269,3 +272,25 @@ async def test_what_is_not_archived_is_said_so(desk: Desk, tmp_path: Path) -> No
         for limit in (0, 10_001, True, "5"):
             with pytest.raises(ValueError, match="limit: found"):
                 await statements.page(ACCOUNT, limit=limit)  # type: ignore[arg-type]  # the point
+
+
+async def test_both_databases_tell_the_same_of_a_ledger(desk: Desk, database: Database) -> None:
+    await live_eventfully(desk)
+    copier = Copier(database, desk.client, desk.keys, timeout_ms=10_000)
+    assert not (await copier.archive_account(ACCOUNT)).left
+    statements = Statements(database, "here")
+    whole = await all_lines(statements)
+    assert whole[-1].left_mc == (await desk.balance()).available_mc
+    [charge] = [line for line in whole if line.charged_mc]
+    assert [payment.reference for payment in charge.payments] == ["spring", "sorry"]
+    page = await statements.page(ACCOUNT, limit=5)
+    rest = await statements.page(ACCOUNT, limit=50, cursor=page.next_cursor)
+    assert [*page.lines, *rest.lines] == whole[::-1]
+    assert page.account.timezone == "Europe/Berlin"
+    for edge in (START_MS, START_MS + 1_000, START_MS + 1_250):
+        before = await all_lines(statements, to_ms=edge)
+        assert [*before, *await all_lines(statements, from_ms=edge)] == whole
+    async with database.engine.begin() as connection:
+        await connection.execute(text("UPDATE entries SET left_mc = left_mc + 1 WHERE seq = 5"))
+    with pytest.raises(EntryDamaged, match="entry 5 of account 'acme'"):
+        await all_lines(statements)
