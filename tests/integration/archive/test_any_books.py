@@ -14,9 +14,10 @@ from tests.harness.archives import archive, check_books, open_pages
 from tests.harness.ledger.duel import Duel
 from tests.harness.ledger.walk import walk
 
-STEPS = 400
+STEPS = 4_000
 
 
+@pytest.mark.long
 def test_law_2c_any_books_are_explained_line_by_line_and_checked_without_our_code(
     redis_url: str, key_prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
