@@ -49,6 +49,14 @@ if TYPE_CHECKING:
     )
     from runtime.actions.source import ActionSource, UnknownAction
     from runtime.actions.spec import ActionSpec
+    from runtime.archive.errors import ArchiveError, CursorRefused, EntryDamaged, NotArchived
+    from runtime.archive.lines import GrantPayment, StatementKind, StatementLine
+    from runtime.archive.statement import (
+        ArchivedAccount,
+        StatementPage,
+        Statements,
+        open_statements,
+    )
     from runtime.bootstrap import open_estimator, open_runtime
     from runtime.campaigns.estimate import Cost, Covers, Estimate, Estimator, Reach, Sample
     from runtime.campaigns.people import PeopleError
@@ -73,6 +81,7 @@ if TYPE_CHECKING:
         GrantRefused,
         GrantUnknown,
         LedgerError,
+        LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
         TooManyGrants,
@@ -84,6 +93,7 @@ if TYPE_CHECKING:
     from runtime.ledger_opening import open_ledger
     from runtime.loop_guard import RuntimeClosed, WrongEventLoop
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
+    from runtime.store.database import StoreError, StoreUnavailable
 
 __all__ = [
     "AccountConflict",
@@ -95,6 +105,8 @@ __all__ = [
     "ActionSource",
     "ActionSpec",
     "Alert",
+    "ArchiveError",
+    "ArchivedAccount",
     "Attempt",
     "Balance",
     "BookingUnknown",
@@ -111,9 +123,11 @@ __all__ = [
     "Covers",
     "CreditLedger",
     "CreditgateError",
+    "CursorRefused",
     "EmbeddedRedisUnavailable",
     "Endpoint",
     "EndpointRefusal",
+    "EntryDamaged",
     "Estimate",
     "Estimator",
     "ExecutionConflict",
@@ -124,17 +138,20 @@ __all__ = [
     "FinishReason",
     "GrantBalance",
     "GrantKind",
+    "GrantPayment",
     "GrantRefused",
     "GrantUnknown",
     "Granted",
     "InstallationKeyTooShort",
     "InvalidRequest",
     "LedgerError",
+    "LedgerLost",
     "LedgerUnavailable",
     "Message",
     "Mistake",
     "ModelChoice",
     "ModelClass",
+    "NotArchived",
     "NotPrivate",
     "NotSent",
     "NotSuggested",
@@ -154,6 +171,12 @@ __all__ = [
     "RuntimeClosed",
     "Sample",
     "Source",
+    "StatementKind",
+    "StatementLine",
+    "StatementPage",
+    "Statements",
+    "StoreError",
+    "StoreUnavailable",
     "TokenUsage",
     "TooManyGrants",
     "TypicalRun",
@@ -167,6 +190,7 @@ __all__ = [
     "open_estimator",
     "open_ledger",
     "open_runtime",
+    "open_statements",
     "parse_config",
 ]
 
@@ -247,6 +271,7 @@ def _accounts() -> dict[str, Any]:
         GrantRefused,
         GrantUnknown,
         LedgerError,
+        LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
         TooManyGrants,
@@ -279,6 +304,20 @@ def _ledger() -> dict[str, Any]:
     return locals()
 
 
+def _archive() -> dict[str, Any]:
+    from runtime.archive.errors import ArchiveError, CursorRefused, EntryDamaged, NotArchived
+    from runtime.archive.lines import GrantPayment, StatementKind, StatementLine
+    from runtime.archive.statement import (
+        ArchivedAccount,
+        StatementPage,
+        Statements,
+        open_statements,
+    )
+    from runtime.store.database import StoreError, StoreUnavailable
+
+    return locals()
+
+
 def _runtime() -> dict[str, Any]:
     from runtime.bootstrap import open_estimator, open_runtime
     from runtime.campaigns.estimate import Cost, Covers, Estimate, Estimator, Reach, Sample
@@ -288,7 +327,18 @@ def _runtime() -> dict[str, Any]:
     return locals()
 
 
-_GROUPS = (_values, _provider, _requests, _config, _accounts, _models, _people, _ledger, _runtime)
+_GROUPS = (
+    _values,
+    _provider,
+    _requests,
+    _config,
+    _accounts,
+    _models,
+    _people,
+    _ledger,
+    _archive,
+    _runtime,
+)
 # A function's only local names are those that it imports.
 _GROUP_OF = {name: group for group in _GROUPS for name in group.__code__.co_varnames}
 

@@ -20,6 +20,7 @@ CreditgateError
 │   │   ├── BookingUnknown      a change may or may not be booked; ask again to know
 │   │   ├── AccountDamaged      a record of the account is damaged, or of a newer schema
 │   │   └── AccountStopped      the account lost writes, or its clock ran ahead
+│   ├── LedgerLost              Redis has no ledger, and the archive has one
 │   ├── ExecutionConflict       an execution_id was reused for something else
 │   ├── AccountUnknown          no account of this id was opened
 │   ├── AccountConflict         the account exists with other attributes
@@ -28,6 +29,12 @@ CreditgateError
 │   ├── TooManyGrants           the account has too many grants that are not used up
 │   ├── GrantUnknown            the account has no such grant
 │   └── CapUnknown              the account has no such cap
+├── StoreError                  the SQL database is not one that this release can use
+│   └── StoreUnavailable        it can't be reached, or did not answer
+├── ArchiveError                the archive can't answer what it was asked
+│   ├── NotArchived             it has no such account, or no such entry
+│   ├── EntryDamaged            an archived entry is not what the ledger wrote
+│   └── CursorRefused           a cursor is of another query (a ValueError)
 ├── ProviderError               a provider call gave no answer
 │   ├── NotSent                 the provider never saw the request
 │   ├── Rejected                the provider answered that it did not run the model

@@ -20,6 +20,8 @@ from runtime.catalog.parameters import refused_parameters
 from runtime.config import Config, ConfigError
 from runtime.config.version import config_version
 from runtime.credits.results import Alert
+from runtime.credits.schema import NEWEST
+from runtime.credits.told import ToldFile
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.executions.executor import Executor
 from runtime.executions.outbox import Outbox
@@ -86,6 +88,10 @@ async def open_runtime(
         ledger = await stack.enter_async_context(
             open_ledger(config, redis=client, on_alert=on_alert)
         )
+        told = ToldFile(config.data_dir / "told", config.redis.key_prefix)
+        at_end(stack, "keeping what was told", told.aclose)
+        ledger.tell_to(told.note)
+        told.start(ledger.settings.outcome_ttl_ms)
         stack.push_async_callback(ledger.sweeper.aclose)
         ledger.sweeper.start()
         learning = _learning(config, client)
@@ -119,7 +125,11 @@ async def open_runtime(
         outbox.start()
         stack.callback(assembly.long_counts.close)
         register = Register(
-            client, Keys(config.redis.key_prefix), config.redis.timeout_ms, config_version(config)
+            client,
+            Keys(config.redis.key_prefix),
+            config.redis.timeout_ms,
+            config_version(config),
+            NEWEST,
         )
         at_end(stack, "leaving the list of processes", register.aclose)
         register.start()

@@ -13,7 +13,7 @@ from runtime.config import Config
 from runtime.credits.durability import Durability
 from runtime.credits.installation_key import identity_of
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
-from runtime.credits.results import Alert
+from runtime.credits.results import Alert, LedgerLost
 from runtime.files.private import check_data_folders
 from runtime.redis.client import open_client
 from runtime.redis.primaries import Client
@@ -28,6 +28,7 @@ async def open_ledger(
     *,
     redis: Redis | RedisCluster | None = None,
     on_alert: Callable[[Alert], None] = lambda alert: None,
+    may_be_lost: bool = False,
 ) -> AsyncIterator[CreditLedger]:
     """Open the ledger alone, for a process that manages accounts and calls no model.
 
@@ -39,8 +40,12 @@ async def open_ledger(
     Args:
         redis: as ``open_runtime`` has it.
         on_alert: as ``open_runtime`` has it.
+        may_be_lost: open a Redis that lost the ledger too, and store nothing in it: for what
+            audits it or makes it again.
 
     Raises:
+        LedgerLost: Redis is empty, and the archive is not.
+        StoreUnavailable: Redis is empty, and the archive can't be reached.
         LedgerError, InstallationKeyTooShort, NotPrivate, EmbeddedRedisUnavailable: as
             ``open_runtime``.
     """
@@ -66,7 +71,9 @@ async def open_ledger(
             on_alert=on_alert,
         )
         at_end(stack, "reading the last answers of Redis", ledger.drain)
-        await ledger.check_installation()
+        await ledger.check_installation(
+            _store_nothing if may_be_lost else lambda: _refuse_if_lost(config)
+        )
         ledger.guard.open()
         stack.callback(ledger.guard.close)
         stack.push_async_callback(ledger.watch.aclose)
@@ -87,6 +94,19 @@ async def connected(config: Config, redis: Client | None) -> AsyncIterator[Clien
         return
     async with open_client(config.redis, config.data_dir) as client:
         yield client
+
+
+async def _store_nothing() -> bool:
+    return False
+
+
+async def _refuse_if_lost(config: Config) -> bool:
+    """Return True on a first start; see ``LedgerLost``."""
+    from runtime.archive.opening import has_accounts  # brings SQLAlchemy: on a first start alone
+
+    if await has_accounts(config):
+        raise LedgerLost(config.redis.key_prefix)
+    return True
 
 
 def at_end(

@@ -27,13 +27,18 @@ _MOST_INTEGER, _MOST_BIG = 2**31 - 1, 2**63 - 1
 _LONGEST_EPOCH = 16
 
 
-class ChainBroken(JournalError):
-    """An entry does not continue what was archived before it."""
+class EntryUnfit(JournalError):
+    """An entry that can't be added up, and has spoiled the sums of its batch."""
+
+    def __init__(self, account_id: str, seq: int, why: str) -> None:
+        super().__init__(f"journal entry 0-{seq}: {why}")
+        self.account_id = account_id
+        self.seq = seq
 
 
 @dataclass(slots=True)
 class Position:
-    """How far an account is archived, and what it had left there."""
+    """The point up to which an account is archived, and what it had left there."""
 
     no: int
     account_id: str
@@ -42,11 +47,12 @@ class Position:
     chain: str
     left_mc: int
     state: str
+    has_moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far one batch brings an account."""
+    """The way that one batch brings an account forward."""
 
     no: int
     seq_before: int
@@ -66,6 +72,7 @@ class Batch:
         self.rollup = Rollup()
         self.bytes = 0
         self.steps: list[Step] = []
+        self.moved: set[str] = set()
         self.reached: list[tuple[str, int]] = []
         self._begun: dict[int, tuple[Position, int, str]] = {}
 
@@ -77,14 +84,16 @@ class Batch:
         for no, (at, seq, chain) in sorted(self._begun.items()):
             self.reached.append((at.account_id, at.seq))
             if at.seq > seq:
+                self.moved.add(at.account_id)
                 self.steps.append(Step(no, seq, chain, at.seq, at.chain, at.epoch, at.left_mc))
 
     def add(self, position: Position, entries: Iterable[StreamEntry]) -> None:
         """Add entries that continue ``position``, which moves on.
 
         Raises:
-            ChainBroken: an entry does not continue the one before; those before it are added.
-            JournalError: an entry can't be read; those before it are added. Messages name entries.
+            EntryUnfit: see there; the batch can't be used.
+            JournalError: an entry can't be read or does not continue the one before it. Those
+                before it are added. The message names the entry.
         """
         self._begun.setdefault(position.no, (position, position.seq, position.chain))
         for entry_id, raw, chain in entries:
@@ -93,24 +102,25 @@ class Batch:
     def _add(self, position: Position, entry_id: bytes, raw: bytes, chain: bytes) -> None:
         seq = position.seq + 1
         if entry_id != b"0-%d" % seq:
-            raise ChainBroken(f"journal entry 0-{seq} is missing, found {entry_id.decode()}")
+            found = entry_id.decode(errors="replace")
+            raise JournalError(f"journal entry 0-{seq} is missing, found {found}")
         digest = hashlib.sha1(position.chain.encode() + raw, usedforsecurity=False)
         expected = digest.hexdigest()[:CHAIN_DIGITS]
         if chain != expected.encode():
             found = chain.decode(errors="replace")
-            raise ChainBroken(f"journal entry 0-{seq}: chain {found}, expected {expected}")
+            raise JournalError(f"journal entry 0-{seq}: chain {found}, expected {expected}")
         try:
             epoch, row, columns = _read(position, seq, expected, raw)
+            kind, at_ms, effective_ms, dims = row[3:7]
+            self.rollup.add(position.no, kind, at_ms, effective_ms, dims, columns)
         except (IndexError, KeyError, ValueError) as exc:
             raise JournalError(f"journal entry 0-{seq}: {type(exc).__name__}: {exc}") from exc
-        kind, at_ms, effective_ms, dims = row[3:7]
         if kind == _NAMED:
             self.dimensions.append((position.no, dims, *columns[_DETAIL:]))
         self.rows.append(row)
-        self.rollup.add(position.no, kind, at_ms, effective_ms, dims, columns)
         self.bytes += len(raw)
         position.seq, position.chain, position.epoch = seq, expected, epoch
-        position.left_mc = row[8]
+        position.left_mc, position.has_moved = row[8], True
 
 
 def _read(position: Position, seq: int, chain: str, raw: bytes) -> tuple[str, Row, list[str]]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from runtime.archive import writing
-from runtime.archive.batches import Batch, Position
+from runtime.archive.batches import Batch, EntryUnfit, Position
+from runtime.archive.forks import Forks, Stop
+from runtime.archive.lag import Lag, lag_of
 from runtime.archive.streams import Streams, Unreadable
 from runtime.archive.writing import ArchivedMeanwhile
 from runtime.credits.journal import JournalError
@@ -21,23 +25,30 @@ from runtime.store.database import Database
 _log = logging.getLogger("creditgate.archive")
 
 BATCH_ENTRIES = 10_000
-_BATCH_BYTES = 8_000_000
-_READ_ACCOUNTS = 500
-_READ_ENTRIES = 2_000
-_MOST_MEANWHILE = 10
+BATCH_BYTES = 8_000_000
+"""The most that one transaction adds, but for what the last read brings more."""
 
-Stop = Callable[[str, str], Awaitable[Any]]
-"""Stops an account in the ledger: account, and why."""
+_READ_ACCOUNTS = 100
+_FIRST_READ = 200
+_MOST_READ = 1_000
+_READ_BYTES = 1_000_000
+_MOST_LOOKS = 20
 
 
 @dataclass(slots=True)
 class Archived:
-    """What a round has copied, and what it had to leave."""
+    """A round's result: what it has copied, and what it had to leave."""
 
-    accounts: int = 0
     entries: int = 0
+    transactions: int = 0
+    account_ids: set[str] = field(default_factory=set)
     left: dict[str, str] = field(default_factory=dict)
     """Accounts, buckets' keys and servers that stay behind, each with the reason."""
+
+    @property
+    def accounts(self) -> int:
+        """The number of accounts with new entries."""
+        return len(self.account_ids)
 
 
 class Copier:
@@ -49,6 +60,11 @@ class Copier:
     Args:
         timeout_ms: of each round trip to Redis.
         stop: stops an account whose ledger has forked from its archive.
+
+    Example::
+
+        copier = Copier(database, client, Keys("cg1"), timeout_ms=1_000)
+        archived = await copier.run_once()
     """
 
     def __init__(
@@ -63,9 +79,11 @@ class Copier:
         self._database = database
         self._client = client
         self._streams = Streams(client, keys, timeout_ms)
+        self._forks = Forks(database, self._streams, stop)
         self._timeout_s = timeout_ms / 1000
-        self._stop = stop
-        self._told: set[str] = set()
+        self._told: dict[str, str] = {}
+        self._unfit: dict[str, EntryUnfit] = {}
+        self._largest_bytes = _READ_BYTES // _FIRST_READ
 
     async def run_once(
         self, on_progress: Callable[[Archived], object] = lambda archived: None
@@ -82,19 +100,18 @@ class Copier:
             StoreUnavailable: the database can't be reached.
         """
         archived = Archived()
+        self._unfit.clear()
         async with plain_commands(self._timeout_s):
             parts = await shares(self._client, range(BUCKETS))
         for primary, buckets in parts:
             try:
-                names, faults = await self._streams.news(buckets)
-                for key, fault in faults.items():
-                    self._leave(archived, key, f"{key} can't be read: {fault}")
-                for at in range(0, len(names), _READ_ACCOUNTS):
-                    await self._copy(names[at : at + _READ_ACCOUNTS], archived, on_progress)
+                await self._archive_buckets(buckets, archived, on_progress)
             except LedgerUnavailable as exc:
                 if len(parts) == 1:
                     raise
-                archived.left[str(primary)] = str(exc)
+                self._leave(archived, str(primary), str(exc))
+        for name in self._told.keys() - archived.left.keys():
+            del self._told[name]
         return archived
 
     async def archive_account(self, account_id: str) -> Archived:
@@ -105,77 +122,191 @@ class Copier:
             StoreUnavailable: the database can't be reached.
         """
         archived = Archived()
-        await self._copy([account_id], archived, lambda archived: None)
+        for _ in range(_MOST_LOOKS):
+            if await self._archive([account_id], archived, lambda archived: None):
+                break
         return archived
 
-    async def _copy(
-        self,
-        account_ids: Sequence[str],
-        archived: Archived,
-        on_progress: Callable[[Archived], object],
-    ) -> None:
-        for _ in range(_MOST_MEANWHILE):
-            try:
-                await self._copy_accounts(account_ids, archived, on_progress)
-            except ArchivedMeanwhile:
-                continue
-            return
+    async def lag(self) -> Lag:
+        """Return how far the archive is behind the ledger.
 
-    async def _copy_accounts(
+        Raises:
+            LedgerUnavailable: Redis, or a server of a cluster, can't be reached.
+        """
+        return await lag_of(self._client, self._streams)
+
+    async def _archive_buckets(
+        self,
+        buckets: Sequence[int],
+        archived: Archived,
+        on_progress: Callable[[Archived], object],
+    ) -> None:
+        for _ in range(_MOST_LOOKS):
+            names, faults = await self._streams.news(buckets)
+            for key, fault in faults.items():
+                self._leave(archived, key, f"can't be read: {fault}")
+            if await self._archive(names, archived, on_progress):
+                return
+
+    async def _archive(
         self,
         account_ids: Sequence[str],
         archived: Archived,
         on_progress: Callable[[Archived], object],
-    ) -> None:
+    ) -> bool:
+        """Copy accounts; return whether all is done, or some must be looked at again.
+
+        While one batch is written, the next one is read.
+        """
+        unfit = len(self._unfit)
+        async with _Behind() as behind:
+            async for batch in self._batches(account_ids, archived):
+                await behind.finish()
+                behind.start(self._commit(batch, archived, on_progress))
+            await behind.finish()
+        return behind.all_done and len(self._unfit) == unfit
+
+    async def _batches(
+        self, account_ids: Sequence[str], archived: Archived
+    ) -> AsyncIterator[Batch]:
+        batch = Batch()
+        for at in range(0, len(account_ids), _READ_ACCOUNTS):
+            waiting = await self._waiting(account_ids[at : at + _READ_ACCOUNTS], archived)
+            while waiting:
+                try:
+                    waiting = await self._read(waiting, batch, archived)
+                except EntryUnfit as exc:
+                    # Its sums are spoiled. The accounts are read again, this one up to the entry.
+                    self._unfit[exc.account_id] = exc
+                    return
+                if len(batch.rows) >= BATCH_ENTRIES or batch.bytes >= BATCH_BYTES:
+                    batch.close()
+                    yield batch
+                    batch = Batch()
+        if batch:
+            batch.close()
+            yield batch
+
+    async def _waiting(self, account_ids: Sequence[str], archived: Archived) -> list[Position]:
         found = await writing.positions(self._database, account_ids)
         waiting = []
         for position in found.values():
             if position.state == writing.OPEN:
                 waiting.append(position)
             else:
-                self._leave(archived, position.account_id, f"it is {position.state}")
-        async for batch in self._batches(waiting, archived):
-            if batch.rows:
+                self._leave(archived, position.account_id, f"its ledger and archive {_FORKED}")
+        return waiting
+
+    async def _read(
+        self, waiting: Sequence[Position], batch: Batch, archived: Archived
+    ) -> list[Position]:
+        """Add what these accounts have next, and return those that have more."""
+        most = min(_MOST_READ, max(1, _READ_BYTES // self._largest_bytes))
+        count = max(1, most // len(waiting))
+        wanted = [(one.account_id, one.seq, self._count(one, count)) for one in waiting]
+        read = await self._streams.read(wanted)
+        largest, more = 1, []
+        for position, entries in zip(waiting, read, strict=True):
+            if isinstance(entries, Unreadable):
+                self._leave(archived, position.account_id, str(entries))
+                continue
+            largest = max([largest, *(len(body) for _, body, _ in entries)])
+            if not await self._add(batch, position, entries, archived):
+                continue
+            if len(entries) == count:
+                more.append(position)
+        # Slowly back to more at a time, at once to fewer.
+        self._largest_bytes = max(largest, self._largest_bytes // 2)
+        return more
+
+    def _count(self, position: Position, count: int) -> int:
+        unfit = self._unfit.get(position.account_id)
+        return count if unfit is None else min(count, unfit.seq - position.seq)
+
+    async def _add(
+        self,
+        batch: Batch,
+        position: Position,
+        entries: Sequence[tuple[bytes, bytes, bytes]],
+        archived: Archived,
+    ) -> bool:
+        """Add entries of an account; return whether that went well."""
+        had_moved = position.has_moved
+        unfit = self._unfit.get(position.account_id)
+        try:
+            if unfit is not None and unfit.seq <= position.seq + len(entries):
+                batch.add(position, entries[: unfit.seq - position.seq - 1])
+                self._leave(archived, position.account_id, str(unfit))
+                return False
+            if entries or had_moved:
+                batch.add(position, entries)
+                return True
+            why = "no entry follows what is archived"
+        except EntryUnfit:
+            raise
+        except JournalError as exc:
+            why = str(exc)
+        # Where entries of this round were sound, the account has not forked before them.
+        found = why if position.has_moved else await self._forks.examine(position, why)
+        if found is None:
+            batch.add(position, ())
+        else:
+            self._leave(archived, position.account_id, found)
+        return False
+
+    async def _commit(
+        self, batch: Batch, archived: Archived, on_progress: Callable[[Archived], object]
+    ) -> bool:
+        """Write a batch and trim behind it; return whether no other archiver was quicker."""
+        if batch.steps:
+            try:
                 await writing.write(self._database, batch)
-            faults = await self._streams.trim(batch.reached)
-            for account_id, fault in faults.items():
-                self._leave(archived, account_id, f"can't be trimmed: {fault}")
+            except ArchivedMeanwhile:
+                return False
+            archived.transactions += 1
             archived.entries += len(batch.rows)
-            archived.accounts += len(batch.steps)
-            on_progress(archived)
-
-    async def _batches(self, waiting: list[Position], archived: Archived) -> AsyncIterator[Batch]:
-        """Yield batches until nothing of these accounts is new."""
-        batch = Batch()
-        while waiting:
-            share = max(1, _READ_ENTRIES // len(waiting))
-            read = await self._streams.read([(one.account_id, one.seq, share) for one in waiting])
-            again = []
-            for position, entries in zip(waiting, read, strict=True):
-                if isinstance(entries, Unreadable):
-                    self._leave(archived, position.account_id, str(entries))
-                    continue
-                try:
-                    batch.add(position, entries)
-                except JournalError as exc:
-                    await self._examine(position, exc, archived)
-                    continue
-                if len(entries) == share:
-                    again.append(position)
-            waiting = again
-            if len(batch.rows) >= BATCH_ENTRIES or batch.bytes >= _BATCH_BYTES:
-                batch.close()
-                yield batch
-                batch = Batch()
-        if batch:
-            batch.close()
-            yield batch
-
-    async def _examine(self, position: Position, error: JournalError, archived: Archived) -> None:
-        self._leave(archived, position.account_id, str(error))
+            archived.account_ids |= batch.moved
+        faults = await self._streams.trim(batch.reached)
+        for account_id, fault in faults.items():
+            self._leave(archived, account_id, f"can't be trimmed: {fault}")
+        on_progress(archived)
+        return True
 
     def _leave(self, archived: Archived, name: str, why: str) -> None:
+        """Note that something stays behind; log it once, until a round finds it well."""
         archived.left[name] = why
-        if name not in self._told:
-            self._told.add(name)
+        if self._told.get(name) != why:
+            self._told[name] = why
             _log.error("%s stays behind in the archive: %s", name, why)
+
+
+_FORKED = "have forked: nothing is archived until `creditgate repair fork`"
+
+
+class _Behind:
+    """One piece of work that runs beside its caller. Leaving early cancels it."""
+
+    def __init__(self) -> None:
+        self.all_done = True
+        self._task: asyncio.Task[bool] | None = None
+
+    def start(self, work: Any) -> None:
+        self._task = asyncio.create_task(work)
+
+    async def finish(self) -> None:
+        if self._task is not None:
+            self.all_done &= await self._task
+            self._task = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])

@@ -11,8 +11,15 @@ from sqlalchemy import URL, select
 
 from runtime.archive.writing import insert
 from runtime.config import Config
-from runtime.store.database import Database, StoreError, database_url, open_database, shown
-from runtime.store.schema import installation
+from runtime.store.database import (
+    Database,
+    StoreError,
+    any_row,
+    database_url,
+    open_database,
+    shown,
+)
+from runtime.store.schema import accounts, installation
 
 _FILE = "archive.db"
 
@@ -39,6 +46,20 @@ async def open_archive(config: Config, key_check: str) -> AsyncIterator[Database
 
 
 @asynccontextmanager
+async def open_archive_if_any(config: Config, key_check: str) -> AsyncIterator[Database | None]:
+    """Open the configured archive, or yield ``None`` where its file was never made.
+
+    Raises:
+        StoreUnavailable, StoreError: as ``open_archive``.
+    """
+    if not await _is_made(_url(config)):
+        yield None
+        return
+    async with open_archive(config, key_check) as database:
+        yield database
+
+
+@asynccontextmanager
 async def open_written_archive(config: Config, key_check: str) -> AsyncIterator[Database]:
     """Open the configured archive to read from it: unlike ``open_archive`` it makes no file.
 
@@ -46,11 +67,26 @@ async def open_written_archive(config: Config, key_check: str) -> AsyncIterator[
         StoreError: nothing was archived yet, or as ``open_archive``.
     """
     url = _url(config)
-    file = url.database or ""
-    if url.drivername.startswith("sqlite") and not await to_thread(os.path.isfile, file):
-        raise StoreError(f"nothing was archived yet: there is no {file}")
+    if not await _is_made(url):
+        raise StoreError(f"nothing was archived yet: there is no {url.database}")
     async with open_archive(config, key_check) as database:
         yield database
+
+
+async def has_accounts(config: Config) -> bool:
+    """Return whether the configured archive has accounts. Makes nothing.
+
+    Raises:
+        StoreUnavailable: the database can't be reached, so that nobody knows.
+    """
+    url = _url(config)
+    return await _is_made(url) and await any_row(url, accounts)
+
+
+async def _is_made(url: URL) -> bool:
+    """Return whether a database is there to be asked: a server's is, a file perhaps not yet."""
+    is_file = url.drivername.startswith("sqlite")
+    return not is_file or await to_thread(os.path.isfile, url.database or "")
 
 
 def _url(config: Config) -> URL:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from redis.exceptions import NoScriptError, ResponseError
 
@@ -18,6 +19,18 @@ _ACCOUNT, _JOURNAL, _NEWS = 0, 8, 10
 _TRIM = Script.of(read_lua(__package__, "trim.lua"))
 # Where the record books has the sequence and the chain: state.lua.
 _BOOKS_SEQ, _BOOKS_CHAIN = 1, 19
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """The point that an account has reached by the ledger's record, and the part archived of it."""
+
+    seq: int
+    chain: str
+    archived: int
 
 
 class Unreadable(Exception):
@@ -74,14 +87,23 @@ class Streams:
         )
         return [_entries(answer) for answer in found]
 
-    async def books(self, account_ids: Sequence[str]) -> list[tuple[int, str] | Unreadable]:
-        """Return sequence and chain of the ledger's own record of each account.
+    async def ask(self, work: Awaitable[_T]) -> _T:
+        """Return what other plain commands answer, within the same time.
+
+        Raises:
+            LedgerUnavailable: Redis can't be reached.
+        """
+        async with plain_commands(self._timeout_s):
+            return await work
+
+    async def books(self, account_ids: Sequence[str]) -> list[Books | Unreadable]:
+        """Return the ledger's own record of each account.
 
         Raises:
             LedgerUnavailable: Redis can't be reached.
         """
         keys = [self._key(account_id, _ACCOUNT) for account_id in account_ids]
-        found = await self._ask([("HGET", key, "books") for key in keys])
+        found = await self._ask([("HMGET", key, "books", "archived") for key in keys])
         return [_books(key, answer) for key, answer in zip(keys, found, strict=True)]
 
     async def trim(self, archived: Sequence[tuple[str, int]]) -> dict[str, str]:
@@ -149,12 +171,13 @@ def _entries(answer: Any) -> list[StreamEntry] | Unreadable:
         return Unreadable(f"{type(exc).__name__}: {exc}")
 
 
-def _books(key: str, answer: Any) -> tuple[int, str] | Unreadable:
+def _books(key: str, answer: Any) -> Books | Unreadable:
     if isinstance(answer, Exception):
         return Unreadable(str(answer))
-    columns = _text(answer or b"").split("\t")
+    books, archived = (_text(value or b"") for value in answer)
+    columns = books.split("\t")
     try:
-        return int(columns[_BOOKS_SEQ]), columns[_BOOKS_CHAIN]
+        return Books(int(columns[_BOOKS_SEQ]), columns[_BOOKS_CHAIN], int(archived or 0))
     except (IndexError, ValueError):
         return Unreadable(f"{key} books: damaged or missing")
 

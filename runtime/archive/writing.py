@@ -90,6 +90,14 @@ async def write(database: Database, batch: Batch) -> None:
         await batch.rollup.write(connection, database.is_postgres)
 
 
+async def forked_accounts(database: Database) -> tuple[str, ...]:
+    """Return the accounts that are not archived because they have forked."""
+    statement = select(accounts.c.account_id).where(accounts.c.state == FORKED)
+    async with database.connect() as connection:
+        found = await connection.execute(statement.order_by(accounts.c.account_id))
+        return tuple(found.scalars())
+
+
 async def mark_forked(database: Database, position: Position) -> None:
     """Stop archiving an account whose ledger tells another story than its archive."""
     async with database.begin() as connection:

@@ -34,8 +34,8 @@ MAX_CALLS = 48
 _MOST_UNDER_WAY = 2
 
 _log = logging.getLogger("creditgate.ledger")
-_ACCOUNT_KEYS = 13
-_HEADER_VALUES = 9
+# Account and mode before the settings; clock, memory and windows behind them.
+_VALUES_BESIDE_SETTINGS = 5
 
 
 class Mode(Enum):
@@ -131,16 +131,18 @@ class Batcher:
         self._scripts = scripts
         self._on_alert = on_alert
         self._clock_ms = clock_ms
-        self._memory = Memory()
+        self.memory = Memory()
+        self._header_values = _VALUES_BESIDE_SETTINGS + len(header)
         self.windows = CapWindows(clock_ms)
         self._queues: dict[str, _AccountQueue] = {}
         self._tasks = TaskSet()
 
         @lru_cache(maxsize=4_096)
-        def packed_account(account_id: str, mode: Mode) -> tuple[bytes, bytes, int]:
+        def packed_account(account_id: str, mode: Mode) -> tuple[int, bytes, bytes, int]:
             letter = "r" if mode is Mode.READ else "w"
             slot = slot_of_bucket(bucket_of(account_id))
-            return bulk(*keys.of_account(account_id)), bulk(account_id, letter, *header), slot
+            own = keys.of_account(account_id)
+            return len(own), bulk(*own), bulk(account_id, letter, *header), slot
 
         self._packed_account = packed_account
 
@@ -156,6 +158,15 @@ class Batcher:
         if queue is None:
             return self._submit_alone(account_id, call)
         return self._submit_queued(account_id, queue, call)
+
+    async def submit_all(self, account_id: str, calls: Sequence[Call]) -> list[Answer]:
+        """Run calls of one mode in one script call, in their order; return their answers.
+
+        Raises:
+            RedisUnavailable: as ``submit``.
+        """
+        request = self._request(account_id, calls)
+        return self._answers(account_id, await self._transport.run(request, lambda reply: None))
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""
@@ -257,17 +268,17 @@ class Batcher:
 
     def _request(self, account_id: str, calls: Sequence[Call]) -> Request:
         mode = calls[0].mode
-        account_keys, header, slot = self._packed_account(account_id, mode)
+        own, account_keys, header, slot = self._packed_account(account_id, mode)
         return Request(
             script=self._scripts.executions if mode is Mode.EXECUTION else self._scripts.accounts,
-            keys=_ACCOUNT_KEYS + sum(call.outcome_key is not None for call in calls),
-            values=_HEADER_VALUES + sum(2 + len(call.args) for call in calls),
+            keys=own + sum(call.outcome_key is not None for call in calls),
+            values=self._header_values + sum(2 + len(call.args) for call in calls),
             packed=b"".join(
                 [
                     account_keys,
                     *(call.packed_key for call in calls),
                     header,
-                    bulk(self._clock_ms(), self._memory.of(account_id)),
+                    bulk(self._clock_ms(), self.memory.of(account_id)),
                     self.windows.told(account_id),
                     *(call.packed for call in calls),
                 ]
@@ -278,7 +289,7 @@ class Batcher:
 
     def _answers(self, account_id: str, reply: Reply) -> list[Answer]:
         answers: list[Answer] = reply[0]
-        self._memory.note(account_id, reply[2])
+        self.memory.note(account_id, reply[2])
         for mark, threshold_mc, left_mc, *lag in reply[1]:
             try:
                 self._on_alert(Alert(account_id, mark.decode(), threshold_mc, left_mc, *lag))

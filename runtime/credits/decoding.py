@@ -188,7 +188,7 @@ def balance(account_id: str, answer: Answer, earlier_grants: Answer) -> Balance:
     grant_texts = earlier_grants + grant_texts
     fields = dict(zip(map(bytes.decode, flat[::2]), flat[1::2], strict=True))
     grants = [
-        _grant(grant_texts[i].decode(), grant_texts[i + 1].decode())
+        grant(grant_texts[i].decode(), grant_texts[i + 1].decode())
         for i in range(0, len(grant_texts), 2)
     ]
     grants.sort(
@@ -238,7 +238,8 @@ def _reason(word: str) -> FallbackReason:
         return FallbackReason.OUTCOME_LOST
 
 
-def _grant(grant_id: str, record: str) -> GrantBalance:
+def grant(grant_id: str, record: str) -> GrantBalance:
+    """Return a grant by its stored record."""
     _, kind, priority, expires, created, *amounts, reference = record.split("\t")
     amount, available, reserved, charged, expired, voided, voided_at = map(int, amounts)
     return GrantBalance(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from redis.asyncio import RedisCluster
@@ -22,6 +22,13 @@ _log = logging.getLogger("creditgate.ledger")
 _OLDEST = (6, 2)
 _OLDEST_WORDS = "Redis or Valkey 6.2 or newer"
 
+OnFirst = Callable[[], Awaitable[bool]]
+
+
+async def begin() -> bool:
+    """Take a Redis without data for one that nothing was ever stored in."""
+    return True
+
 
 class Installation:
     """The servers and the data that this process finds under its prefix."""
@@ -33,10 +40,14 @@ class Installation:
         self._settings = settings
         self._timeout_s = settings.timeout_ms / 1000
 
-    async def check(self, key_check: str) -> None:
+    async def check(self, key_check: str, on_first: OnFirst) -> None:
         """Check the servers and their clocks, and store or compare bucket count and key check.
 
         A new installation begins with the newest schema.
+
+        Args:
+            on_first: awaited where Redis has no key check: nothing was ever stored, or all was
+                lost. Returns whether to store it; what it raises ends the start.
 
         Raises:
             LedgerError: a server is too old, not of the configured kind or not as durable as it is
@@ -45,7 +56,6 @@ class Installation:
             LedgerUnavailable: Redis can't be reached.
         """
         name = self._keys.installation
-        expected = {"buckets": str(BUCKETS), "key_check": key_check}
         await self._check_servers()
         try:
             await self._watch.look()
@@ -53,12 +63,14 @@ class Installation:
             if not isinstance(self._client, RedisCluster):
                 raise
         async with plain_commands(self._timeout_s):
-            # First of all: a process that dies here has not made an installation of schema 1.
-            if not await self._client.exists(name):
-                await self._client.hsetnx(name, "schema", str(NEWEST))
-            for item, value in expected.items():
-                await self._client.hsetnx(name, item, value)
-            *stored, stored_schema = await self._client.hmget(name, [*expected, "schema"])
+            is_first = not await self._client.hexists(name, "key_check")
+        if is_first:
+            if not await on_first():
+                return
+            await self.store(key_check)
+        async with plain_commands(self._timeout_s):
+            items = ("buckets", "key_check", "schema")
+            *stored, stored_schema = await self._client.hmget(name, items)
         buckets, stored_check = (_text(value or "") for value in stored)
         schema = _schema(name, stored_schema)
         if buckets != str(BUCKETS):
@@ -73,6 +85,20 @@ class Installation:
             )
         self._watch.schema = schema
         self._watch.expect_installation(name, key_check)
+
+    async def store(self, key_check: str, schema: int = NEWEST) -> None:
+        """Store bucket count, key check and schema where there are none.
+
+        Raises:
+            LedgerUnavailable: Redis can't be reached.
+        """
+        name = self._keys.installation
+        async with plain_commands(self._timeout_s):
+            # First of all: a process that dies here has not made an installation of schema 1.
+            if schema > 1 and not await self._client.exists(name):
+                await self._client.hsetnx(name, "schema", str(schema))
+            for item, value in (("buckets", str(BUCKETS)), ("key_check", key_check)):
+                await self._client.hsetnx(name, item, value)
 
     async def _check_servers(self) -> None:
         async with plain_commands(self._timeout_s):

@@ -9,11 +9,16 @@ from runtime.background import TaskSet
 from runtime.credits import decoding
 from runtime.credits.accounts import Accounts
 from runtime.credits.batch import Answer, Batcher, Call, Mode
-from runtime.credits.checks import check_is, check_whole, choice
+from runtime.credits.checks import check_account_id, check_is, check_whole, choice
 from runtime.credits.clock import own_clock_ms
+from runtime.credits.corrections import Corrections
 from runtime.credits.endings import Ending, Release, Settlement
+from runtime.credits.erasure import Erasure
 from runtime.credits.identity import ExecutionAttempt, Identity
-from runtime.credits.installation import Installation
+from runtime.credits.inspection import Inspection
+from runtime.credits.installation import Installation, OnFirst, begin
+from runtime.credits.migration import Migration
+from runtime.credits.rebuilding import Rebuilding
 from runtime.credits.repairs import Repairs
 from runtime.credits.results import (
     Alert,
@@ -63,6 +68,8 @@ class CreditLedger:
 
     ``accounts`` has the verbs that change and read accounts.
     ``repairs`` has what an operator does where Redis lost data or its clock was wrong.
+    ``erasure`` removes what a model wrote for a person.
+    ``migration`` takes the data to the newest schema.
     ``watch`` looks at the servers' clocks and memory, once it is started.
     ``sweeper`` sweeps in the background, once it is started.
     ``guard`` refuses the use of ``accounts`` from another event loop, once it is opened.
@@ -88,17 +95,22 @@ class CreditLedger:
         self.settings = settings or LedgerSettings()
         self.attempt = identity.attempt
         self.key_check = identity.check_value()
+        self._identity = identity
         self._keys = Keys(self.settings.key_prefix)
         self.watch = Watch(client, self.settings.timeout_ms, clock_ms)
         self._installation = Installation(client, self._keys, self.settings, self.watch)
+        scripts = scripts or batch_scripts()
+        if transport is None:
+            transport = transport_to(client, self.settings.timeout_ms, self.settings.replicas)
         batcher = Batcher(
-            transport or transport_to(client, self.settings.timeout_ms, self.settings.replicas),
-            scripts or batch_scripts(),
+            transport,
+            scripts,
             self._keys,
             self.settings.header,
             on_alert,
             clock_ms,
         )
+        self._memory = batcher.memory
         self.guard = LoopGuard("ledger")
         script_client = ScriptClient(batcher, self.settings.timeout_ms)
         self._script_client = script_client
@@ -108,6 +120,13 @@ class CreditLedger:
             for_hosts, identity, commerce or Commerce(), lambda: self.watch.schema
         )
         self.repairs = Repairs(for_hosts)
+        self.erasure = Erasure(
+            client, self._keys, identity, self.settings, for_hosts, transport, scripts
+        )
+        self.migration = Migration(
+            client, self._keys, for_hosts, self.watch, self.settings.timeout_ms
+        )
+        self.inspection = Inspection(client, self._keys, for_hosts, self.settings.timeout_ms)
         self.sweeper = Sweeper(
             client, self._keys, script_client, self.watch, self.settings.timeout_ms
         )
@@ -122,15 +141,36 @@ class CreditLedger:
         """
         self._on_abandoned = on_abandoned
 
-    async def check_installation(self) -> None:
+    def tell_to(self, on_told: Callable[[str, bytes], None]) -> None:
+        """Set the function that hears each account's epoch, sequence and chain, as scripts tell it.
+
+        It is called in the event loop, for each script call, and must not block.
+        """
+        self._memory.on_told = on_told
+
+    async def check_installation(self, on_first: OnFirst = begin) -> None:
         """Check the server's version, and store or compare this installation's key check.
+
+        Args:
+            on_first: decides what a Redis without the check means; see ``Installation.check``.
 
         Raises:
             LedgerError: the server is too old or not as durable as it is to be, or the data under
                 this prefix belongs to another installation key.
             LedgerUnavailable: Redis can't be reached.
         """
-        await self._installation.check(self.key_check)
+        await self._installation.check(self.key_check, on_first)
+
+    async def store_installation(self, schema: int) -> None:
+        """Store this installation's key check where Redis has none, as a first start does.
+
+        Args:
+            schema: the one that new accounts begin with.
+
+        Raises:
+            LedgerUnavailable: Redis can't be reached.
+        """
+        await self._installation.store(self.key_check, schema)
 
     # Executions
 
@@ -252,6 +292,24 @@ class CreditLedger:
         return decoding.conclusion(attempt, answer)
 
     # Installation
+
+    def rebuilding(self, account_id: str) -> Rebuilding:
+        """Return a rebuild of an account that Redis lost.
+
+        Raises:
+            ValueError: it can't be the id of an account.
+        """
+        check_account_id(account_id)
+        return Rebuilding(self._script_client, self._keys, self._identity, account_id)
+
+    def corrections(self, account_id: str) -> Corrections:
+        """Return corrections of an account that lost what its archive has.
+
+        Raises:
+            ValueError: it can't be the id of an account.
+        """
+        check_account_id(account_id)
+        return Corrections(self._script_client, self._identity, account_id)
 
     async def sweep(self) -> int:
         """End what is due in every bucket; return the number of accounts visited.

@@ -5,6 +5,7 @@ LedgerError
 │   ├── BookingUnknown      the call may or may not be booked
 │   ├── AccountDamaged      a record of the account is damaged, or of a newer schema
 │   └── AccountStopped      the account lost writes, its clock ran ahead, or it was stopped
+├── LedgerLost              Redis has no ledger, and the archive has one
 ├── ExecutionConflict       an execution_id was reused for something else
 ├── AccountUnknown          no such account
 ├── AccountConflict         the account exists with other attributes
@@ -50,6 +51,22 @@ class AccountStopped(LedgerUnavailable):
     Nothing is booked on it until its data is restored or an operator has decided; the message says
     what was found, and the command for it. Endings wait in the spool meanwhile.
     """
+
+
+class LedgerLost(LedgerError):
+    """Redis has no ledger under this prefix, and the archive has accounts.
+
+    Its data was lost, or this is another Redis. Nothing is started on it: accounts would be opened
+    and offers granted a second time.
+    """
+
+    def __init__(self, key_prefix: str) -> None:
+        super().__init__(
+            f"Redis has no ledger under the prefix {key_prefix!r}, and the archive has accounts: "
+            "either Redis lost its data, or redis.url leads to another one. Restore a backup of "
+            "Redis, or make the ledger again from the archive:\n"
+            "  creditgate rebuild --all --reason TEXT --actor NAME"
+        )
 
 
 class ExecutionConflict(LedgerError):

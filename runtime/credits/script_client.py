@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 
@@ -78,6 +78,22 @@ class ScriptClient:
         if self._told:
             self._told.pop(account_id, None)
         return answer
+
+    async def ask_all(self, account_id: str, calls: Sequence[Call]) -> list[Answer]:
+        """Return the answers to calls of one mode that one script runs; none is asked again.
+
+        Raises:
+            LedgerUnavailable: as ``ask``.
+        """
+        self._check_use()
+        try:
+            answers = await self._batcher.submit_all(account_id, calls)
+        except RedisUnavailable as exc:
+            raise ledger_error(exc) from exc
+        for answer in answers:
+            if answer[0] == b"fault":
+                raise damage(answer[1].decode())
+        return answers
 
     def _tell(self, account_id: str, why: str) -> None:
         if account_id not in self._told:

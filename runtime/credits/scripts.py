@@ -1,4 +1,4 @@
-"""Assembles the Lua files into the two scripts that run every call."""
+"""Assembles the Lua files into the two scripts that run every call, and the one that erases."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ _ACCOUNTS = (
     "due.lua",
     "balance.lua",
     "repair.lua",
+    "rebuild.lua",
+    "rebuild_finish.lua",
     "stop.lua",
     "upgrade.lua",
 )
-_END = ("write.lua", "main.lua")
 _WORD = re.compile(r"\w+")
 _TOP_LEVEL = re.compile(
     r"^local (?:function (?P<function>\w+)(?P<value>\()|(?P<names>\w+(?:, \w+)*)(?P<value2> =)?)",
@@ -55,23 +56,31 @@ class Scripts:
 
     They share everything except the verbs. Redis creates all functions of a script at each call,
     which takes 0.3 us per function, so the script that runs for every execution has no others.
+    ``erasure`` shares only how records are read.
     """
 
     executions: Script
     accounts: Script
+    erasure: Script
 
 
 def assemble(clock: str | None = None) -> Scripts:
     """Join the Lua files; ``clock`` is the source that defines ``server_ms`` in tests."""
     first = shipped_clock() if clock is None else clock
 
-    def joined(verbs: tuple[str, ...]) -> Script:
-        names = (*_PREAMBLE, *verbs, *_END)
+    def joined(verbs: tuple[str, ...], *more_writes: str) -> Script:
+        names = (*_PREAMBLE, *verbs, "write.lua", *more_writes, "main.lua")
         return Script.of(
             _scoped([first, *(read_lua(__package__, f"lua/{name}") for name in names)])
         )
 
-    return Scripts(joined(_EXECUTIONS), joined(_ACCOUNTS))
+    erasing = (
+        first,
+        read_lua(__package__, "lua/records.lua"),
+        read_lua(__package__, "erasure.lua"),
+    )
+    accounts = joined(_ACCOUNTS, "write_rebuilt.lua")
+    return Scripts(joined(_EXECUTIONS), accounts, Script.of("\n".join(erasing)))
 
 
 def _scoped(texts: list[str]) -> str:

@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, Table, event, inspect, make_url, select
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -98,6 +98,23 @@ async def open_database(url: URL) -> AsyncIterator[Database]:
         except (TimeoutError, OSError, DBAPIError) as exc:
             raise StoreUnavailable(f"{shown(url)} can't be opened: {reason_of(exc)}") from exc
         yield Database(engine, engine.dialect.name == "postgresql", _driver_errors(engine))
+    finally:
+        await engine.dispose()
+
+
+async def any_row(url: URL, table: Table) -> bool:
+    """Return whether a table is there and has a row. Makes and changes nothing.
+
+    Raises:
+        StoreUnavailable: the database can't be reached.
+    """
+    engine = _engine(url)
+    try:
+        async with engine.connect() as connection:
+            there = await connection.run_sync(lambda bare: inspect(bare).has_table(table.name))
+            return there and (await connection.execute(select(table).limit(1))).first() is not None
+    except (TimeoutError, OSError, DBAPIError) as exc:
+        raise StoreUnavailable(f"{shown(url)} can't be opened: {reason_of(exc)}") from exc
     finally:
         await engine.dispose()
 

@@ -1,7 +1,8 @@
 -- balance: the parts of the balance and every grant; caps: what their windows have used. As of
--- now; they write nothing.
+-- now; they write nothing. stored: the balance as its journal has it, without what is due.
 -- args: none, or the page that the script before answered (due.lua)
 -- answers: {'balance', {name, value, ...}, {grant id, record, ...}, now_ms, {what is off, ...}}
+--        | {'stored', {name, value, ...}, {grant id, record, ...}, chain}
 --        | {'caps', {field, limit, charged, reserved, resets_in_ms (-1 for never)}, ...}
 --        | {'more', page, {grant id, record, ...}} where one script can't look at all of it
 
@@ -53,8 +54,9 @@ local function bring_to_now(grant, held)
   return true
 end
 
--- Those that had not ended when they were looked at. Returns the parts of all grants as of now.
-local function add_open_grants(page, grants)
+-- Those that had not ended when they were looked at. Returns the parts of all grants: as of now,
+-- or as they are stored.
+local function add_open_grants(page, grants, as_stored)
   local stored, now, raw = page.sums, {}, fetch_fields(K.grants, page.open)
   for i, sum in ipairs(stored) do now[i] = sum end
   local order = ',' .. S.account.order .. ','
@@ -66,7 +68,7 @@ local function add_open_grants(page, grants)
     if not text then stop('DAMAGED', K.ended .. ' ' .. id .. ': missing') end
     local grant = read_grant(raw[i] and K.grants or K.ended, id, text)
     add_parts(stored, grant)
-    if bring_to_now(grant, page.held[id] or 0) then text = grant_text(grant) end
+    if not as_stored and bring_to_now(grant, page.held[id] or 0) then text = grant_text(grant) end
     add_parts(now, grant)
     grants[#grants + 1], grants[#grants + 2] = id, text
   end
@@ -91,6 +93,16 @@ local function switched_off()
   return off
 end
 
+local function account_fields()
+  local fields = {}
+  for _, names in ipairs({ PROFILE, BOOKS }) do
+    for _, name in ipairs(names) do
+      fields[#fields + 1], fields[#fields + 2] = name, S.account[name]
+    end
+  end
+  return fields
+end
+
 V.balance = function(args)
   local page, grants, account = page_of(args[1]), {}, S.account
   if look_at_ended(page, grants) or look_at_due(page) then
@@ -99,13 +111,14 @@ V.balance = function(args)
   for i, sum in ipairs(add_open_grants(page, grants)) do account[PARTS[i]] = sum end
   count('exposure', page.exposed)
   account.open_n = account.open_n - page.ended
-  local fields = {}
-  for _, names in ipairs({ PROFILE, BOOKS }) do
-    for _, name in ipairs(names) do
-      fields[#fields + 1], fields[#fields + 2] = name, account[name]
-    end
-  end
-  return { 'balance', fields, grants, S.now, switched_off() }
+  return { 'balance', account_fields(), grants, S.now, switched_off() }
+end
+
+V.stored = function(args)
+  local page, grants = page_of(args[1]), {}
+  if look_at_ended(page, grants) then return { 'more', page_text(page), grants } end
+  add_open_grants(page, grants, true)
+  return { 'stored', account_fields(), grants, S.account.chain }
 end
 
 local function take_due_out(uses)

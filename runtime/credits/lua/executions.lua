@@ -15,12 +15,17 @@ local AGAIN, LOST = {}, {}
 local FINGERPRINT_PARTS = 5
 local PART_LENGTH = 4
 
+-- What is made again from the journal: nobody knows whose attempt it was, nor the person, and that
+-- part of its fingerprint is ANY.
+local REBUILT, ANY = '*', '****'
+
 -- The dimensions that a repeated id must share, compared part by part.
 local function differs_at(stored, given)
   if stored == given then return nil end
   for part = 1, FINGERPRINT_PARTS do
     local from, to = (part - 1) * PART_LENGTH + 1, part * PART_LENGTH
-    if string.sub(stored, from, to) ~= string.sub(given, from, to) then return { 'conflict', part } end
+    local one, other = string.sub(stored, from, to), string.sub(given, from, to)
+    if one ~= other and one ~= ANY and other ~= ANY then return { 'conflict', part } end
   end
 end
 
@@ -34,7 +39,9 @@ local function after_outcome(verb, execution, outcome, args)
     return AGAIN[verb](outcome, args)
   end
   local answer = existing(outcome, execution.fingerprint)
-  if answer[1] == 'existing' and LOST[verb] then LOST[verb](execution, outcome, args) end
+  if answer[1] == 'existing' and LOST[verb] and outcome.attempt ~= REBUILT then
+    LOST[verb](execution, outcome, args)
+  end
   return answer
 end
 

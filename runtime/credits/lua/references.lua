@@ -25,11 +25,15 @@ local function done_before(reference, kind, compared)
   return fields[#compared + 1]
 end
 
-local function remember(reference, kind, compared, answer)
+local function reference_text(kind, compared, answer)
   local fields = { RECORD_VERSION, kind }
   for _, pair in ipairs(compared) do fields[#fields + 1] = pair[2] end
   fields[#fields + 1] = answer or ''
-  S.refs[reference] = table.concat(fields, '\t')
+  return table.concat(fields, '\t')
+end
+
+local function remember(reference, kind, compared, answer)
+  S.refs[reference] = reference_text(kind, compared, answer)
   S.account.refs_n = S.account.refs_n + 1
   S.changed = true
 end

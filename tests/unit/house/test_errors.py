@@ -20,12 +20,14 @@ from providers.litellm import loading
 
 # None of these leaves creditgate: each is answered, or turned into another, where it arises.
 INTERNAL = {
+    "ArchivedMeanwhile",  # two archivers at once, of which one looks again
     "BadEncoding",  # an HTTP answer that becomes PossiblyExecuted
     "BeyondBound",  # YAML beyond a bound, which becomes a mistake of the config
     "BadInput",  # click's own way to refuse an argument
     "HttpError",  # the root of what our HTTP client raises
     "LearningUnavailable",  # counts that can't be read, for which limits stand in
     "FileTooLarge",  # a file that its reader refuses in words of its own
+    "EntryUnfit",  # an entry that its account is left behind for
     "JournalError",  # a damaged entry, for those who replay the journal
     "Lost",  # an HTTP answer that becomes PossiblyExecuted
     "NewerFormat",  # a spooled settlement of a newer release, left to it
@@ -36,10 +38,12 @@ INTERNAL = {
     "NotConnected",  # a request that becomes NotSent
     "NotEqual",  # a reason to call a model by acompletion
     "NotReached",  # a script that was not sent
+    "RebuildRefused",  # an account that creditgate rebuild leaves alone
     "RedisUnavailable",  # what becomes LedgerUnavailable
     "RequestRefused",  # a request of LiteLLM's that becomes NotSent
     "ScenarioError",  # a word that the mock provider answers with 400
     "ScriptRefused",  # a script that Redis did not run
+    "Unreadable",  # a key that its account is left behind for
     "Unclear",  # an answer of which it is not clear what counts
     "Unfit",  # a model's value that takes its fallback
     "StreamError",  # a people file that becomes PeopleError, with its line
@@ -71,7 +75,8 @@ def product_errors() -> Iterator[type[Exception]]:
     loading.load()  # imported in any other way, LiteLLM asks the internet for prices
     for package in (runtime, providers, pricing, fallback):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if found.name.endswith("__main__"):
+            # The one runs the command line; the other is run by Alembic alone.
+            if found.name.endswith(("__main__", "migrations.env")):
                 continue
             module = importlib.import_module(found.name)
             for name, value in vars(module).items():

@@ -22,12 +22,15 @@ PUBLIC = """
     EndpointRefusal
     Estimate Estimator ExecutionConflict ExecutionRequest ExecutionResult FailureKind
     FallbackReason FinishReason GrantBalance GrantKind GrantRefused GrantUnknown Granted
-    InstallationKeyTooShort InvalidRequest LedgerError LedgerUnavailable Message Mistake ModelChoice
-    ModelClass NotPrivate NotSent NotSuggested Origin PeopleError Pending PossiblyExecuted
+    InstallationKeyTooShort InvalidRequest LedgerError LedgerLost LedgerUnavailable
+    Message Mistake ModelChoice ModelClass
+    NotPrivate NotSent NotSuggested Origin PeopleError Pending PossiblyExecuted
     PriceMapMissing PromptError
     PromptSyntaxError Provider ProviderError PurchaseRefused Reach ReferenceConflict Rejected
     RuntimeClosed Sample
     Source TokenUsage TooManyGrants TypicalRun UnknownAction VocabularyMissing Voided WrongEventLoop
+    ArchiveError ArchivedAccount CursorRefused EntryDamaged GrantPayment NotArchived StatementLine
+    StatementPage Statements StoreError StoreUnavailable StatementKind open_statements
     load_config main model_choices open_estimator open_ledger open_runtime parse_config
 """
 SURFACE = ast.parse((ROOT / "creditgate.py").read_text("utf-8"))
@@ -72,7 +75,8 @@ def test_what_type_checkers_see_is_what_is_loaded() -> None:
         ("from creditgate import ExecutionRequest, ActionSpec, Source", "redis litellm aiohttp"),
         ("from creditgate import Cap, LedgerUnavailable, load_config", "litellm aiohttp"),
         ("from creditgate import open_ledger", "litellm aiohttp tiktoken tenacity"),
-        ("from creditgate import open_runtime", "litellm"),
+        ("from creditgate import open_ledger", "sqlalchemy alembic aiosqlite"),
+        ("from creditgate import open_runtime", "litellm sqlalchemy alembic"),
     ],
 )
 def test_a_name_loads_no_more_than_its_group(code: str, absent: str) -> None:

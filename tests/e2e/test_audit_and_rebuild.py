@@ -1,0 +1,118 @@
+"""Law 1a: what an operator runs after Redis lost data, and what it tells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from runtime.config import load_config
+from tests.harness.command_line import Home
+
+WHO = ("--reason", "redis-1 lost its disk", "--actor", "ann@example.com")
+
+
+def lose(home: Home) -> None:
+    """Remove all that Redis has under the home's prefix."""
+    config = load_config(home.folder / "config.yaml")
+    with Redis.from_url(config.redis.url) as redis:
+        redis.delete(*redis.scan_iter(f"{config.redis.key_prefix}:*", count=1_000))
+
+
+@pytest.fixture
+def spent(home: Home) -> Home:
+    """A home in which a campaign ran, and its account is archived."""
+    home.open_account("acme", amount_mc=1_000_000)
+    home.open_account("beta", amount_mc=5_000)
+    people = home.people(3)
+    run = ("run", "--account", "acme", "--campaign", "c1", "--action", "route_message")
+    ended = home.invoke(*run, "--people", people, "--out", "results.jsonl", "--yes")
+    assert ended.status == 0, ended.stderr
+    assert home.invoke("archive").status == 0
+    return home
+
+
+def test_law_1a_after_a_loss_a_start_is_refused_and_one_command_makes_the_ledger_again(
+    spent: Home,
+) -> None:
+    before = {name: spent.balance(name) for name in ("acme", "beta")}
+    audited = spent.invoke("audit", "--json")
+    assert audited.status == 0, audited.stdout
+    assert audited.json["balances"] is True
+    assert (audited.json["accounts"], audited.json["told_files"]) == (2, 1)
+    lose(spent)
+
+    refused = spent.invoke("balance", "--account", "acme")
+    assert refused.status == 2
+    assert "creditgate rebuild --all" in refused.stderr
+    missing = spent.invoke("audit", "--json")
+    assert missing.status == 1
+    assert {one["account_id"] for one in missing.json["differences"]} == {"acme", "beta"}
+    [lost] = missing.json["lost"]
+    assert (lost["account_id"], lost["first_seq"]) == ("acme", 1)
+    assert "creditgate rebuild --all" in spent.invoke("balance", "--account", "acme").stderr, (
+        "neither stored anything"
+    )
+
+    would = spent.invoke("rebuild", "--all", "--dry-run", *WHO)
+    assert would.status == 0, would.stderr
+    assert "would be restored up to entry" in would.stdout
+    done = spent.invoke("rebuild", "--all", *WHO, "--json")
+    assert done.status == 0, done.stderr
+    assert [one["account_id"] for one in done.json["rebuilt"]] == ["acme", "beta"]
+    assert done.json["rebuilt"][0]["outcomes"] == 3
+    for name, balance in before.items():
+        found = spent.balance(name)
+        assert (found.available_mc, found.charged_mc) == (balance.available_mc, balance.charged_mc)
+    audited = spent.invoke("audit")
+    assert audited.status == 0, audited.stdout
+    assert "The books balance: 2 accounts" in audited.stdout
+    again = spent.invoke("rebuild", "--all", *WHO)
+    assert again.stdout == "2 accounts are in Redis, and not touched.\n"
+
+
+def test_law_3c_people_who_were_answered_before_the_loss_are_not_charged_again(
+    spent: Home,
+) -> None:
+    lose(spent)
+    assert spent.invoke("rebuild", "--all", *WHO).status == 0
+    charged, calls = spent.balance("acme").charged_mc, spent.calls()
+    run = ("run", "--account", "acme", "--campaign", "c1", "--action", "route_message")
+    ended = spent.invoke(*run, "--people", "people.csv", "--out", "again.jsonl", "--yes")
+    assert ended.status == 0, ended.stderr
+    assert (spent.balance("acme").charged_mc, spent.calls()) == (charged, calls)
+    origins = [line["origins"] for line in spent.results("again.jsonl").values()]
+    assert len(origins) == 3
+    assert all("outcome_lost" in json.dumps(origin) for origin in origins)
+
+
+def test_an_audit_finds_what_was_changed_behind_the_ledger_and_exits_with_1(home: Home) -> None:
+    home.open_account("acme", amount_mc=1_000)
+    config = load_config(home.folder / "config.yaml")
+    with Redis.from_url(config.redis.url) as redis:
+        [journal] = redis.scan_iter(f"{config.redis.key_prefix}:*:acme:journal")
+        [(_, entry)] = redis.xrange(journal, "0-2", "0-2")
+        redis.xdel(journal, "0-2")
+        assert entry
+    ended = home.invoke("audit", "--account", "acme")
+    assert ended.status == 1
+    assert "Account acme, entry 2:" in ended.stdout
+    assert "The books do not balance" in ended.stdout
+
+
+def test_bad_input_is_refused_with_2_and_changes_nothing(home: Home, tmp_path: Path) -> None:
+    for args in (
+        ("audit", "--account", "nobody"),
+        ("audit", "--account", "no/body"),
+        ("audit", "--told", str(tmp_path / "missing")),
+        ("rebuild", *WHO),
+        ("rebuild", "--account", "acme", "--all", *WHO),
+        ("rebuild", "--account", "nobody", *WHO),
+        ("rebuild", "--account", "no/body", *WHO),
+        ("rebuild", "--account", "nobody", "--reason", "", "--actor", "ann"),
+    ):
+        ended = home.invoke(*args)
+        assert ended.status == 2, (args, ended)
+        assert ended.stderr.startswith(("Error: ", "Usage: ")), ended.stderr
