@@ -91,9 +91,22 @@ def refuse_or_skip(error: ServerProgramMissing) -> None:
 
 
 class Server:
-    """One server process, on a Unix socket or on a port of loopback."""
+    """One server process, on a Unix socket or on a port of loopback.
 
-    def __init__(self, server_program: Path, folder: Path, port: int = 0, **options: str) -> None:
+    Args:
+        renamed: commands that nobody has there.
+    """
+
+    def __init__(
+        self,
+        server_program: Path,
+        folder: Path,
+        port: int = 0,
+        *,
+        renamed: tuple[str, ...] = (),
+        **options: str,
+    ) -> None:
+        self._renamed = renamed
         self._program = server_program
         self._folder = folder
         self._options = options
@@ -170,6 +183,8 @@ class Server:
             **self._options,
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        for command in self._renamed:
+            arguments += ["--rename-command", command, ""]
         if leader_port:
             arguments += ["--replicaof", "127.0.0.1", str(leader_port)]
         return arguments
