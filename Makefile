@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check format bench capture lock clean
+.PHONY: help setup demo test test-long drills check format bench capture lock clean
 PYTHON ?=
 export PYTHON
 # The name of one benchmark: make bench ONLY=name
@@ -27,6 +27,10 @@ test: setup ## Run the tests, but for those marked long
 # One process: many of them start several of their own, and count on both cores.
 test-long: setup ## Run the tests marked long
 	.venv/bin/python -m pytest -m long --durations 20 $(ARGS)
+
+# Half an hour. What is done is kept in the file, and gone on from; without it, all begins anew.
+drills: setup ## Kill servers and processes under load, and check the books: docs/drills.md
+	@.venv/bin/python -m tests.drills --resume .creditgate/drills.json --report docs/drills.md
 
 check: setup ## Check format, lint, types and layers
 	.venv/bin/ruff format --check .

@@ -49,6 +49,14 @@ if TYPE_CHECKING:
     )
     from runtime.actions.source import ActionSource, UnknownAction
     from runtime.actions.spec import ActionSpec
+    from runtime.archive.errors import ArchiveError, CursorRefused, EntryDamaged, NotArchived
+    from runtime.archive.lines import GrantPayment, StatementKind, StatementLine
+    from runtime.archive.statement import (
+        ArchivedAccount,
+        StatementPage,
+        Statements,
+        open_statements,
+    )
     from runtime.bootstrap import open_estimator, open_runtime
     from runtime.campaigns.estimate import Cost, Covers, Estimate, Estimator, Reach, Sample
     from runtime.campaigns.people import PeopleError
@@ -97,6 +105,8 @@ __all__ = [
     "ActionSource",
     "ActionSpec",
     "Alert",
+    "ArchiveError",
+    "ArchivedAccount",
     "Attempt",
     "Balance",
     "BookingUnknown",
@@ -113,9 +123,11 @@ __all__ = [
     "Covers",
     "CreditLedger",
     "CreditgateError",
+    "CursorRefused",
     "EmbeddedRedisUnavailable",
     "Endpoint",
     "EndpointRefusal",
+    "EntryDamaged",
     "Estimate",
     "Estimator",
     "ExecutionConflict",
@@ -126,6 +138,7 @@ __all__ = [
     "FinishReason",
     "GrantBalance",
     "GrantKind",
+    "GrantPayment",
     "GrantRefused",
     "GrantUnknown",
     "Granted",
@@ -138,6 +151,7 @@ __all__ = [
     "Mistake",
     "ModelChoice",
     "ModelClass",
+    "NotArchived",
     "NotPrivate",
     "NotSent",
     "NotSuggested",
@@ -157,6 +171,10 @@ __all__ = [
     "RuntimeClosed",
     "Sample",
     "Source",
+    "StatementKind",
+    "StatementLine",
+    "StatementPage",
+    "Statements",
     "StoreError",
     "StoreUnavailable",
     "TokenUsage",
@@ -172,6 +190,7 @@ __all__ = [
     "open_estimator",
     "open_ledger",
     "open_runtime",
+    "open_statements",
     "parse_config",
 ]
 
@@ -286,6 +305,14 @@ def _ledger() -> dict[str, Any]:
 
 
 def _archive() -> dict[str, Any]:
+    from runtime.archive.errors import ArchiveError, CursorRefused, EntryDamaged, NotArchived
+    from runtime.archive.lines import GrantPayment, StatementKind, StatementLine
+    from runtime.archive.statement import (
+        ArchivedAccount,
+        StatementPage,
+        Statements,
+        open_statements,
+    )
     from runtime.store.database import StoreError, StoreUnavailable
 
     return locals()

@@ -31,6 +31,10 @@ CreditgateError
 │   └── CapUnknown              the account has no such cap
 ├── StoreError                  the SQL database is not one that this release can use
 │   └── StoreUnavailable        it can't be reached, or did not answer
+├── ArchiveError                the archive can't answer what it was asked
+│   ├── NotArchived             it has no such account, or no such entry
+│   ├── EntryDamaged            an archived entry is not what the ledger wrote
+│   └── CursorRefused           a cursor is of another query (a ValueError)
 ├── ProviderError               a provider call gave no answer
 │   ├── NotSent                 the provider never saw the request
 │   ├── Rejected                the provider answered that it did not run the model

@@ -20,6 +20,7 @@ from runtime.catalog.parameters import refused_parameters
 from runtime.config import Config, ConfigError
 from runtime.config.version import config_version
 from runtime.credits.results import Alert
+from runtime.credits.schema import NEWEST
 from runtime.credits.told import ToldFile
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.executions.executor import Executor
@@ -124,7 +125,11 @@ async def open_runtime(
         outbox.start()
         stack.callback(assembly.long_counts.close)
         register = Register(
-            client, Keys(config.redis.key_prefix), config.redis.timeout_ms, config_version(config)
+            client,
+            Keys(config.redis.key_prefix),
+            config.redis.timeout_ms,
+            config_version(config),
+            NEWEST,
         )
         at_end(stack, "leaving the list of processes", register.aclose)
         register.start()

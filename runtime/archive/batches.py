@@ -111,14 +111,10 @@ class Batch:
             raise JournalError(f"journal entry 0-{seq}: chain {found}, expected {expected}")
         try:
             epoch, row, columns = _read(position, seq, expected, raw)
-        except (IndexError, KeyError, ValueError) as exc:
-            raise JournalError(f"journal entry 0-{seq}: {type(exc).__name__}: {exc}") from exc
-        kind, at_ms, effective_ms, dims = row[3:7]
-        try:
+            kind, at_ms, effective_ms, dims = row[3:7]
             self.rollup.add(position.no, kind, at_ms, effective_ms, dims, columns)
         except (IndexError, KeyError, ValueError) as exc:
-            why = f"{type(exc).__name__}: {exc}"
-            raise EntryUnfit(position.account_id, seq, why) from exc
+            raise JournalError(f"journal entry 0-{seq}: {type(exc).__name__}: {exc}") from exc
         if kind == _NAMED:
             self.dimensions.append((position.no, dims, *columns[_DETAIL:]))
         self.rows.append(row)

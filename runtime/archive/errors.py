@@ -1,4 +1,4 @@
-"""What the archive can't answer, and why."""
+"""The errors of questions that the archive can't answer."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,8 +18,8 @@ from runtime.credits.journal import JournalEntry, JournalError, Kind, Part, chai
 _LEFT = (Part.AVAILABLE, Part.RESERVED)
 
 
-class What(StrEnum):
-    """What a line of a statement is about."""
+class StatementKind(StrEnum):
+    """The kinds of lines of a statement."""
 
     EXECUTION = "execution"
     PURCHASE = "purchase"
@@ -36,23 +36,23 @@ class What(StrEnum):
 
 
 _WHAT = {
-    Kind.OPENED: What.ACCOUNT,
-    Kind.CLOSED: What.ACCOUNT,
-    Kind.TIMEZONE_CHANGED: What.ACCOUNT,
-    Kind.NAMED: What.NAME,
-    Kind.GRANTED: What.GRANT,
-    Kind.VOIDED: What.VOID,
-    Kind.GRANT_EXPIRED: What.EXPIRY,
-    Kind.PLAN_CHANGED: What.PLAN_CHANGE,
-    Kind.CAP_SET: What.CAP,
-    Kind.CAP_REMOVED: What.CAP,
-    Kind.SWITCHED: What.SWITCH,
-    Kind.REPAIRED: What.REPAIR,
-    Kind.SETTLED: What.EXECUTION,
-    Kind.RELEASED: What.EXECUTION,
-    Kind.EXPIRED: What.EXECUTION,
-    Kind.REFUSED: What.EXECUTION,
-    Kind.EXPOSURE: What.EXECUTION,
+    Kind.OPENED: StatementKind.ACCOUNT,
+    Kind.CLOSED: StatementKind.ACCOUNT,
+    Kind.TIMEZONE_CHANGED: StatementKind.ACCOUNT,
+    Kind.NAMED: StatementKind.NAME,
+    Kind.GRANTED: StatementKind.GRANT,
+    Kind.VOIDED: StatementKind.VOID,
+    Kind.GRANT_EXPIRED: StatementKind.EXPIRY,
+    Kind.PLAN_CHANGED: StatementKind.PLAN_CHANGE,
+    Kind.CAP_SET: StatementKind.CAP,
+    Kind.CAP_REMOVED: StatementKind.CAP,
+    Kind.SWITCHED: StatementKind.SWITCH,
+    Kind.REPAIRED: StatementKind.REPAIR,
+    Kind.SETTLED: StatementKind.EXECUTION,
+    Kind.RELEASED: StatementKind.EXECUTION,
+    Kind.EXPIRED: StatementKind.EXECUTION,
+    Kind.REFUSED: StatementKind.EXECUTION,
+    Kind.EXPOSURE: StatementKind.EXECUTION,
 }
 _CAP = r"(?:day|month|total)(?:;(?:workspace_id|campaign_id|action|source)=[^;]+)*"
 # What statements read of a detail; other kinds have none, or words for people.
@@ -72,7 +72,10 @@ _DETAILS = {
         Kind.SETTLED: r"[0-9]{0,16}(?:;(?:[0-9]+[.][0-9]+(?:,[0-9]+[.][0-9]+)*)?)?",
     }.items()
 }
-_WHAT_OF_GRANT = {GrantKind.PURCHASED: What.PURCHASE, GrantKind.ADJUSTMENT: What.ADJUSTMENT}
+_WHAT_OF_GRANT = {
+    GrantKind.PURCHASED: StatementKind.PURCHASE,
+    GrantKind.ADJUSTMENT: StatementKind.ADJUSTMENT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +127,10 @@ class StatementLine:
         return None if at_ms is None else _instant(at_ms)
 
     @property
-    def what(self) -> What:
-        """What the line is about."""
+    def what(self) -> StatementKind:
+        """The kind of line."""
         if self.entry.kind is Kind.GRANTED:
-            return _WHAT_OF_GRANT.get(GrantKind(self.entry.detail[0]), What.GRANT)
+            return _WHAT_OF_GRANT.get(GrantKind(self.entry.detail[0]), StatementKind.GRANT)
         return _WHAT[self.entry.kind]
 
     @property
@@ -142,7 +145,7 @@ class StatementLine:
 
     @property
     def dimensions(self) -> Dimensions | None:
-        """Where the execution ran: workspace, campaign, action and its version, model, source."""
+        """The place of the execution: its workspace, campaign, action, version, model, source."""
         return self.entry.dimensions
 
     @property
@@ -151,7 +154,7 @@ class StatementLine:
         return self.entry.tokens
 
 
-GrantNames = Mapping[str, tuple[str, str]]
+GrantNames = dict[str, tuple[str, str]]
 """Kind and reference of grants by id."""
 
 
@@ -224,15 +227,13 @@ def paying(entries: Iterable[JournalEntry]) -> set[str]:
     }
 
 
-def grant_names(
-    account_id: str, rows: Sequence[Any], wanted: Callable[[str], bool]
-) -> dict[str, tuple[str, str]]:
+def grant_names(account_id: str, rows: Sequence[Any], wanted: Callable[[str], bool]) -> GrantNames:
     """Return kind and reference of the wanted grants from entries of kind ``granted``.
 
     Raises:
         EntryDamaged: an entry can't be read.
     """
-    found: dict[str, tuple[str, str]] = {}
+    found: GrantNames = {}
     for row in rows:
         try:
             fields = {b"e": row.body.encode(), b"c": row.chain.encode()}

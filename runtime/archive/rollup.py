@@ -6,27 +6,27 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from operator import add
+from typing import Any, TypeVar
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from pricing.offers import windows_around
-from runtime.store.schema import accounts
+from runtime.store.schema import SUMS, accounts, dimensions
 
 QUARTER_MS = 15 * 60_000
-LATENCY_GROWTH = 1.05
+LATENCY_GROWTH = 1.1
+
+_Key = tuple[Any, ...]
+_T = TypeVar("_T")
+_MOST_AT_ONCE = 10_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUARTER = timedelta(milliseconds=QUARTER_MS)
 _DAY_QUARTERS = 96
-_EXECUTION_KINDS = frozenset("srefb")
-_TOKEN_COLUMNS = ("input", "cached_input", "cache_write", "output", "reasoning")
-SUMS = (
-    *("executions", "charged_mc", "overage_mc", "exposure_mc", "free_mc"),
-    *(f"{name}_tokens" for name in _TOKEN_COLUMNS),
-)
-_FIRST_TOKENS = len(SUMS) - len(_TOKEN_COLUMNS)
+_OTHER_ENDINGS = frozenset("refb")
+_FIRST_TOKENS = SUMS.index("input_tokens")
 _BUCKET_OF_GROWTH = 1 / math.log(LATENCY_GROWTH)
 _LONGEST_LATENCY_MS = 24 * 3_600_000
 
@@ -68,41 +68,35 @@ class Rollup:
         Raises:
             ValueError, IndexError: the columns are not those of an entry.
         """
-        count = len(columns)
-        charged_mc = 0
-        if count > 5 and columns[5]:
-            charged_mc = self._add_postings(
-                account_no, effective_ms // QUARTER_MS, columns[5], sign
-            )
-        if kind in _EXECUTION_KINDS or charged_mc:
-            self._add_usage(account_no, kind, at_ms // QUARTER_MS, dims, columns, charged_mc, sign)
+        slot = at_ms // QUARTER_MS
+        # Everything is read before anything is added: a damaged entry adds nothing.
+        moved, charged_mc = _moved(columns[5]) if len(columns) > 5 and columns[5] else ((), 0)
+        if kind == "s":
+            self._add_settlement(account_no, slot, dims, columns, charged_mc, sign)
+        elif kind in _OTHER_ENDINGS or charged_mc:
+            count = len(columns)
+            reason = columns[11] if count > 11 else ""
+            overage_mc = int(columns[12] or 0) if count > 12 else 0
+            exposure_mc = int(columns[13] or 0) if count > 13 else 0
+            sums = self._sums_of((account_no, slot, dims, kind, reason))
+            if _is_an_ending(kind, columns):
+                sums[0] += sign
+            sums[1] += sign * charged_mc
+            sums[2] += sign * overage_mc
+            sums[3] += sign * exposure_mc
         elif kind == "o":
             self._timezones[account_no] = columns[17].split(";")[2]
         elif kind == "z":
             self._timezones[account_no] = columns[17]
+        if moved:
+            movements, effective_slot = self._movements, effective_ms // QUARTER_MS
+            for grant_id, parts, amount_mc in moved:
+                key = (account_no, effective_slot, grant_id, parts)
+                movements[key] = movements.get(key, 0) + sign * amount_mc
 
-    def _add_postings(self, account_no: int, slot: int, postings: str, sign: int) -> int:
-        """Add what moved, and return what of it was charged."""
-        movements, charged_mc = self._movements, 0
-        for posting in postings.split(","):
-            grant_id, parts, text = posting.split(":")
-            amount_mc = int(text)
-            if parts[1] == "c":
-                charged_mc += amount_mc
-            elif parts[0] == "c":
-                charged_mc -= amount_mc
-            if parts[0] == "r":
-                parts = "a" + parts[1]
-                if parts == "aa":
-                    continue
-            key = (account_no, slot, grant_id, parts)
-            movements[key] = movements.get(key, 0) + sign * amount_mc
-        return charged_mc
-
-    def _add_usage(
+    def _add_settlement(
         self,
         account_no: int,
-        kind: str,
         slot: int,
         dims: int,
         columns: Sequence[str],
@@ -110,36 +104,38 @@ class Rollup:
         sign: int,
     ) -> None:
         count = len(columns)
+        texts = columns[8].split(",") if count > 8 and columns[8] else ()
+        tokens = [int(text or 0) for text in texts[: len(SUMS) - _FIRST_TOKENS]]
         flags = columns[10] if count > 10 else ""
-        detail = columns[17] if count > 17 else ""
-        key = (account_no, slot, dims, kind, columns[11] if count > 11 else "")
-        sums = self._usage.get(key)
-        if sums is None:
-            sums = self._usage[key] = [0] * len(SUMS)
-        if is_an_ending(kind, flags):
-            sums[0] += sign
+        reason = columns[11] if count > 11 else ""
+        overage_mc = int(columns[12] or 0) if count > 12 else 0
+        exposure_mc = int(columns[13] or 0) if count > 13 else 0
+        free_mc, choices = _detail(columns[17]) if count > 17 and columns[17] else (0, ())
+        bucket = _latency_bucket(columns[6], flags) if count > 6 else None
+        sums = self._sums_of((account_no, slot, dims, "s", reason))
+        sums[0] += sign
         sums[1] += sign * charged_mc
-        if count > 12:
-            sums[2] += sign * int(columns[12] or 0)
-            if count > 13:
-                sums[3] += sign * int(columns[13] or 0)
-        if kind != "s":
-            return
-        if detail:
-            free, _, chosen = detail.partition(";")
-            sums[4] += sign * int(free or 0)
-            for choice in chosen.split(",") if chosen else ():
-                output, _, option = choice.partition(".")
-                place = (account_no, slot, dims, int(output), int(option))
-                self._choices[place] = self._choices.get(place, 0) + sign
-        if count > 8 and columns[8]:
-            for index, number in enumerate(columns[8].split(","), _FIRST_TOKENS):
-                if number:
-                    sums[index] += sign * int(number)
-        bucket = latency_bucket(columns[6], flags)
+        if overage_mc or exposure_mc or free_mc:
+            sums[2] += sign * overage_mc
+            sums[3] += sign * exposure_mc
+            sums[4] += sign * free_mc
+        index = _FIRST_TOKENS
+        for number in tokens:
+            if number:
+                sums[index] += sign * number
+            index += 1
         if bucket is not None:
             spot = (account_no, slot, dims, bucket)
             self._latencies[spot] = self._latencies.get(spot, 0) + sign
+        for output, option in choices:
+            place = (account_no, slot, dims, output, option)
+            self._choices[place] = self._choices.get(place, 0) + sign
+
+    def _sums_of(self, key: tuple[int, int, int, str, str]) -> list[int]:
+        sums = self._usage.get(key)
+        if sums is None:
+            sums = self._usage[key] = [0] * len(SUMS)
+        return sums
 
     def usage(self) -> Iterator[tuple[int, str, str, list[int]]]:
         """Yield dimensions, kind, reason and ``SUMS`` of what was added."""
@@ -164,34 +160,35 @@ class Rollup:
     async def write(self, connection: AsyncConnection, is_postgres: bool) -> None:
         """Add the sums to those in the database, within the transaction of ``connection``.
 
-        The accounts must have their rows.
+        The accounts and the dimensions of what was added must have their rows.
         """
         timezones = await self._zones_of(connection)
-        days: set[tuple[int, int, int]] = set()
-
-        def day_of(account_no: int, slot: int) -> tuple[int, int]:
-            day = day_around(slot, timezones.get(account_no) or "UTC")
-            days.add((account_no, *day))
-            return day
-
-        usage: dict[tuple[Any, ...], list[int]] = {}
-        for (account_no, slot, *rest), sums in self._usage.items():
-            usage[account_no, 1, slot, *rest] = sums
-            start, quarters = day_of(account_no, slot)
-            key = (account_no, quarters, start, *rest)
-            whole = usage.get(key)
-            usage[key] = (
-                list(sums) if whole is None else [a + b for a, b in zip(whole, sums, strict=True)]
-            )
-        latencies, choices = (
-            _by_day(counts, day_of) for counts in (self._latencies, self._choices)
-        )
+        firsts = await self._firsts_of(connection)
+        usage: dict[_Key, list[int]] = {}
+        totals: dict[_Key, list[int]] = {}
+        days: set[_Key] = set()
+        for (account_no, slot, dims, kind, reason), sums in self._usage.items():
+            first, quarters = day_around(slot, timezones.get(account_no) or "UTC")
+            days.add((account_no, first, quarters))
+            usage[account_no, 1, slot, dims, kind, reason] = sums
+            _sum_up(usage, (account_no, quarters, first, dims, kind, reason), sums)
+            _sum_up(totals, (account_no, quarters, first, dims), sums)
+        counted: list[dict[_Key, int]] = []
+        for counts in (self._latencies, self._choices):
+            by_day: dict[_Key, int] = {}
+            for (account_no, slot, dims, *rest), count in counts.items():
+                day = day_around(slot, timezones.get(account_no) or "UTC")
+                key = (account_no, *day, firsts.get((account_no, dims), dims), *rest)
+                by_day[key] = by_day.get(key, 0) + count
+            counted.append(by_day)
+        latencies, choices = counted
         for upsert, rows in (
             (_USAGE, [(*key, *sums) for key, sums in usage.items()]),
-            (_MOVEMENTS, [(*key, amount) for key, amount in self._movements.items()]),
-            (_LATENCIES, latencies),
-            (_CHOICES, choices),
-            (_DAYS, days),
+            (_TOTALS, [(*key, *sums) for key, sums in totals.items()]),
+            (_DAYS, list(days)),
+            (_MOVEMENTS, [(*key, amount_mc) for key, amount_mc in self._movements.items()]),
+            (_LATENCIES, [(*key, count) for key, count in latencies.items()]),
+            (_CHOICES, [(*key, count) for key, count in choices.items()]),
         ):
             await upsert.run(connection, is_postgres, rows)
 
@@ -200,29 +197,88 @@ class Rollup:
             rows = [{"number": no, "zone": zone} for no, zone in sorted(self._timezones.items())]
             await connection.execute(_SET_TIMEZONE, rows)
         touched = {key[0] for key in self._usage}
-        if not touched:
-            return {}
-        query = select(accounts.c.no, accounts.c.timezone).where(accounts.c.no.in_(touched))
-        return {row.no: row.timezone for row in await connection.execute(query)}
+        zones: dict[int, str | None] = {}
+        for numbers in _parts(sorted(touched)):
+            query = select(accounts.c.no, accounts.c.timezone).where(accounts.c.no.in_(numbers))
+            zones |= {row.no: row.timezone for row in await connection.execute(query)}
+        return zones
+
+    async def _firsts_of(self, connection: AsyncConnection) -> dict[tuple[int, int], int]:
+        """Return the first dimensions with the same action, version and model."""
+        touched = {key[:1] + key[2:3] for key in (*self._latencies, *self._choices)}
+        same = dimensions.alias()
+        named = dimensions.c
+        first = (
+            select(func.min(same.c.number))
+            .where(
+                same.c.account == named.account,
+                same.c.action == named.action,
+                same.c.action_version == named.action_version,
+                same.c.model == named.model,
+            )
+            .scalar_subquery()
+        )
+        firsts: dict[tuple[int, int], int] = {}
+        for pairs in _parts(sorted(touched)):
+            query = select(named.account, named.number, first).where(
+                tuple_(named.account, named.number).in_(pairs)
+            )
+            for account_no, number, first_number in await connection.execute(query):
+                firsts[account_no, number] = first_number
+        return firsts
 
 
-def is_an_ending(kind: str, flags: str) -> bool:
-    """Return whether an entry is counted as an execution that ended.
+def _moved(postings: str) -> tuple[list[tuple[str, str, int]], int]:
+    """Return what moved, as ``movements`` has it, and what of it was charged."""
+    moved, charged_mc = [], 0
+    for posting in postings.split(","):
+        grant_id, parts, amount = posting.split(":")
+        amount_mc = int(amount)
+        if parts[1] == "c":
+            charged_mc += amount_mc
+        elif parts[0] == "c":
+            charged_mc -= amount_mc
+        if parts[0] == "r":
+            parts = "a" + parts[1]
+            if parts == "aa":
+                continue
+        moved.append((grant_id, parts, amount_mc))
+    return moved, charged_mc
+
+
+def _detail(detail: str) -> tuple[int, list[tuple[int, int]]]:
+    """Return what a free settlement would have cost, and outputs with the option chosen."""
+    free, _, chosen = detail.partition(";")
+    choices = []
+    for choice in chosen.split(",") if chosen else ():
+        output, _, option = choice.partition(".")
+        choices.append((int(output), int(option)))
+    return int(free or 0), choices
+
+
+def _is_an_ending(kind: str, columns: Sequence[str]) -> bool:
+    """Return whether an entry that is no settlement is counted as an execution that ended.
 
     An exposure tells of a call that was superfluous, and so does what another attempt superseded.
     """
-    return kind in "sfe" or (kind == "r" and "superseded" not in flags)
+    return kind in "fe" or (kind == "r" and (len(columns) < 11 or "superseded" not in columns[10]))
 
 
-def latency_bucket(reserved_for: str, flags: str) -> int | None:
+def _latency_bucket(reserved_for: str, flags: str) -> int | None:
     """Return the bucket of a settlement's time since its reservation.
 
     There is none where the settlement waited in a spool: that time says nothing about the action.
     """
-    if not reserved_for or "late" in flags or "orphan" in flags:
+    if not reserved_for or (flags and ("late" in flags or "orphan" in flags)):
         return None
-    milliseconds = min(int(reserved_for), _LONGEST_LATENCY_MS)
-    return 0 if milliseconds < 1 else math.ceil(math.log(milliseconds) * _BUCKET_OF_GROWTH) + 1
+    return _bucket_of(int(reserved_for))
+
+
+@lru_cache(maxsize=100_000)
+def _bucket_of(latency_ms: int) -> int:
+    if latency_ms < 1:
+        return 0
+    return math.ceil(math.log(min(latency_ms, _LONGEST_LATENCY_MS)) * _BUCKET_OF_GROWTH) + 1
 
 
 def latency_of(bucket: int) -> float:
@@ -247,12 +303,15 @@ def day_around(slot: int, timezone: str) -> tuple[int, int]:
     return start, after - start
 
 
-def _by_day(counts: dict[Any, int], day_of: Any) -> list[tuple[Any, ...]]:
-    by_day: dict[tuple[Any, ...], int] = {}
-    for (account_no, slot, *rest), count in counts.items():
-        key = (account_no, *day_of(account_no, slot), *rest)
-        by_day[key] = by_day.get(key, 0) + count
-    return [(*key, count) for key, count in by_day.items()]
+def _sum_up(groups: dict[_Key, list[int]], key: _Key, sums: list[int]) -> None:
+    group = groups.get(key)
+    groups[key] = list(sums) if group is None else list(map(add, group, sums))
+
+
+def _parts(values: list[_T]) -> Iterator[list[_T]]:
+    """Yield as many at a time as a statement may have parameters for."""
+    for start in range(0, len(values), _MOST_AT_ONCE):
+        yield values[start : start + _MOST_AT_ONCE]
 
 
 class _Upsert:
@@ -300,6 +359,11 @@ _USAGE = _Upsert(
         "kind": "text",
         "reason": "text",
     },
+    SUMS,
+)
+_TOTALS = _Upsert(
+    "totals",
+    {"account": "integer", "quarters": "smallint", "slot": "integer", "dims": "integer"},
     SUMS,
 )
 _MOVEMENTS = _Upsert(

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, literal_column, select
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.archive.errors import NotArchived
 from runtime.archive.rollup import QUARTER_MS, Rollup
 from runtime.archive.spans import LONGEST_DAY_QUARTERS, Day, Edge, Run, Span, days_of
 from runtime.credits.identity import Dimensions
-from runtime.store.database import Database, StoreUnavailable, reason_of
+from runtime.store.database import Database
 from runtime.store.schema import accounts, days, dimensions, entries
 
 _PART = 2_000
@@ -54,6 +53,7 @@ class Snapshot:
     """Reads one account's rows."""
 
     connection: AsyncConnection
+    is_postgres: bool
     account: Account
 
     async def days(self, first_slot: int, after_slot: int) -> tuple[Day, ...]:
@@ -90,13 +90,20 @@ class Snapshot:
         )
         added = ", ".join(f"CAST(SUM(u.{name}) AS BIGINT)" for name in sums)
         join = " LEFT JOIN dimensions d ON d.account = u.account AND d.number = u.dims"
-        # Put together of names of columns and of integers, nothing that a user wrote. The fence
-        # OFFSET 0 has each run read from the index.
+        # Put together of names of columns and of integers, nothing that a user wrote.
+        condition = (
+            f"u.account = {self.account.no} AND u.quarters = p.quarters "
+            "AND u.slot BETWEEN p.first AND p.last"
+        )
+        # Both databases are kept from reading other rows than those of the runs: SQLite joins in
+        # the order of a cross join, PostgreSQL looks beyond OFFSET 0 for no other way.
+        rows = f"CROSS JOIN {table} u{join if named else ''} WHERE {condition}"
+        if self.is_postgres:
+            inner = f"SELECT * FROM {table} u WHERE {condition} OFFSET 0"  # noqa: S608
+            rows = f"CROSS JOIN LATERAL ({inner}) u{join if named else ''}"
         statement = (
             f"WITH p (span, quarters, first, last) AS (VALUES {pieces}) "  # noqa: S608
-            f"SELECT {groups}, {added} FROM p CROSS JOIN {table} u{join if named else ''} "
-            f"WHERE u.account = {self.account.no} AND u.quarters = p.quarters "
-            f"AND u.slot BETWEEN p.first AND p.last GROUP BY {groups}"
+            f"SELECT {groups}, {added} FROM p {rows} GROUP BY {groups}"
         )
         found = await self.connection.exec_driver_sql(statement)
         return [tuple(row) for row in found.all()]
@@ -150,17 +157,14 @@ async def snapshot_of(database: Database, account_id: str) -> AsyncIterator[Snap
         NotArchived: the archive does not know the account.
         StoreUnavailable: the archive does not answer.
     """
-    try:
-        engine = database.engine
+    async with database.connect() as connection:
         if database.is_postgres:
-            engine = engine.execution_options(isolation_level="REPEATABLE READ")
-        async with engine.connect() as connection:
-            if not database.is_postgres:
-                # Python's driver begins no transaction of its own before a SELECT.
-                await connection.exec_driver_sql("BEGIN")
-            yield Snapshot(connection, await _account(connection, account_id))
-    except (DBAPIError, OSError, TimeoutError) as exc:
-        raise StoreUnavailable(f"the archive can't be read: {reason_of(exc)}") from exc
+            reader = await connection.execution_options(isolation_level="REPEATABLE READ")
+        else:
+            reader = connection
+            # Python's driver begins no transaction of its own before a SELECT.
+            await reader.exec_driver_sql("BEGIN")
+        yield Snapshot(reader, database.is_postgres, await _account(reader, account_id))
 
 
 async def _account(connection: AsyncConnection, account_id: str) -> Account:

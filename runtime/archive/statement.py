@@ -8,22 +8,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, and_, func, literal_column, select
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.archive.cursors import Query
 from runtime.archive.errors import EntryDamaged, NotArchived
-from runtime.archive.lines import StatementLine, grant_names, line_of, paying, read_entry
+from runtime.archive.lines import (
+    GrantNames,
+    StatementLine,
+    grant_names,
+    line_of,
+    paying,
+    read_entry,
+)
 from runtime.archive.opening import open_written_archive
 from runtime.config import Config
 from runtime.credits.identity import Dimensions
 from runtime.credits.installation_key import identity_of
 from runtime.credits.journal import JournalError, Kind, parse
-from runtime.store.database import Database, StoreUnavailable, reason_of
+from runtime.store.database import Database
 from runtime.store.schema import accounts, dimensions, entries
 
 MOST_LINES = 10_000
-_CHUNK = 1_000
+# Entries between two steps of the event loop, which others share.
+_CHUNK = 500
 _MOST_NAMES = 10_000
 
 
@@ -91,7 +98,7 @@ class Statements:
 
     async def account(self, account_id: str) -> ArchivedAccount:
         """Return how far an account is archived, and its time zone."""
-        async with self._connection() as connection:
+        async with self._database.connect() as connection:
             return await _account(connection, account_id)
 
     async def page(
@@ -120,13 +127,21 @@ class Statements:
             raise ValueError(f"limit: found {limit!r}, allowed are 1 to {MOST_LINES:,}")
         query = self._query(account_id, from_ms, to_ms, newest_first)
         behind = None if cursor is None else query.behind(cursor)
-        async with self._connection() as connection:
+        lines: list[StatementLine] = []
+        async with self._database.connect() as connection:
             account = await _account(connection, account_id)
             window = await _Window.of(connection, account, query)
-            rows = await window.rows(connection, behind, limit + 1)
-            lines = await _lines(connection, account, rows[:limit], {})
-        more = len(rows) > limit
-        return StatementPage(account, lines, query.cursor(lines[-1].seq) if more else None)
+            names: GrantNames = {}
+            while len(lines) <= limit:
+                wanted = min(_CHUNK, limit + 1 - len(lines))
+                rows = await window.rows(connection, behind, wanted)
+                lines += await _lines(connection, account, rows, names)
+                if len(rows) < wanted:
+                    break
+                behind = rows[-1].seq
+        page = tuple(lines[:limit])
+        more = len(lines) > limit
+        return StatementPage(account, page, query.cursor(page[-1].seq) if more else None)
 
     async def lines(
         self,
@@ -141,14 +156,14 @@ class Statements:
         What is archived after the first line is left out.
         """
         query = self._query(account_id, from_ms, to_ms, newest_first)
-        async with self._connection() as connection:
+        async with self._database.connect() as connection:
             account = await _account(connection, account_id)
             window = await _Window.of(connection, account, query)
-        names: dict[str, tuple[str, str]] = {}
+        names: GrantNames = {}
         behind = None
         while True:
             # Not one long transaction, which would keep the database from tidying up.
-            async with self._connection() as connection:
+            async with self._database.connect() as connection:
                 rows = await window.rows(connection, behind, _CHUNK)
                 found = await _lines(connection, account, rows, names)
             for line in found:
@@ -159,7 +174,7 @@ class Statements:
 
     async def entry(self, account_id: str, seq: int) -> StatementLine:
         """Return the line of one entry."""
-        async with self._connection() as connection:
+        async with self._database.connect() as connection:
             account = await _account(connection, account_id)
             rows = (
                 await connection.execute(_selected().where(_of(account), _E.c.seq == seq))
@@ -180,14 +195,6 @@ class Statements:
         if from_ms is not None and to_ms is not None and from_ms >= to_ms:
             raise ValueError("the window ends before it begins")
         return Query(self._installation, account_id, from_ms, to_ms, newest_first)
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            async with self._database.engine.connect() as connection:
-                yield connection
-        except (DBAPIError, OSError, TimeoutError) as exc:
-            raise StoreUnavailable(f"the archive can't be read: {reason_of(exc)}") from exc
 
 
 _E = entries.alias("e")
@@ -352,7 +359,7 @@ async def _lines(
     connection: AsyncConnection,
     account: ArchivedAccount,
     rows: Sequence[Any],
-    names: dict[str, tuple[str, str]],
+    names: GrantNames,
 ) -> tuple[StatementLine, ...]:
     """Return the lines of rows; ``names`` keeps the grants that were looked up."""
     found = [read_entry(account.account_id, row) for row in rows]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from runtime.archive.figures import UsageReport, UsageRow, UsageSums
-from runtime.archive.rollup import QUARTER_MS, SUMS
+from runtime.archive.rollup import QUARTER_MS
 from runtime.archive.snapshot import Snapshot
 from runtime.archive.spans import Edge, Run, Span, pieces_of, spans_of
 from runtime.credits.identity import Dimensions
+from runtime.store.schema import SUMS
 
 TIMES = ("month", "day")
 BY = (
@@ -63,7 +64,13 @@ async def usage_report(
         spans = spans_of(archived, timezone, unit)
         runs, edges = await pieces(snapshot, spans)
         keys = list(dict.fromkeys(column for name in by for column in _columns_of(name)))
-        for span, *found in await snapshot.sums("usage", runs, keys, SUMS):
+        days = [run for run in runs if run.quarters > 1]
+        quarters = [run for run in runs if run.quarters == 1]
+        table = "usage" if "kind" in keys or "reason" in keys else "totals"
+        for span, *found in (
+            *await snapshot.sums(table, days, keys, SUMS),
+            *await snapshot.sums("usage", quarters, keys, SUMS),
+        ):
             values = dict(zip(keys, found, strict=False))
             groups.add(spans[span].label, values, found[len(keys) :])
         for span, dims, kind, reason, sums in await _of_edges(snapshot, edges):

@@ -9,7 +9,13 @@ import socket
 import time
 
 from runtime.background import Periodic, TaskSet
-from runtime.processes.running import MOST_PROCESSES, Running, exchange, other_versions
+from runtime.processes.running import (
+    MOST_PROCESSES,
+    Running,
+    exchange,
+    exchange_schemas,
+    other_versions,
+)
 from runtime.redis.errors import RedisUnavailable, described
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client, bounded
@@ -32,13 +38,17 @@ class Register:
         client: owned by the caller.
         timeout_ms: of each exchange with Redis.
         version: of the configuration in force.
+        schema: the highest that this process reads.
     """
 
-    def __init__(self, client: Client, keys: Keys, timeout_ms: int, version: str) -> None:
+    def __init__(
+        self, client: Client, keys: Keys, timeout_ms: int, version: str, schema: int
+    ) -> None:
         self._client = client
         self._keys = keys
         self._timeout_s = timeout_ms / 1000
         self._process = secrets.token_hex(8)
+        self._reads = f"{self._process} {schema}"
         self._host = socket.gethostname()
         self._own = self._running(version)
         self._written = ""
@@ -64,6 +74,7 @@ class Register:
             try:
                 async with bounded(self._timeout_s):
                     await self._client.zrem(self._keys.processes(), self._written)
+                    await self._client.zrem(self._keys.schemas(), self._reads)
             except RedisUnavailable as error:
                 _log.debug("this process stays listed until it counts as silent: %s", error)
 
@@ -79,6 +90,8 @@ class Register:
         async with self._writing:
             own = self._own
             try:
+                # First, so that it is never taken for a process of release 0.1.
+                await exchange_schemas(self._client, self._keys, self._timeout_s, self._reads)
                 running = await exchange(
                     self._client, self._keys, self._timeout_s, own.member, self._replaced(own)
                 )

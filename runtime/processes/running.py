@@ -20,6 +20,7 @@ _MEMBER = re.compile(
     r"(?P<process>[0-9a-f]{16}) (?P<version>[0-9a-f]{12}) (?P<since_ms>[0-9]{1,15}) "
     r"(?P<host>[A-Za-z0-9._-]{1,64})"
 )
+_READS = re.compile(r"(?P<process>[0-9a-f]{16}) (?P<schema>[0-9]{1,6})")
 _UNFIT_HOST = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -87,11 +88,35 @@ async def exchange(
     Raises:
         RedisUnavailable: Redis can't be reached, or refuses.
     """
+    found = await _exchange(client, keys.processes(), timeout_s, own, replaced)
+    return [one for one in map(Running.read, found) if one is not None]
+
+
+async def exchange_schemas(
+    client: Client, keys: Keys, timeout_s: float, own: str = ""
+) -> dict[str, int]:
+    """Write what a process reads, if one is given; return the highest schema that each one reads.
+
+    Processes of release 0.1 write none: they read schema 1.
+
+    Raises:
+        RedisUnavailable: as ``exchange``.
+    """
+    schemas = {}
+    for stored in await _exchange(client, keys.schemas(), timeout_s, own):
+        text = stored.decode("ascii", "replace") if isinstance(stored, bytes) else stored
+        if isinstance(text, str) and (found := _READS.fullmatch(text)):
+            schemas[found["process"]] = int(found["schema"])
+    return schemas
+
+
+async def _exchange(
+    client: Client, key: str, timeout_s: float, own: str, replaced: str = ""
+) -> list[object]:
     arguments: list[str | int] = [own, replaced, SILENT_AFTER_MS, MOST_PROCESSES, LONGEST_BYTES]
     async with bounded(timeout_s):
-        stored = await _script().run(client, [keys.processes()], arguments)
-    found = stored[:MOST_PROCESSES] if isinstance(stored, list) else []
-    return [one for one in map(Running.read, found) if one is not None]
+        stored = await _script().run(client, [key], arguments)
+    return stored[:MOST_PROCESSES] if isinstance(stored, list) else []
 
 
 def other_versions(running: Iterable[Running], version: str) -> Sequence[OtherVersion]:

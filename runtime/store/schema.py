@@ -74,17 +74,6 @@ Index(
     postgresql_where=text("effective_ms <> at_ms"),
     sqlite_where=text("effective_ms <> at_ms"),
 )
-# The few entries that say what a grant is, which time zone an account has, what was repaired. Only
-# a query with the very words kind = 'g' (or o, y, z) is answered by it in SQLite.
-_CHANGES = text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'")
-Index(
-    "entries_changes",
-    entries.c.account,
-    entries.c.kind,
-    entries.c.seq,
-    postgresql_where=_CHANGES,
-    sqlite_where=_CHANGES,
-)
 
 # The few entries that say what a grant is, which time zone an account has, what was repaired. Only
 # a query with the very words kind = 'g' (or o, y, z) is answered by it in SQLite.
@@ -125,9 +114,26 @@ dimensions = Table(
     Column("source", String(DIMENSION_LENGTH), nullable=False),
     PrimaryKeyConstraint("account", "number", name="dimensions_pk"),
 )
+Index(
+    "dimensions_performance",
+    *(dimensions.c[name] for name in ("account", "action", "action_version", "model", "number")),
+)
 
 # The roll-ups of runtime/archive/rollup.py. Their time is counted in quarters of an hour since
 # 1970, which every time zone's days are made of: slot is the first quarter that a row is about.
+
+SUMS = (
+    "executions",
+    "charged_mc",
+    "overage_mc",
+    "exposure_mc",
+    "free_mc",
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+)
 
 # Sums of entries about executions by at_ms: of each quarter, and again of each day of the account's
 # time zone, which has 92, 96 or 100 quarters.
@@ -140,17 +146,21 @@ usage = Table(
     Column("dims", Integer, nullable=False),
     Column("kind", String(1), nullable=False),
     Column("reason", String(40), nullable=False),
-    Column("executions", BigInteger, nullable=False),
-    Column("charged_mc", BigInteger, nullable=False),
-    Column("overage_mc", BigInteger, nullable=False),
-    Column("exposure_mc", BigInteger, nullable=False),
-    Column("free_mc", BigInteger, nullable=False),
-    Column("input_tokens", BigInteger, nullable=False),
-    Column("cached_input_tokens", BigInteger, nullable=False),
-    Column("cache_write_tokens", BigInteger, nullable=False),
-    Column("output_tokens", BigInteger, nullable=False),
-    Column("reasoning_tokens", BigInteger, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in SUMS),
     PrimaryKeyConstraint("account", "quarters", "slot", "dims", "kind", "reason", name="usage_pk"),
+    sqlite_with_rowid=False,
+)
+
+# The same for days alone and whatever kind and reason: a third of the rows for most reports.
+totals = Table(
+    "totals",
+    metadata,
+    Column("account", Integer, nullable=False),
+    Column("quarters", SmallInteger, nullable=False),
+    Column("slot", Integer, nullable=False),
+    Column("dims", Integer, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in SUMS),
+    PrimaryKeyConstraint("account", "quarters", "slot", "dims", name="totals_pk"),
     sqlite_with_rowid=False,
 )
 
@@ -179,7 +189,8 @@ movements = Table(
     sqlite_with_rowid=False,
 )
 
-# Times from reservation to settlement, counted by day in logarithmic buckets of 5%.
+# Times from reservation to settlement, counted by day in logarithmic buckets of 10%. dims is the
+# first number that has the action, version and model, here and in choices.
 latencies = Table(
     "latencies",
     metadata,

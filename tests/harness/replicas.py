@@ -20,13 +20,23 @@ class ReplicaSet:
     """A primary and its replicas. ``primary`` is the first one, until the test says otherwise.
 
     Args:
+        password: of every server.
         options: of every server, such as ``min_replicas_to_write="1"``.
     """
 
     def __init__(
-        self, folder: Path, *, replicas: int = 2, kind: str = OLDEST, **options: str
+        self,
+        folder: Path,
+        *,
+        replicas: int = 2,
+        kind: str = OLDEST,
+        password: str = "",
+        **options: str,
     ) -> None:
         options = {name.replace("_", "-"): value for name, value in options.items()}
+        if password:
+            options |= {"requirepass": password, "masterauth": password}
+        self.password = password or None
         server_program = program(kind)
         self.servers = [
             Server(server_program, folder / str(port), port, **options)
@@ -58,29 +68,28 @@ class ReplicaSet:
         for server in self.servers:
             server.stop()
 
+    def replication_of(self, server: Server) -> dict[str, Any]:
+        """What a server says about replication; nothing if it does not answer within a second."""
+        with asked(server.port, self.password) as client, suppress(RedisError):
+            told: dict[str, Any] = client.info("replication")
+            return told
+        return {}
+
     def _is_in_step(self) -> bool:
         followers = [one for one in self.servers if one is not self.primary and one.runs]
-        role = replication_of(self.primary)
+        role = self.replication_of(self.primary)
         if role.get("role") != "master":
             return False
         for follower in followers:
-            told = replication_of(follower)
+            told = self.replication_of(follower)
             if (told.get("master_port"), told.get("master_link_status")) != (
                 self.primary.port,
                 "up",
             ):
                 return False
-        with _asked(self.primary) as client, suppress(RedisError):
+        with asked(self.primary.port, self.password) as client, suppress(RedisError):
             return bool(client.wait(len(followers), 100) >= len(followers))
         return False
-
-
-def replication_of(server: Server) -> dict[str, Any]:
-    """What a server says about replication; nothing if it does not answer within a second."""
-    with _asked(server) as client, suppress(RedisError):
-        told: dict[str, Any] = client.info("replication")
-        return told
-    return {}
 
 
 def wait_for(is_so: Any, otherwise: str, timeout_s: float = _WAIT_S) -> None:
@@ -91,5 +100,6 @@ def wait_for(is_so: Any, otherwise: str, timeout_s: float = _WAIT_S) -> None:
         time.sleep(_POLL_S)
 
 
-def _asked(server: Server) -> Any:
-    return Redis.from_url(server.url, socket_timeout=1.0, socket_connect_timeout=1.0)
+def asked(port: int, password: str | None = None) -> Any:
+    """Return a client of a server on loopback that waits for a second at most."""
+    return Redis(port=port, password=password, socket_timeout=1.0, socket_connect_timeout=1.0)

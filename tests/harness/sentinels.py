@@ -16,16 +16,14 @@ import socket
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from redis import Redis
 from redis.exceptions import RedisError
 
-from tests.harness.replicas import ReplicaSet, replication_of, wait_for
+from tests.harness.replicas import ReplicaSet, asked, wait_for
 from tests.harness.servers import OLDEST, Server, free_ports, program
 
 MASTER = "mymaster"
-DOWN_AFTER_MS = 500
+DOWN_AFTER_MS = 1_000
 # One that was not elected tries again after twice this time.
 _FAILOVER_TIMEOUT_MS = 2_000
 
@@ -47,7 +45,7 @@ class SentinelProcess(Server):
     def _answers(self) -> bool:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1.0) as client:
             client.sendall(b"PING\r\n")
-            return client.recv(64)[:1] in b"+-"
+            return client.recv(64).startswith((b"+PONG", b"-NOAUTH"))
         return False
 
 
@@ -56,7 +54,7 @@ class SentinelGroup:
 
     Args:
         down_after_ms: how long a server must not answer before a sentinel calls it down.
-        sentinel_lines: more lines of each sentinel's configuration.
+        password: of every server and every sentinel.
         options: of every server, such as ``min_replicas_to_write="1"``.
     """
 
@@ -68,17 +66,20 @@ class SentinelGroup:
         sentinels: int = 3,
         kind: str = OLDEST,
         down_after_ms: int = DOWN_AFTER_MS,
-        sentinel_lines: tuple[str, ...] = (),
+        password: str = "",
         **options: str,
     ) -> None:
-        self.data = ReplicaSet(folder / "servers", replicas=replicas, kind=kind, **options)
+        self.data = ReplicaSet(
+            folder / "servers", replicas=replicas, kind=kind, password=password, **options
+        )
         lines = [
             f"sentinel monitor {MASTER} 127.0.0.1 {self.data.primary.port} {sentinels // 2 + 1}",
             f"sentinel down-after-milliseconds {MASTER} {down_after_ms}",
             f"sentinel failover-timeout {MASTER} {_FAILOVER_TIMEOUT_MS}",
             f"sentinel parallel-syncs {MASTER} {max(1, replicas)}",
-            *sentinel_lines,
         ]
+        if password:
+            lines += [f"sentinel auth-pass {MASTER} {password}", f"requirepass {password}"]
         self.sentinels = [
             SentinelProcess(program(kind), folder / "sentinels" / str(port), port, lines)
             for port in free_ports(sentinels)
@@ -130,7 +131,11 @@ class SentinelGroup:
 
         def is_there() -> bool:
             named = self.named()
-            if named is None or named is lost or replication_of(named).get("role") != "master":
+            if (
+                named is None
+                or named is lost
+                or self.data.replication_of(named).get("role") != "master"
+            ):
                 return False
             self.data.primary = named
             return True
@@ -138,18 +143,34 @@ class SentinelGroup:
         wait_for(is_there, "no failover")
 
     def bring_back(self, lost: Server) -> None:
-        """Start or resume a server that was lost, and wait until it follows the primary."""
+        """Start or resume a server that was lost, and wait until it follows the primary.
+
+        The sentinels take ten seconds to demote one that was frozen.
+        """
+        self.rejoin(lost)
+        self.wait_until_in_step()
+
+    def rejoin(self, lost: Server) -> None:
+        """Start or resume a server that was lost.
+
+        Not in a thread that ends before the server is to end: the kernel ends both together.
+        """
         if lost.runs:
             lost.resume()
         else:
             self.data.start_as_replica(lost)
+
+    def wait_until_in_step(self) -> None:
+        """Wait until every server that runs follows the primary, and has all that it has."""
+        wait_for(lambda: self.named() is not None, "the sentinels do not agree")
+        self.data.primary = self.named() or self.data.primary
         self.data.wait_until_in_step()
 
     def named(self) -> Server | None:
         """The server that all sentinels that answer name as the primary, if they agree."""
         named: Counter[int] = Counter()
         for sentinel in self.sentinels:
-            with suppress(RedisError), _asked(sentinel) as client:
+            with suppress(RedisError), asked(sentinel.port, self.data.password) as client:
                 told = client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
                 named[int(told[1])] += 1
         if len(named) != 1:
@@ -160,12 +181,8 @@ class SentinelGroup:
     def _is_known(self) -> bool:
         others, replicas = len(self.sentinels) - 1, len(self.data.servers) - 1
         for sentinel in self.sentinels:
-            with _asked(sentinel) as client:
+            with asked(sentinel.port, self.data.password) as client:
                 told = client.sentinel_master(MASTER)
             if (told["num-other-sentinels"], told["num-slaves"]) != (others, replicas):
                 return False
         return True
-
-
-def _asked(sentinel: Server) -> Any:
-    return Redis(port=sentinel.port, socket_timeout=1.0, socket_connect_timeout=1.0)

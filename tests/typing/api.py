@@ -18,6 +18,8 @@ from creditgate import (
     ActionSource,
     ActionSpec,
     Alert,
+    ArchivedAccount,
+    ArchiveError,
     Attempt,
     Balance,
     BookingUnknown,
@@ -34,9 +36,11 @@ from creditgate import (
     Covers,
     CreditgateError,
     CreditLedger,
+    CursorRefused,
     EmbeddedRedisUnavailable,
     Endpoint,
     EndpointRefusal,
+    EntryDamaged,
     Estimate,
     Estimator,
     ExecutionConflict,
@@ -48,6 +52,7 @@ from creditgate import (
     GrantBalance,
     Granted,
     GrantKind,
+    GrantPayment,
     GrantRefused,
     GrantUnknown,
     InstallationKeyTooShort,
@@ -59,6 +64,7 @@ from creditgate import (
     Mistake,
     ModelChoice,
     ModelClass,
+    NotArchived,
     NotPrivate,
     NotSent,
     NotSuggested,
@@ -78,6 +84,10 @@ from creditgate import (
     RuntimeClosed,
     Sample,
     Source,
+    StatementKind,
+    StatementLine,
+    StatementPage,
+    Statements,
     StoreError,
     StoreUnavailable,
     TokenUsage,
@@ -93,6 +103,7 @@ from creditgate import (
     open_estimator,
     open_ledger,
     open_runtime,
+    open_statements,
     parse_config,
 )
 
@@ -101,19 +112,23 @@ ERRORS: tuple[type[CreditgateError], ...] = (
     AccountDamaged,
     AccountStopped,
     AccountUnknown,
+    ArchiveError,
     BookingUnknown,
     CapUnknown,
     ConfigError,
+    CursorRefused,
     EmbeddedRedisUnavailable,
+    EntryDamaged,
     ExecutionConflict,
     GrantRefused,
     GrantUnknown,
     InstallationKeyTooShort,
-    NotPrivate,
     InvalidRequest,
     LedgerError,
     LedgerLost,
     LedgerUnavailable,
+    NotArchived,
+    NotPrivate,
     NotSuggested,
     PeopleError,
     PossiblyExecuted,
@@ -259,3 +274,16 @@ def choose(config: Config) -> list[Fraction | None]:
 
 if __name__ == "__main__":
     main()
+
+
+async def state(config: Config) -> str | None:
+    statements: Statements
+    async with open_statements(config) as statements:
+        account: ArchivedAccount = await statements.account("acme")
+        page: StatementPage = await statements.page(account.account_id, limit=20)
+        for line in page.lines:
+            print(line.at, line.change_mc, line.left_mc, line.what is StatementKind.EXECUTION)
+        charge: StatementLine = await statements.entry("acme", 17)
+        payments: tuple[GrantPayment, ...] = charge.payments
+        print([payment.amount_mc for payment in payments])
+        return page.next_cursor

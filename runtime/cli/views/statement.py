@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from pricing.offers import MC_PER_CREDIT
-from runtime.archive.lines import StatementLine, What
+from runtime.archive.lines import GrantPayment, StatementKind, StatementLine
 from runtime.archive.statement import ArchivedAccount
 from runtime.cli.views.table import table
 from runtime.credits.identity import Dimensions
@@ -22,6 +22,7 @@ TOKENS = (
     "output_tokens",
     "reasoning_tokens",
 )
+_PAYMENT = tuple(field.name for field in fields(GrantPayment))
 CSV_HEADER = (
     "seq",
     "at",
@@ -59,9 +60,11 @@ def line_json(line: StatementLine) -> dict[str, Any]:
         "text": entry_text(entry),
         **dict.fromkeys(Dimensions._fields),
         **({} if entry.dimensions is None else entry.dimensions._asdict()),
-        "tokens": None if entry.tokens is None else asdict(entry.tokens),
+        "tokens": entry.tokens and {name: getattr(entry.tokens, name) for name in TOKENS},
         "rate_card": entry.rate_card_version or None,
-        "paid_by": [asdict(payment) for payment in line.payments],
+        "paid_by": [
+            {name: getattr(payment, name) for name in _PAYMENT} for payment in line.payments
+        ],
         "actor": entry.actor or None,
         "reference": entry.reference or None,
         "reason": entry.reason and entry.reason.value,
@@ -94,9 +97,7 @@ def csv_row(line: StatementLine) -> Sequence[str | int | None]:
     found = line_json(line)
     tokens = found["tokens"] or {}
     found |= {name: tokens.get(name) for name in TOKENS}
-    found["paid_by"] = ";".join(
-        f"{payment.grant_id}:{payment.amount_mc}" for payment in line.payments
-    )
+    found["paid_by"] = ";".join(f"{paid.grant_id}:{paid.amount_mc}" for paid in line.payments)
     found["flags"] = ",".join(line.entry.flags)
     return [found[name] for name in CSV_HEADER]
 
@@ -155,6 +156,6 @@ def _explained(line: StatementLine, zone: ZoneInfo) -> str:
     if entry.actor:
         by = f"by {entry.actor}"
         said.append(f"{by}, reference {entry.reference}" if entry.reference else by)
-    if line.what is What.EXECUTION and entry.flags:
+    if line.what is StatementKind.EXECUTION and entry.flags:
         said.append(", ".join(entry.flags))
     return "; ".join(said)

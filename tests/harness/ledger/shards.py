@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from providers.pacing.deadline import Deadline
 from runtime.credits.endings import Settlement
 from runtime.credits.journal import verify
-from runtime.credits.results import LedgerUnavailable, Refused, Reserved
+from runtime.credits.results import LedgerUnavailable, Refused, Reserved, Settled
 from runtime.executions.outbox import Outbox
 from runtime.executions.spool import Spool
 from runtime.redis.keys import bucket_of, slot_of_bucket
@@ -114,6 +114,8 @@ class Campaign:
         self.outbox = Outbox(desk.ledger, self.spool, replay_every_ms=50)
         self.unavailable = self.refused = self.spooled = 0
         self.costs: dict[str, int] = {}
+        self.acknowledged: dict[str, int] = {}
+        """What callers were told is charged, by the execution's key; the rest is in the spool."""
         self.over = False
 
     async def run(self, callers: int = 8) -> None:
@@ -132,6 +134,7 @@ class Campaign:
             answer = await self.desk.ledger.reserve(attempt, 500, TTL_MS)
         except LedgerUnavailable:
             self.unavailable += 1
+            await asyncio.sleep(0.01)
             return
         if isinstance(answer, Refused):
             self.refused += 1
@@ -146,6 +149,8 @@ class Campaign:
         deadline = Deadline(asyncio.get_running_loop().time() + 10)
         settled = await self.outbox.close(settlement, deadline)
         self.spooled += settled is None
+        if isinstance(settled, Settled):
+            self.acknowledged[attempt.execution_key] = settled.charged_mc
 
 
 async def books_are_right(desk: Desk, account_id: str, costs: dict[str, int]) -> None:

@@ -20,6 +20,7 @@ LEDGER = {
     "guard",
     "hand_abandoned_to",
     "look_up",
+    "migration",
     "release",
     "repairs",
     "reserve",

@@ -13,6 +13,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 
 from runtime.config.version import config_version
+from runtime.credits.schema import NEWEST
 from runtime.processes import register as module
 from runtime.processes.register import Register
 from runtime.processes.running import (
@@ -21,6 +22,7 @@ from runtime.processes.running import (
     SILENT_AFTER_MS,
     Running,
     exchange,
+    exchange_schemas,
     other_versions,
 )
 from runtime.redis.keys import Keys
@@ -48,7 +50,7 @@ def keys(key_prefix: str) -> Keys:
 
 
 def process(client: Any, keys: Keys, version: str) -> Register:
-    return Register(client, keys, TIMEOUT_MS, version)
+    return Register(client, keys, TIMEOUT_MS, version, NEWEST)
 
 
 async def versions(client: Any, keys: Keys) -> list[str]:
@@ -74,6 +76,18 @@ async def test_a_process_is_listed_from_its_start_to_its_end(client: Any, keys: 
     assert await versions(client, keys) == [NEW]
     await second.aclose()
     assert await client.exists(keys.processes()) == 0
+
+
+async def test_each_process_tells_the_schema_that_it_reads(client: Any, keys: Keys) -> None:
+    one = process(client, keys, OLD)
+    await one.beat()
+    (running,) = await exchange(client, keys, TIMEOUT_MS / 1000)
+    read = await exchange_schemas(client, keys, TIMEOUT_MS / 1000)
+    assert read == {running.process: NEWEST}
+    await client.zadd(keys.schemas(), {"not one": 2**52, f"{running.process} 99999999": 2**52})
+    assert await exchange_schemas(client, keys, TIMEOUT_MS / 1000) == read
+    await one.aclose()
+    assert await exchange_schemas(client, keys, TIMEOUT_MS / 1000) == {}
 
 
 async def test_a_reload_is_told_at_once(client: Any, keys: Keys) -> None:
@@ -140,7 +154,7 @@ async def test_a_wrong_key_and_an_outage_only_keep_it_silent(
 ) -> None:
     async with Redis.from_url(private_redis.url) as client:
         await client.set(keys.processes(), "a text")
-        one = Register(client, keys, 500, OLD)
+        one = Register(client, keys, 500, OLD, NEWEST)
         if is_away:
             await private_redis.aclose()
         await one.beat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -412,6 +413,42 @@ def test_a_cluster_is_named_by_any_of_its_nodes(url: str) -> None:
     data = changed("redis.cluster", True)
     data["redis"]["url"] = url
     assert load(data).redis.cluster
+
+
+SENTINEL: dict[str, Any] = {"master": "mymaster", "nodes": ["one:26379", "two"]}
+
+
+def test_sentinels_stand_in_for_an_address_and_have_the_usual_port() -> None:
+    redis = load(changed("redis", {"sentinel": SENTINEL, "durability": "replicated"})).redis
+    assert redis.sentinel is not None
+    assert redis.sentinel.nodes == ["one:26379", "two:26379"]
+    assert not redis.is_embedded
+
+
+@pytest.mark.parametrize(
+    "beside, of_sentinel, path",
+    [
+        ({"url": "redis://node"}, {}, "redis.url"),
+        ({"cluster": True}, {}, "redis.cluster"),
+        ({}, {"master": ""}, "redis.sentinel.master"),
+        ({}, {"master": "two words"}, "redis.sentinel.master"),
+        ({}, {"nodes": []}, "redis.sentinel.nodes"),
+        ({}, {"nodes": ["one", "one:26379"]}, "redis.sentinel.nodes"),
+        ({}, {"nodes": ["redis://one:26379"]}, "redis.sentinel.nodes[0]"),
+        ({}, {"nodes": ["one:26379/0"]}, "redis.sentinel.nodes[0]"),
+        ({}, {"nodes": ["one:99999"]}, "redis.sentinel.nodes[0]"),
+        ({}, {"username": "worker"}, "redis.sentinel.username"),
+        ({}, {"ca_file": "ca.pem"}, "redis.sentinel.ca_file"),
+        ({}, {"password": {"env": "MISSING"}}, "redis.sentinel.password"),
+        ({}, {"password": "in the clear"}, "redis.sentinel.password"),
+    ],
+)
+def test_a_mistake_about_sentinels_is_one_and_names_its_key(
+    beside: dict[str, Any], of_sentinel: dict[str, Any], path: str, tmp_path: Path
+) -> None:
+    (tmp_path / "ca.pem").touch()
+    data = changed("redis", {"sentinel": SENTINEL | of_sentinel, **beside})
+    assert only_mistake(data, base_dir=tmp_path).path == path
 
 
 def test_there_is_at_least_one_plan() -> None:

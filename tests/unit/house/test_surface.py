@@ -28,8 +28,9 @@ PUBLIC = """
     PriceMapMissing PromptError
     PromptSyntaxError Provider ProviderError PurchaseRefused Reach ReferenceConflict Rejected
     RuntimeClosed Sample
-    Source StoreError StoreUnavailable TokenUsage TooManyGrants TypicalRun UnknownAction
-    VocabularyMissing Voided WrongEventLoop
+    Source TokenUsage TooManyGrants TypicalRun UnknownAction VocabularyMissing Voided WrongEventLoop
+    ArchiveError ArchivedAccount CursorRefused EntryDamaged GrantPayment NotArchived StatementLine
+    StatementPage Statements StoreError StoreUnavailable StatementKind open_statements
     load_config main model_choices open_estimator open_ledger open_runtime parse_config
 """
 SURFACE = ast.parse((ROOT / "creditgate.py").read_text("utf-8"))

@@ -60,6 +60,12 @@ def upgrade() -> None:
         sa.Column("source", sa.String(length=200), nullable=False),
         sa.PrimaryKeyConstraint("account", "number", name="dimensions_pk"),
     )
+    op.create_index(
+        "dimensions_performance",
+        "dimensions",
+        ["account", "action", "action_version", "model", "number"],
+        unique=False,
+    )
     op.create_table(
         "entries",
         sa.Column("account", sa.Integer(), nullable=False),
@@ -131,6 +137,25 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "totals",
+        sa.Column("account", sa.Integer(), nullable=False),
+        sa.Column("quarters", sa.SmallInteger(), nullable=False),
+        sa.Column("slot", sa.Integer(), nullable=False),
+        sa.Column("dims", sa.Integer(), nullable=False),
+        sa.Column("executions", sa.BigInteger(), nullable=False),
+        sa.Column("charged_mc", sa.BigInteger(), nullable=False),
+        sa.Column("overage_mc", sa.BigInteger(), nullable=False),
+        sa.Column("exposure_mc", sa.BigInteger(), nullable=False),
+        sa.Column("free_mc", sa.BigInteger(), nullable=False),
+        sa.Column("input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cached_input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cache_write_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("output_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("reasoning_tokens", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "quarters", "slot", "dims", name="totals_pk"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "usage",
         sa.Column("account", sa.Integer(), nullable=False),
         sa.Column("quarters", sa.SmallInteger(), nullable=False),
@@ -158,6 +183,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the tables."""
     op.drop_table("usage")
+    op.drop_table("totals")
     op.drop_table("movements")
     op.drop_table("latencies")
     op.drop_table("installation")
@@ -176,6 +202,7 @@ def downgrade() -> None:
     )
     op.drop_index("entries_at", table_name="entries")
     op.drop_table("entries")
+    op.drop_index("dimensions_performance", table_name="dimensions")
     op.drop_table("dimensions")
     op.drop_table("days")
     op.drop_table("choices")
