@@ -27,7 +27,10 @@ _PART_BYTES = 3  # four characters; executions.lua compares them part by part
 _ATTEMPT_BYTES = 6
 
 ANY_PERSON = "****"
-"""A part of a stored fingerprint that matches any other, as executions.lua has it."""
+"""A part of a fingerprint that matches any other, as executions.lua has it."""
+
+REBUILT_ATTEMPT = "*"
+"""Stands for an attempt that nobody knows any more, as executions.lua has it."""
 
 
 class Dimensions(NamedTuple):

@@ -11,6 +11,7 @@ from runtime.credits.accounts import Accounts
 from runtime.credits.batch import Answer, Batcher, Call, Mode
 from runtime.credits.checks import check_account_id, check_is, check_whole, choice
 from runtime.credits.clock import own_clock_ms
+from runtime.credits.corrections import Corrections
 from runtime.credits.endings import Ending, Release, Settlement
 from runtime.credits.erasure import Erasure
 from runtime.credits.identity import ExecutionAttempt, Identity
@@ -300,6 +301,15 @@ class CreditLedger:
         """
         check_account_id(account_id)
         return Rebuilding(self._script_client, self._keys, self._identity, account_id)
+
+    def corrections(self, account_id: str) -> Corrections:
+        """Return corrections of an account that lost what its archive has.
+
+        Raises:
+            ValueError: it can't be the id of an account.
+        """
+        check_account_id(account_id)
+        return Corrections(self._script_client, self._identity, account_id)
 
     async def sweep(self) -> int:
         """End what is due in every bucket; return the number of accounts visited.

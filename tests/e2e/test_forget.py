@@ -80,7 +80,7 @@ def everything_in(redis: Any, prefix: str) -> bytes:
     return "\n".join(found).encode()
 
 
-def test_law_3e_a_person_is_forgotten_everywhere_and_the_charge_stays(
+def test_law_3f_a_person_is_forgotten_everywhere_and_the_charge_stays(
     home: Home, redis: Any
 ) -> None:
     home.open_account("acme", amount_mc=100_000_000)
@@ -157,7 +157,7 @@ def test_without_redis_nothing_is_forgotten_and_the_status_says_so(home: Home) -
         pytest.param(signal.SIGINT, 130, marks=pytest.mark.long),
     ],
 )
-def test_law_3e_an_erasure_that_was_stopped_midway_goes_on_under_its_reference(
+def test_law_3f_an_erasure_that_was_stopped_midway_goes_on_under_its_reference(
     home: Home, redis: Any, number: signal.Signals, status: int
 ) -> None:
     home.open_account("acme", amount_mc=100_000_000)

@@ -175,7 +175,7 @@ async def test_law_3c_an_account_whose_keys_have_all_moved_is_served_before_its_
     await desk.spend(10)
 
 
-async def test_law_3e_a_person_is_forgotten_wholly_though_the_slot_moves_midway(
+async def test_law_3f_a_person_is_forgotten_wholly_though_the_slot_moves_midway(
     cluster: Cluster, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasure, "_SCAN_COUNT", 10)

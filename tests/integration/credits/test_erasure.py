@@ -57,7 +57,7 @@ async def stored(desk: Desk, attempt: ExecutionAttempt) -> bytes:
     return found.outcome
 
 
-async def test_law_3e_a_forgotten_persons_outcome_stays_charged_and_has_no_values(
+async def test_law_3f_a_forgotten_persons_outcome_stays_charged_and_has_no_values(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -80,7 +80,7 @@ async def test_law_3e_a_forgotten_persons_outcome_stays_charged_and_has_no_value
     assert (after.charged_mc, after.available_mc) == (before.charged_mc, before.available_mc)
 
 
-async def test_law_3e_an_erasure_is_recorded_once_for_its_reference_and_names_nobody(
+async def test_law_3f_an_erasure_is_recorded_once_for_its_reference_and_names_nobody(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -114,7 +114,7 @@ async def test_law_3e_an_erasure_is_recorded_once_for_its_reference_and_names_no
         pytest.param(5, 4, True, id="begun after"),
     ],
 )
-async def test_law_3e_what_began_before_the_erasure_stores_no_values_and_is_charged(
+async def test_law_3f_what_began_before_the_erasure_stores_no_values_and_is_charged(
     desk: Desk, reserved_after_ms: int, waited_ms: int, is_stored: bool
 ) -> None:
     await desk.open(10_000)
@@ -141,7 +141,7 @@ async def test_law_3e_what_began_before_the_erasure_stores_no_values_and_is_char
     assert (SECRET in await stored(desk, attempt)) is is_stored
 
 
-async def test_law_3e_a_late_settlement_and_an_orphan_store_no_values_of_a_forgotten_person(
+async def test_law_3f_a_late_settlement_and_an_orphan_store_no_values_of_a_forgotten_person(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -157,7 +157,7 @@ async def test_law_3e_a_late_settlement_and_an_orphan_store_no_values_of_a_forgo
     assert (await desk.balance()).charged_mc == 10
 
 
-async def test_law_3e_values_of_release_0_1_are_known_by_the_persons_part_of_the_fingerprint(
+async def test_law_3f_values_of_release_0_1_are_known_by_the_persons_part_of_the_fingerprint(
     desk: Desk,
 ) -> None:
     await desk.open(10_000)
@@ -213,7 +213,7 @@ async def test_a_person_of_another_account_is_not_forgotten(desk: Desk) -> None:
     assert SECRET in await stored(desk, there)
 
 
-async def test_law_3e_what_tells_of_a_forgotten_person_ends_with_the_horizon(
+async def test_law_3f_what_tells_of_a_forgotten_person_ends_with_the_horizon(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(outcome_ttl_ms=3_600_000) as desk:
@@ -227,7 +227,7 @@ async def test_law_3e_what_tells_of_a_forgotten_person_ends_with_the_horizon(
         assert await desk.client.zcard(desk.keys.forgotten(ACCOUNT)) == 2  # Bob's key and part
 
 
-async def test_law_15_and_3e_outcomes_are_looked_through_page_by_page_and_on_from_where_it_ended(
+async def test_law_15_and_3f_outcomes_are_looked_through_page_by_page_and_on_from_where_it_ended(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasures, "_SCAN_COUNT", 10)
@@ -342,7 +342,7 @@ async def test_law_1_executions_run_on_while_a_person_is_forgotten(desk: Desk) -
     assert (await desk.balance()).charged_mc == 5 * len(attempts)
 
 
-async def test_law_3e_no_key_holds_the_values_or_the_id_of_a_forgotten_person(desk: Desk) -> None:
+async def test_law_3f_no_key_holds_the_values_or_the_id_of_a_forgotten_person(desk: Desk) -> None:
     await desk.open(10_000)
     for _ in range(5):
         await settle(desk, ADA)

@@ -31,7 +31,7 @@ async def settlement(desk: Desk, person_id: str = PERSON, **changes: object) -> 
     return Settlement(attempt, 70, 100, at_ms, "1", "v1", **fields)  # type: ignore[arg-type]
 
 
-async def test_law_3e_the_spool_of_this_folder_is_erased_at_once_and_still_charges(
+async def test_law_3f_the_spool_of_this_folder_is_erased_at_once_and_still_charges(
     desk: Desk, tmp_path: Path
 ) -> None:
     await desk.open(10_000)
@@ -72,7 +72,7 @@ async def test_law_3e_the_spool_of_this_folder_is_erased_at_once_and_still_charg
     assert (await desk.balance()).charged_mc == 3 * 70
 
 
-async def test_law_15_and_3e_a_process_erases_its_own_spool_in_rounds_and_forgets_nobody_else(
+async def test_law_15_and_3f_a_process_erases_its_own_spool_in_rounds_and_forgets_nobody_else(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spool_erasure, "MOST_FILES", 2)
@@ -90,7 +90,7 @@ async def test_law_15_and_3e_a_process_erases_its_own_spool_in_rounds_and_forget
     assert spooled_outcomes(spool.folder) == [SECRET, b"", SECRET, b"", b"", SECRET]
 
 
-async def test_law_3e_values_older_than_any_outcome_are_removed_whoever_they_are_of(
+async def test_law_3f_values_older_than_any_outcome_are_removed_whoever_they_are_of(
     desk: Desk, tmp_path: Path
 ) -> None:
     await desk.open(10_000)
@@ -105,7 +105,7 @@ async def test_law_3e_values_older_than_any_outcome_are_removed_whoever_they_are
     assert spooled_outcomes(spool.folder) == [b"", SECRET]
 
 
-async def test_law_3e_what_waits_in_memory_is_erased_too(
+async def test_law_3f_what_waits_in_memory_is_erased_too(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outboxes, "ERASE_EVERY_S", 0.05)

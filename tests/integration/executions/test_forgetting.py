@@ -47,7 +47,7 @@ async def outcomes(bench: Workbench) -> list[bytes]:
     return [(await redis.get(name)).partition(b"\n")[2] for name in names]
 
 
-async def test_law_3e_asking_again_for_a_forgotten_person_answers_outcome_lost_without_a_call(
+async def test_law_3f_asking_again_for_a_forgotten_person_answers_outcome_lost_without_a_call(
     bench: Workbench,
 ) -> None:
     request = bench.request(person_id=PERSON)
@@ -67,7 +67,7 @@ async def test_law_3e_asking_again_for_a_forgotten_person_answers_outcome_lost_w
     assert (await bench.calls(), (await bench.books()).charged_mc) == (calls, charged_mc)
 
 
-async def test_law_3e_an_answer_that_comes_after_the_erasure_is_charged_and_not_stored(
+async def test_law_3f_an_answer_that_comes_after_the_erasure_is_charged_and_not_stored(
     open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(latency_median_ms=500) as bench:
@@ -86,7 +86,7 @@ async def test_law_3e_an_answer_that_comes_after_the_erasure_is_charged_and_not_
         assert (await bench.run(anew)).values == (await bench.run(anew)).values
 
 
-async def test_law_3e_an_execution_that_waited_for_its_turn_during_the_erasure_stores_nothing(
+async def test_law_3f_an_execution_that_waited_for_its_turn_during_the_erasure_stores_nothing(
     open_bench: OpenWorkbench,
 ) -> None:
     async with open_bench(latency_median_ms=300, max_concurrency=1) as bench:
@@ -104,7 +104,7 @@ async def test_law_3e_an_execution_that_waited_for_its_turn_during_the_erasure_s
 
 @pytest.mark.long
 @pytest.mark.timeout(180)
-async def test_law_3e_a_spool_on_another_machine_stores_no_values_once_it_is_replayed(
+async def test_law_3f_a_spool_on_another_machine_stores_no_values_once_it_is_replayed(
     open_bench: OpenWorkbench, private_redis: PrivateRedis, tmp_path: Path
 ) -> None:
     async with open_bench(url=private_redis.url, latency_median_ms=1_500) as bench:
@@ -141,7 +141,7 @@ async def test_law_3e_a_spool_on_another_machine_stores_no_values_once_it_is_rep
         assert (await bench.books()).charged_mc > 0
 
 
-async def test_law_3e_dead_endings_of_a_running_process_are_erased_within_a_round(
+async def test_law_3f_dead_endings_of_a_running_process_are_erased_within_a_round(
     open_bench: OpenWorkbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outboxes, "ERASE_EVERY_S", 0.1)
