@@ -27,7 +27,7 @@ _log = logging.getLogger("creditgate.archive")
 
 BATCH_ENTRIES = 10_000
 BATCH_BYTES = 8_000_000
-"""What one transaction adds, at most; one read more than that."""
+"""The most that one transaction adds, but for what the last read brings more."""
 
 _READ_ACCOUNTS = 100
 _FIRST_READ = 200

@@ -5,6 +5,7 @@ from __future__ import annotations
 from providers.base import ModelRoute
 from tests.bench import (
     adaptive,
+    archive_bytes,
     campaign_ratio,
     gate_own_share,
     gate_tax,
@@ -50,5 +51,6 @@ BENCHMARKS = (
     Benchmark("ledger_flat_grants", "ratio", ledger_flat.measure_grants, at_most=2),
     Benchmark("ledger_script_p99_ms", "ms", ledger_script_time.measure, at_most=3),
     Benchmark("ledger_memory", "bytes", ledger_memory.measure, at_most=450),
+    Benchmark("archive_bytes", "bytes", archive_bytes.measure),
     Benchmark("ledger_vs_postgres", "ratio", ledger_vs_postgres.measure, at_least=2),
 )
