@@ -13,6 +13,7 @@ from runtime.archive import writing
 from runtime.archive.batches import Batch, EntryUnfit, Position
 from runtime.archive.forks import Forks, Stop
 from runtime.archive.lag import Lag, lag_of
+from runtime.archive.replicated import Replicated
 from runtime.archive.streams import Streams, Unreadable
 from runtime.archive.writing import ArchivedMeanwhile
 from runtime.credits.journal import JournalError
@@ -62,6 +63,8 @@ class Copier:
     Args:
         timeout_ms: of each round trip to Redis.
         stop: stops an account whose ledger has forked from its archive.
+        replicas: how many replicas must have an entry before it is archived, as
+            ``redis.durability: replicated`` has it.
 
     Example::
 
@@ -77,8 +80,10 @@ class Copier:
         *,
         timeout_ms: int,
         stop: Stop | None = None,
+        replicas: int = 0,
     ) -> None:
         self._database = database
+        self._replicated = Replicated(client, replicas, timeout_ms)
         self._client = client
         self._streams = Streams(client, keys, timeout_ms)
         self._forks = Forks(database, self._streams, stop)
@@ -168,6 +173,7 @@ class Copier:
         While one batch is written, the next one is read.
         """
         unfit = len(self._unfit)
+        await self._replicated.begin()
         async with _Behind() as behind:
             async for batch in self._batches(account_ids, archived):
                 await behind.finish()
@@ -269,6 +275,7 @@ class Copier:
     ) -> bool:
         """Write a batch and trim behind it; return whether no other archiver was quicker."""
         if batch.steps:
+            await self._replicated.wait(batch.moved)
             try:
                 await writing.write(self._database, batch)
             except ArchivedMeanwhile:
