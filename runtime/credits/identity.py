@@ -26,7 +26,10 @@ _PART_BYTES = 3  # four characters; executions.lua compares them part by part
 _ATTEMPT_BYTES = 6
 
 ANY_PERSON = "****"
-"""A part of a stored fingerprint that matches any other, as executions.lua has it."""
+"""A part of a fingerprint that matches any other, as executions.lua has it."""
+
+REBUILT_ATTEMPT = "*"
+"""Stands for an attempt that nobody knows any more, as executions.lua has it."""
 
 
 class Dimensions(NamedTuple):
@@ -45,7 +48,8 @@ class ExecutionAttempt:
     """One attempt on one execution, as the ledger knows it.
 
     ``fingerprint`` distinguishes an id used again for the same thing from one used for something
-    else.
+    else. ``person_key`` tells apart people of the account, and is missing where release 0.1 wrote
+    the attempt to disk.
     """
 
     account_id: str
@@ -54,6 +58,7 @@ class ExecutionAttempt:
     attempt_id: str
     fingerprint: str
     dimensions: Dimensions
+    person_key: str | None = None
 
 
 class InstallationKeyTooShort(CreditgateError, ValueError):
@@ -84,6 +89,21 @@ class Identity:
         """Return 16 bytes of HMAC-SHA-256 over account and id, as 22 URL-safe characters."""
         digest = self._digest(f"{account_id}\0{execution_id}")
         return urlsafe_b64encode(digest[:_KEY_BYTES])[:-2].decode()
+
+    def person_key(self, account_id: str, person_id: str) -> str:
+        """Return 16 bytes of HMAC-SHA-256 over account and person, as 22 URL-safe characters.
+
+        It names nobody to those who lack the installation key, and differs between accounts.
+        """
+        digest = self._digest(f"person\0{account_id}\0{person_id}")
+        return urlsafe_b64encode(digest[:_KEY_BYTES])[:-2].decode()
+
+    def person_part(self, person_id: str) -> str:
+        """Return the person's four characters of a fingerprint.
+
+        About one in 16.8 million people has the same.
+        """
+        return self._part(person_id)
 
     def attempt(  # noqa: PLR0913 - what names an execution, each by keyword
         self,
@@ -118,6 +138,7 @@ class Identity:
             attempt_id=secrets.token_urlsafe(_ATTEMPT_BYTES),
             fingerprint=before_person + self._part(person_id) + after_person,
             dimensions=dimensions,
+            person_key=self.person_key(account_id, person_id),
         )
 
     def fingerprint_of_anybody(self, dimensions: Dimensions) -> str:

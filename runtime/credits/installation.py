@@ -124,9 +124,10 @@ class Installation:
         found = str(told["redis_version"])
         if tuple(map(int, found.split(".")[:2])) < _OLDEST:
             raise LedgerError(f"{primary} is Redis {found}, {_OLDEST_WORDS} is needed")
-        if told.get("redis_mode") == "sentinel":
+        mode = told.get("redis_mode", told.get("server_mode"))  # the second name is Valkey's
+        if mode == "sentinel":
             raise LedgerError(f"{primary} is a sentinel: name it under redis.sentinel")
-        if told.get("redis_mode") == "cluster" and not isinstance(self._client, RedisCluster):
+        if mode == "cluster" and not isinstance(self._client, RedisCluster):
             raise LedgerError(f"{primary} is a node of a cluster: set redis.cluster to true")
 
 

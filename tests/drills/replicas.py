@@ -58,6 +58,7 @@ class Replicas:
     def kill_primary(self) -> Server:
         """Kill the primary; return it. Nobody is elected yet."""
         self.primary.stop()
+        self._address.point_nowhere()
         self._dead = self.primary
         return self.primary
 

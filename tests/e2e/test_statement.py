@@ -21,10 +21,10 @@ from pricing.quote import cost_mc
 from pricing.usage import TokenUsage
 from runtime.config import load_config
 from runtime.credits.endings import Settlement
-from runtime.credits.journal import chain_of, tokens_column
+from runtime.credits.journal import tokens_column
 from runtime.credits.results import Reserved
 from runtime.ledger_opening import open_ledger
-from tests.harness.archives import archive_account
+from tests.harness.archives import fill
 from tests.harness.command_line import PROCESS_ENV, Ended, Home, new_home
 
 STATEMENT = ("statement", "--account", "acme")
@@ -68,14 +68,13 @@ async def _live(folder: Path) -> None:
             )
         )
         await ledger.accounts.void("acme", grant_id="g2", reference="v", reason="paid back")
-    for account_id in ("acme", "beta"):
-        await archive_account(config, account_id)
 
 
 def live(folder: Path, redis_url: str) -> Home:
     """Return a home whose ledger was used and archived; nothing in it calls a model."""
     home = new_home(folder, redis_url, "http://127.0.0.1:9")
     asyncio.run(_live(folder))
+    assert home.invoke("archive").status == 0
     return home
 
 
@@ -301,7 +300,7 @@ def test_before_anything_was_archived_nothing_is_made(tmp_path: Path, redis_url:
 @pytest.mark.long
 def test_a_csv_takes_the_same_memory_however_many_entries_it_has(own: Home) -> None:
     peaks = [_peak_kb(own, lines=6)]
-    _fill(archive_of(own), 150_000)
+    fill(archive_of(own), 150_000)
     peaks.append(_peak_kb(own, lines=150_007))
     assert peaks[1] < peaks[0] + 20_000, peaks
 
@@ -331,29 +330,3 @@ try:
 finally:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
 """
-
-
-def _fill(path: Path, count: int) -> None:
-    """Add a grant and so many charges to the archived account, as its ledger would write them."""
-    with closing(sqlite3.connect(path)) as file:
-        found = file.execute(
-            "SELECT no, epoch, a.seq, a.chain, a.left_mc, at_ms FROM accounts a JOIN entries e"
-            " ON a.no = e.account AND a.seq = e.seq WHERE account_id = 'acme'"
-        )
-        no, epoch, seq, chain, left_mc, at_ms = found.fetchone()
-
-        def entries() -> Iterator[tuple[Any, ...]]:
-            nonlocal seq, chain, left_mc
-            granted = f"1\t{epoch}\tg\t{at_ms}\t\tg3:na:{10**10}" + "\t" * 10 + "ops\tbig"
-            charged = f"1\t{epoch}\ts\t{at_ms}\tkey\tg3:rc:100\t250\t1\t120,20\t2026-01"
-            for number in range(count + 1):
-                body = charged if number else f"{granted}\tplan;30;0"
-                seq, chain = seq + 1, chain_of(chain, body)
-                left_mc += -100 if number else 10**10
-                kind = "s" if number else "g"
-                yield no, seq, chain, kind, at_ms, at_ms, 1 if number else 0, 0, left_mc, body
-
-        file.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", entries())
-        last = (seq, chain, left_mc, no)
-        file.execute("UPDATE accounts SET seq = ?, chain = ?, left_mc = ? WHERE no = ?", last)
-        file.commit()

@@ -126,7 +126,7 @@ class PostgresServer:
 
     def stop(self) -> None:
         """End the server and delete its data."""
-        self._end(signal.SIGINT)
+        self.kill()  # an orderly end would write what is deleted next
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property

@@ -13,7 +13,7 @@ async def archive(desk: Desk, seq: int) -> None:
     await desk.client.hset(desk.key("account"), "archived", seq)
 
 
-async def test_reserves_are_refused_and_nothing_is_kept_while_the_archive_is_too_far_behind(
+async def test_law_5b_reserves_are_refused_and_nothing_is_kept_while_the_archive_is_too_far_behind(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(max_lag=4) as desk:
@@ -36,7 +36,7 @@ async def test_reserves_are_refused_and_nothing_is_kept_while_the_archive_is_too
         assert (await desk.balance()).charged_mc == 70
 
 
-async def test_exactly_so_many_entries_are_allowed(open_desk: OpenDesk) -> None:
+async def test_law_5b_exactly_so_many_entries_are_allowed(open_desk: OpenDesk) -> None:
     async with open_desk(max_lag=3) as desk:
         await desk.open(500, 500)
         await desk.reserve(10)  # names its dimensions
@@ -52,7 +52,7 @@ async def test_without_a_bound_nobody_waits_for_the_archive(desk: Desk) -> None:
     assert desk.alerts == []
 
 
-async def test_the_operator_is_told_once_as_half_of_it_is_reached_and_again_after_it_was_caught_up(
+async def test_law_5b_half_of_it_is_told_once_and_again_after_it_was_caught_up(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(max_lag=10) as desk:
