@@ -13,6 +13,7 @@ from runtime.archive import writing
 from runtime.archive.batches import Batch, EntryUnfit, Position, StreamEntry
 from runtime.archive.forks import Forks, Stop
 from runtime.archive.lag import Lag, lag_of
+from runtime.archive.replicated import Replicated
 from runtime.archive.streams import Streams, Unreadable
 from runtime.archive.writing import ArchivedMeanwhile
 from runtime.credits.journal import JournalError
@@ -31,6 +32,8 @@ BATCH_BYTES = 8_000_000
 _READ_ACCOUNTS = 100
 _FIRST_READ = 200
 _MOST_READ = 1_000
+# Reports say up to when they are complete; for that alone a quiet archive is written now and then.
+_MARK_EVERY_MS = 10_000
 _READ_BYTES = 1_000_000
 _SLICE_BYTES = 60_000
 _MOST_LOOKS = 20
@@ -61,6 +64,8 @@ class Copier:
     Args:
         timeout_ms: of each round trip to Redis.
         stop: stops an account whose ledger has forked from its archive.
+        replicas: how many replicas must have an entry before it is archived, as
+            ``redis.durability: replicated`` has it.
 
     Example::
 
@@ -76,13 +81,16 @@ class Copier:
         *,
         timeout_ms: int,
         stop: Stop | None = None,
+        replicas: int = 0,
     ) -> None:
         self._database = database
+        self._replicated = Replicated(client, replicas, timeout_ms)
         self._client = client
         self._streams = Streams(client, keys, timeout_ms)
         self._forks = Forks(database, self._streams, stop)
         self._timeout_s = timeout_ms / 1000
         self._told: dict[str, str] = {}
+        self._mark_from_ms = 0
         self._unfit: dict[str, EntryUnfit] = {}
         self._largest_bytes = _READ_BYTES // _FIRST_READ
 
@@ -104,8 +112,11 @@ class Copier:
         self._unfit.clear()
         async with plain_commands(self._timeout_s):
             parts = await shares(self._client, range(BUCKETS))
+        clocks_ms = []
         for primary, buckets in parts:
             try:
+                async with plain_commands(self._timeout_s):
+                    clocks_ms.append(await primary.time_ms())
                 await self._archive_buckets(buckets, archived, on_progress)
             except LedgerUnavailable as exc:
                 if len(parts) == 1:
@@ -113,6 +124,9 @@ class Copier:
                 self._leave(archived, str(primary), str(exc))
         for name in self._told.keys() - archived.left.keys():
             del self._told[name]
+        if not archived.left and (archived.entries or min(clocks_ms) >= self._mark_from_ms):
+            await writing.mark_complete(self._database, min(clocks_ms))
+            self._mark_from_ms = min(clocks_ms) + _MARK_EVERY_MS
         return archived
 
     async def archive_account(self, account_id: str) -> Archived:
@@ -160,6 +174,7 @@ class Copier:
         While one batch is written, the next one is read.
         """
         unfit = len(self._unfit)
+        await self._replicated.begin()
         async with _Behind() as behind:
             async for batch in self._batches(account_ids, archived):
                 await behind.finish()
@@ -263,6 +278,7 @@ class Copier:
     ) -> bool:
         """Write a batch and trim behind it; return whether no other archiver was quicker."""
         if batch.steps:
+            await self._replicated.wait(batch.moved)
             try:
                 await writing.write(self._database, batch)
             except ArchivedMeanwhile:
