@@ -18,6 +18,7 @@ from runtime.credits.identity import Dimensions
 from runtime.store.database import Database
 from runtime.store.schema import COMPLETE_TO, accounts, days, dimensions, entries, installation
 
+MOST_ROWS = 10_000
 _PART = 2_000
 _MOST_NUMBERS = 10_000
 
@@ -84,6 +85,9 @@ class Snapshot:
 
         Args:
             keys: columns of the roll-up or of ``dimensions``.
+
+        Raises:
+            ValueError: a report would have more than ``MOST_ROWS``.
         """
         pieces = ", ".join(
             f"({run.span}, {run.quarters}, {run.first_slot}, {run.last_slot})" for run in runs
@@ -112,8 +116,12 @@ class Snapshot:
             f"WITH p (span, quarters, first, last) AS (VALUES {pieces}) "  # noqa: S608
             f"SELECT {groups}, {added} FROM p {rows} GROUP BY {groups}"
         )
-        found = await self.connection.exec_driver_sql(statement)
-        return [tuple(row) for row in found.all()]
+        found = (await self.connection.exec_driver_sql(f"{statement} LIMIT {MOST_ROWS + 1}")).all()
+        if len(found) > MOST_ROWS:
+            raise ValueError(
+                f"by: a report has at most {MOST_ROWS:,} rows: ask for a shorter time, or by less"
+            )
+        return [tuple(row) for row in found]
 
     async def entries(self, edges: Iterable[Edge], *kinds: str) -> list[tuple[int, Rollup]]:
         """Return the roll-ups of the entries of edges, each with the number of its span."""
