@@ -273,9 +273,12 @@ def lost_entries(
         missing = [seq for seq, chain in points if seq > last_seq or there.get(seq) != chain]
         if not missing:
             continue
-        # A script's entries are written together: the loss begins behind the last that is there.
-        kept = [seq for seq, chain in points if seq <= last_seq and there.get(seq) == chain]
-        begins = max(kept) + 1 if kept else min(*missing, last_seq + 1)
+        # A script's entries are written together: the loss begins behind the last that is there
+        # before it. What is there further on was written in place of what is lost, by a process
+        # that had not been told of it.
+        first = min(missing)
+        kept = [seq for seq, chain in points if seq < first and there.get(seq) == chain]
+        begins = max(kept) + 1 if kept else min(first, last_seq + 1)
         lost.append(LostEntries(account_id, epoch, begins, max(missing)))
     return sorted(lost, key=lambda one: one.first_seq)
 

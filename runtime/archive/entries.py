@@ -32,7 +32,7 @@ class ArchivedAccount:
 async def archived_account(database: Database, account_id: str) -> ArchivedAccount | None:
     """Return what the archive has of an account, or ``None``."""
     query = select(accounts).where(accounts.c.account_id == account_id)
-    async with database.engine.connect() as connection:
+    async with database.connect() as connection:
         row = (await connection.execute(query)).one_or_none()
     if row is None:
         return None
@@ -44,7 +44,7 @@ async def archived_account(database: Database, account_id: str) -> ArchivedAccou
 async def archived_accounts(database: Database) -> list[str]:
     """Return the ids of all accounts in the archive, in order."""
     query = select(accounts.c.account_id).order_by(accounts.c.account_id)
-    async with database.engine.connect() as connection:
+    async with database.connect() as connection:
         return [row.account_id for row in await connection.execute(query)]
 
 
@@ -65,7 +65,7 @@ async def archived_pages(
             .order_by(entries.c.seq)
             .limit(PAGE)
         )
-        async with database.engine.connect() as connection:
+        async with database.connect() as connection:
             rows = (await connection.execute(query)).all()
         if not rows:
             return
@@ -102,7 +102,7 @@ async def pages(
 async def forked_at(database: Database, no: int) -> int | None:
     """Return the first sequence with another branch that is not resolved, or ``None``."""
     query = select(forks.c.seq).where(forks.c.account == no, forks.c.resolved_ms.is_(None))
-    async with database.engine.connect() as connection:
+    async with database.connect() as connection:
         row = (await connection.execute(query.order_by(forks.c.seq).limit(1))).one_or_none()
     return None if row is None else int(row.seq)
 
@@ -112,5 +112,5 @@ async def chains_of(database: Database, no: int, seqs: Sequence[int]) -> dict[in
     query = select(entries.c.seq, entries.c.chain).where(
         entries.c.account == no, entries.c.seq.in_(seqs)
     )
-    async with database.engine.connect() as connection:
+    async with database.connect() as connection:
         return {row.seq: row.chain for row in await connection.execute(query)}

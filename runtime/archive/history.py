@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote
 
+from pricing.offers import windows_around
 from runtime.archive.replay import Entry, Replay
-from runtime.credits.caps import Cap
+from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.identity import Dimensions
 from runtime.credits.journal import JournalError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -34,13 +38,16 @@ class Reference:
 
 @dataclass(slots=True)
 class CapTerms:
-    """A cap that is in force, from when, and what was charged under it since."""
+    """A cap that is in force, its last window, and what that has used; ``end_ms`` is 0 for never.
+
+    A window lasts until its end; the next one begins with the first execution that counts after
+    it, by the time zone of that moment.
+    """
 
     limit_mc: int
-    set_seq: int
-    set_ms: int
-    seeded_mc: int
-    total_mc: int
+    begin_ms: int
+    end_ms: int
+    used_mc: int
 
 
 @dataclass(slots=True)
@@ -54,7 +61,7 @@ class History:
     state: str = "open"
     plan: str = ""
     eligible: str = "0"
-    timezone: str = ""
+    timezones: list[tuple[int, str]] = field(default_factory=list)
     top_mc: int = 0
     grants: dict[str, GrantTerms] = field(default_factory=dict)
     references: dict[str, Reference] = field(default_factory=dict)
@@ -62,6 +69,8 @@ class History:
     caps: dict[Cap, CapTerms] = field(default_factory=dict)
     off: set[str] = field(default_factory=set)
     _left_before_grant: int | None = None
+    # Executions that had reserved nothing as they expired: their late charges count where they end.
+    _expired_free: set[str] = field(default_factory=set)
 
     def apply(self, entry: Entry) -> None:
         """Add an entry.
@@ -81,7 +90,7 @@ class History:
         letter, at_ms = columns[2], int(columns[3])
         self._note_top(letter, at_ms, left_before)
         self.version, self.epoch, self.last_ms = int(columns[0]), columns[1], at_ms
-        if letter == "s":
+        if letter in "sre":
             self._count_under_caps(columns, at_ms)
         elif letter in _GATHER:
             _GATHER[letter](self, columns, at_ms)
@@ -98,13 +107,32 @@ class History:
             self.top_mc = self.books.left_mc
 
     def _count_under_caps(self, columns: list[str], at_ms: int) -> None:
-        if not self.caps:
+        if columns[2] == "e" and not columns[5]:
+            self._expired_free.add(columns[4])
+        if not self.caps or not columns[7]:
             return
         dimensions = self.dimensions_of(columns)
-        counted_mc = counted_charge(columns)
+        counted_mc = counted_charge(columns) if columns[2] == "s" else 0
+        counted_ms = at_ms
+        if columns[4] not in self._expired_free:
+            counted_ms = counted_from_ms(columns, at_ms)
         for cap, terms in self.caps.items():
-            if matches(cap, dimensions) and counted_from_ms(columns, at_ms) >= terms.set_ms:
-                terms.total_mc += counted_mc
+            if not matches(cap, dimensions):
+                continue
+            if terms.end_ms and counted_ms >= terms.end_ms:
+                terms.begin_ms, terms.used_mc = terms.end_ms, 0
+                terms.end_ms = self._end_of_window(cap, counted_ms)
+            if counted_ms >= terms.begin_ms:
+                terms.used_mc += counted_mc
+
+    def _end_of_window(self, cap: Cap, at_ms: int) -> int:
+        """Return the end of the window that begins with an execution, 0 for never."""
+        if cap.window == CapWindow.TOTAL:
+            return 0
+        zone = next(zone for from_ms, zone in reversed(self.timezones) if from_ms <= at_ms)
+        day, month = windows_around(_EPOCH + timedelta(milliseconds=at_ms), zone)
+        window = day if cap.window == CapWindow.DAY else month
+        return (window[1] - _EPOCH) // timedelta(milliseconds=1)
 
     def dimensions_of(self, columns: list[str]) -> Dimensions:
         """Return the dimensions of an entry about an execution."""
@@ -113,7 +141,8 @@ class History:
     # Entries by their kind
 
     def _opened(self, columns: list[str], at_ms: int) -> None:
-        self.plan, self.eligible, self.timezone = _details(columns, 3)
+        self.plan, self.eligible, timezone = _details(columns, 3)
+        self.timezones = [(0, timezone)]
 
     def _named(self, columns: list[str], at_ms: int) -> None:
         self.dimensions[int(columns[7])] = columns[17]
@@ -147,8 +176,8 @@ class History:
         self.references[columns[16]] = Reference("plan_change", (self.plan,))
 
     def _timezone_changed(self, columns: list[str], at_ms: int) -> None:
-        self.timezone = columns[17]
-        self.references[columns[16]] = Reference("timezone_change", (self.timezone,))
+        self.timezones.append((at_ms, columns[17]))
+        self.references[columns[16]] = Reference("timezone_change", (columns[17],))
 
     def _cap_set(self, columns: list[str], at_ms: int) -> None:
         name, limit, used = _details(columns, 3)
@@ -157,7 +186,8 @@ class History:
         if cap in self.caps:
             self.caps[cap].limit_mc = int(limit)
         else:
-            self.caps[cap] = CapTerms(int(limit), self.books.seq, at_ms, int(used), int(used))
+            end_ms = self._end_of_window(cap, at_ms)
+            self.caps[cap] = CapTerms(int(limit), at_ms, end_ms, int(used))
 
     def _cap_removed(self, columns: list[str], at_ms: int) -> None:
         self.references[columns[16]] = Reference("cap", (columns[17], "none"))
@@ -213,18 +243,19 @@ def matches(cap: Cap, dimensions: Dimensions) -> bool:
     return all(having[name] == value for name, value in cap.named.items())
 
 
+def charged(columns: list[str]) -> int:
+    """Return what an entry charges."""
+    moved = (posting.split(":") for posting in columns[5].split(",") if posting)
+    return sum(int(amount) for _, parts, amount in moved if parts[1] == "c")
+
+
 def counted_charge(columns: list[str]) -> int:
     """Return what a settlement counts under caps: its charge, and what was free."""
-    charged_mc = sum(
-        int(amount)
-        for _, parts, amount in (one.split(":") for one in columns[5].split(",") if one)
-        if parts[1] == "c"
-    )
-    return charged_mc + int(columns[17].split(";")[0] or 0)
+    return charged(columns) + int(columns[17].split(";")[0] or 0)
 
 
 def counted_from_ms(columns: list[str], at_ms: int) -> int:
-    """Return the moment whose windows a settlement counts in.
+    """Return the moment whose windows an execution counts in.
 
     They are those of its reservation; an orphan's, and those of an execution that reserved nothing,
     are the windows in which it was settled.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -154,7 +154,7 @@ class StatementLine:
         return self.entry.tokens
 
 
-GrantNames = Mapping[str, tuple[str, str]]
+GrantNames = dict[str, tuple[str, str]]
 """Kind and reference of grants by id."""
 
 
@@ -227,15 +227,13 @@ def paying(entries: Iterable[JournalEntry]) -> set[str]:
     }
 
 
-def grant_names(
-    account_id: str, rows: Sequence[Any], wanted: Callable[[str], bool]
-) -> dict[str, tuple[str, str]]:
+def grant_names(account_id: str, rows: Sequence[Any], wanted: Callable[[str], bool]) -> GrantNames:
     """Return kind and reference of the wanted grants from entries of kind ``granted``.
 
     Raises:
         EntryDamaged: an entry can't be read.
     """
-    found: dict[str, tuple[str, str]] = {}
+    found: GrantNames = {}
     for row in rows:
         try:
             fields = {b"e": row.body.encode(), b"c": row.chain.encode()}

@@ -13,18 +13,15 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import func, select
 
 from fallback.reasons import KEPT, FallbackReason, Kept
-from pricing.offers import windows_around
 from runtime.archive.entries import (
     ArchivedAccount,
     archived_account,
     archived_accounts,
     archived_pages,
 )
-from runtime.archive.history import History, counted_charge, counted_from_ms, matches
-from runtime.credits.caps import Cap, CapWindow
+from runtime.archive.history import History, charged
 from runtime.credits.checks import check_account_id, check_reference
 from runtime.credits.clock import own_clock_ms
-from runtime.credits.identity import Dimensions
 from runtime.credits.journal import JournalError
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.rebuilding import (
@@ -41,7 +38,6 @@ from runtime.store.database import Database
 from runtime.store.schema import entries
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_COLUMNS = 18
 _STATES = {"s": "settled", "f": "refused", "r": "released"}
 
 
@@ -133,9 +129,8 @@ class Rebuilder:
         async for some in self._outcomes(archived, history):
             outcomes += await rebuilding.write_outcomes(some)
         in_use = [grant for grant in grants if grant.available_mc]
-        figures = AccountFigures(
-            _values(history), in_use, await self._caps(archived, history), sorted(history.off)
-        )
+        caps = [(cap, one.limit_mc, one.end_ms, one.used_mc) for cap, one in history.caps.items()]
+        figures = AccountFigures(_values(history), in_use, caps, sorted(history.off))
         seq = await rebuilding.finish(figures, reason=reason, actor=actor)
         return _rebuilt(account_id, history, seq, outcomes)
 
@@ -200,12 +195,12 @@ class Rebuilder:
         query = select(func.min(entries.c.seq)).where(
             entries.c.account == archived.no, entries.c.at_ms >= since_ms
         )
-        async with self._database.engine.connect() as connection:
+        async with self._database.connect() as connection:
             first = (await connection.execute(query)).scalar()
         if first is None:
             return
         async for page in archived_pages(self._database, archived.no, first - 1, archived.seq):
-            yield [(entry.seq, _columns(entry.body)) for entry in page]
+            yield [(entry.seq, entry.columns()) for entry in page]
 
     async def _outcomes(
         self, archived: ArchivedAccount, history: History
@@ -217,7 +212,7 @@ class Rebuilder:
                     execution_key=columns[4],
                     dimensions=history.dimensions_of(columns),
                     state=_STATES[columns[2]],
-                    charged_mc=_charged(columns),
+                    charged_mc=charged(columns),
                     overage_mc=int(columns[12] or 0),
                     reason="" if columns[2] == "s" else columns[11],
                     gone_at_ms=int(columns[3]) + ttl_ms,
@@ -225,51 +220,6 @@ class Rebuilder:
                 for _, columns in page
                 if _is_outcome(columns)
             ]
-
-    async def _caps(
-        self, archived: ArchivedAccount, history: History
-    ) -> list[tuple[Cap, int, int]]:
-        """Return each cap with its limit and what was charged in its window of now."""
-        now = _EPOCH + timedelta(milliseconds=self._clock_ms())
-        day, month = windows_around(now, history.timezone)
-        begins_ms = {CapWindow.DAY: _ms(day[0]), CapWindow.MONTH: _ms(month[0]), CapWindow.TOTAL: 0}
-        windowed = {
-            cap: max(begins_ms[CapWindow(cap.window)], terms.set_ms)
-            for cap, terms in history.caps.items()
-            if cap.window != CapWindow.TOTAL
-        }
-        used = {
-            cap: terms.seeded_mc if terms.set_ms >= begins_ms[CapWindow(cap.window)] else 0
-            for cap, terms in history.caps.items()
-        }
-        if windowed:
-            async for page in self._recent(archived, min(windowed.values())):
-                for seq, columns in page:
-                    if columns[2] == "s":
-                        since = {
-                            cap: ms
-                            for cap, ms in windowed.items()
-                            if seq > history.caps[cap].set_seq
-                        }
-                        _count(used, since, columns, history.dimensions_of(columns))
-        return [
-            (cap, terms.limit_mc, used[cap] if cap in windowed else terms.total_mc)
-            for cap, terms in history.caps.items()
-        ]
-
-
-def _count(
-    used: dict[Cap, int], since_ms: dict[Cap, int], columns: list[str], dimensions: Dimensions
-) -> None:
-    counted_ms = counted_from_ms(columns, int(columns[3]))
-    for cap, begins_ms in since_ms.items():
-        if counted_ms >= begins_ms and matches(cap, dimensions):
-            used[cap] += counted_charge(columns)
-
-
-def _columns(body: str) -> list[str]:
-    columns = body.split("\t", _COLUMNS - 1)
-    return columns + [""] * (_COLUMNS - len(columns))
 
 
 def _is_outcome(columns: list[str]) -> bool:
@@ -280,11 +230,6 @@ def _is_outcome(columns: list[str]) -> bool:
     return (
         columns[2] == "r" and columns[11] != "" and KEPT[FallbackReason(columns[11])] is Kept.ALWAYS
     )
-
-
-def _charged(columns: list[str]) -> int:
-    moved = (posting.split(":") for posting in columns[5].split(",") if posting)
-    return sum(int(amount) for _, parts, amount in moved if parts[1] == "c")
 
 
 def _grants(history: History) -> list[GrantFigures]:
@@ -320,7 +265,7 @@ def _values(history: History) -> tuple[str | int, ...]:
         history.state,
         history.plan,
         history.eligible,
-        history.timezone,
+        history.timezones[-1][1],
         books.seq,
         books.chain,
         history.last_ms,

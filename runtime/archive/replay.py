@@ -23,6 +23,15 @@ class Entry:
     body: str
     derived: tuple[int, int] | None = None
 
+    def continues(self, chain: str) -> bool:
+        """Return whether this entry follows one with that chain."""
+        return chain_of(chain, self.body) == self.chain
+
+    def columns(self) -> list[str]:
+        """Return the 18 columns of the body."""
+        columns = self.body.split("\t", _COLUMNS - 1)
+        return columns + [""] * (_COLUMNS - len(columns))
+
 
 @dataclass(slots=True)
 class Replay:
@@ -53,8 +62,7 @@ class Replay:
         chain = chain_of(self.chain, entry.body)
         if chain != entry.chain:
             raise JournalError(f"{where}: chain {entry.chain}, expected {chain}")
-        columns = entry.body.split("\t", _COLUMNS - 1)
-        columns += [""] * (_COLUMNS - len(columns))
+        columns = entry.columns()
         try:
             charged_mc = self._move(columns[5]) if columns[5] else 0
             self.overage_mc += int(columns[12] or 0)

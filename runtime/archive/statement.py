@@ -12,7 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.archive.cursors import Query
 from runtime.archive.errors import EntryDamaged, NotArchived
-from runtime.archive.lines import StatementLine, grant_names, line_of, paying, read_entry
+from runtime.archive.lines import (
+    GrantNames,
+    StatementLine,
+    grant_names,
+    line_of,
+    paying,
+    read_entry,
+)
 from runtime.archive.opening import open_written_archive
 from runtime.config import Config
 from runtime.credits.identity import Dimensions
@@ -22,7 +29,8 @@ from runtime.store.database import Database
 from runtime.store.schema import accounts, dimensions, entries
 
 MOST_LINES = 10_000
-_CHUNK = 1_000
+# Entries between two steps of the event loop, which others share.
+_CHUNK = 500
 _MOST_NAMES = 10_000
 
 
@@ -119,13 +127,21 @@ class Statements:
             raise ValueError(f"limit: found {limit!r}, allowed are 1 to {MOST_LINES:,}")
         query = self._query(account_id, from_ms, to_ms, newest_first)
         behind = None if cursor is None else query.behind(cursor)
+        lines: list[StatementLine] = []
         async with self._database.connect() as connection:
             account = await _account(connection, account_id)
             window = await _Window.of(connection, account, query)
-            rows = await window.rows(connection, behind, limit + 1)
-            lines = await _lines(connection, account, rows[:limit], {})
-        more = len(rows) > limit
-        return StatementPage(account, lines, query.cursor(lines[-1].seq) if more else None)
+            names: GrantNames = {}
+            while len(lines) <= limit:
+                wanted = min(_CHUNK, limit + 1 - len(lines))
+                rows = await window.rows(connection, behind, wanted)
+                lines += await _lines(connection, account, rows, names)
+                if len(rows) < wanted:
+                    break
+                behind = rows[-1].seq
+        page = tuple(lines[:limit])
+        more = len(lines) > limit
+        return StatementPage(account, page, query.cursor(page[-1].seq) if more else None)
 
     async def lines(
         self,
@@ -143,7 +159,7 @@ class Statements:
         async with self._database.connect() as connection:
             account = await _account(connection, account_id)
             window = await _Window.of(connection, account, query)
-        names: dict[str, tuple[str, str]] = {}
+        names: GrantNames = {}
         behind = None
         while True:
             # Not one long transaction, which would keep the database from tidying up.
@@ -204,12 +220,16 @@ def _selected() -> Select[Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """The entries of a query, between two sequences: the clock of an account does not go back."""
+    """The entries of a query, between two sequences: the clock of an account does not go back.
+
+    Where a repair did set it back, ``by_time`` is true, and the time of each entry is looked at.
+    """
 
     account: ArchivedAccount
     query: Query
     first: int
     last: int
+    by_time: bool = False
 
     @classmethod
     async def of(
@@ -218,7 +238,7 @@ class _Window:
         first, last = 1, account.seq
         of_account = entries.c.account == account.no
         if await _was_set_back(connection, account):
-            return cls(account, query, first, last)
+            return cls(account, query, first, last, by_time=True)
         if query.from_ms is not None:
             found = await connection.scalar(
                 select(entries.c.seq)
@@ -248,9 +268,9 @@ class _Window:
             _E.c.kind != "n",
             _E.c.seq.between(first, min(last, self.last)),
         )
-        if query.from_ms is not None:
+        if self.by_time and query.from_ms is not None:
             chosen = chosen.where(_E.c.at_ms >= query.from_ms)
-        if query.to_ms is not None:
+        if self.by_time and query.to_ms is not None:
             chosen = chosen.where(_E.c.at_ms < query.to_ms)
         order = _E.c.seq.desc() if query.newest_first else _E.c.seq
         found = await connection.execute(chosen.order_by(order).limit(limit))
@@ -343,7 +363,7 @@ async def _lines(
     connection: AsyncConnection,
     account: ArchivedAccount,
     rows: Sequence[Any],
-    names: dict[str, tuple[str, str]],
+    names: GrantNames,
 ) -> tuple[StatementLine, ...]:
     """Return the lines of rows; ``names`` keeps the grants that were looked up."""
     found = [read_entry(account.account_id, row) for row in rows]

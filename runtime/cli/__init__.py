@@ -17,7 +17,7 @@ _SECTIONS = {
         *("account", "grant", "purchase", "void", "cap", "balance", "usage"),
         *("statement", "models", "rates"),
     ),
-    "Operate": ("sweep", "spool", "archive", "audit", "rebuild", "repair", "migrate"),
+    "Operate": ("sweep", "spool", "archive", "audit", "rebuild", "repair", "migrate", "forget"),
 }
 _COMMANDS = [name for names in _SECTIONS.values() for name in names]
 

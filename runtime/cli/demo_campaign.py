@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runtime.actions.requests import ExecutionResult
 from runtime.campaigns.campaign import Campaign
@@ -23,8 +23,13 @@ from runtime.cli.interruption import Interruption
 from runtime.cli.options import BadInput
 from runtime.cli.views.progress import Display
 from runtime.config import Config, load_config
-from runtime.ledger_opening import open_ledger
+from runtime.credits.ledger import CreditLedger
+from runtime.ledger_opening import connected, open_ledger
+from runtime.redis.primaries import Client
 from runtime.wording.reasons import REASONS
+
+if TYPE_CHECKING:
+    from runtime.archive.audit import Audit
 
 ACCOUNT = "demo"
 _ACTION = "route_message"
@@ -73,8 +78,8 @@ def prepare(folder: Path, limit: int | None, concurrency: int) -> tuple[Config, 
 
 async def run_demo(
     config: Config, settings: RunSettings, latency_ms: float
-) -> tuple[RunReport, list[Sample]]:
-    """Start what the demo needs, run the campaign, stop everything."""
+) -> tuple[RunReport, list[Sample], Audit]:
+    """Start what the demo needs, run the campaign, archive and audit it, stop everything."""
     # The last of each kind: they are from when credits had become scarce, and were out.
     samples: dict[str, deque[Sample]] = {
         "model": deque(maxlen=_ANSWERS_SHOWN),
@@ -89,11 +94,31 @@ async def run_demo(
     plan = next(name for name, section in config.plans.items() if section.ai_credits)
     with Interruption() as interruption, Display() as display:
         display.say("Starting a Redis server and a mock model provider ...", style="dim")
-        async with open_ledger(config) as ledger, _mock_provider(latency_ms) as url:
+        async with (
+            connected(config, None) as client,
+            open_ledger(config, redis=client) as ledger,
+            _mock_provider(latency_ms) as url,
+        ):
             await ledger.accounts.open_account(ACCOUNT, plan=plan)
             config = config.with_api_base(endpoint, f"{url}/v1")
             report = await run_campaign(config, settings, display, interruption, sample)
-    return report, [*samples["model"], *samples["fallback"]]
+            audit = await _audit(config, client, ledger)
+    return report, [*samples["model"], *samples["fallback"]], audit
+
+
+async def _audit(config: Config, client: Client, ledger: CreditLedger) -> Audit:
+    """Archive all that happened, and replay it."""
+    from runtime.archive.audit import Auditor  # brings SQLAlchemy, which a campaign can wait for
+    from runtime.archive.copier import Copier
+    from runtime.archive.opening import open_archive
+    from runtime.credits.told import read_told
+    from runtime.redis.keys import Keys
+
+    keys, timeout_ms = Keys(config.redis.key_prefix), config.redis.timeout_ms
+    async with open_archive(config, ledger.key_check) as database:
+        await Copier(database, client, keys, timeout_ms=timeout_ms).run_once()
+        told = read_told([config.data_dir / "told"], config.redis.key_prefix)
+        return await Auditor(ledger.inspection, database, told).audit([ACCOUNT])
 
 
 @asynccontextmanager

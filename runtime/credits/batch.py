@@ -34,7 +34,6 @@ MAX_CALLS = 48
 _MOST_UNDER_WAY = 2
 
 _log = logging.getLogger("creditgate.ledger")
-_ACCOUNT_KEYS = 13
 # Account and mode before the settings; clock, memory and windows behind them.
 _VALUES_BESIDE_SETTINGS = 5
 
@@ -139,10 +138,11 @@ class Batcher:
         self._tasks = TaskSet()
 
         @lru_cache(maxsize=4_096)
-        def packed_account(account_id: str, mode: Mode) -> tuple[bytes, bytes, int]:
+        def packed_account(account_id: str, mode: Mode) -> tuple[int, bytes, bytes, int]:
             letter = "r" if mode is Mode.READ else "w"
             slot = slot_of_bucket(bucket_of(account_id))
-            return bulk(*keys.of_account(account_id)), bulk(account_id, letter, *header), slot
+            own = keys.of_account(account_id)
+            return len(own), bulk(*own), bulk(account_id, letter, *header), slot
 
         self._packed_account = packed_account
 
@@ -268,10 +268,10 @@ class Batcher:
 
     def _request(self, account_id: str, calls: Sequence[Call]) -> Request:
         mode = calls[0].mode
-        account_keys, header, slot = self._packed_account(account_id, mode)
+        own, account_keys, header, slot = self._packed_account(account_id, mode)
         return Request(
             script=self._scripts.executions if mode is Mode.EXECUTION else self._scripts.accounts,
-            keys=_ACCOUNT_KEYS + sum(call.outcome_key is not None for call in calls),
+            keys=own + sum(call.outcome_key is not None for call in calls),
             values=self._header_values + sum(2 + len(call.args) for call in calls),
             packed=b"".join(
                 [

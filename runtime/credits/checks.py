@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TypeVar
 
 from pricing.offers import MAX_MC
-from runtime.ids import ID_RULE, is_reference, is_strict_id
+from runtime.ids import ID_RULE, ID_TEXT_RULE, is_id_text, is_reference, is_strict_id
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -33,6 +33,12 @@ def check_reference(text: object, field: str) -> None:
     """Raise ``ValueError`` unless a reference or an actor may be kept."""
     if not isinstance(text, str) or not is_reference(text):
         raise ValueError(f"{field}: found {text!r}, allowed are 1 to 200 printable characters")
+
+
+def check_person_id(person_id: object) -> None:
+    """Raise ``ValueError``, which does not show the id, unless it can be a person's."""
+    if not isinstance(person_id, str) or not is_id_text(person_id):
+        raise ValueError(f"person_id: what was given is not {ID_TEXT_RULE}")
 
 
 def check_named(value: object, field: str) -> None:

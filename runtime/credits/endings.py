@@ -178,6 +178,7 @@ def from_json(plain: dict[str, Any]) -> Ending:
 
 
 def _attempt(plain: dict[str, Any]) -> ExecutionAttempt:
+    person_key = plain.get("person_key")  # release 0.1 wrote none
     return ExecutionAttempt(
         account_id=_text(plain["account_id"]),
         execution_id=_text(plain["execution_id"]),
@@ -185,6 +186,7 @@ def _attempt(plain: dict[str, Any]) -> ExecutionAttempt:
         attempt_id=_text(plain["attempt_id"]),
         fingerprint=_text(plain["fingerprint"]),
         dimensions=Dimensions(*map(_text, plain["dimensions"])),
+        person_key=None if person_key is None else _text(person_key),
     )
 
 

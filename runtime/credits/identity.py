@@ -7,6 +7,7 @@ import secrets
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from typing import NamedTuple
 
 from pricing.errors import CreditgateError
@@ -26,7 +27,10 @@ _PART_BYTES = 3  # four characters; executions.lua compares them part by part
 _ATTEMPT_BYTES = 6
 
 ANY_PERSON = "****"
-"""A part of a stored fingerprint that matches any other, as executions.lua has it."""
+"""A part of a fingerprint that matches any other, as executions.lua has it."""
+
+REBUILT_ATTEMPT = "*"
+"""Stands for an attempt that nobody knows any more, as executions.lua has it."""
 
 
 class Dimensions(NamedTuple):
@@ -45,7 +49,8 @@ class ExecutionAttempt:
     """One attempt on one execution, as the ledger knows it.
 
     ``fingerprint`` distinguishes an id used again for the same thing from one used for something
-    else.
+    else. ``person_key`` tells apart people of the account, and is missing where release 0.1 wrote
+    the attempt to disk.
     """
 
     account_id: str
@@ -54,6 +59,7 @@ class ExecutionAttempt:
     attempt_id: str
     fingerprint: str
     dimensions: Dimensions
+    person_key: str | None = None
 
 
 class InstallationKeyTooShort(CreditgateError, ValueError):
@@ -85,6 +91,20 @@ class Identity:
         digest = self._digest(f"{account_id}\0{execution_id}")
         return urlsafe_b64encode(digest[:_KEY_BYTES])[:-2].decode()
 
+    def person_key(self, account_id: str, person_id: str) -> str:
+        """Return 16 bytes of a keyed hash of account and person, as 22 URL-safe characters.
+
+        It names nobody to those who lack the installation key, and differs between accounts.
+        """
+        return _person_key(self._digest(person_id), account_id)
+
+    def person_part(self, person_id: str) -> str:
+        """Return the person's four characters of a fingerprint.
+
+        About one in 16.8 million people has the same.
+        """
+        return _part(self._digest(person_id))
+
     def attempt(  # noqa: PLR0913 - what names an execution, each by keyword
         self,
         *,
@@ -111,13 +131,15 @@ class Identity:
             before_person, after_person = self._known_place(dimensions)
         except TypeError:  # a dimension that can't be looked up is not text
             before_person, after_person = self._place(dimensions)
+        person = self._digest(person_id)
         return ExecutionAttempt(
             account_id=account_id,
             execution_id=execution_id,
             execution_key=self.execution_key(account_id, execution_id),
             attempt_id=secrets.token_urlsafe(_ATTEMPT_BYTES),
-            fingerprint=before_person + self._part(person_id) + after_person,
+            fingerprint=before_person + _part(person) + after_person,
             dimensions=dimensions,
+            person_key=_person_key(person, account_id),
         )
 
     def fingerprint_of_anybody(self, dimensions: Dimensions) -> str:
@@ -129,13 +151,23 @@ class Identity:
         """Return the parts of a fingerprint before and after the person's; check the dimensions."""
         for name, value in zip(_DIMENSION_FIELDS, dimensions, strict=True):
             check_dimension(value, name)
-        workspace, campaign, action, _, _, source = map(self._part, dimensions)
+        workspace, campaign, action, _, _, source = (
+            _part(self._digest(value)) for value in dimensions
+        )
         return workspace + campaign + action, source
-
-    def _part(self, value: str) -> str:
-        return urlsafe_b64encode(self._digest(value)[:_PART_BYTES]).decode()
 
     def _digest(self, message: str) -> bytes:
         keyed = self._keyed.copy()
         keyed.update(message.encode())
         return keyed.digest()
+
+
+def _part(digest: bytes) -> str:
+    return urlsafe_b64encode(digest[:_PART_BYTES]).decode()
+
+
+def _person_key(digest: bytes, account_id: str) -> str:
+    # A plain hash of the whole digest, which is secret but for the part in fingerprints: a second
+    # HMAC in each attempt takes five times as long.
+    own = sha256(digest + account_id.encode()).digest()
+    return urlsafe_b64encode(own[:_KEY_BYTES])[:-2].decode()

@@ -11,7 +11,9 @@ from runtime.credits.accounts import Accounts
 from runtime.credits.batch import Answer, Batcher, Call, Mode
 from runtime.credits.checks import check_account_id, check_is, check_whole, choice
 from runtime.credits.clock import own_clock_ms
+from runtime.credits.corrections import Corrections
 from runtime.credits.endings import Ending, Release, Settlement
+from runtime.credits.erasure import Erasure
 from runtime.credits.identity import ExecutionAttempt, Identity
 from runtime.credits.inspection import Inspection
 from runtime.credits.installation import Installation, OnFirst, begin
@@ -66,6 +68,7 @@ class CreditLedger:
 
     ``accounts`` has the verbs that change and read accounts.
     ``repairs`` has what an operator does where Redis lost data or its clock was wrong.
+    ``erasure`` removes what a model wrote for a person.
     ``migration`` takes the data to the newest schema.
     ``watch`` looks at the servers' clocks and memory, once it is started.
     ``sweeper`` sweeps in the background, once it is started.
@@ -94,11 +97,14 @@ class CreditLedger:
         self.key_check = identity.check_value()
         self._identity = identity
         self._keys = Keys(self.settings.key_prefix)
-        self.watch = Watch(client, self.settings.timeout_ms, clock_ms)
+        self.watch = Watch(client, self.settings.timeout_ms, clock_ms, self.settings.assume)
         self._installation = Installation(client, self._keys, self.settings, self.watch)
+        scripts = scripts or batch_scripts()
+        if transport is None:
+            transport = transport_to(client, self.settings.timeout_ms, self.settings.replicas)
         batcher = Batcher(
-            transport or transport_to(client, self.settings.timeout_ms, self.settings.replicas),
-            scripts or batch_scripts(),
+            transport,
+            scripts,
             self._keys,
             self.settings.header,
             on_alert,
@@ -114,6 +120,9 @@ class CreditLedger:
             for_hosts, identity, commerce or Commerce(), lambda: self.watch.schema
         )
         self.repairs = Repairs(for_hosts)
+        self.erasure = Erasure(
+            client, self._keys, identity, self.settings, for_hosts, transport, scripts
+        )
         self.migration = Migration(
             client, self._keys, for_hosts, self.watch, self.settings.timeout_ms
         )
@@ -292,6 +301,15 @@ class CreditLedger:
         """
         check_account_id(account_id)
         return Rebuilding(self._script_client, self._keys, self._identity, account_id)
+
+    def corrections(self, account_id: str) -> Corrections:
+        """Return corrections of an account that lost what its archive has.
+
+        Raises:
+            ValueError: it can't be the id of an account.
+        """
+        check_account_id(account_id)
+        return Corrections(self._script_client, self._identity, account_id)
 
     async def sweep(self) -> int:
         """End what is due in every bucket; return the number of accounts visited.

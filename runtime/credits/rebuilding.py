@@ -86,13 +86,13 @@ class OutcomeFigures:
 class AccountFigures:
     """An account as it is to be, but for what parts and outcomes have.
 
-    ``values`` are those that ``rebuild_finish.lua`` names, ``caps`` have their limit and what was
-    charged in their window of now, ``off`` are fields of ``limits.lua``.
+    ``values`` are those that ``rebuild_finish.lua`` names. ``caps`` have their limit, the end of
+    their last window, 0 for never, and what it has used. ``off`` are fields of ``limits.lua``.
     """
 
     values: tuple[Value, ...]
     grants: Sequence[GrantFigures]
-    caps: Sequence[tuple[Cap, int, int]]
+    caps: Sequence[tuple[Cap, int, int, int]]
     off: Sequence[str]
 
 
@@ -172,8 +172,8 @@ class Rebuilding:
         grants = [value for grant in figures.grants for value in grant.values()]
         caps = [
             value
-            for cap, limit_mc, used_mc in figures.caps
-            for value in (cap.sort, cap.field, limit_mc, used_mc)
+            for cap, limit_mc, end_ms, used_mc in figures.caps
+            for value in (cap.sort, cap.field, limit_mc, end_ms, used_mc)
         ]
         answer = await self._ask(
             "rebuild_finish",

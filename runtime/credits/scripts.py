@@ -1,4 +1,4 @@
-"""Assembles the Lua files into the two scripts that run every call."""
+"""Assembles the Lua files into the two scripts that run every call, and the one that erases."""
 
 from __future__ import annotations
 
@@ -56,10 +56,12 @@ class Scripts:
 
     They share everything except the verbs. Redis creates all functions of a script at each call,
     which takes 0.3 us per function, so the script that runs for every execution has no others.
+    ``erasure`` shares only how records are read.
     """
 
     executions: Script
     accounts: Script
+    erasure: Script
 
 
 def assemble(clock: str | None = None) -> Scripts:
@@ -72,7 +74,13 @@ def assemble(clock: str | None = None) -> Scripts:
             _scoped([first, *(read_lua(__package__, f"lua/{name}") for name in names)])
         )
 
-    return Scripts(joined(_EXECUTIONS), joined(_ACCOUNTS, "write_rebuilt.lua"))
+    erasing = (
+        first,
+        read_lua(__package__, "lua/records.lua"),
+        read_lua(__package__, "erasure.lua"),
+    )
+    accounts = joined(_ACCOUNTS, "write_rebuilt.lua")
+    return Scripts(joined(_EXECUTIONS), accounts, Script.of("\n".join(erasing)))
 
 
 def _scoped(texts: list[str]) -> str:

@@ -52,6 +52,10 @@ class Timings:
         spent_ms = round((time.perf_counter() - since_s) * 1000)
         self.spent_ms[step] = self.spent_ms.get(step, 0) + spent_ms
 
+    def elapsed_ms(self) -> int:
+        """Return the milliseconds since the start, rounded up."""
+        return int((time.perf_counter() - self.started_s) * 1000) + 1
+
     def total(self) -> dict[str, int]:
         """Return all steps, and ``total`` since the start."""
         total_ms = round((time.perf_counter() - self.started_s) * 1000)
@@ -66,6 +70,7 @@ class Progress:
         quote: what is to be reserved; lowered where credits are short.
         lowered: true once we cut ``max_output_tokens`` to what the credits cover.
         reserved: the reservation, once there is one.
+        waited_ms: at most so long before the reservation the execution began.
         attempts: the calls of the provider so far.
         possibly_executed: how many of them gave no answer and may be billed by the provider.
         completion: the model's answer.
@@ -81,6 +86,7 @@ class Progress:
     timings: Timings
     lowered: bool = False
     reserved: Reserved | None = None
+    waited_ms: int = 0
     attempts: list[Attempt] = field(default_factory=list)
     possibly_executed: int = 0
     completion: Completion | None = field(default=None, repr=False)
@@ -88,6 +94,11 @@ class Progress:
     usage: TokenUsage | None = None
     endpoint_refusal: EndpointRefusal | None = None
     provider_texts: dict[int, str] = field(default_factory=dict, repr=False)
+
+    def note_reserved(self, reserved: Reserved) -> None:
+        """Keep a reservation that was just made."""
+        self.reserved = reserved
+        self.waited_ms = self.timings.elapsed_ms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +147,20 @@ class Execution:
         """Return a value for each output: the answered ones, the others by ``reason``."""
         return resolve(self.spec.fallbacks, answered or {}, reason)
 
-    def outcome(self, resolved: Resolved) -> bytes:
-        """Return the outcome as the ledger stores it."""
+    def outcome(self, resolved: Resolved, *, answered: bool = False) -> bytes:
+        """Return the outcome as the ledger stores it.
+
+        Args:
+            answered: some values are a model's, so that it says whose they are.
+        """
+        person = f"{self.attempt.person_key}.{self.progress.waited_ms}" if answered else None
         return outcomes.encode(
             self.spec,
             resolved,
             reserved_mc=self.reserved_mc,
             usage=self.progress.usage,
             rate_card_version=self.card.version,
+            person=person,
         )
 
     def result(
@@ -234,7 +251,7 @@ class Execution:
             flags=tuple(flags),
             exposure_mc=min(MAX_MC, self.exposure_mc + unpaid_mc),
             free_mc=free_mc,
-            outcome=self.outcome(resolved),
+            outcome=self.outcome(resolved, answered=True),
             reason=_first_reason(resolved),
             choices=_choices(self.spec, resolved),
         )

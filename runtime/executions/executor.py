@@ -158,7 +158,7 @@ class Executor:
                         break
                     answer = await self._reserve(execution)
                     if isinstance(answer, Reserved):
-                        execution.progress.reserved = answer
+                        execution.progress.note_reserved(answer)
                         return await self._reserved.run(execution, answer, session, turn)
             except NoTurn as missed:
                 detail = no_turn_text(missed.bottleneck)

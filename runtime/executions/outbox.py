@@ -23,6 +23,7 @@ from runtime.credits.results import (
     Settled,
 )
 from runtime.executions.spool import Spool
+from runtime.executions.spool_erasure import ERASE_EVERY_S, SpoolErasure, without_values
 
 _log = logging.getLogger("creditgate.closing")
 MOST_IN_MEMORY = 10_000
@@ -41,15 +42,18 @@ class Outbox:
         self._spool = spool
         self._tasks = TaskSet()
         self._replays = Periodic("replaying the spool", self._replay, replay_every_ms / 1000)
+        self._values = SpoolErasure(spool.folder, ledger)
+        self._erasures = Periodic("erasing values in the spool", self._erase, ERASE_EVERY_S)
         self._owed: dict[int, Ending] = {}
         self._in_memory: deque[Ending] = deque(maxlen=MOST_IN_MEMORY)
         self._unknown: set[str] = set()
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     def start(self) -> None:
-        """Start to replay the spool, and to release the ledger's abandoned reservations."""
+        """Start to replay the spool, to erase in it, and to release abandoned reservations."""
         self._ledger.hand_abandoned_to(self.give_back)
         self._replays.start()
+        self._erasures.start()
 
     async def close(
         self, ending: Ending, deadline: Deadline
@@ -106,6 +110,7 @@ class Outbox:
         Each step is bounded. Endings that Redis has not taken by then are spooled; the log says how
         many wait there, and how many are lost because the disk refuses them too.
         """
+        await self._erasures.aclose()
         await self._replays.aclose()
         await finish("ending reservations", self.drain())
         await finish("spooling endings", self._spool_owed())
@@ -224,3 +229,19 @@ class Outbox:
             return
         if replay.done or replay.dead:
             _log.info("replayed %d endings, %d dead", replay.done, replay.dead)
+
+    async def _erase(self) -> None:
+        """Remove the values of people who were forgotten from what waits on disk and in memory."""
+        try:
+            erased = await self._values.round()
+            waiting = list(self._in_memory)
+            was_forgotten = await self._ledger.erasure.forgotten(waiting)
+        except (LedgerError, OSError) as error:
+            _log.warning("values of forgotten people can't be removed from the spool: %s", error)
+            return
+        for ending, whether in zip(waiting, was_forgotten, strict=True):
+            with suppress(ValueError):
+                if whether:
+                    self._in_memory[self._in_memory.index(ending)] = without_values(ending)
+        if erased:
+            _log.info("removed the values of %d spooled endings", erased)

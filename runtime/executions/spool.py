@@ -79,7 +79,7 @@ class Spool:
     """
 
     def __init__(self, folder: Path, max_age_ms: int = 24 * 3_600_000) -> None:
-        self._folder = folder
+        self.folder = folder
         self._max_age_ms = max_age_ms
         self._told: dict[str, str] = {}
         self._accounts: dict[str, str] = {}
@@ -112,7 +112,7 @@ class Spool:
                 accounts[name] = account_id
                 continue
             try:
-                sent = await self._replay_one(self._folder / name, ledger)
+                sent = await self._replay_one(self.folder / name, ledger)
             except FileNotFoundError:
                 continue  # another process sharing the folder was faster
             except _Waits as exc:
@@ -195,26 +195,26 @@ class Spool:
 
     def _names(self) -> list[str]:
         self._remove_unfinished()
-        return sorted(path.name for path in self._folder.glob("*.json"))
+        return sorted(path.name for path in self.folder.glob("*.json"))
 
     def _remove_unfinished(self) -> None:
         """Remove unfinished files of dead processes: they hold personal data, but no ending."""
-        for path in self._folder.glob("*.part"):
+        for path in self.folder.glob("*.part"):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < time.time() - _UNFINISHED_AFTER_S:
                     path.unlink()
 
     def _write(self, ending: Ending) -> None:
-        make_private_folder(self._folder)
+        make_private_folder(self.folder)
         name = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
-        unfinished = self._folder / f"{name}.part"
+        unfinished = self.folder / f"{name}.part"
         handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(_encoded(ending))
             file.flush()
             os.fsync(file.fileno())
-        unfinished.rename(self._folder / f"{name}.json")
-        folder = os.open(self._folder, os.O_RDONLY)
+        unfinished.rename(self.folder / f"{name}.json")
+        folder = os.open(self.folder, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
@@ -225,7 +225,7 @@ class Spool:
         if why is None:
             path.unlink(missing_ok=True)
             return
-        dead = self._folder / DEAD
+        dead = self.folder / DEAD
         make_private_folder(dead)
         write_private(dead / f"{path.name}{WHY}", why)
         with suppress(FileNotFoundError):

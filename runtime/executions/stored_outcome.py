@@ -26,13 +26,19 @@ def encode(
     reserved_mc: int,
     usage: TokenUsage | None,
     rate_card_version: str | None,
+    person: str | None = None,
 ) -> bytes:
     """Return the outcome as compact JSON. It holds a person's values, so it is stored with a TTL.
 
     It names the attributes that values are written to: a redelivery after a deploy gets the first
     outcome, even if the action has changed since.
+
+    Args:
+        person: whose values they are: the attempt's ``person_key``, a point, and by how many
+            milliseconds the execution began before its reservation.
     """
-    outcome = {
+    outcome: dict[str, Any] = {} if person is None else {"p": person}  # first: scripts look for it
+    outcome |= {
         "f": _FORMAT,
         "s": resolved.status,
         "v": resolved.values,

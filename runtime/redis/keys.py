@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from binascii import crc32
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,6 +25,10 @@ def slot_of_bucket(number: int) -> int:
 @lru_cache(maxsize=4_096)
 def _base(prefix: str, account_id: str) -> str:
     return f"{prefix}:{{b{bucket_of(account_id)}}}:{account_id}"
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\*?\[\]^])", r"\\\1", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class Keys:
         return f"{self.prefix}:{{b{number}}}:{part}"
 
     def of_account(self, account_id: str) -> tuple[str, ...]:
-        """Return the thirteen keys that each script declares, in the order of ``state.lua``."""
+        """Return the fourteen keys that each script declares, in the order of ``state.lua``."""
         number = bucket_of(account_id)
         base = _base(self.prefix, account_id)
         return (
@@ -79,11 +84,24 @@ class Keys:
             f"{base}:limits",
             f"{base}:dims",
             f"{base}:journal",
+            f"{base}:forgotten",
             self.bucket(number, "due"),
             self.bucket(number, "news"),
             self.bucket(number, "accounts"),
             self.bucket(number, "alerts"),
         )
+
+    def forgotten(self, account_id: str) -> str:
+        """Return the sorted set of the account's people who were forgotten, and when."""
+        return f"{_base(self.prefix, account_id)}:forgotten"
+
+    def forgetting(self, account_id: str, reference: str) -> str:
+        """Return the hash that says how far ``creditgate forget`` came under a reference."""
+        return f"{_base(self.prefix, account_id)}:forgetting:{reference}"
+
+    def outcomes(self, account_id: str) -> str:
+        """Return a pattern of SCAN that all outcomes of an account match, and nothing else."""
+        return f"{_escaped(_base(self.prefix, account_id))}:o:*"
 
     def of_endpoint(self, endpoint: str) -> tuple[str, ...]:
         """Return the keys that count an endpoint's limits, in the order of ``turns.lua``."""

@@ -47,6 +47,55 @@ class Primary:
             return None
         return values[0].decode() if isinstance(values[0], bytes) else str(values[0])
 
+    async def run_id(self) -> str:
+        """Return what names this run of the server, or "" if the server does not tell it."""
+        try:
+            return str((await self.info("server")).get("run_id", ""))
+        except ResponseError:  # managed services may forbid it
+            return ""
+
+    async def size(self) -> int | None:
+        """Return the number of the server's keys, or ``None`` if the server does not tell it."""
+        try:
+            return int(await self._node.execute_command("DBSIZE"))
+        except ResponseError:
+            return None
+
+    async def scan(self, cursor: str, pattern: str, count: int) -> tuple[str, list[bytes]]:
+        """Return the next cursor, "0" at the end, and some of the keys that match.
+
+        A cursor is of one run of one server. Each key that is there all the while is returned.
+        """
+        found: tuple[Any, list[bytes]] = await self._node.execute_command(
+            "SCAN", cursor, "MATCH", pattern, "COUNT", count
+        )
+        following, names = found
+        return following.decode() if isinstance(following, bytes) else str(following), names
+
+    async def is_moving(self, bucket: int) -> bool:
+        """Return whether this server of a cluster just hands a bucket's slot to another one."""
+        if self._name == _ONE:
+            return False
+        try:
+            nodes = await self._node.execute_command("CLUSTER NODES")
+        except ResponseError:  # managed services may forbid it
+            return False
+        slot = str(slot_of_bucket(bucket))
+        return any(
+            move["slot"] == slot
+            for node in nodes.values()
+            if "myself" in node["flags"]
+            for move in node["migrations"]
+        )
+
+    async def can_wait(self) -> bool:
+        """Return whether the server lets this user wait for replicas."""
+        try:
+            _ = await self._node.execute_command("WAIT", 0, 1)
+        except ResponseError:
+            return False
+        return True
+
     async def time_ms(self) -> int:
         """Return the server's clock in whole milliseconds since 1970."""
         seconds, microseconds = await self._node.execute_command("TIME")

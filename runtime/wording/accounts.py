@@ -59,6 +59,8 @@ def conflict_text(reference: str, field: str, stored: str) -> str:
         use = f"with a limit of {credits_text(int(stored))}" if is_set else "to remove this cap"
     elif field == "on":
         use = f"to switch it {'on' if stored == '1' else 'off'}"
+    elif field == "person":
+        use = "for another person, or too long ago to say for whom"
     else:
         use = f"with {field} {stored}"
     return f"reference {reference!r} was used before, {use}; choose another one"

@@ -5,6 +5,9 @@ from __future__ import annotations
 from providers.base import ModelRoute
 from tests.bench import (
     adaptive,
+    archive_bytes,
+    archive_rate,
+    audit_rate,
     campaign_ratio,
     gate_own_share,
     gate_tax,
@@ -51,6 +54,10 @@ BENCHMARKS = (
     Benchmark("ledger_flat_grants", "ratio", ledger_flat.measure_grants, at_most=2),
     Benchmark("ledger_script_p99_ms", "ms", ledger_script_time.measure, at_most=3),
     Benchmark("ledger_memory", "bytes", ledger_memory.measure, at_most=450),
+    Benchmark("archive_bytes", "bytes", archive_bytes.measure),
+    Benchmark("audit_rate", "entries/s", audit_rate.measure),
     Benchmark("ledger_vs_postgres", "ratio", ledger_vs_postgres.measure, at_least=2),
+    Benchmark("archive_rate_share", "share", archive_rate.measure_share, at_least=0.25),
+    Benchmark("archive_rate", "entries/s", archive_rate.measure_rate),
     Benchmark("usage_report_ms", "ms", usage_report.measure, at_most=50),
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from runtime.archive.audit import Audit
 from runtime.credits.journal import JournalEntry, JournalError, Kind, replay, verify
 from runtime.credits.results import Balance
-from tests.drills.journals import Loss, archive_all, come_to_rest
+from tests.drills.journals import archive_all, audit, come_to_rest
+from tests.drills.losses import Loss, Losses
 from tests.drills.plan import Plan, Received, lines_of, received, told
 from tests.harness.races.books import charged_mc, parts_of
 
@@ -28,20 +30,25 @@ class Findings:
             self.wrong.append(otherwise)
 
 
-async def check(plan: Plan, lost: Iterable[Loss] = ()) -> Findings:
-    """Bring a round to rest and check its books.
+async def check(plan: Plan, losses: Losses | None = None) -> Findings:
+    """Bring a round to rest, archive it and check its books.
 
     Args:
-        lost: the losses that were found on the way and accepted.
+        losses: what was lost on the way and accepted.
     """
     balances = await come_to_rest(plan)
     kept = await archive_all(plan)
     found = Findings()
     got = received(plan)
-    lost = list(lost)
+    lost = []
+    if losses is not None:
+        lost = losses.found
+        found.wrong += losses.wrong
+        found.counts["entries lost by the audit"] = losses.audited
     settled = _check_journals(found, kept, balances)
     _check_received(found, got, settled, lost)
     _check_told(found, plan, kept, lost)
+    _check_audit(found, await audit(plan), lost)
     _count(found, plan, got, kept)
     return found
 
@@ -120,6 +127,19 @@ def _check_told(found: Findings, plan: Plan, kept: Journals, lost: list[Loss]) -
             continue
         chain = entries[one.seq - 1].chain
         found.check(chain == one.chain, f"{one.account_id} {one.seq}: another chain than was told")
+
+
+def _check_audit(found: Findings, audited: Audit, lost: list[Loss]) -> None:
+    """Check that the audit finds nothing but the losses, and still each of them.
+
+    Where a loss began can't always be told any more: others may have written in its place.
+    """
+    found.wrong += [f"audit: {one}" for one in audited.differences]
+    found.wrong += [f"audit: {one}" for one in audited.damaged_told]
+    by_audit = {(one.account_id, one.epoch, one.last_seq) for one in audited.lost}
+    by_drill = {(one.account_id, one.epoch, one.told_seq) for one in lost}
+    found.check(by_audit == by_drill, f"the audit names {by_audit}, the drill {by_drill}")
+    found.counts["entries audited"] = audited.entries
 
 
 def _count(found: Findings, plan: Plan, got: list[Received], kept: Journals) -> None:

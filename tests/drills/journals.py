@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,18 +14,20 @@ from redis.asyncio import Redis
 from sqlalchemy import select
 
 from pricing.offers import GrantKind
+from runtime.archive.audit import Audit, Auditor
 from runtime.archive.copier import Copier
 from runtime.archive.opening import open_archive
 from runtime.credits.identity import Dimensions
 from runtime.credits.journal import JournalEntry, parse
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Balance, LedgerUnavailable
+from runtime.credits.told import read_told
 from runtime.executions.spool import Spool
 from runtime.ledger_opening import connected, open_ledger
 from runtime.redis.keys import Keys
 from runtime.store.database import Database
 from runtime.store.schema import accounts, entries
-from tests.drills.plan import PREFIX, Plan, Told
+from tests.drills.plan import PREFIX, Plan
 
 _GRANT_MC = 10**12
 _QUIET_WITHIN_S = 120.0
@@ -68,12 +70,15 @@ async def books_of(plan: Plan) -> AsyncIterator[Books]:
             Keys(PREFIX),
             timeout_ms=_PATIENCE_MS,
             stop=lambda account, why: ledger.repairs.stop(account, why=why),
+            replicas=plan.wait_replicas if plan.durability == "replicated" else 0,
         )
         yield Books(ledger, database, copier)
 
 
 def _patient(plan: Plan) -> Plan:
-    return replace(plan, timeout_ms=_PATIENCE_MS)
+    """Return a plan for who looks on: it also opens while replicas are away."""
+    durability = "relaxed" if plan.durability == "replicated" else plan.durability
+    return replace(plan, timeout_ms=_PATIENCE_MS, durability=durability)
 
 
 async def open_accounts(plan: Plan) -> None:
@@ -166,67 +171,9 @@ async def archive_all(plan: Plan) -> dict[str, list[JournalEntry]]:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Entries of an account that a server had and its successor has not.
-
-    Args:
-        kept_seq: the last entry that the successor has.
-        told_seq: the last one that a process was told of: up to there the loss can be noticed.
-        entries: what the dead server had behind ``kept_seq``, where its disk could be read.
-    """
-
-    account_id: str
-    epoch: str
-    kept_seq: int
-    told_seq: int
-    entries: tuple[JournalEntry, ...] = ()
-
-    @property
-    def count(self) -> int:
-        return self.told_seq - self.kept_seq
-
-    @property
-    def named(self) -> tuple[JournalEntry, ...]:
-        """The lost entries that somebody was told of."""
-        return tuple(entry for entry in self.entries if entry.seq <= self.told_seq)
-
-    def __str__(self) -> str:
-        return f"{self.account_id} {self.kept_seq + 1}..{self.told_seq}"
-
-
-def losses(
-    known: Iterable[Told],
-    kept: dict[str, InRedis],
-    before: dict[str, InRedis] | None = None,
-) -> list[Loss]:
-    """Compare what processes were told with what is kept; return what is gone, by account.
-
-    Args:
-        known: what processes had been told, in their order, when nobody answered them any more.
-        kept: the journals after the failure.
-        before: those of the dead server, where they could be read.
-    """
-    last: dict[str, Told] = {}
-    for one in known:
-        other = last.get(one.account_id)
-        # Another epoch: a loss was accepted, and what was told before it is settled.
-        if other is None or one.epoch != other.epoch or one.seq > other.seq:
-            last[one.account_id] = one
-    found = []
-    for account, one in last.items():
-        kept_seq = kept[account].seq
-        if one.seq > kept_seq:
-            was = before[account].entries if before else ()
-            gone = tuple(entry for entry in was if entry.seq > kept_seq)
-            found.append(Loss(account, one.epoch, kept_seq, one.seq, gone))
-    return found
-
-
-async def accept(plan: Plan, lost: Iterable[Loss]) -> None:
-    """Accept losses as an operator does, so that the accounts run again."""
-    async with ledger_of(plan) as ledger:
-        for loss in lost:
-            await ledger.repairs.accept_loss(
-                loss.account_id, reason="a drill lost its last writes", actor="drill"
-            )
+async def audit(plan: Plan, url: str | None = None) -> Audit:
+    """Audit all accounts, as ``creditgate audit`` does; perhaps as another server has them."""
+    told = read_told([plan.root / "data" / "told"], PREFIX)
+    async with books_of(replace(plan, url=url or plan.url)) as books:
+        auditor = Auditor(books.ledger.inspection, books.database, told)
+        return await auditor.audit(await auditor.accounts())

@@ -167,8 +167,9 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """How far an account's journal had come, as the ledger told a process."""
+    """How far an account's journal had come, as the ledger told the process of a worker."""
 
+    worker: int
     account_id: str
     epoch: str
     seq: int
@@ -191,7 +192,7 @@ def received(plan: Plan) -> list[Received]:
 def told(plan: Plan) -> list[Told]:
     """Return what the processes of all workers were told."""
     return [
-        Told(account, *_parts(text))
+        Told(worker, account, *_parts(text))
         for worker in range(plan.workers)
         for account, text in lines_of(plan.told(worker))
     ]

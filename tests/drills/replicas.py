@@ -25,7 +25,7 @@ class Replicas:
     def __init__(self, folder: Path) -> None:
         self._path = program(NEWER)
         self._servers = [
-            Server(self._path, folder / f"redis-{port}", port, **_OPTIONS) for port in free_ports(3)
+            Server(self._path, folder / f"redis-{port}", port, _OPTIONS) for port in free_ports(3)
         ]
         self._address = Address()
         self.url = self._address.url
@@ -58,6 +58,7 @@ class Replicas:
     def kill_primary(self) -> Server:
         """Kill the primary; return it. Nobody is elected yet."""
         self.primary.stop()
+        self._address.point_nowhere()
         self._dead = self.primary
         return self.primary
 

@@ -55,6 +55,8 @@ def test_the_demo_runs_shows_its_books_and_leaves_nothing_behind(home: Home, scr
     assert (found["people"], found["model"]) == (40, 40)
     assert found["balance"]["granted_mc"] == 100_000_000
     assert found["balance"]["conserved"] is True
+    assert found["audit"]["balances"] is True
+    assert found["audit"]["entries"] >= 43, "40 settlements, the account, its grant, a name"
     assert found["balance"]["charged_mc"] == found["charged_mc"] > 0
     assert set(found["samples"][0]["values"]) == {"intent", "urgency", "reply"}
     assert processes_of(scratch) == []

@@ -16,15 +16,16 @@ from typing import Any
 
 import pytest
 
+from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind
 from pricing.quote import cost_mc
 from pricing.usage import TokenUsage
 from runtime.config import load_config
 from runtime.credits.endings import Settlement
-from runtime.credits.journal import chain_of, tokens_column
+from runtime.credits.journal import tokens_column
 from runtime.credits.results import Reserved
 from runtime.ledger_opening import open_ledger
-from tests.harness.archives import archive_account
+from tests.harness.archives import fill
 from tests.harness.command_line import PROCESS_ENV, Ended, Home, new_home
 
 STATEMENT = ("statement", "--account", "acme")
@@ -65,17 +66,18 @@ async def _live(folder: Path) -> None:
                 tokens=tokens_column(TOKENS),
                 rate_card_version="2026-01",
                 outcome=b"{}",
+                reason=FallbackReason.OUTPUT_INVALID,
+                choices=((0, 2), (1, 0)),
             )
         )
         await ledger.accounts.void("acme", grant_id="g2", reference="v", reason="paid back")
-    for account_id in ("acme", "beta"):
-        await archive_account(config, account_id)
 
 
 def live(folder: Path, redis_url: str) -> Home:
     """Return a home whose ledger was used and archived; nothing in it calls a model."""
     home = new_home(folder, redis_url, "http://127.0.0.1:9")
     asyncio.run(_live(folder))
+    assert home.invoke("archive").status == 0
     return home
 
 
@@ -105,10 +107,8 @@ def test_a_statement_explains_each_movement_with_the_balance_after_it(lived: Hom
     assert [line.split()[0] for line in lines] == ["6", "5", "3", "2", "1"]
     void, charge, purchase, grant, opened = (" ".join(line.split()) for line in lines)
     assert "void of what was left of grant g2: paid back" in void
-    assert "execution of route_message in +welcome; writer, 1,000 + 333 tokens, card 2026-01" in (
-        charge
-    )
-    assert "paid by g1" in charge
+    assert "execution of route_message in +welcome, with fallback values: the answer" in charge
+    assert "; writer, 1,000 + 333 tokens, card 2026-01; paid by g1, g2 -147.900 " in charge
     assert "purchase, g2; by operator, reference -7+1 +100,000.000 100,030.000" in purchase
     assert f"promotional grant g1; by @sue, reference {FORMULA} +30.000 30.000" in grant
     assert "account opened with plan growth, time zone Europe/Berlin; by operator 0.000" in opened
@@ -171,7 +171,10 @@ def test_a_charge_is_opened_down_to_its_receipt(lived: Home) -> None:
     assert "reasoning 33 300,000.000 9.900" in plain
     assert "together, rounded up 147.900" in plain
     assert "That is what was booked: charged, overage and free together." in plain
+    assert "intent exchange_rate" in plain, "the option by its name"
+    assert "fallback the answer did not have the required form" in plain
     found = lived.invoke(*STATEMENT, "--entry", "5", "--json").json
+    assert found["choices"][0] == {"output": "intent", "option": "exchange_rate"}
     assert found["by_rate_card"]["cost_mc"] == found["charged_mc"] == 147_900
     assert found["reserved_mc"] == 200_000
     assert found["reserved_at"] <= found["at"]
@@ -183,6 +186,8 @@ def test_a_charge_whose_rate_card_has_left_the_config_is_still_opened(own: Home)
     own.write("config.yaml", config.replace("version: 2026-01\n", "version: 2027-01\n"))
     shown = own.invoke(*STATEMENT, "--entry", "5").stdout
     assert "the config has no rates of rate card '2026-01' for this model any more" in shown
+    edit(own, "UPDATE accounts SET state = 'forked'")
+    assert "STOPPED THERE: Redis lost entries" in own.invoke(*STATEMENT).stdout
     assert own.invoke(*STATEMENT, "--entry", "5", "--json").json["by_rate_card"] is None
 
 
@@ -301,7 +306,7 @@ def test_before_anything_was_archived_nothing_is_made(tmp_path: Path, redis_url:
 @pytest.mark.long
 def test_a_csv_takes_the_same_memory_however_many_entries_it_has(own: Home) -> None:
     peaks = [_peak_kb(own, lines=6)]
-    _fill(archive_of(own), 150_000)
+    fill(archive_of(own), 150_000)
     peaks.append(_peak_kb(own, lines=150_007))
     assert peaks[1] < peaks[0] + 20_000, peaks
 
@@ -331,29 +336,3 @@ try:
 finally:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
 """
-
-
-def _fill(path: Path, count: int) -> None:
-    """Add a grant and so many charges to the archived account, as its ledger would write them."""
-    with closing(sqlite3.connect(path)) as file:
-        found = file.execute(
-            "SELECT no, epoch, a.seq, a.chain, a.left_mc, at_ms FROM accounts a JOIN entries e"
-            " ON a.no = e.account AND a.seq = e.seq WHERE account_id = 'acme'"
-        )
-        no, epoch, seq, chain, left_mc, at_ms = found.fetchone()
-
-        def entries() -> Iterator[tuple[Any, ...]]:
-            nonlocal seq, chain, left_mc
-            granted = f"1\t{epoch}\tg\t{at_ms}\t\tg3:na:{10**10}" + "\t" * 10 + "ops\tbig"
-            charged = f"1\t{epoch}\ts\t{at_ms}\tkey\tg3:rc:100\t250\t1\t120,20\t2026-01"
-            for number in range(count + 1):
-                body = charged if number else f"{granted}\tplan;30;0"
-                seq, chain = seq + 1, chain_of(chain, body)
-                left_mc += -100 if number else 10**10
-                kind = "s" if number else "g"
-                yield no, seq, chain, kind, at_ms, at_ms, 1 if number else 0, 0, left_mc, body
-
-        file.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", entries())
-        last = (seq, chain, left_mc, no)
-        file.execute("UPDATE accounts SET seq = ?, chain = ?, left_mc = ? WHERE no = ?", last)
-        file.commit()

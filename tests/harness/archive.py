@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
 
 from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind
+from runtime.archive.copier import Copier
 from runtime.credits.endings import Release, Settlement
 from runtime.credits.identity import ExecutionAttempt
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Refused, Reserved
+from runtime.redis.keys import Keys
 from runtime.store.database import Database
 from runtime.store.schema import accounts, entries
+from tests.harness.ledger.desk import make_ledger
 
 _CALLERS = 64
 _EVERY_RELEASED = 10
@@ -107,3 +112,72 @@ async def archived_bodies(database: Database, account_id: str) -> list[str]:
     )
     async with database.connect() as connection:
         return list((await connection.execute(statement)).scalars())
+
+
+@dataclass
+class ArchiveDesk:
+    """A ledger on a server, and the archive that its journals are copied into."""
+
+    client: Any  # redis-py's types are unions of all that a setting could make of an answer
+    keys: Keys
+    ledger: CreditLedger
+    database: Database
+    stopped: list[tuple[str, str]] = field(default_factory=list)
+    """Accounts that the copiers stopped, and why."""
+
+    def copier(self) -> Copier:
+        """Return a copier of its own, which stops forked accounts in the ledger."""
+        return Copier(self.database, self.client, self.keys, timeout_ms=10_000, stop=self._stop)
+
+    async def _stop(self, account_id: str, why: str) -> None:
+        self.stopped.append((account_id, why))
+        await self.ledger.repairs.stop(account_id, why=why)
+
+    def key(self, part: str, account_id: str) -> str:
+        """Return the account's key that ends so."""
+        own = self.keys.of_account(account_id)
+        (name,) = [key for key in own if key.endswith(f"{account_id}:{part}")]
+        return name
+
+    async def in_redis(self, account_id: str) -> list[str]:
+        """Return the bodies of the account's entries that the stream still has."""
+        found = await self.client.xrange(self.key("journal", account_id))
+        return [fields[b"e"].decode() for _, fields in found]
+
+    async def archived(self, account_id: str) -> list[str]:
+        """Return the bodies of the account's archived entries."""
+        return await archived_bodies(self.database, account_id)
+
+    async def rows(self, statement: Any) -> list[Any]:
+        """Return what the archive answers."""
+        async with self.database.connect() as connection:
+            return list(await connection.execute(statement))
+
+    async def snapshot(self, account_id: str) -> dict[str, bytes]:
+        """Return an account's keys as they are, as a replica would have them."""
+        found = {}
+        for key in self.keys.of_account(account_id)[:9]:
+            dumped = await self.client.dump(key)
+            if dumped is not None:
+                found[key] = dumped
+        return found
+
+    async def lose_since(self, account_id: str, snapshot: dict[str, bytes]) -> None:
+        """Put an account back to what it was, as a failover to that replica does."""
+        for key in self.keys.of_account(account_id)[:9]:
+            await self.client.delete(key)
+        for key, dumped in snapshot.items():
+            await self.client.restore(key, 0, dumped, replace=True)
+        await self.client.sadd(self.keys.of_account(account_id)[11], account_id)
+        # A process that was told of what is lost would refuse to go on.
+        self.ledger = make_ledger(self.client, self.keys.prefix)
+
+    async def rewrite(self, account_id: str, change: Callable[[list[list[bytes]]], None]) -> None:
+        """Change entries of a stream by hand: each is its id, its body and its chain."""
+        key = self.key("journal", account_id)
+        found = await self.client.xrange(key)
+        entries = [[entry_id, fields[b"e"], fields[b"c"]] for entry_id, fields in found]
+        change(entries)
+        await self.client.delete(key)
+        for entry_id, body, chain in entries:
+            await self.client.xadd(key, {"e": body, "c": chain}, id=entry_id)

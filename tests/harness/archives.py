@@ -1,27 +1,21 @@
-"""Journals of a real ledger, copied into an archive as plainly as it can be said."""
+"""Archives in SQLite files, as the copier fills them from a test's own ledger."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
-
-from runtime.archive.opening import open_archive
+from runtime.archive.copier import Copier
 from runtime.archive.statement import Statements
-from runtime.config import Config
-from runtime.credits.identity import Dimensions
-from runtime.credits.installation_key import identity_of
-from runtime.credits.journal import Part, parse
-from runtime.redis.client import open_client
-from runtime.redis.keys import Keys
+from runtime.credits.journal import chain_of
 from runtime.store.database import Database, database_url, open_database
-from runtime.store.schema import accounts, dimensions, entries
-
-LEFT = (Part.AVAILABLE, Part.RESERVED)
-Raw = list[tuple[bytes, Mapping[bytes, bytes]]]
+from tests.harness.ledger.desk import ACCOUNT, Desk
+from tests.harness.pages import blocks
 
 
 @asynccontextmanager
@@ -38,73 +32,45 @@ async def open_pages(path: Path, installation: str = "here") -> AsyncIterator[St
         yield Statements(database, installation)
 
 
-async def archive_journal(database: Database, account_id: str, raw: Raw) -> None:
-    """Archive an account's journal, as ``XRANGE`` returns it; what is there already is replaced."""
-    names: dict[int, Dimensions] = {}
-    found = [(parse(entry_id, fields, names), fields[b"e"].decode()) for entry_id, fields in raw]
-    rows: list[dict[str, Any]] = []
-    left_mc = 0
-    async with database.engine.begin() as connection:
-        no = await connection.scalar(
-            select(accounts.c.no).where(accounts.c.account_id == account_id)
-        )
-        for table in (entries, dimensions):
-            await connection.execute(delete(table).where(table.c.account == no))
-        await connection.execute(delete(accounts).where(accounts.c.no == no))
-        last = found[-1][0]
-        await connection.execute(
-            insert(accounts).values(
-                **({} if no is None else {"no": no}),
-                account_id=account_id,
-                epoch=last.epoch,
-                seq=last.seq,
-                chain=last.chain,
-                left_mc=0,
-                state="open",
-                archived_ms=last.at_ms,
-            )
-        )
-        no = await connection.scalar(
-            select(accounts.c.no).where(accounts.c.account_id == account_id)
-        )
-        for entry, body in found:
-            for posting in entry.postings:
-                moved = (posting.target in LEFT) - (posting.source in LEFT)
-                left_mc += posting.amount_mc * moved
-            dims = body.split("\t")[7:8]
-            rows.append(
-                {
-                    "account": no,
-                    "seq": entry.seq,
-                    "chain": entry.chain,
-                    "kind": body.split("\t")[2],
-                    "at_ms": entry.at_ms,
-                    "effective_ms": entry.effective_at_ms,
-                    "dims": int(dims[0]) if dims and dims[0] else 0,
-                    "charged_mc": sum(
-                        p.amount_mc for p in entry.postings if p.target is Part.CHARGED
-                    ),
-                    "left_mc": left_mc,
-                    "body": body,
-                }
-            )
-        await connection.execute(insert(entries), rows)
-        named = [
-            {"account": no, "number": number, **found._asdict()} for number, found in names.items()
-        ]
-        if named:
-            await connection.execute(insert(dimensions), named)
-        await connection.execute(
-            update(accounts).where(accounts.c.no == no).values(left_mc=left_mc)
-        )
+async def archive(desk: Desk, path: Path, *account_ids: str) -> None:
+    """Archive what is new of some accounts, or of the usual one, in a file."""
+    async with open_file(path) as database:
+        copier = Copier(database, desk.client, desk.keys, timeout_ms=10_000)
+        for account_id in account_ids or (ACCOUNT,):
+            archived = await copier.archive_account(account_id)
+            assert not archived.left, archived
 
 
-async def archive_account(config: Config, account_id: str) -> None:
-    """Archive an account of a configured ledger, where its command line reads it."""
-    journal = Keys(config.redis.key_prefix).of_account(account_id)[8]
-    async with (
-        open_client(config.redis, config.data_dir) as opened,
-        open_archive(config, identity_of(config).check_value()) as database,
-    ):
-        client: Any = opened  # redis-py types answers by what its settings could make of them
-        await archive_journal(database, account_id, await client.xrange(journal))
+def fill(path: Path, count: int) -> None:
+    """Add a grant and so many charges to the archived account, as its ledger would write them."""
+    with closing(sqlite3.connect(path)) as file:
+        found = file.execute(
+            "SELECT no, epoch, a.seq, a.chain, a.left_mc, at_ms FROM accounts a JOIN entries e"
+            " ON a.no = e.account AND a.seq = e.seq WHERE account_id = 'acme'"
+        )
+        no, epoch, seq, chain, left_mc, at_ms = found.fetchone()
+
+        def entries() -> Iterator[tuple[Any, ...]]:
+            nonlocal seq, chain, left_mc
+            granted = f"1\t{epoch}\tg\t{at_ms}\t\tg3:na:{10**10}" + "\t" * 10 + "ops\tbig"
+            charged = f"1\t{epoch}\ts\t{at_ms}\tkey\tg3:rc:100\t250\t1\t120,20\t2026-01"
+            for number in range(count + 1):
+                body = charged if number else f"{granted}\tplan;30;0"
+                seq, chain = seq + 1, chain_of(chain, body)
+                left_mc += -100 if number else 10**10
+                kind = "s" if number else "g"
+                yield no, seq, chain, kind, at_ms, at_ms, 1 if number else 0, 0, left_mc, body
+
+        file.executemany("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", entries())
+        last = (seq, chain, left_mc, no)
+        file.execute("UPDATE accounts SET seq = ?, chain = ?, left_mc = ? WHERE no = ?", last)
+        file.commit()
+
+
+def check_books(folder: Path, books: Path) -> subprocess.CompletedProcess[str]:
+    """Run the page's program on an archive or a CSV of it, with nothing but Python itself."""
+    [text] = [block for block in blocks("docs/archive.md", "python") if "check_books" in block]
+    program = folder / "check_books.py"
+    program.write_text(text, "utf-8")
+    command = [sys.executable, "-I", "-S", str(program), str(books)]
+    return subprocess.run(command, check=False, capture_output=True, text=True)

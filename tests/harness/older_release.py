@@ -7,14 +7,15 @@ today's code: a settlement without its reason and choices, and a header without 
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
-from runtime.credits import decoding
+from runtime.credits import decoding, ledger
 from runtime.credits.endings import Settlement
 from runtime.credits.identity import Identity
 from runtime.credits.installation import OnFirst, begin
 from runtime.credits.ledger import Commerce, CreditLedger
 from runtime.credits.results import Existing, NotBooked, Settled
-from runtime.credits.scripts import Scripts
+from runtime.credits.scripts import Scripts, batch_scripts
 from runtime.credits.settings import LedgerSettings
 from runtime.redis.keys import BUCKETS, Keys
 from runtime.redis.script import Script
@@ -34,21 +35,32 @@ class OlderSettings(LedgerSettings):
         return super().header[:3]
 
 
+class OlderKeys(Keys):
+    """The keys that release 0.1 knows."""
+
+    def of_account(self, account_id: str) -> tuple[str, ...]:
+        """Return the thirteen that its scripts declare: nobody was forgotten then."""
+        own = Keys(self.prefix).of_account(account_id)
+        return tuple(name for name in own if not name.endswith(":forgotten"))
+
+
 class OlderLedger(CreditLedger):
     """A ledger of release 0.1, as a process of that release has it."""
 
     def __init__(self, client: Any, prefix: str) -> None:
         self._client: Any = client
-        super().__init__(
-            client,
-            Identity(INSTALLATION_KEY),
-            OlderSettings(key_prefix=prefix, timeout_ms=10_000, alert_cooldown_ms=0),
-            Commerce(PLANS),
-            scripts=Scripts(
-                Script.of((_SCRIPTS / "executions.lua").read_text("utf-8")),
-                Script.of((_SCRIPTS / "accounts.lua").read_text("utf-8")),
-            ),
-        )
+        with mock.patch.object(ledger, "Keys", OlderKeys):
+            super().__init__(
+                client,
+                Identity(INSTALLATION_KEY),
+                OlderSettings(key_prefix=prefix, timeout_ms=10_000, alert_cooldown_ms=0),
+                Commerce(PLANS),
+                scripts=Scripts(
+                    Script.of((_SCRIPTS / "executions.lua").read_text("utf-8")),
+                    Script.of((_SCRIPTS / "accounts.lua").read_text("utf-8")),
+                    batch_scripts().erasure,
+                ),
+            )
         self._check = Identity(INSTALLATION_KEY).check_value()
 
     async def check_installation(self, on_first: OnFirst = begin) -> None:

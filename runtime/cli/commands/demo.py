@@ -9,6 +9,7 @@ import click
 from runtime.cli.options import examples, json_option
 
 if TYPE_CHECKING:
+    from runtime.archive.audit import Audit
     from runtime.cli.campaign_run import RunReport, RunSettings
     from runtime.cli.demo_campaign import Sample
 
@@ -64,11 +65,11 @@ def demo(
     folder = Path(tempfile.mkdtemp(prefix="creditgate-demo-"))
     try:
         config, settings = prepare(folder, limit, concurrency)
-        report, samples = run_async(run_demo(config, settings, latency_ms))
+        report, samples, audit = run_async(run_demo(config, settings, latency_ms))
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-    _show(settings, report, samples, as_json=as_json)
+    _show(settings, report, samples, audit, as_json=as_json)
     if report.failure is not None:
         raise report.failure
     if keep:
@@ -77,20 +78,28 @@ def demo(
         account_id = settings.campaign.account_id
         click.echo(f"  creditgate balance --config {config_path} --account {account_id}", err=True)
         click.echo(f"  head -3 {settings.out}", err=True)
-    ctx.exit(exit_status(report))
+    ctx.exit(exit_status(report) or (0 if audit.balances else 1))
 
 
 def _show(
-    settings: RunSettings, report: RunReport, samples: list[Sample], *, as_json: bool
+    settings: RunSettings,
+    report: RunReport,
+    samples: list[Sample],
+    audit: Audit,
+    *,
+    as_json: bool,
 ) -> None:
     from runtime.cli.ledger import print_json
     from runtime.cli.views.summary import summary_json, summary_lines
 
     if as_json:
         found = summary_json(settings.campaign, settings.summary.columns, report)
-        print_json({**found, "samples": [sample.to_json() for sample in samples]})
+        audited = {"entries": audit.entries, "balances": audit.balances}
+        print_json({**found, "audit": audited, "samples": [sample.to_json() for sample in samples]})
         return
     click.echo("\n".join(["", *summary_lines(settings.campaign, report)]))
+    verdict = "books balance" if audit.balances else "the books do not balance"
+    click.echo(f"Audit: {audit.entries:,} entries replayed, {verdict}")
     if samples:
         click.echo("\nFor example (the mock model makes its answers up)")
     for sample in samples:

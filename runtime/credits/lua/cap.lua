@@ -34,11 +34,12 @@ local function recount(sort, by)
   S.account.sorts, S.dirty_profile = table.concat(kept, ','), true
 end
 
-local function make_cap(sort, field, limit, used)
+-- The window is the one of now, unless it is given.
+local function make_cap(sort, field, limit, used, window)
   S.account.caps_n = S.account.caps_n + 1
   local letter = string.sub(sort, 1, 1)
   local cap = { field = field, letter = letter, number = int(S.account.caps_n), limit = limit,
-    window = int(new_window(letter)) }
+    window = int(window or new_window(letter)) }
   save_cap(cap)
   save_use({ field = use_field(letter, cap.number, cap.window), charged = used, reserved = 0,
     removed = '' })

@@ -15,8 +15,8 @@ local AGAIN, LOST = {}, {}
 local FINGERPRINT_PARTS = 5
 local PART_LENGTH = 4
 
--- An outcome that was made again from the journal: it has no values, and nobody knows whose attempt
--- it was, nor the person: that part of its fingerprint is ANY.
+-- What is made again from the journal: nobody knows whose attempt it was, nor the person, and that
+-- part of its fingerprint is ANY.
 local REBUILT, ANY = '*', '****'
 
 -- The dimensions that a repeated id must share, compared part by part.
@@ -24,8 +24,8 @@ local function differs_at(stored, given)
   if stored == given then return nil end
   for part = 1, FINGERPRINT_PARTS do
     local from, to = (part - 1) * PART_LENGTH + 1, part * PART_LENGTH
-    local known = string.sub(stored, from, to)
-    if known ~= ANY and known ~= string.sub(given, from, to) then return { 'conflict', part } end
+    local one, other = string.sub(stored, from, to), string.sub(given, from, to)
+    if one ~= other and one ~= ANY and other ~= ANY then return { 'conflict', part } end
   end
 end
 

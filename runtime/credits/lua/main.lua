@@ -8,7 +8,7 @@
 --       fingerprint and dimensions; the verb's own follow.
 -- answer: {answers in the order of the calls, alerts as {name, threshold, left}, what to remember}
 
-local FIRST_CALL, ACCOUNT_KEYS = 10, 13
+local FIRST_CALL, ACCOUNT_KEYS = 10, 14
 local ENDS = { settle = true, release = true, expire = true }
 local TAKES_EXECUTION = { reserve = true, settle = true, release = true, conclude = true, look_up = true,
   rebuild_outcome = true }

@@ -1,7 +1,7 @@
 -- rebuild_finish: makes the account of a rebuild that began (rebuild.lua), under a new epoch.
 -- args: token, actor, reason, the new epoch, then the values named in ACCOUNT_VALUES, then lists, each
---       behind its length: grants in use (GRANT_VALUES), caps (sort, field, limit, charged in the window
---       of now), fields of switches
+--       behind its length: grants in use (GRANT_VALUES), caps (sort, field, limit, end of the last
+--       window in ms since 1970, 0 for never, what it has used), fields of switches
 -- answer: {'rebuilt', sequence}
 
 local ACCOUNT_VALUES = { 'schema', 'epoch', 'state', 'plan', 'eligible', 'timezone', 'seq', 'chain',
@@ -46,8 +46,9 @@ end
 
 local function add_given_limits(next_value)
   for _ = 1, tonumber(next_value()) do
-    local sort, field = next_value(), next_value()
-    make_cap(sort, field, whole(next_value(), 'limit_mc'), whole(next_value(), 'used_mc'))
+    local sort, field, limit = next_value(), next_value(), whole(next_value(), 'limit_mc')
+    local ends = whole(next_value(), 'end_ms')
+    make_cap(sort, field, limit, whole(next_value(), 'used_mc'), ends)
   end
   for _ = 1, tonumber(next_value()) do
     S.dirty_limits[next_value()] = '1'

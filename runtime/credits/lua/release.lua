@@ -25,7 +25,8 @@ local function store_release(execution, record, reason, bytes)
   save_reservation(execution.key, false)
   save_outcome(execution.outcome_key, { state = 'released', attempt = execution.attempt,
     fingerprint = execution.fingerprint, charged = 0, overage = 0, reason = reason, found = '',
-    exposed = expired_with_exposure(record, execution.attempt), bytes = bytes })
+    exposed = expired_with_exposure(record, execution.attempt),
+    bytes = values_to_keep(execution, record and record.reserved_at or 0, bytes) })
 end
 
 -- Nothing is kept as the outcome: what the call may have cost is booked once.

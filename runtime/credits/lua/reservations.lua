@@ -129,6 +129,23 @@ local function outcome_text(outcome)
     outcome.reason, exposed }, '\t') .. '\n' .. outcome.bytes
 end
 
+-- The values that may be kept of an execution: none where its person was forgotten after it had
+-- begun. They begin with whose they are, and how long before its reservation it began; those of
+-- earlier releases are told by the person's part of the fingerprint.
+local PERSON_PATTERN = '^{"p":"([%w_-]+)%.?(%d*)"'
+
+local function person_part(fingerprint)
+  return string.sub(fingerprint, 13, 16)
+end
+
+local function values_to_keep(execution, reserved_at, bytes)
+  if S.account.forgotten <= S.now or bytes == '' then return bytes end
+  local person, waited = string.match(bytes, PERSON_PATTERN)
+  local at = fetch('ZSCORE', K.forgotten, person or person_part(execution.fingerprint))
+  if not at or reserved_at - (tonumber(waited) or 0) > tonumber(at) then return bytes end
+  return ''
+end
+
 local function save_outcome(key, outcome)
   S.outcomes[key] = outcome
   S.dirty_outcomes[key] = true

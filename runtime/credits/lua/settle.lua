@@ -104,6 +104,7 @@ V.settle = function(execution, record, args)
   save_reservation(execution.key, false)
   save_outcome(execution.outcome_key, { state = 'settled', attempt = execution.attempt,
     fingerprint = execution.fingerprint, charged = charged, overage = overage, reason = '', found = found,
-    exposed = expired_with_exposure(record, execution.attempt), bytes = bill.bytes })
+    exposed = expired_with_exposure(record, execution.attempt),
+    bytes = values_to_keep(execution, bill.reserved_at, bill.bytes) })
   return settled(charged, overage, entry.flags)
 end

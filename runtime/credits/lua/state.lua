@@ -1,7 +1,8 @@
 -- The account as this script sees it: read once, changed in memory, written once (write.lua).
 --
 -- account  hash    schema, profile, books and order: the records below; archived: the sequence up
---                  to which the archive has the journal; stopped: why nothing is booked (stop.lua)
+--                  to which the archive has the journal; stopped: why nothing is booked (stop.lua);
+--                  forgotten: until when somebody in the key of that name counts
 -- grants   hash    grant id -> record, only grants with something available or reserved
 -- ended    hash    grant id -> record, grants with nothing left; never changed again
 -- open     hash    execution key -> reservation record, open, or expired until the horizon
@@ -10,6 +11,7 @@
 -- limits   hash    caps, their windows, switches: see limits.lua
 -- dims     hash    dimensions of a charge -> the number under which the journal has them
 -- journal  stream  0-<seq> -> e: body, c: chain
+-- forgotten zset   person (erasure.lua) -> when the person was forgotten; has a TTL
 -- outcome  string  one key an execution: header line, then the caller's bytes; has a TTL
 -- and of the bucket that shares the slot: due zset, news set, accounts set, alerts stream.
 
@@ -17,8 +19,8 @@ local SCHEMA = 2 -- the highest that this release reads: runtime/credits/schema.
 
 local K = {
   account = KEYS[1], grants = KEYS[2], ended = KEYS[3], open = KEYS[4], due = KEYS[5],
-  refs = KEYS[6], limits = KEYS[7], dims = KEYS[8], journal = KEYS[9], bucket_due = KEYS[10],
-  news = KEYS[11], accounts = KEYS[12], alerts = KEYS[13],
+  refs = KEYS[6], limits = KEYS[7], dims = KEYS[8], journal = KEYS[9], forgotten = KEYS[10],
+  bucket_due = KEYS[11], news = KEYS[12], accounts = KEYS[13], alerts = KEYS[14],
 }
 local ACCOUNT_ID, READ_ONLY, OUTCOME_TTL_MS = ARGV[1], ARGV[2] == 'r', tonumber(ARGV[3])
 local WINDOWS = ARGV[9]    -- of the account's time zone, where the caller knows it: windows.lua
@@ -64,7 +66,8 @@ local function unknown_account(found)
 end
 
 local function load_account()
-  local raw = fetch('HMGET', K.account, 'schema', 'profile', 'books', 'order', 'archived', 'stopped')
+  local raw = fetch('HMGET', K.account, 'schema', 'profile', 'books', 'order', 'archived', 'stopped',
+    'forgotten')
   local schema, profile, books, order = raw[1], raw[2], raw[3], raw[4]
   if not schema then return unknown_account(profile or books or order) end
   local number = whole(schema, K.account .. ' schema')
@@ -72,7 +75,7 @@ local function load_account()
     stop('SCHEMA', K.account .. ': schema ' .. schema .. string.format(NEWER, SCHEMA))
   end
   if not (profile and books and order) then return unknown_account(true) end
-  local account = { schema = number, order = order, stopped = raw[6] }
+  local account = { schema = number, order = order, stopped = raw[6], forgotten = tonumber(raw[7]) or 0 }
   account.archived = raw[5] and whole(raw[5], K.account .. ' archived') or 0
   for i, text in ipairs(fields_of(profile, PROFILE_PATTERN, K.account .. ' profile')) do
     account[PROFILE[i]] = text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.harness.mutation import balances, books, caps, client, executions, trust
+from tests.harness.mutation import balances, books, caps, client, executions, releases, trust
 
 MUTATIONS = (
     *balances.MUTATIONS,
@@ -11,4 +11,5 @@ MUTATIONS = (
     *books.MUTATIONS,
     *client.MUTATIONS,
     *trust.MUTATIONS,
+    *releases.MUTATIONS,
 )

@@ -80,8 +80,8 @@ MUTATIONS = (
     Mutation(
         "settled_id_forgets_expiries",
         "credits/lua/settle.lua",
-        "    exposed = expired_with_exposure(record, execution.attempt), bytes = bill.bytes })",
-        "    exposed = '', bytes = bill.bytes })",
+        "    exposed = expired_with_exposure(record, execution.attempt),\n    bytes = values",
+        "    exposed = '',\n    bytes = values",
         "an attempt that expired before another settled is never corrected",
         "an_attempt_that_expired_and_lost_is_exposure_once",
     ),

@@ -21,7 +21,7 @@ from tests.harness.paths import ROOT
 
 PARTS = ("runtime", "pricing", "fallback", "providers", "tests")
 # Where the ledger's tests are; those of the faults themselves are not copied.
-SUITE = ("tests/unit/credits", "tests/integration/credits")
+SUITE = ("tests/unit/credits", "tests/integration/credits", "tests/integration/releases")
 NOT_COPIED = shutil.ignore_patterns("mutation", "bench")
 TEMPORARY = "tmp"
 TESTS_FAILED = 1

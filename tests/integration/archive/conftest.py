@@ -9,8 +9,10 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import URL
 
+from runtime.redis.keys import Keys
 from runtime.store.database import Database, database_url, open_database
-from tests.harness.ledger.desk import Desk, open_desk
+from tests.harness.archive import ArchiveDesk
+from tests.harness.ledger.desk import Desk, connect, make_ledger, open_desk
 from tests.harness.postgres import PostgresServer, PostgresUnavailable, refuse_or_skip
 
 
@@ -48,3 +50,15 @@ async def desk(redis_url: str, key_prefix: str) -> AsyncIterator[Desk]:
     """A ledger whose clock the test sets."""
     async with open_desk(redis_url, key_prefix) as opened:
         yield opened
+
+
+@pytest_asyncio.fixture
+async def archive_desk(
+    database: Database, redis_url: str, key_prefix: str
+) -> AsyncIterator[ArchiveDesk]:
+    """A ledger on the session's Redis, and an archive."""
+    client = connect(redis_url)
+    ledger = make_ledger(client, key_prefix)
+    yield ArchiveDesk(client, Keys(key_prefix), ledger, database)
+    await ledger.drain()
+    await client.aclose()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.credits.endings import Release
-from runtime.credits.results import AccountUnknown, Alert, Reserved
+from runtime.credits.results import AccountDamaged, AccountUnknown, Alert, Reserved
 from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk, raises_not_booked
 
 
@@ -13,7 +13,7 @@ async def archive(desk: Desk, seq: int) -> None:
     await desk.client.hset(desk.key("account"), "archived", seq)
 
 
-async def test_reserves_are_refused_and_nothing_is_kept_while_the_archive_is_too_far_behind(
+async def test_law_5b_reserves_are_refused_and_nothing_is_kept_while_the_archive_is_too_far_behind(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(max_lag=4) as desk:
@@ -36,7 +36,7 @@ async def test_reserves_are_refused_and_nothing_is_kept_while_the_archive_is_too
         assert (await desk.balance()).charged_mc == 70
 
 
-async def test_exactly_so_many_entries_are_allowed(open_desk: OpenDesk) -> None:
+async def test_law_5b_exactly_so_many_entries_are_allowed(open_desk: OpenDesk) -> None:
     async with open_desk(max_lag=3) as desk:
         await desk.open(500, 500)
         await desk.reserve(10)  # names its dimensions
@@ -52,7 +52,7 @@ async def test_without_a_bound_nobody_waits_for_the_archive(desk: Desk) -> None:
     assert desk.alerts == []
 
 
-async def test_the_operator_is_told_once_as_half_of_it_is_reached_and_again_after_it_was_caught_up(
+async def test_law_5b_half_of_it_is_told_once_and_again_after_it_was_caught_up(
     open_desk: OpenDesk,
 ) -> None:
     async with open_desk(max_lag=10) as desk:
@@ -107,3 +107,18 @@ async def test_an_account_is_opened_and_refused_as_without_a_bound(open_desk: Op
             await desk.grant(1)
         await desk.open()
         assert [alert.lag_entries for alert in desk.alerts] == [1]
+
+
+@pytest.mark.parametrize("archived", ["", "some", "-1", "1.5", "9" * 17])
+async def test_law_11a_a_damaged_sequence_of_the_archive_is_named_and_nothing_changes(
+    desk: Desk, archived: str
+) -> None:
+    await desk.open(1_000)
+    await desk.client.hset(desk.key("account"), "archived", archived)
+    names = [name.decode() for name in await desk.names()]
+    before = await desk.contents(names)
+
+    for verb in (desk.reserve(10), desk.grant(10), desk.balance()):
+        with pytest.raises(AccountDamaged, match=f"{desk.key('account')} archived: expected"):
+            await verb
+    assert await desk.contents(names) == before

@@ -16,6 +16,7 @@ from redis.asyncio import RedisCluster
 
 from runtime.bootstrap import open_runtime
 from runtime.config import Config
+from runtime.credits import erasure
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.results import (
     BookingUnknown,
@@ -62,7 +63,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         "cluster-require-full-coverage": "no",
     }
     try:
-        made = Cluster(tmp_path / "cluster", **options)
+        made = Cluster(tmp_path / "cluster", options)
     except ServerProgramMissing as error:
         refuse_or_skip(error)
         raise
@@ -154,6 +155,7 @@ async def test_law_3c_an_account_whose_keys_have_all_moved_is_served_before_its_
     attempt, reserved = await desk.reserve(10)
     await desk.settle(attempt, reserved, 5)
     await desk.reserve(10)
+    await desk.ledger.erasure.begin("acme", "ada", "r-1")
     move = Move(cluster, "acme", source, target)
     await move.begin()
     await move.move_keys()
@@ -171,6 +173,39 @@ async def test_law_3c_an_account_whose_keys_have_all_moved_is_served_before_its_
         await desk.ledger.reserve(desk.attempt(), 10, 1_000)
     await move.finish()
     await desk.spend(10)
+
+
+async def test_law_3f_a_person_is_forgotten_wholly_though_the_slot_moves_midway(
+    cluster: Cluster, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "_SCAN_COUNT", 10)
+    source = await owner_of(cluster, "acme")
+    target = next(server for server in cluster.servers if server is not source)
+    await desk.open(10_000)
+    attempts = []
+    for _ in range(100):
+        attempt, reserved = await desk.reserve(10, desk.attempt(person_id="ada"))
+        attempts.append(attempt)
+        await desk.settle(attempt, reserved, 5)
+    move = Move(cluster, "acme", source, target)
+    begun = await desk.ledger.erasure.begin("acme", "ada", "r-1")
+    await move.begin()
+    await move.move_keys(0.3)
+
+    with pytest.raises(LedgerUnavailable):
+        await desk.ledger.erasure.erase_outcomes(begun)
+    await move.move_keys()
+    await move.finish()
+    await once_available(lambda: desk.ledger.erasure.erase_outcomes(begun))
+    done = await once_available(
+        lambda: desk.ledger.erasure.finish(begun, reason="a request", actor="ann")
+    )
+
+    assert done.removed == {"outcomes": 100}
+    for attempt in attempts:
+        found = await desk.ledger.look_up(attempt)
+        assert isinstance(found, Existing)
+        assert found.outcome == b""
 
 
 async def test_a_slot_that_nobody_serves_is_unavailable_until_somebody_does(

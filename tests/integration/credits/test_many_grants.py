@@ -126,7 +126,7 @@ def without_limit() -> scripts.Scripts:
     limit = f"MOST_OPEN_GRANTS = {MOST_OPEN_GRANTS}\n"
     assert limit in assembled.accounts.source
     lifted = assembled.accounts.source.replace(limit, "MOST_OPEN_GRANTS = 1e9\n")
-    return scripts.Scripts(assembled.executions, Script.of(lifted))
+    return scripts.Scripts(assembled.executions, Script.of(lifted), assembled.erasure)
 
 
 def unlimited(desk: Desk) -> CreditLedger:

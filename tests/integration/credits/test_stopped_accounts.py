@@ -23,7 +23,7 @@ async def held(desk: Desk) -> dict[str, object]:
     return await desk.contents([name.decode() for name in await desk.names()])
 
 
-async def test_a_stopped_account_books_nothing_and_says_what_to_do(desk: Desk) -> None:
+async def test_law_11a_a_stopped_account_books_nothing_and_says_what_to_do(desk: Desk) -> None:
     await desk.open(1_000)
     attempt, reserved = await desk.reserve(100)
     assert await desk.ledger.repairs.stop(ACCOUNT, why=WHY)
@@ -77,7 +77,7 @@ async def test_what_time_ends_waits_too(desk: Desk) -> None:
     assert kinds[-2:] == [Kind.REPAIRED, Kind.EXPIRED]
 
 
-async def test_endings_wait_in_the_spool_until_the_account_is_resumed(
+async def test_law_4_endings_wait_in_the_spool_until_the_account_is_resumed(
     desk: Desk, tmp_path: Path
 ) -> None:
     await desk.open(1_000)

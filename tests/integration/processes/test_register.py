@@ -22,6 +22,7 @@ from runtime.processes.running import (
     SILENT_AFTER_MS,
     Running,
     exchange,
+    exchange_schemas,
     other_versions,
 )
 from runtime.redis.keys import Keys
@@ -75,6 +76,18 @@ async def test_a_process_is_listed_from_its_start_to_its_end(client: Any, keys: 
     assert await versions(client, keys) == [NEW]
     await second.aclose()
     assert await client.exists(keys.processes()) == 0
+
+
+async def test_each_process_tells_the_schema_that_it_reads(client: Any, keys: Keys) -> None:
+    one = process(client, keys, OLD)
+    await one.beat()
+    (running,) = await exchange(client, keys, TIMEOUT_MS / 1000)
+    read = await exchange_schemas(client, keys, TIMEOUT_MS / 1000)
+    assert read == {running.process: NEWEST}
+    await client.zadd(keys.schemas(), {"not one": 2**52, f"{running.process} 99999999": 2**52})
+    assert await exchange_schemas(client, keys, TIMEOUT_MS / 1000) == read
+    await one.aclose()
+    assert await exchange_schemas(client, keys, TIMEOUT_MS / 1000) == {}
 
 
 async def test_a_reload_is_told_at_once(client: Any, keys: Keys) -> None:

@@ -17,7 +17,14 @@ from runtime.config import Config, parse_config
 from runtime.credits.results import LedgerError, LedgerUnavailable
 from runtime.ledger_opening import open_ledger
 from tests.harness.sentinels import MASTER, SentinelGroup
-from tests.harness.servers import ServerProgramMissing, free_ports, refuse_or_skip
+from tests.harness.servers import (
+    NEWER,
+    OLDEST,
+    VALKEY,
+    ServerProgramMissing,
+    free_ports,
+    refuse_or_skip,
+)
 
 pytestmark = pytest.mark.long
 
@@ -25,11 +32,15 @@ PASSWORD = "a-password-of-its-own"
 SECRETS = {"env": "PASSWORD"}
 
 
-@pytest.fixture(scope="module")
-def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelGroup]:
+@pytest.fixture(scope="module", params=[OLDEST, NEWER, VALKEY])
+def group(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SentinelGroup]:
     """Servers behind sentinels, all of which want a password."""
     try:
-        made = SentinelGroup(tmp_path_factory.mktemp("sentinels"), replicas=1, password=PASSWORD)
+        made = SentinelGroup(
+            tmp_path_factory.mktemp("sentinels"), replicas=1, kind=request.param, password=PASSWORD
+        )
     except ServerProgramMissing as error:
         refuse_or_skip(error)
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from redis.asyncio import Redis, RedisCluster
 
-from tests.harness.servers import CLUSTER, CLUSTER_SCHEME, NEWER, OLDEST, LedgerServers
+from tests.harness.servers import CLUSTER, CLUSTER_SCHEME, NEWER, OLDEST, VALKEY, LedgerServers
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,12 @@ async def test_a_server_has_the_version_that_it_is_named_by(
         found = (await client.info("server"))["redis_version"]
     major, minor = map(int, found.split(".")[:2])
     assert least <= (major, minor) < below
+
+
+@pytest.mark.long
+async def test_valkey_is_valkey(ledger_servers: LedgerServers) -> None:
+    async with Redis.from_url(ledger_servers.url(VALKEY)) as client:
+        assert "valkey_version" in await client.info("server")
 
 
 @pytest.mark.long

@@ -16,6 +16,7 @@ from tests.harness.servers import (
     CLUSTER_SCHEME,
     NEWER,
     OLDEST,
+    VALKEY,
     Cluster,
     Server,
     ServerProgramMissing,
@@ -27,7 +28,7 @@ from tests.harness.servers import (
 USER, PASSWORD = "worker", "a-password-of-its-own"
 
 
-@pytest.fixture(scope="module", params=[OLDEST, NEWER, CLUSTER])
+@pytest.fixture(scope="module", params=[OLDEST, NEWER, CLUSTER, VALKEY])
 def address(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
@@ -37,7 +38,7 @@ def address(
         server = (
             Cluster(folder)
             if request.param == CLUSTER
-            else Server(program(request.param), folder, *free_ports(1))
+            else Server(program(request.param), folder, free_ports(1)[0])
         )
     except ServerProgramMissing as error:
         refuse_or_skip(error)

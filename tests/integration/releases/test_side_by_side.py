@@ -124,7 +124,7 @@ async def finish(both: Both) -> tuple[int, dict[str, str]]:
 
 
 @pytest.mark.parametrize("swap", [False, True], ids=["old reserves", "new reserves"])
-async def test_what_one_release_reserved_the_other_settles_and_what_it_stored_both_read(
+async def test_law_3e_what_one_release_reserved_the_other_settles_and_what_it_stored_both_read(
     both: Both, swap: bool
 ) -> None:
     one, other = (both.new, both.old) if swap else (both.old, both.new)
@@ -188,7 +188,7 @@ async def test_before_the_end_looking_tells_what_is_at_which_schema_and_writes_n
     assert (found.installation, found.accounts, found.older) == (2, Counter({2: 2}), [])
 
 
-async def test_after_the_end_the_older_release_is_refused_by_name_and_loses_nothing(
+async def test_law_3e_after_the_end_the_older_release_is_refused_by_name_and_loses_nothing(
     both: Both, tmp_path: Path
 ) -> None:
     attempt, running = both.attempt(1), both.attempt(2)
@@ -254,7 +254,7 @@ class Load:
         return settlement(attempt, reserved, self.charged[number])
 
 
-async def test_both_on_one_account_under_load_until_the_end_and_past_it(
+async def test_law_3e_both_on_one_account_under_load_until_the_end_and_past_it(
     both: Both, tmp_path: Path
 ) -> None:
     load = Load(both, Spool(tmp_path / "spool"))
@@ -288,7 +288,9 @@ async def test_both_on_one_account_under_load_until_the_end_and_past_it(
     assert grant.parts_mc[Part.AVAILABLE] == balance.available_mc
 
 
-async def test_what_can_not_be_upgraded_is_named_and_the_rest_is_upgraded(both: Both) -> None:
+async def test_law_3e_what_can_not_be_upgraded_is_named_and_the_rest_is_upgraded(
+    both: Both,
+) -> None:
     for name in ("globex", "initech", "hooli"):
         await both.old.accounts.open_account(name, plan="growth")
     await both.new.repairs.stop("globex", why="a fork")
@@ -305,7 +307,7 @@ async def test_what_can_not_be_upgraded_is_named_and_the_rest_is_upgraded(both: 
     assert (await finish(both))[0] == 1
 
 
-async def test_a_migration_that_was_stopped_goes_on_where_it_was(both: Both) -> None:
+async def test_law_3e_a_migration_that_was_stopped_goes_on_where_it_was(both: Both) -> None:
     names = [f"account-{number}" for number in range(200)]
     await asyncio.gather(*(both.old.accounts.open_account(n, plan="growth") for n in names))
     async for step in both.new.migration.finish():

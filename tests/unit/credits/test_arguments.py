@@ -18,6 +18,7 @@ from runtime.campaigns.estimate import Estimator, Sample
 from runtime.credits.accounts import Accounts
 from runtime.credits.caps import Cap
 from runtime.credits.endings import Release, Settlement
+from runtime.credits.erasure import Erasure, Forgetting, Person
 from runtime.credits.identity import Identity
 from runtime.credits.inspection import Inspection
 from runtime.credits.ledger import Commerce, CreditLedger
@@ -60,6 +61,7 @@ ATTEMPT: dict[str, Any] = {
 }
 MADE = Identity(b"an installation key of a test").attempt(**ATTEMPT)
 SETTLEMENT = Settlement(MADE, 1, 2, 3, "1,,,2", "2026-01", ("late",), 0, b"{}", 0)
+FORGETTING = Forgetting(Person("acme", "k" * 22, "abcd"), "r-1", 1, {}, False)
 RELEASE = Release(MADE, FallbackReason.PROVIDER_ERROR, 0, b"{}")
 
 _ID: dict[str, Any] = {"account_id": "acme"}
@@ -108,13 +110,18 @@ VALID: dict[type, dict[str, dict[str, Any]]] = {
         "stop": _ID | {"why": "a fork"},
         "resume": _ID | {"reason": "a fork", "actor": "me"},
     },
+    Erasure: {
+        "begin": _ID | {"person_id": "p", "reference": "r-1"},
+        "finish": {"forgetting": FORGETTING, "reason": "they asked", "actor": "me"},
+    },
     Estimator: {
         "estimate": {"spec": action(), "sample": Sample.of([{}]), "account_id": "acme"},
     },
 }
 NOT_OF_ONE_ACCOUNT = {"check_installation", "store_installation", "sweep", "drain", "learned"}
-NOT_OF_ONE_ACCOUNT |= {"accounts", "look"}
-"""Verbs without arguments of a caller's; ``learned`` reads what was learned of models."""
+NOT_OF_ONE_ACCOUNT |= {"accounts", "look", "erase_outcomes", "note", "forgotten"}
+"""Verbs without arguments of a caller's; ``learned`` reads what was learned of models, and those of
+the erasure take what it made itself."""
 
 WRONG: tuple[Any, ...] = (
     None,
@@ -136,7 +143,8 @@ WRONG: tuple[Any, ...] = (
     datetime(2026, 6, 1),  # noqa: DTZ001 - naive on purpose
 )
 NAMES = {"execution_id", "workspace_id", "campaign_id", "action"}
-FREE_TEXT = {"reference", "actor", "reason", "why", "payment_reference", "grant_id"} | NAMES
+FREE_TEXT = {"reference", "actor", "reason", "why", "payment_reference", "grant_id", "person_id"}
+FREE_TEXT |= NAMES
 FREE_TEXT |= {"rate_card_version"}
 
 
@@ -203,6 +211,7 @@ async def test_a_wrong_argument_is_named_before_redis_is_asked(
     owners = {
         Accounts: ledger.accounts,
         CreditLedger: ledger,
+        Erasure: ledger.erasure,
         Inspection: ledger.inspection,
         Repairs: ledger.repairs,
         Estimator: estimator,
