@@ -39,15 +39,16 @@ class Account:
     seen_to_ms: int
 
     def archived_part(self, window: Span) -> Span | None:
-        """Return the part of a window that entries are in, to quarters of an hour beyond them.
+        """Return the part of a window that entries are in, with all of their first and last day.
 
-        A window that ends now ends on a quarter then, so that no single entry has to be read.
+        Where there are no entries, a window may as well be longer: one that ends now has a whole
+        day at its end then, and no single entry has to be read.
         """
         from_ms, after_ms = window.from_ms, window.after_ms
         if from_ms <= self.first_ms:
-            from_ms = self.first_ms // QUARTER_MS * QUARTER_MS
+            from_ms = (self.first_ms // QUARTER_MS - LONGEST_DAY_QUARTERS) * QUARTER_MS
         if after_ms > self.last_ms:
-            after_ms = (self.last_ms // QUARTER_MS + 1) * QUARTER_MS
+            after_ms = (self.last_ms // QUARTER_MS + LONGEST_DAY_QUARTERS) * QUARTER_MS
         return Span("", from_ms, after_ms) if from_ms < after_ms else None
 
     def complete_to_ms(self, to_ms: int) -> int | None:
