@@ -6,6 +6,7 @@ from providers.base import ModelRoute
 from tests.bench import (
     adaptive,
     archive_bytes,
+    audit_rate,
     campaign_ratio,
     gate_own_share,
     gate_tax,
@@ -52,5 +53,6 @@ BENCHMARKS = (
     Benchmark("ledger_script_p99_ms", "ms", ledger_script_time.measure, at_most=3),
     Benchmark("ledger_memory", "bytes", ledger_memory.measure, at_most=450),
     Benchmark("archive_bytes", "bytes", archive_bytes.measure),
+    Benchmark("audit_rate", "entries/s", audit_rate.measure),
     Benchmark("ledger_vs_postgres", "ratio", ledger_vs_postgres.measure, at_least=2),
 )
