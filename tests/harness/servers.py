@@ -15,8 +15,10 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
@@ -102,9 +104,9 @@ class Server:
         server_program: Path,
         folder: Path,
         port: int = 0,
+        options: Mapping[str, str] = MappingProxyType({}),
         *,
         renamed: tuple[str, ...] = (),
-        **options: str,
     ) -> None:
         self._renamed = renamed
         self._program = server_program
@@ -207,7 +209,13 @@ class Cluster:
         replicas: of each primary.
     """
 
-    def __init__(self, folder: Path, *, replicas: int = 0, **options: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: Mapping[str, str] = MappingProxyType({}),
+        *,
+        replicas: int = 0,
+    ) -> None:
         server_program = program(CLUSTER)
         self._client_program = _client_program()
         self._replicas = replicas
@@ -218,7 +226,7 @@ class Cluster:
                 server_program,
                 folder / str(port),
                 port,
-                **{"cluster-enabled": "yes", "cluster-port": str(bus_port), **options},
+                {"cluster-enabled": "yes", "cluster-port": str(bus_port), **options},
             )
             for port, bus_port in zip(ports[:count], ports[count:], strict=True)
         ]

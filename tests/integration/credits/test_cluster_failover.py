@@ -46,7 +46,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         "min-replicas-to-write": "1",
     }
     try:
-        made = Cluster(tmp_path / "cluster", replicas=1, **options)
+        made = Cluster(tmp_path / "cluster", options, replicas=1)
     except ServerProgramMissing as error:
         refuse_or_skip(error)
         raise

@@ -55,7 +55,7 @@ def server(
     except ServerProgramMissing as error:
         refuse_or_skip(error)
         raise
-    made = Server(path, tmp_path_factory.mktemp("managed"), *free_ports(1))
+    made = Server(path, tmp_path_factory.mktemp("managed"), free_ports(1)[0])
     made.start()
     with Redis.from_url(made.url) as admin:
         rules = ["on", f">{PASSWORD}", "~cg1:*", *documented_commands()]
@@ -157,7 +157,7 @@ async def test_a_service_that_renamed_its_commands_is_treated_alike(tmp_path: Pa
     except ServerProgramMissing as error:
         refuse_or_skip(error)
         raise
-    renamed = Server(path, tmp_path / "renamed", *free_ports(1), renamed=("CONFIG", "INFO"))
+    renamed = Server(path, tmp_path / "renamed", free_ports(1)[0], renamed=("CONFIG", "INFO"))
     renamed.start()
     try:
         client = connect(renamed.url)
