@@ -40,7 +40,7 @@ MUTATIONS = (
     Mutation(
         "new_installations_are_old",
         "credits/installation.py",
-        'await self._client.hsetnx(name, "schema", str(NEWEST))',
+        'await self._client.hsetnx(name, "schema", str(schema))',
         "pass",
         "a new installation begins with the schema of the release before",
         "a_new_installation_begins_with_the_newest_schema",
