@@ -13,6 +13,7 @@ from runtime.archive.forks import Stop
 from runtime.archive.opening import open_archive
 from runtime.background import Periodic
 from runtime.config import Config
+from runtime.credits.durability import Durability
 from runtime.credits.results import LedgerUnavailable
 from runtime.credits.script_client import plain_commands
 from runtime.redis.keys import Keys
@@ -62,6 +63,8 @@ class Archiving:
         self._client = client
         self._keys = Keys(config.redis.key_prefix)
         self._timeout_ms = config.redis.timeout_ms
+        is_replicated = Durability(config.redis.durability) is Durability.REPLICATED
+        self._replicas = config.redis.wait_replicas if is_replicated else 0
         self._stop = stop
         self._on_round, self._on_progress, self._on_fault = on_round, on_progress, on_fault
         self._opened = AsyncExitStack()
@@ -103,7 +106,12 @@ class Archiving:
             opening = open_archive(self._config, self._key_check)
             database = await self._opened.enter_async_context(opening)
             self._copier = Copier(
-                database, self._client, self._keys, timeout_ms=self._timeout_ms, stop=self._stop
+                database,
+                self._client,
+                self._keys,
+                timeout_ms=self._timeout_ms,
+                stop=self._stop,
+                replicas=self._replicas,
             )
         return self._copier
 

@@ -76,6 +76,7 @@ def with_archive(
                     Keys(config.redis.key_prefix),
                     timeout_ms=config.redis.timeout_ms,
                     stop=_stop_by(ledger),
+                    replicas=ledger.settings.replicas,
                 )
                 with refusals():
                     return await ask(OpenArchive(database, ledger, copier))

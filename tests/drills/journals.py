@@ -70,6 +70,7 @@ async def books_of(plan: Plan) -> AsyncIterator[Books]:
             Keys(PREFIX),
             timeout_ms=_PATIENCE_MS,
             stop=lambda account, why: ledger.repairs.stop(account, why=why),
+            replicas=plan.wait_replicas if plan.durability == "replicated" else 0,
         )
         yield Books(ledger, database, copier)
 

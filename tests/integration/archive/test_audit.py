@@ -214,3 +214,10 @@ def test_law_1a_where_nothing_is_known_to_be_kept_the_loss_begins_behind_the_led
     [lost] = lost_entries("acme", told, {9: "aa", 10: "yy"}, last_seq=20)
     assert (lost.first_seq, lost.last_seq) == (10, 10)
     assert lost_entries("acme", told, {9: "aa", 10: "bb"}, last_seq=20) == []
+
+
+def test_law_1a_what_others_wrote_in_place_of_lost_entries_does_not_hide_them() -> None:
+    # Kept up to 4; 5 to 9 are lost, and somebody who was not told of them wrote 5 to 7 anew.
+    told = {"e1": {(4, "aa"), (6, "bb"), (9, "cc"), (7, "zz")}}
+    [lost] = lost_entries("acme", told, {4: "aa", 6: "yy", 7: "zz"}, last_seq=7)
+    assert (lost.first_seq, lost.last_seq) == (5, 9)
