@@ -15,11 +15,7 @@ from runtime.redis.keys import Keys, bucket_of
 from runtime.redis.primaries import Client
 from runtime.redis.script import Script, read_lua
 
-<<<<<<< HEAD
-_ACCOUNT, _JOURNAL, _NEWS = 0, 8, 10
-=======
 _ACCOUNT, _JOURNAL = 0, 8
->>>>>>> main
 _TRIM = Script.of(read_lua(__package__, "trim.lua"))
 # Where the record books has the sequence and the chain: state.lua.
 _BOOKS_SEQ, _BOOKS_CHAIN = 1, 19

@@ -84,10 +84,10 @@ class Keys:
             f"{base}:limits",
             f"{base}:dims",
             f"{base}:journal",
+            f"{base}:forgotten",
             self.bucket(number, "due"),
             self.bucket(number, "news"),
             self.bucket(number, "accounts"),
-            f"{base}:forgotten",
             self.bucket(number, "alerts"),
         )
 

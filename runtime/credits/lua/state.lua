@@ -19,8 +19,8 @@ local SCHEMA = 2 -- the highest that this release reads: runtime/credits/schema.
 
 local K = {
   account = KEYS[1], grants = KEYS[2], ended = KEYS[3], open = KEYS[4], due = KEYS[5],
-  refs = KEYS[6], limits = KEYS[7], dims = KEYS[8], journal = KEYS[9], bucket_due = KEYS[10],
-  news = KEYS[11], accounts = KEYS[12], forgotten = KEYS[13], alerts = KEYS[14],
+  refs = KEYS[6], limits = KEYS[7], dims = KEYS[8], journal = KEYS[9], forgotten = KEYS[10],
+  bucket_due = KEYS[11], news = KEYS[12], accounts = KEYS[13], alerts = KEYS[14],
 }
 local ACCOUNT_ID, READ_ONLY, OUTCOME_TTL_MS = ARGV[1], ARGV[2] == 'r', tonumber(ARGV[3])
 local WINDOWS = ARGV[9]    -- of the account's time zone, where the caller knows it: windows.lua
