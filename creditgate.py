@@ -50,7 +50,18 @@ if TYPE_CHECKING:
     from runtime.actions.source import ActionSource, UnknownAction
     from runtime.actions.spec import ActionSpec
     from runtime.archive.errors import ArchiveError, CursorRefused, EntryDamaged, NotArchived
+    from runtime.archive.figures import (
+        ActionPerformance,
+        OptionCount,
+        PastBalance,
+        PastGrant,
+        PerformanceReport,
+        UsageReport,
+        UsageRow,
+        UsageSums,
+    )
     from runtime.archive.lines import GrantPayment, StatementKind, StatementLine
+    from runtime.archive.reports import Reports, open_reports
     from runtime.archive.statement import (
         ArchivedAccount,
         StatementPage,
@@ -101,6 +112,7 @@ __all__ = [
     "AccountStopped",
     "AccountUnknown",
     "Accounts",
+    "ActionPerformance",
     "ActionRuntime",
     "ActionSource",
     "ActionSpec",
@@ -155,9 +167,13 @@ __all__ = [
     "NotPrivate",
     "NotSent",
     "NotSuggested",
+    "OptionCount",
     "Origin",
+    "PastBalance",
+    "PastGrant",
     "Pending",
     "PeopleError",
+    "PerformanceReport",
     "PossiblyExecuted",
     "PriceMapMissing",
     "PromptError",
@@ -168,6 +184,7 @@ __all__ = [
     "Reach",
     "ReferenceConflict",
     "Rejected",
+    "Reports",
     "RuntimeClosed",
     "Sample",
     "Source",
@@ -181,6 +198,9 @@ __all__ = [
     "TooManyGrants",
     "TypicalRun",
     "UnknownAction",
+    "UsageReport",
+    "UsageRow",
+    "UsageSums",
     "VocabularyMissing",
     "Voided",
     "WrongEventLoop",
@@ -189,6 +209,7 @@ __all__ = [
     "model_choices",
     "open_estimator",
     "open_ledger",
+    "open_reports",
     "open_runtime",
     "open_statements",
     "parse_config",
@@ -306,7 +327,18 @@ def _ledger() -> dict[str, Any]:
 
 def _archive() -> dict[str, Any]:
     from runtime.archive.errors import ArchiveError, CursorRefused, EntryDamaged, NotArchived
+    from runtime.archive.figures import (
+        ActionPerformance,
+        OptionCount,
+        PastBalance,
+        PastGrant,
+        PerformanceReport,
+        UsageReport,
+        UsageRow,
+        UsageSums,
+    )
     from runtime.archive.lines import GrantPayment, StatementKind, StatementLine
+    from runtime.archive.reports import Reports, open_reports
     from runtime.archive.statement import (
         ArchivedAccount,
         StatementPage,

@@ -61,6 +61,7 @@ async def open_ledger(
                 timeout_ms=config.redis.timeout_ms,
                 durability=Durability(config.redis.durability),
                 wait_replicas=config.redis.wait_replicas,
+                assume=frozenset(config.redis.assume),
                 max_lag=config.archive.max_lag,
             ),
             Commerce(

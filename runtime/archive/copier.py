@@ -25,13 +25,15 @@ from runtime.store.database import Database
 
 _log = logging.getLogger("creditgate.archive")
 
-BATCH_ENTRIES = 10_000
+BATCH_ENTRIES = 5_000
 BATCH_BYTES = 8_000_000
 """The most that one transaction adds, but for what the last read brings more."""
 
 _READ_ACCOUNTS = 100
 _FIRST_READ = 200
 _MOST_READ = 1_000
+# Reports say up to when they are complete; for that alone a quiet archive is written now and then.
+_MARK_EVERY_MS = 10_000
 _READ_BYTES = 1_000_000
 _MOST_LOOKS = 20
 
@@ -87,6 +89,7 @@ class Copier:
         self._forks = Forks(database, self._streams, stop)
         self._timeout_s = timeout_ms / 1000
         self._told: dict[str, str] = {}
+        self._mark_from_ms = 0
         self._unfit: dict[str, EntryUnfit] = {}
         self._largest_bytes = _READ_BYTES // _FIRST_READ
 
@@ -108,8 +111,11 @@ class Copier:
         self._unfit.clear()
         async with plain_commands(self._timeout_s):
             parts = await shares(self._client, range(BUCKETS))
+        clocks_ms = []
         for primary, buckets in parts:
             try:
+                async with plain_commands(self._timeout_s):
+                    clocks_ms.append(await primary.time_ms())
                 await self._archive_buckets(buckets, archived, on_progress)
             except LedgerUnavailable as exc:
                 if len(parts) == 1:
@@ -117,6 +123,9 @@ class Copier:
                 self._leave(archived, str(primary), str(exc))
         for name in self._told.keys() - archived.left.keys():
             del self._told[name]
+        if not archived.left and (archived.entries or min(clocks_ms) >= self._mark_from_ms):
+            await writing.mark_complete(self._database, min(clocks_ms))
+            self._mark_from_ms = min(clocks_ms) + _MARK_EVERY_MS
         return archived
 
     async def archive_account(self, account_id: str) -> Archived:
@@ -178,9 +187,10 @@ class Copier:
         batch = Batch()
         for at in range(0, len(account_ids), _READ_ACCOUNTS):
             waiting = await self._waiting(account_ids[at : at + _READ_ACCOUNTS], archived)
-            while waiting:
+            queue = _Queue(waiting)
+            while group := queue.take():
                 try:
-                    waiting = await self._read(waiting, batch, archived)
+                    queue.put_back(await self._read(group, batch, archived))
                 except EntryUnfit as exc:
                     # Its sums are spoiled. The accounts are read again, this one up to the entry.
                     self._unfit[exc.account_id] = exc
@@ -288,6 +298,33 @@ class Copier:
 
 
 _FORKED = "have forked: nothing is archived until `creditgate repair fork`"
+
+
+class _Queue:
+    """Accounts that are read: of all of them a little, then of those with more, one by one.
+
+    Each round trip is worth its while that way, and a batch has few accounts, whose sums are many.
+    """
+
+    _WIDTHS = (_READ_ACCOUNTS, 10, 1)
+
+    def __init__(self, waiting: list[Position]) -> None:
+        self._levels: list[list[Position]] = [waiting, [], []]
+        self._level = 0
+
+    def take(self) -> list[Position]:
+        """Return the accounts to read next; none if there are no more."""
+        for level in (2, 1, 0):
+            if accounts := self._levels[level]:
+                self._level = level
+                width = self._WIDTHS[level]
+                group, accounts[:width] = accounts[:width], []
+                return group
+        return []
+
+    def put_back(self, more: list[Position]) -> None:
+        """Take back those of the last group that have more."""
+        self._levels[min(self._level + 1, 2)][:0] = more
 
 
 class _Behind:

@@ -69,6 +69,8 @@ class History:
     caps: dict[Cap, CapTerms] = field(default_factory=dict)
     off: set[str] = field(default_factory=set)
     _left_before_grant: int | None = None
+    # Executions that had reserved nothing as they expired: their late charges count where they end.
+    _expired_free: set[str] = field(default_factory=set)
 
     def apply(self, entry: Entry) -> None:
         """Add an entry.
@@ -105,11 +107,15 @@ class History:
             self.top_mc = self.books.left_mc
 
     def _count_under_caps(self, columns: list[str], at_ms: int) -> None:
+        if columns[2] == "e" and not columns[5]:
+            self._expired_free.add(columns[4])
         if not self.caps or not columns[7]:
             return
         dimensions = self.dimensions_of(columns)
         counted_mc = counted_charge(columns) if columns[2] == "s" else 0
-        counted_ms = counted_from_ms(columns, at_ms)
+        counted_ms = at_ms
+        if columns[4] not in self._expired_free:
+            counted_ms = counted_from_ms(columns, at_ms)
         for cap, terms in self.caps.items():
             if not matches(cap, dimensions):
                 continue

@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from runtime.archive.errors import NotArchived
 from runtime.archive.rollup import QUARTER_MS, Rollup
 from runtime.archive.spans import LONGEST_DAY_QUARTERS, Day, Edge, Run, Span, days_of
+from runtime.archive.writing import OPEN
 from runtime.credits.identity import Dimensions
 from runtime.store.database import Database
-from runtime.store.schema import accounts, days, dimensions, entries
+from runtime.store.schema import COMPLETE_TO, accounts, days, dimensions, entries, installation
 
 _PART = 2_000
 _MOST_NUMBERS = 10_000
@@ -23,13 +24,18 @@ _MOST_NUMBERS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An archived account; ``first_ms`` and ``last_ms`` are the times of its outermost entries."""
+    """An archived account.
+
+    ``first_ms`` and ``last_ms`` are the times of its outermost entries; ``seen_to_ms`` is when an
+    archiver last found it without news.
+    """
 
     no: int
     account_id: str
     timezone: str
     first_ms: int
     last_ms: int
+    seen_to_ms: int
 
     def archived_part(self, window: Span) -> Span | None:
         """Return the part of a window that entries are in, to quarters of an hour beyond them.
@@ -45,7 +51,8 @@ class Account:
 
     def complete_to_ms(self, to_ms: int) -> int | None:
         """Return up to when a window is complete, ``None`` where all of it is."""
-        return self.last_ms if self.last_ms < to_ms else None
+        reached_ms = max(self.last_ms, self.seen_to_ms)
+        return reached_ms if reached_ms < to_ms else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +183,16 @@ async def _account(connection: AsyncConnection, account_id: str) -> Account:
         .scalar_subquery()
         for order in (entries.c.at_ms, entries.c.at_ms.desc())
     )
+    seen_to = (
+        select(installation.c.value).where(installation.c.name == COMPLETE_TO).scalar_subquery()
+    )
     query = select(
-        accounts.c.no, accounts.c.timezone, first.label("first_ms"), last.label("last_ms")
+        accounts.c.no,
+        accounts.c.timezone,
+        accounts.c.state,
+        first.label("first_ms"),
+        last.label("last_ms"),
+        seen_to.label("seen_to"),
     ).where(accounts.c.account_id == account_id)
     found = (await connection.execute(query)).first()
     if found is None or found.first_ms is None:
@@ -185,7 +200,14 @@ async def _account(connection: AsyncConnection, account_id: str) -> Account:
             f"the archive has no account {account_id!r}: there is none, or nothing of it was "
             "archived yet"
         )
-    return Account(found.no, account_id, found.timezone or "UTC", found.first_ms, found.last_ms)
+    return Account(
+        no=found.no,
+        account_id=account_id,
+        timezone=found.timezone or "UTC",
+        first_ms=found.first_ms,
+        last_ms=found.last_ms,
+        seen_to_ms=int(found.seen_to or 0) if found.state == OPEN else 0,
+    )
 
 
 KIND_G: ColumnElement[bool] = literal_column("kind = 'g'")

@@ -220,12 +220,16 @@ def _selected() -> Select[Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """The entries of a query, between two sequences: the clock of an account does not go back."""
+    """The entries of a query, between two sequences: the clock of an account does not go back.
+
+    Where a repair did set it back, ``by_time`` is true, and the time of each entry is looked at.
+    """
 
     account: ArchivedAccount
     query: Query
     first: int
     last: int
+    by_time: bool = False
 
     @classmethod
     async def of(
@@ -234,7 +238,7 @@ class _Window:
         first, last = 1, account.seq
         of_account = entries.c.account == account.no
         if await _was_set_back(connection, account):
-            return cls(account, query, first, last)
+            return cls(account, query, first, last, by_time=True)
         if query.from_ms is not None:
             found = await connection.scalar(
                 select(entries.c.seq)
@@ -264,9 +268,9 @@ class _Window:
             _E.c.kind != "n",
             _E.c.seq.between(first, min(last, self.last)),
         )
-        if query.from_ms is not None:
+        if self.by_time and query.from_ms is not None:
             chosen = chosen.where(_E.c.at_ms >= query.from_ms)
-        if query.to_ms is not None:
+        if self.by_time and query.to_ms is not None:
             chosen = chosen.where(_E.c.at_ms < query.to_ms)
         order = _E.c.seq.desc() if query.newest_first else _E.c.seq
         found = await connection.execute(chosen.order_by(order).limit(limit))

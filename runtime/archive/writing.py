@@ -6,14 +6,14 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import BigInteger, bindparam, cast, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.archive.batches import Batch, Position, Step, StreamEntry
 from runtime.store.database import Database
-from runtime.store.schema import accounts, dimensions, entries, forks
+from runtime.store.schema import COMPLETE_TO, accounts, dimensions, entries, forks, installation
 
 OPEN, FORKED = "open", "forked"
 _COLUMNS = [column.name for column in entries.columns]
@@ -96,6 +96,20 @@ async def forked_accounts(database: Database) -> tuple[str, ...]:
     async with database.connect() as connection:
         found = await connection.execute(statement.order_by(accounts.c.account_id))
         return tuple(found.scalars())
+
+
+async def mark_complete(database: Database, at_ms: int) -> None:
+    """Note that everything is archived which the ledger wrote before an instant of its clock."""
+    statement = insert(database, installation).values(name=COMPLETE_TO, value=str(at_ms))
+    new = statement.excluded.value
+    # Another archiver may have been quicker.
+    later = cast(installation.c.value, BigInteger) < cast(new, BigInteger)
+    async with database.begin() as connection:
+        await connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["name"], set_={"value": new}, where=later
+            )
+        )
 
 
 async def mark_forked(database: Database, position: Position) -> None:

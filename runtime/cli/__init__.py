@@ -14,8 +14,8 @@ _SECTIONS = {
     "Try": ("demo", "preview", "mock-provider", "check-config"),
     "Run": ("run", "estimate"),
     "Credits": (
-        *("account", "grant", "purchase", "void", "cap", "balance", "statement"),
-        *("models", "rates"),
+        *("account", "grant", "purchase", "void", "cap", "balance", "usage"),
+        *("statement", "models", "rates"),
     ),
     "Operate": ("sweep", "spool", "archive", "audit", "rebuild", "repair", "migrate", "forget"),
 }

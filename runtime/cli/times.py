@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from runtime.cli.options import BadInput
@@ -50,6 +50,23 @@ def parse_instant(text: str, zone: ZoneInfo, param: str) -> datetime:
         f"{param}: found {text!r}; write a date like 2026-05-01, or an instant with its offset "
         "like 2026-05-01T12:00:00+02:00"
     )
+
+
+def month_begin(end: datetime, zone: ZoneInfo) -> datetime:
+    """Return the instant, in UTC, at which the month begins whose last instant is before ``end``.
+
+    >>> month_begin(datetime(2026, 6, 1, tzinfo=UTC), ZoneInfo("UTC"))
+    datetime.datetime(2026, 5, 1, 0, 0, tzinfo=datetime.timezone.utc)
+    """
+    from pricing.offers import midnight
+
+    last = (end - timedelta(microseconds=1)).astimezone(zone)
+    return midnight(last.date().replace(day=1), zone)
+
+
+def instant_ms(instant: datetime) -> int:
+    """Return the milliseconds since 1970 of an instant."""
+    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
 def check_window(

@@ -109,6 +109,9 @@ def _check_encoding(value: str) -> str:
     return value
 
 
+Assumable = Literal["version", "maxmemory_policy", "memory", "append_only", "replicas"]
+
+
 class SentinelSection(Section):
     """The sentinels that say which server is the primary; ``tls`` is for them and the servers."""
 
@@ -131,6 +134,7 @@ class RedisSection(Section):
     max_connections: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 8
     durability: Literal["relaxed", "fsync", "replicated"] = "relaxed"
     wait_replicas: Annotated[int, Field(strict=True, ge=1, le=10)] = 1
+    assume: list[Assumable] = Field(default_factory=list)
     username: Annotated[Text, Field(min_length=1)] | None = None
     password: Secret | None = None
 

@@ -108,7 +108,10 @@ class Installation:
                 async with plain_commands(self._timeout_s):
                     self._check_server(primary, await _told_by(primary))
                     await durability.check(
-                        primary, self._settings.durability, self._settings.wait_replicas
+                        primary,
+                        self._settings.durability,
+                        self._settings.wait_replicas,
+                        self._settings.assume,
                     )
             except LedgerUnavailable as exc:
                 if not isinstance(self._client, RedisCluster):
@@ -119,7 +122,8 @@ class Installation:
     def _check_server(self, primary: Primary, told: Mapping[str, Any]) -> None:
         """Check that the server has every command of the scripts; else they could stop midway."""
         if "redis_version" not in told:
-            _log.warning("%s does not tell its version; %s is needed", primary, _OLDEST_WORDS)
+            needed = f"{_OLDEST_WORDS} is needed"
+            durability.tell_hidden(primary, "its version", needed, "version", self._settings.assume)
             return
         found = str(told["redis_version"])
         if tuple(map(int, found.split(".")[:2])) < _OLDEST:

@@ -97,7 +97,7 @@ class CreditLedger:
         self.key_check = identity.check_value()
         self._identity = identity
         self._keys = Keys(self.settings.key_prefix)
-        self.watch = Watch(client, self.settings.timeout_ms, clock_ms)
+        self.watch = Watch(client, self.settings.timeout_ms, clock_ms, self.settings.assume)
         self._installation = Installation(client, self._keys, self.settings, self.watch)
         scripts = scripts or batch_scripts()
         if transport is None:

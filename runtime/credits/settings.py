@@ -18,6 +18,7 @@ class LedgerSettings:
     20% of what the last grant left, ``a5000`` for 5,000 mc. One that was told is not told again
     before ``alert_cooldown_ms`` are over. ``timeout_ms`` bounds one script call. ``durability`` is
     what a write outlives once it is called done, ``wait_replicas`` how many have it then.
+    ``assume`` has what the operator vouches for where a server does not tell it.
     ``max_lag`` is the number of entries by which the archive may lag behind an account's journal
     before new reserves are refused; ``None`` for no bound.
     """
@@ -29,6 +30,7 @@ class LedgerSettings:
     timeout_ms: int = 1_000
     durability: Durability = Durability.RELAXED
     wait_replicas: int = 1
+    assume: frozenset[str] = frozenset()
     max_lag: int | None = None
 
     def __post_init__(self) -> None:

@@ -9,14 +9,14 @@ must still take settlements, so the rest of its memory is kept for them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from redis.exceptions import ResponseError
 
 from runtime.background import Periodic
 from runtime.credits.clock import MOST_APART_MS, own_clock_ms
-from runtime.credits.durability import eviction_fault
+from runtime.credits.durability import eviction_fault, tell_hidden
 from runtime.credits.results import LedgerUnavailable
 from runtime.credits.schema import NEWEST, schema_of
 from runtime.credits.script_client import plain_commands
@@ -36,10 +36,15 @@ class Watch:
 
     Args:
         clock_ms: this process's clock.
+        assumed: what the operator vouches for where a server does not tell it.
     """
 
     def __init__(
-        self, client: Client, timeout_ms: int, clock_ms: Callable[[], int] = own_clock_ms
+        self,
+        client: Client,
+        timeout_ms: int,
+        clock_ms: Callable[[], int] = own_clock_ms,
+        assumed: Collection[str] = (),
     ) -> None:
         self.faults: dict[str, str] = {}
         self.schema = NEWEST
@@ -48,6 +53,7 @@ class Watch:
         self._client = client
         self._timeout_s = timeout_ms / 1000
         self._clock_ms = clock_ms
+        self._assumed = assumed
         self._clocks: dict[str, str] = {}
         self._memory: dict[str, str] = {}
         self._evictions: dict[str, str] = {}
@@ -177,7 +183,8 @@ class Watch:
         except KeyError:
             if str(primary) not in self._hides_memory:
                 self._hides_memory.add(str(primary))
-                _log.warning("%s does not tell how full it is", primary)
+                needed = f"it must stay below {MOST_MEMORY_PERCENT}%"
+                tell_hidden(primary, "how full it is", needed, "memory", self._assumed)
             return ""
         if not most or used * 100 <= most * MOST_MEMORY_PERCENT:
             return ""

@@ -88,6 +88,14 @@ class Primary:
             for move in node["migrations"]
         )
 
+    async def can_wait(self) -> bool:
+        """Return whether the server lets this user wait for replicas."""
+        try:
+            _ = await self._node.execute_command("WAIT", 0, 1)
+        except ResponseError:
+            return False
+        return True
+
     async def time_ms(self) -> int:
         """Return the server's clock in whole milliseconds since 1970."""
         seconds, microseconds = await self._node.execute_command("TIME")

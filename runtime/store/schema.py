@@ -24,7 +24,9 @@ metadata = MetaData()
 
 DIMENSION_LENGTH = 200
 
-# The installation that is archived here: the check value of its key, its key prefix.
+# The installation that is archived here: the check value of its key, its key prefix; and under
+# COMPLETE_TO the instant up to which everything was archived when an archiver last looked.
+COMPLETE_TO = "complete_to_ms"
 installation = Table(
     "installation",
     metadata,

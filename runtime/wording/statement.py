@@ -36,7 +36,7 @@ def entry_text(entry: JournalEntry) -> str:
 
 def _settled(entry: JournalEntry) -> str:
     free = f", free (else {credits_text(entry.free_mc)} credits)" if entry.free_mc else ""
-    fallback = f"; fallback: {REASONS[entry.reason]}" if entry.reason else ""
+    fallback = f", with fallback values: {REASONS[entry.reason]}" if entry.reason else ""
     return f"execution {_place(entry)}{free}{fallback}"
 
 

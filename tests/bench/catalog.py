@@ -6,6 +6,8 @@ from providers.base import ModelRoute
 from tests.bench import (
     adaptive,
     archive_bytes,
+    archive_rate,
+    audit_rate,
     campaign_ratio,
     gate_own_share,
     gate_tax,
@@ -18,6 +20,7 @@ from tests.bench import (
     ledger_throughput,
     ledger_vs_postgres,
     token_count_share,
+    usage_report,
 )
 from tests.bench.registry import Benchmark
 
@@ -52,5 +55,9 @@ BENCHMARKS = (
     Benchmark("ledger_script_p99_ms", "ms", ledger_script_time.measure, at_most=3),
     Benchmark("ledger_memory", "bytes", ledger_memory.measure, at_most=450),
     Benchmark("archive_bytes", "bytes", archive_bytes.measure),
+    Benchmark("audit_rate", "entries/s", audit_rate.measure),
     Benchmark("ledger_vs_postgres", "ratio", ledger_vs_postgres.measure, at_least=2),
+    Benchmark("archive_rate_share", "share", archive_rate.measure_share, at_least=0.25),
+    Benchmark("archive_rate", "entries/s", archive_rate.measure_rate),
+    Benchmark("usage_report_ms", "ms", usage_report.measure, at_most=50),
 )

@@ -49,7 +49,7 @@ class PreloadedServer:
         start.chmod(0o700)
         # A rewrite would put what was written into another file; here one file has it all.
         options = {"auto-aof-rewrite-percentage": "0", "appendfsync": appendfsync}
-        self._server = Server(start, self._data, 0, **options)
+        self._server = Server(start, self._data, 0, options)
         self.url = self._server.url
 
     def start(self) -> None:

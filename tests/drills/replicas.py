@@ -25,7 +25,7 @@ class Replicas:
     def __init__(self, folder: Path) -> None:
         self._path = program(NEWER)
         self._servers = [
-            Server(self._path, folder / f"redis-{port}", port, **_OPTIONS) for port in free_ports(3)
+            Server(self._path, folder / f"redis-{port}", port, _OPTIONS) for port in free_ports(3)
         ]
         self._address = Address()
         self.url = self._address.url

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from redis import Redis
 
 from runtime.config import load_config
-from tests.harness.command_line import Home
+from tests.harness.command_line import PROCESS_ENV, Home
 
 WHO = ("--reason", "redis-1 lost its disk", "--actor", "ann@example.com")
 
@@ -116,3 +120,50 @@ def test_bad_input_is_refused_with_2_and_changes_nothing(home: Home, tmp_path: P
         ended = home.invoke(*args)
         assert ended.status == 2, (args, ended)
         assert ended.stderr.startswith(("Error: ", "Usage: ")), ended.stderr
+
+
+KILLED_AT = """
+import os, signal, sys
+from runtime.credits.script_client import ScriptClient
+
+left = int(sys.argv.pop(1))
+
+def counted(ask):
+    async def asked(*args):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        answer = await ask(*args)
+        return answer
+    return asked
+
+ScriptClient.ask = counted(ScriptClient.ask)
+ScriptClient.ask_all = counted(ScriptClient.ask_all)
+from runtime.cli import main
+main()
+"""
+
+
+@pytest.mark.long
+def test_law_1a_a_rebuild_that_is_killed_anywhere_can_be_repeated(spent: Home) -> None:
+    before = spent.balance("acme")
+    lose(spent)
+    args = ("rebuild", "--account", "acme", *WHO)
+    statuses = []
+    # After begin, references, dimensions and outcomes, before the account, and not at all.
+    for calls in (2, 3, 4, 5, 100):
+        ended = subprocess.run(
+            [sys.executable, "-c", KILLED_AT, str(calls), *args],
+            cwd=spent.folder,
+            env={**os.environ, **PROCESS_ENV},
+            capture_output=True,
+            check=False,
+        )
+        statuses.append(ended.returncode)
+        if ended.returncode == -signal.SIGKILL:
+            assert spent.invoke("audit", "--account", "acme").status == 1, "not there yet"
+    assert statuses == [-signal.SIGKILL] * 4 + [0]
+    assert spent.invoke("audit", "--account", "acme").status == 0
+    assert spent.invoke("rebuild", "--all", *WHO).status == 0
+    assert spent.balance("acme").charged_mc == before.charged_mc

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind
 from pricing.quote import cost_mc
 from pricing.usage import TokenUsage
@@ -65,6 +66,8 @@ async def _live(folder: Path) -> None:
                 tokens=tokens_column(TOKENS),
                 rate_card_version="2026-01",
                 outcome=b"{}",
+                reason=FallbackReason.OUTPUT_INVALID,
+                choices=((0, 2), (1, 0)),
             )
         )
         await ledger.accounts.void("acme", grant_id="g2", reference="v", reason="paid back")
@@ -104,10 +107,8 @@ def test_a_statement_explains_each_movement_with_the_balance_after_it(lived: Hom
     assert [line.split()[0] for line in lines] == ["6", "5", "3", "2", "1"]
     void, charge, purchase, grant, opened = (" ".join(line.split()) for line in lines)
     assert "void of what was left of grant g2: paid back" in void
-    assert "execution of route_message in +welcome; writer, 1,000 + 333 tokens, card 2026-01" in (
-        charge
-    )
-    assert "paid by g1" in charge
+    assert "execution of route_message in +welcome, with fallback values: the answer" in charge
+    assert "; writer, 1,000 + 333 tokens, card 2026-01; paid by g1, g2 -147.900 " in charge
     assert "purchase, g2; by operator, reference -7+1 +100,000.000 100,030.000" in purchase
     assert f"promotional grant g1; by @sue, reference {FORMULA} +30.000 30.000" in grant
     assert "account opened with plan growth, time zone Europe/Berlin; by operator 0.000" in opened
@@ -170,7 +171,10 @@ def test_a_charge_is_opened_down_to_its_receipt(lived: Home) -> None:
     assert "reasoning 33 300,000.000 9.900" in plain
     assert "together, rounded up 147.900" in plain
     assert "That is what was booked: charged, overage and free together." in plain
+    assert "intent exchange_rate" in plain, "the option by its name"
+    assert "fallback the answer did not have the required form" in plain
     found = lived.invoke(*STATEMENT, "--entry", "5", "--json").json
+    assert found["choices"][0] == {"output": "intent", "option": "exchange_rate"}
     assert found["by_rate_card"]["cost_mc"] == found["charged_mc"] == 147_900
     assert found["reserved_mc"] == 200_000
     assert found["reserved_at"] <= found["at"]
@@ -182,6 +186,8 @@ def test_a_charge_whose_rate_card_has_left_the_config_is_still_opened(own: Home)
     own.write("config.yaml", config.replace("version: 2026-01\n", "version: 2027-01\n"))
     shown = own.invoke(*STATEMENT, "--entry", "5").stdout
     assert "the config has no rates of rate card '2026-01' for this model any more" in shown
+    edit(own, "UPDATE accounts SET state = 'forked'")
+    assert "STOPPED THERE: Redis lost entries" in own.invoke(*STATEMENT).stdout
     assert own.invoke(*STATEMENT, "--entry", "5", "--json").json["by_rate_card"] is None
 
 

@@ -168,7 +168,7 @@ class ArchiveDesk:
             await self.client.delete(key)
         for key, dumped in snapshot.items():
             await self.client.restore(key, 0, dumped, replace=True)
-        await self.client.sadd(self.keys.of_account(account_id)[10], account_id)
+        await self.client.sadd(self.keys.of_account(account_id)[11], account_id)
         # A process that was told of what is lost would refuse to go on.
         self.ledger = make_ledger(self.client, self.keys.prefix)
 

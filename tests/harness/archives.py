@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -13,6 +15,7 @@ from runtime.archive.statement import Statements
 from runtime.credits.journal import chain_of
 from runtime.store.database import Database, database_url, open_database
 from tests.harness.ledger.desk import ACCOUNT, Desk
+from tests.harness.pages import blocks
 
 
 @asynccontextmanager
@@ -62,3 +65,12 @@ def fill(path: Path, count: int) -> None:
         last = (seq, chain, left_mc, no)
         file.execute("UPDATE accounts SET seq = ?, chain = ?, left_mc = ? WHERE no = ?", last)
         file.commit()
+
+
+def check_books(folder: Path, books: Path) -> subprocess.CompletedProcess[str]:
+    """Run the page's program on an archive or a CSV of it, with nothing but Python itself."""
+    [text] = [block for block in blocks("docs/archive.md", "python") if "check_books" in block]
+    program = folder / "check_books.py"
+    program.write_text(text, "utf-8")
+    command = [sys.executable, "-I", "-S", str(program), str(books)]
+    return subprocess.run(command, check=False, capture_output=True, text=True)

@@ -39,7 +39,7 @@ class ReplicaSet:
         self.password = password or None
         server_program = program(kind)
         self.servers = [
-            Server(server_program, folder / str(port), port, **options)
+            Server(server_program, folder / str(port), port, options)
             for port in free_ports(1 + replicas)
         ]
         self.primary = self.servers[0]

@@ -15,8 +15,10 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
@@ -28,6 +30,8 @@ from runtime.redis.embedded_binary import EmbeddedRedisUnavailable, find_server
 OLDEST, NEWER, CLUSTER, VALKEY = "6.2", "7", "cluster", "valkey"
 OTHERS = (NEWER, CLUSTER, VALKEY)
 CLUSTER_SCHEME = "cluster+"
+PRIMARIES = 3
+"""Of a cluster."""
 _START_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _NEVER_HANDED_OUT = range(10_000, 32_000)
@@ -89,9 +93,22 @@ def refuse_or_skip(error: ServerProgramMissing) -> None:
 
 
 class Server:
-    """One server process, on a Unix socket or on a port of loopback."""
+    """One server process, on a Unix socket or on a port of loopback.
 
-    def __init__(self, server_program: Path, folder: Path, port: int = 0, **options: str) -> None:
+    Args:
+        renamed: commands that nobody has there.
+    """
+
+    def __init__(
+        self,
+        server_program: Path,
+        folder: Path,
+        port: int = 0,
+        options: Mapping[str, str] = MappingProxyType({}),
+        *,
+        renamed: tuple[str, ...] = (),
+    ) -> None:
+        self._renamed = renamed
         self._program = server_program
         self._folder = folder
         self._options = options
@@ -168,6 +185,8 @@ class Server:
             **self._options,
         }
         arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
+        for command in self._renamed:
+            arguments += ["--rename-command", command, ""]
         if leader_port:
             arguments += ["--replicaof", "127.0.0.1", str(leader_port)]
         return arguments
@@ -184,20 +203,32 @@ class Server:
 
 
 class Cluster:
-    """Three primaries on loopback that share the slots; no replicas."""
+    """Three primaries on loopback that share the slots, the first three of its servers.
 
-    def __init__(self, folder: Path, **options: str) -> None:
+    Args:
+        replicas: of each primary.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        options: Mapping[str, str] = MappingProxyType({}),
+        *,
+        replicas: int = 0,
+    ) -> None:
         server_program = program(CLUSTER)
         self._client_program = _client_program()
-        ports = free_ports(6)
+        self._replicas = replicas
+        count = PRIMARIES * (1 + replicas)
+        ports = free_ports(2 * count)
         self.servers = [
             Server(
                 server_program,
                 folder / str(port),
                 port,
-                **{"cluster-enabled": "yes", "cluster-port": str(bus_port), **options},
+                {"cluster-enabled": "yes", "cluster-port": str(bus_port), **options},
             )
-            for port, bus_port in zip(ports[:3], ports[3:], strict=True)
+            for port, bus_port in zip(ports[:count], ports[count:], strict=True)
         ]
         self.url = CLUSTER_SCHEME + self.servers[0].url
 
@@ -214,7 +245,7 @@ class Cluster:
 
     def _join(self) -> None:
         addresses = [f"127.0.0.1:{server.port}" for server in self.servers]
-        options = ["--cluster-replicas", "0", "--cluster-yes"]
+        options = ["--cluster-replicas", str(self._replicas), "--cluster-yes"]
         done = subprocess.run(
             [self._client_program, "--cluster", "create", *addresses, *options],
             check=False,
@@ -225,11 +256,11 @@ class Cluster:
         assert done.returncode == 0, f"no cluster: {done.stdout[-1000:]}{done.stderr[-1000:]}"
 
     def wait_until_whole(self) -> None:
-        """Wait until every server sees that all slots are served."""
+        """Wait until every server sees all slots served, and every replica has caught up."""
         give_up_at = time.monotonic() + _START_SECONDS
         for server in self.servers:
             with Redis.from_url(server.url) as client:
-                while b"cluster_state:ok" not in _bytes(client.execute_command("CLUSTER", "INFO")):
+                while not _is_whole(client):
                     assert time.monotonic() < give_up_at, "the cluster does not come up"
                     time.sleep(_POLL_SECONDS)
 
@@ -275,8 +306,11 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-def _bytes(answer: Any) -> bytes:
-    return bytes(answer)
+def _is_whole(client: Any) -> bool:
+    if b"cluster_state:ok" not in bytes(client.execute_command("CLUSTER", "INFO")):
+        return False
+    told = client.info("replication")
+    return bool(told["role"] == "master" or told["master_link_status"] == "up")
 
 
 def free_ports(count: int) -> list[int]:

@@ -14,6 +14,7 @@ from creditgate import (
     Accounts,
     AccountStopped,
     AccountUnknown,
+    ActionPerformance,
     ActionRuntime,
     ActionSource,
     ActionSpec,
@@ -68,9 +69,13 @@ from creditgate import (
     NotPrivate,
     NotSent,
     NotSuggested,
+    OptionCount,
     Origin,
+    PastBalance,
+    PastGrant,
     Pending,
     PeopleError,
+    PerformanceReport,
     PossiblyExecuted,
     PriceMapMissing,
     PromptError,
@@ -81,6 +86,7 @@ from creditgate import (
     Reach,
     ReferenceConflict,
     Rejected,
+    Reports,
     RuntimeClosed,
     Sample,
     Source,
@@ -94,6 +100,9 @@ from creditgate import (
     TooManyGrants,
     TypicalRun,
     UnknownAction,
+    UsageReport,
+    UsageRow,
+    UsageSums,
     VocabularyMissing,
     Voided,
     WrongEventLoop,
@@ -102,6 +111,7 @@ from creditgate import (
     model_choices,
     open_estimator,
     open_ledger,
+    open_reports,
     open_runtime,
     open_statements,
     parse_config,
@@ -287,3 +297,21 @@ async def state(config: Config) -> str | None:
         payments: tuple[GrantPayment, ...] = charge.payments
         print([payment.amount_mc for payment in payments])
         return page.next_cursor
+
+
+async def report(config: Config) -> int:
+    reports: Reports
+    async with open_reports(config) as reports:
+        usage: UsageReport = await reports.usage("acme", by=["day", "model"], from_ms=0)
+        row: UsageRow
+        for row in usage.rows:
+            sums: UsageSums = row.sums
+            print(row.keys, sums.executions, sums.charged_mc)
+        found: PerformanceReport = await reports.performance("acme", from_ms=0)
+        action: ActionPerformance
+        for action in found.actions:
+            chosen: tuple[OptionCount, ...] = action.options
+            print(action.answered, action.fell_back, [one.option_name for one in chosen])
+        past: PastBalance = await reports.balance_at("acme", usage.to_ms - 1)
+        grants: tuple[PastGrant, ...] = past.grants
+        return sum(grant.left_mc for grant in grants)

@@ -18,7 +18,7 @@ from runtime.executions.outbox import Outbox
 from runtime.executions.spool import Spool
 from runtime.redis.keys import bucket_of, slot_of_bucket
 from tests.harness.ledger.desk import Desk, connect, make_ledger
-from tests.harness.servers import Cluster, Server
+from tests.harness.servers import PRIMARIES, Cluster, Server
 
 TTL_MS = 5_000
 
@@ -54,10 +54,10 @@ async def owner_of(cluster: Cluster, account_id: str) -> Server:
 
 
 async def accounts_apart(cluster: Cluster) -> dict[int, str]:
-    """An account on each server, by its port."""
+    """An account on each primary, by its port."""
     found: dict[int, str] = {}
     number = 0
-    while len(found) < len(cluster.servers):
+    while len(found) < PRIMARIES:
         name = f"account-{number}"
         found.setdefault((await owner_of(cluster, name)).port, name)
         number += 1

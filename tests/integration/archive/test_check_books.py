@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -13,27 +11,16 @@ import pytest
 
 from pricing.offers import GrantKind
 from runtime.credits.endings import Release
-from tests.harness.archives import archive
+from tests.harness.archives import archive, check_books
 from tests.harness.ledger.desk import ACCOUNT, Desk
 from tests.harness.pages import blocks
 
 MOST_LINES = 60
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Path:
-    """The program, as a reader of the page saves it."""
+def test_the_program_has_at_most_60_lines() -> None:
     [text] = [block for block in blocks("docs/archive.md", "python") if "check_books" in block]
     assert len(text.splitlines()) <= MOST_LINES
-    path = tmp_path / "check_books.py"
-    path.write_text(text, "utf-8")
-    return path
-
-
-def check(program: Path, books: Path) -> subprocess.CompletedProcess[str]:
-    # -I: neither our code nor anything that is installed.
-    command = [sys.executable, "-I", "-S", str(program), str(books)]
-    return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
 async def live(desk: Desk) -> None:
@@ -60,7 +47,7 @@ async def live(desk: Desk) -> None:
 
 
 async def test_an_outsider_s_program_prints_the_ledger_s_balances(
-    desk: Desk, tmp_path: Path, program: Path
+    desk: Desk, tmp_path: Path
 ) -> None:
     await live(desk)
     await archive(desk, tmp_path / "a.db", ACCOUNT, "beta")
@@ -77,7 +64,7 @@ async def test_an_outsider_s_program_prints_the_ledger_s_balances(
     told = await desk.balance()
     assert min(told.charged_mc, told.voided_mc, told.overage_mc, told.exposure_mc) > 0
     assert told.reserved_mc > 0
-    checked = check(program, tmp_path / "a.db")
+    checked = check_books(tmp_path, tmp_path / "a.db")
     assert (checked.stdout, checked.stderr, checked.returncode) == (expected, "", 0)
 
     with (
@@ -89,7 +76,7 @@ async def test_an_outsider_s_program_prints_the_ledger_s_balances(
             " ON a.no = e.account ORDER BY account_id, e.seq"
         )
         csv.writer(dump).writerows(rows)
-    assert check(program, tmp_path / "j.csv").stdout == expected
+    assert check_books(tmp_path, tmp_path / "j.csv").stdout == expected
 
 
 @pytest.mark.parametrize(
@@ -104,13 +91,13 @@ async def test_an_outsider_s_program_prints_the_ledger_s_balances(
     ],
 )
 async def test_it_names_the_first_entry_that_is_wrong(
-    desk: Desk, tmp_path: Path, program: Path, edit: str, told: str
+    desk: Desk, tmp_path: Path, edit: str, told: str
 ) -> None:
     await live(desk)
     await archive(desk, tmp_path / "a.db", ACCOUNT, "beta")
     with closing(sqlite3.connect(tmp_path / "a.db")) as file:
         assert file.execute(edit).rowcount > 0
         file.commit()
-    checked = check(program, tmp_path / "a.db")
+    checked = check_books(tmp_path, tmp_path / "a.db")
     assert told in checked.stderr
     assert checked.returncode == 1

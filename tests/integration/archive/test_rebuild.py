@@ -115,7 +115,7 @@ async def test_law_3c_an_id_that_was_charged_is_not_charged_again_and_its_values
     assert ttl_ms > 0
 
 
-async def test_law_10a_a_payment_that_was_booked_before_the_loss_is_not_booked_again(
+async def test_law_3d_a_payment_that_was_booked_before_the_loss_is_not_booked_again(
     desk: Desk, database: Database
 ) -> None:
     accounts = desk.ledger.accounts
@@ -154,7 +154,7 @@ async def test_law_10a_a_payment_that_was_booked_before_the_loss_is_not_booked_a
     assert (await accounts.balance(ACCOUNT)).timezone == "Europe/Paris"
 
 
-async def test_law_12a_caps_come_back_with_what_their_windows_have_used(
+async def test_law_1b_caps_come_back_with_what_their_windows_have_used(
     desk: Desk, database: Database
 ) -> None:
     accounts = desk.ledger.accounts
@@ -182,7 +182,7 @@ async def test_law_12a_caps_come_back_with_what_their_windows_have_used(
     assert expected == {day: 30, month: 192, total: 192, other: 0}
 
 
-async def test_law_5a_what_open_reservations_held_of_a_voided_grant_is_voided(
+async def test_law_9a_what_open_reservations_held_of_a_voided_grant_is_voided(
     desk: Desk, database: Database
 ) -> None:
     await desk.open(100, 50)
@@ -270,7 +270,9 @@ async def test_an_account_that_the_archive_does_not_know_is_refused(
         await rebuild(desk, database)
 
 
-async def test_a_large_account_is_made_in_many_scripts(desk: Desk, database: Database) -> None:
+async def test_law_15_a_large_account_is_made_in_many_scripts(
+    desk: Desk, database: Database
+) -> None:
     await desk.open()
     for number in range(1_300):
         await desk.grant(10, reference=f"r{number}")

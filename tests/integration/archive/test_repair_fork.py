@@ -133,7 +133,7 @@ async def test_law_3c_an_execution_of_the_lost_branch_is_not_charged_a_second_ti
     assert again == Existing("settled", 30, 0, None, b"")
 
 
-async def test_law_10a_what_was_lost_is_not_booked_again_where_somebody_did_so_before(
+async def test_law_3d_what_was_lost_is_not_booked_again_where_somebody_did_so_before(
     desk: Desk, database: Database
 ) -> None:
     await fork(desk, database)

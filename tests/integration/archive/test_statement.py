@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from pricing.offers import GrantKind
+from runtime.archive.copier import Copier
 from runtime.archive.errors import CursorRefused, EntryDamaged, NotArchived
 from runtime.archive.lines import StatementKind, StatementLine
 from runtime.archive.statement import Statements
 from runtime.credits.caps import Cap
 from runtime.credits.endings import Release
 from runtime.credits.journal import chain_of
+from runtime.store.database import Database
 from runtime.wording.statement import entry_text
-from tests.harness.archives import archive, open_pages
+from tests.harness.archives import archive, open_file, open_pages
 from tests.harness.ledger.desk import ACCOUNT, START_MS, Desk
 
 DAY_MS = 86_400_000
@@ -168,66 +174,90 @@ async def test_a_window_is_right_though_a_repair_set_the_clock_back(
     assert len(whole) == 5
 
 
-@pytest.mark.parametrize(
-    "other",
-    ["account", "from", "to", "order", "installation", "changed", "nonsense", "empty"],
-)
-async def test_a_cursor_of_anything_else_is_refused(desk: Desk, tmp_path: Path, other: str) -> None:
+async def test_a_cursor_of_anything_else_is_refused(desk: Desk, tmp_path: Path) -> None:
     await desk.open(1, 2, 3)
     await desk.open(1, 2, 3, account_id="beta")
     await archive(desk, tmp_path / "a.db", ACCOUNT, "beta")
-    async with open_pages(tmp_path / "a.db") as statements:
+    async with open_file(tmp_path / "a.db") as database:
+        statements, elsewhere = Statements(database, "here"), Statements(database, "elsewhere")
         cursor = (await statements.page(ACCOUNT, limit=1)).next_cursor
         assert cursor is not None
         assert (await statements.page(ACCOUNT, limit=2, cursor=cursor)).lines
-    changed = {
-        "changed": cursor.replace(cursor[0], "2", 1) if cursor[0] != "2" else f"1{cursor[1:]}",
-        "nonsense": "0; DROP TABLE entries",
-        "empty": "",
-    }
-    async with open_pages(
-        tmp_path / "a.db", "elsewhere" if other == "installation" else "here"
-    ) as statements:
-        with pytest.raises(CursorRefused, match=r"of another query|is not a cursor"):
-            await statements.page(
-                "beta" if other == "account" else ACCOUNT,
-                from_ms=1 if other == "from" else None,
-                to_ms=2**52 if other == "to" else None,
-                newest_first=other != "order",
-                cursor=changed.get(other, cursor),
-            )
+        changed = cursor.replace(cursor[0], "2" if cursor[0] == "1" else "1", 1)
+        for asked in (
+            statements.page("beta", cursor=cursor),
+            statements.page(ACCOUNT, cursor=cursor, from_ms=1),
+            statements.page(ACCOUNT, cursor=cursor, to_ms=2**52),
+            statements.page(ACCOUNT, cursor=cursor, newest_first=False),
+            elsewhere.page(ACCOUNT, cursor=cursor),
+            statements.page(ACCOUNT, cursor=changed),
+        ):
+            with pytest.raises(CursorRefused, match="is of another query"):
+                await asked
+        for nonsense in ("0; DROP TABLE entries", "", "5", f"{cursor} "):
+            with pytest.raises(CursorRefused, match="is not a cursor"):
+                await statements.page(ACCOUNT, cursor=nonsense)
 
 
-@pytest.mark.parametrize(
-    "edit, seq, why",
-    [
-        ("UPDATE entries SET body = replace(body, ':500', ':900') WHERE seq = 2", 2, "its chain"),
-        ("UPDATE entries SET body = 'x', kind = 'x' WHERE seq = 4", 4, "its chain"),
-        ("UPDATE entries SET chain = 'abcdefabcdef' WHERE seq = 3", 3, "its chain"),
-        ("UPDATE entries SET left_mc = left_mc + 1 WHERE seq = 5", 5, "running balance"),
-        ("UPDATE entries SET at_ms = at_ms - 1 WHERE seq = 3", 3, "its time"),
-        ("DELETE FROM entries WHERE seq = 5", 5, "missing"),
-        ("DELETE FROM entries WHERE seq = (SELECT seq FROM accounts)", -1, "missing"),
-        ("DELETE FROM dimensions", 9, "KeyError"),
-    ],
+EDITS = (
+    ("UPDATE entries SET body = replace(body, ':500', ':900') WHERE seq = 2", 2, "its chain"),
+    ("UPDATE entries SET body = 'x', kind = 'x' WHERE seq = 4", 4, "its chain"),
+    ("UPDATE entries SET chain = 'abcdefabcdef' WHERE seq = 3", 3, "its chain"),
+    ("UPDATE entries SET left_mc = left_mc + 1 WHERE seq = 5", 5, "running balance"),
+    ("UPDATE entries SET at_ms = at_ms - 1 WHERE seq = 3", 3, "its time"),
+    ("DELETE FROM entries WHERE seq = 5", 5, "missing"),
+    ("DELETE FROM entries WHERE seq = (SELECT seq FROM accounts)", -1, "missing"),
+    ("DELETE FROM dimensions", 9, "KeyError"),
 )
+
+
 async def test_an_entry_edited_by_hand_is_named_by_account_and_sequence(
-    desk: Desk, tmp_path: Path, edit: str, seq: int, why: str
+    desk: Desk, tmp_path: Path
 ) -> None:
     await live_eventfully(desk)
-    path = tmp_path / "a.db"
-    await archive(desk, path)
-    seq = seq if seq > 0 else (await desk.balance()).journal_seq
-    with sqlite3.connect(path) as database:
-        assert database.execute(edit).rowcount == 1
-    database.close()
-    before = path.read_bytes()
-    async with open_pages(path) as statements:
-        with pytest.raises(EntryDamaged, match=why) as raised:
-            await all_lines(statements)
-    assert (raised.value.account_id, raised.value.seq) == (ACCOUNT, seq)
-    assert f"entry {seq} of account 'acme'" in str(raised.value)
-    assert path.read_bytes() == before
+    await archive(desk, tmp_path / "a.db")
+    last = (await desk.balance()).journal_seq
+    async with open_file(tmp_path / "a.db") as database:
+        statements = Statements(database, "here")
+        for edit, seq, why in EDITS:
+            named = last if seq < 0 else seq
+            async with edited(database, edit):
+                with pytest.raises(EntryDamaged, match=why) as raised:
+                    await all_lines(statements)
+            assert (raised.value.account_id, raised.value.seq) == (ACCOUNT, named), edit
+            assert f"entry {named} of account 'acme'" in str(raised.value)
+        assert len(await all_lines(statements)) == 13
+
+
+SAVE = (
+    "CREATE TABLE saved_entries AS SELECT * FROM entries",
+    "CREATE TABLE saved_dimensions AS SELECT * FROM dimensions",
+)
+RESTORE = (
+    "DELETE FROM entries",
+    "DELETE FROM dimensions",
+    "INSERT INTO entries SELECT * FROM saved_entries",
+    "INSERT INTO dimensions SELECT * FROM saved_dimensions",
+    "DROP TABLE saved_entries",
+    "DROP TABLE saved_dimensions",
+)
+
+
+@asynccontextmanager
+async def edited(database: Database, edit: str) -> AsyncIterator[None]:
+    """Edit the archive by hand, see that nothing else changes it, and undo the edit."""
+
+    async def run(*statements: str) -> list[Any]:
+        async with database.engine.begin() as connection:
+            found = [await connection.exec_driver_sql(statement) for statement in statements]
+            return [one.all() if one.returns_rows else one.rowcount for one in found]
+
+    await run(*SAVE)
+    assert await run(edit) == [1], edit
+    before = await run("SELECT * FROM entries", "SELECT * FROM dimensions")
+    yield
+    assert await run("SELECT * FROM entries", "SELECT * FROM dimensions") == before
+    await run(*RESTORE)
 
 
 async def test_an_entry_that_continues_the_chain_but_can_t_be_read_is_named(
@@ -269,3 +299,25 @@ async def test_what_is_not_archived_is_said_so(desk: Desk, tmp_path: Path) -> No
         for limit in (0, 10_001, True, "5"):
             with pytest.raises(ValueError, match="limit: found"):
                 await statements.page(ACCOUNT, limit=limit)  # type: ignore[arg-type]  # the point
+
+
+async def test_both_databases_tell_the_same_of_a_ledger(desk: Desk, database: Database) -> None:
+    await live_eventfully(desk)
+    copier = Copier(database, desk.client, desk.keys, timeout_ms=10_000)
+    assert not (await copier.archive_account(ACCOUNT)).left
+    statements = Statements(database, "here")
+    whole = await all_lines(statements)
+    assert whole[-1].left_mc == (await desk.balance()).available_mc
+    [charge] = [line for line in whole if line.charged_mc]
+    assert [payment.reference for payment in charge.payments] == ["spring", "sorry"]
+    page = await statements.page(ACCOUNT, limit=5)
+    rest = await statements.page(ACCOUNT, limit=50, cursor=page.next_cursor)
+    assert [*page.lines, *rest.lines] == whole[::-1]
+    assert page.account.timezone == "Europe/Berlin"
+    for edge in (START_MS, START_MS + 1_000, START_MS + 1_250):
+        before = await all_lines(statements, to_ms=edge)
+        assert [*before, *await all_lines(statements, from_ms=edge)] == whole
+    async with database.engine.begin() as connection:
+        await connection.execute(text("UPDATE entries SET left_mc = left_mc + 1 WHERE seq = 5"))
+    with pytest.raises(EntryDamaged, match="entry 5 of account 'acme'"):
+        await all_lines(statements)

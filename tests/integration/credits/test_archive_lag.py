@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runtime.credits.endings import Release
-from runtime.credits.results import AccountUnknown, Alert, Reserved
+from runtime.credits.results import AccountDamaged, AccountUnknown, Alert, Reserved
 from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk, raises_not_booked
 
 
@@ -107,3 +107,18 @@ async def test_an_account_is_opened_and_refused_as_without_a_bound(open_desk: Op
             await desk.grant(1)
         await desk.open()
         assert [alert.lag_entries for alert in desk.alerts] == [1]
+
+
+@pytest.mark.parametrize("archived", ["", "some", "-1", "1.5", "9" * 17])
+async def test_law_11a_a_damaged_sequence_of_the_archive_is_named_and_nothing_changes(
+    desk: Desk, archived: str
+) -> None:
+    await desk.open(1_000)
+    await desk.client.hset(desk.key("account"), "archived", archived)
+    names = [name.decode() for name in await desk.names()]
+    before = await desk.contents(names)
+
+    for verb in (desk.reserve(10), desk.grant(10), desk.balance()):
+        with pytest.raises(AccountDamaged, match=f"{desk.key('account')} archived: expected"):
+            await verb
+    assert await desk.contents(names) == before

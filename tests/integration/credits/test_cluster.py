@@ -63,7 +63,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         "cluster-require-full-coverage": "no",
     }
     try:
-        made = Cluster(tmp_path / "cluster", **options)
+        made = Cluster(tmp_path / "cluster", options)
     except ServerProgramMissing as error:
         refuse_or_skip(error)
         raise

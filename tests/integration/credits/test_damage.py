@@ -131,7 +131,7 @@ async def test_law_11a_books_that_do_not_add_up_are_refused(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "part, field, value, word",
     [
-        ("account", "schema", "2", "schema 2"),
+        ("account", "schema", "3", "schema 3"),
         ("account", "books", "2\tin another way", "record version 2"),
         ("grants", "g2", "2\tin another way", "record version 2"),
     ],

@@ -165,7 +165,7 @@ def servers(tmp_path: Path) -> Iterator[tuple[Server, Server]]:
         raise
     ports = free_ports(2)
     primary, replica = (
-        Server(path, tmp_path / str(port), port, appendonly=kept)
+        Server(path, tmp_path / str(port), port, {"appendonly": kept})
         for port, kept in zip(ports, ("yes", "no"), strict=True)
     )
     primary.start()
@@ -179,7 +179,9 @@ def fail_over(primary: Server, replica: Server, tmp_path: Path) -> Server:
     """End the primary; return a server at its address with the data that the replica had."""
     replica.stop()
     primary.stop()
-    promoted = Server(program(OLDEST), tmp_path / str(replica.port), primary.port, appendonly="no")
+    promoted = Server(
+        program(OLDEST), tmp_path / str(replica.port), primary.port, {"appendonly": "no"}
+    )
     promoted.start()
     return promoted
 

@@ -38,7 +38,7 @@ def address(
         server = (
             Cluster(folder)
             if request.param == CLUSTER
-            else Server(program(request.param), folder, *free_ports(1))
+            else Server(program(request.param), folder, free_ports(1)[0])
         )
     except ServerProgramMissing as error:
         refuse_or_skip(error)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.credits.told import MOST_ACCOUNTS, MOST_POINTS, Told, ToldFile, read_told
+from runtime.credits.told import MOST_ACCOUNTS, MOST_BYTES, MOST_POINTS, Told, ToldFile, read_told
 from tests.harness.bounds import cpu_s
 
 WEEK_MS = 7 * 24 * 3_600_000
@@ -109,6 +109,14 @@ async def test_a_folder_that_cannot_be_written_is_told_once_and_stops_nothing(
             file.note("acme", told("e1", seq))
             await file.aclose()
     assert len(caplog.records) == 1
+
+
+def test_law_15_a_file_beyond_its_bound_is_named_and_left_out(tmp_path: Path) -> None:
+    with (tmp_path / "huge.json").open("wb") as huge:
+        huge.truncate(MOST_BYTES + 1)
+    found = read_told([tmp_path], "cg1")
+    assert found.points == {}
+    assert "huge.json" in found.damaged[0]
 
 
 async def test_law_15_a_file_has_a_bounded_number_of_accounts_and_answers(tmp_path: Path) -> None:

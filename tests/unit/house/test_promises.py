@@ -94,7 +94,7 @@ def test_the_page_has_all_laws_in_order_and_their_parts_after_them() -> None:
     numbers = list(sections())
 
     assert [number for number in numbers if number.isdigit()] == LAWS
-    assert numbers == sorted(numbers, key=lambda n: (int(n.rstrip("abcde")), n))
+    assert numbers == sorted(numbers, key=lambda n: (int(n.rstrip("abcdef")), n))
 
 
 @pytest.mark.parametrize("number", list(sections()))

@@ -31,6 +31,8 @@ PUBLIC = """
     Source TokenUsage TooManyGrants TypicalRun UnknownAction VocabularyMissing Voided WrongEventLoop
     ArchiveError ArchivedAccount CursorRefused EntryDamaged GrantPayment NotArchived StatementLine
     StatementPage Statements StoreError StoreUnavailable StatementKind open_statements
+    ActionPerformance OptionCount PastBalance PastGrant PerformanceReport Reports UsageReport
+    UsageRow UsageSums open_reports
     load_config main model_choices open_estimator open_ledger open_runtime parse_config
 """
 SURFACE = ast.parse((ROOT / "creditgate.py").read_text("utf-8"))
