@@ -18,6 +18,7 @@ from runtime.credits.identity import Dimensions
 from runtime.store.database import Database
 from runtime.store.schema import COMPLETE_TO, accounts, days, dimensions, entries, installation
 
+MOST_ROWS = 10_000
 _PART = 2_000
 _MOST_NUMBERS = 10_000
 
@@ -38,15 +39,16 @@ class Account:
     seen_to_ms: int
 
     def archived_part(self, window: Span) -> Span | None:
-        """Return the part of a window that entries are in, to quarters of an hour beyond them.
+        """Return the part of a window that entries are in, with all of their first and last day.
 
-        A window that ends now ends on a quarter then, so that no single entry has to be read.
+        Where there are no entries, a window may as well be longer: one that ends now has a whole
+        day at its end then, and no single entry has to be read.
         """
         from_ms, after_ms = window.from_ms, window.after_ms
         if from_ms <= self.first_ms:
-            from_ms = self.first_ms // QUARTER_MS * QUARTER_MS
+            from_ms = (self.first_ms // QUARTER_MS - LONGEST_DAY_QUARTERS) * QUARTER_MS
         if after_ms > self.last_ms:
-            after_ms = (self.last_ms // QUARTER_MS + 1) * QUARTER_MS
+            after_ms = (self.last_ms // QUARTER_MS + LONGEST_DAY_QUARTERS) * QUARTER_MS
         return Span("", from_ms, after_ms) if from_ms < after_ms else None
 
     def complete_to_ms(self, to_ms: int) -> int | None:
@@ -84,36 +86,54 @@ class Snapshot:
 
         Args:
             keys: columns of the roll-up or of ``dimensions``.
+
+        Raises:
+            ValueError: a report would have more than ``MOST_ROWS``.
         """
         pieces = ", ".join(
             f"({run.span}, {run.quarters}, {run.first_slot}, {run.last_slot})" for run in runs
         )
         if not pieces:
             return []
-        keys = list(keys)
-        named = any(key in Dimensions._fields for key in keys)
-        groups = ", ".join(
-            ["p.span", *(f"d.{key}" if key in Dimensions._fields else f"u.{key}" for key in keys)]
-        )
-        added = ", ".join(f"CAST(SUM(u.{name}) AS BIGINT)" for name in sums)
-        join = " LEFT JOIN dimensions d ON d.account = u.account AND d.number = u.dims"
-        # Put together of names of columns and of integers, nothing that a user wrote.
+        statement = self._summing(table, pieces, list(keys), list(sums))
+        found = (await self.connection.exec_driver_sql(f"{statement} LIMIT {MOST_ROWS + 1}")).all()
+        if len(found) > MOST_ROWS:
+            raise ValueError(
+                f"by: a report has at most {MOST_ROWS:,} rows: ask for a shorter time, or by less"
+            )
+        return [tuple(row) for row in found]
+
+    def _summing(self, table: str, pieces: str, keys: list[str], sums: list[str]) -> str:
+        """Return a SELECT, put together of integers and of names of columns that are known here.
+
+        Rows are added up by the number of their dimensions before these get their names.
+        """
+        own = [key for key in keys if key not in Dimensions._fields]
+        inner = ["span", *(["dims"] if len(own) < len(keys) else []), *own]
+        added = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in sums)
         condition = (
             f"u.account = {self.account.no} AND u.quarters = p.quarters "
             "AND u.slot BETWEEN p.first AND p.last"
         )
         # Both databases are kept from reading other rows than those of the runs: SQLite joins in
         # the order of a cross join, PostgreSQL looks beyond OFFSET 0 for no other way.
-        rows = f"CROSS JOIN {table} u{join if named else ''} WHERE {condition}"
+        rows = f"CROSS JOIN {table} u WHERE {condition}"
         if self.is_postgres:
-            inner = f"SELECT * FROM {table} u WHERE {condition} OFFSET 0"  # noqa: S608
-            rows = f"CROSS JOIN LATERAL ({inner}) u{join if named else ''}"
+            fenced = f"SELECT * FROM {table} u WHERE {condition} OFFSET 0"  # noqa: S608
+            rows = f"CROSS JOIN LATERAL ({fenced}) u"
+        grouped = ", ".join(inner)
         statement = (
             f"WITH p (span, quarters, first, last) AS (VALUES {pieces}) "  # noqa: S608
-            f"SELECT {groups}, {added} FROM p {rows} GROUP BY {groups}"
+            f"SELECT {grouped}, {added} FROM p {rows} GROUP BY {grouped}"
         )
-        found = await self.connection.exec_driver_sql(statement)
-        return [tuple(row) for row in found.all()]
+        if "dims" not in inner:
+            return statement
+        named = ", ".join(["span", *(f"d.{key}" if key not in own else key for key in keys)])
+        return (
+            f"SELECT {named}, {added} FROM ({statement}) AS t "  # noqa: S608
+            f"LEFT JOIN dimensions d ON d.account = {self.account.no} AND d.number = t.dims "
+            f"GROUP BY {named}"
+        )
 
     async def entries(self, edges: Iterable[Edge], *kinds: str) -> list[tuple[int, Rollup]]:
         """Return the roll-ups of the entries of edges, each with the number of its span."""

@@ -74,12 +74,26 @@ def archive(
         return
 
     async def once(opened: OpenArchive) -> tuple[Archived, Lag]:
-        return await opened.copier.run_once(_told_now_and_then()), await opened.copier.lag()
+        archived = await opened.copier.run_once(_told_now_and_then())
+        archived.left.update(await _missing(opened))
+        return archived, await opened.copier.lag()
 
     archived, lag = with_archive(config, once)
     _show(archived, lag, as_json=as_json)
     if archived.left:
         ctx.exit(2)
+
+
+async def _missing(opened: OpenArchive) -> dict[str, str]:
+    """Return the accounts that the archive has and Redis has not, each with what to do."""
+    from runtime.archive.entries import archived_accounts
+
+    known = set(await opened.ledger.inspection.accounts())
+    return {
+        account_id: f"Redis has no such account: creditgate rebuild --account {account_id}"
+        for account_id in await archived_accounts(opened.database)
+        if account_id not in known
+    }
 
 
 def _told_now_and_then() -> Callable[[Archived], None]:
@@ -152,7 +166,7 @@ def _lag_lines(lag: Lag, forked: tuple[str, ...], fault: str) -> list[str]:
     else:
         lines = ["Nothing waits to be archived."]
     lines += [
-        f"Account {account_id} has forked: creditgate repair fork {account_id}"
+        f"Account {account_id} has forked: creditgate repair fork --account {account_id}"
         for account_id in forked
     ]
     if fault:

@@ -38,7 +38,7 @@ import creditgate
 
 imported, missing = ["creditgate"], set()
 for found in pkgutil.walk_packages(creditgate.__path__, "creditgate."):
-    if not found.name.endswith("__main__"):
+    if not found.name.endswith(("__main__", "migrations.env")):  # Alembic runs that one
         try:
             importlib.import_module(found.name)
             imported.append(found.name)
