@@ -113,7 +113,7 @@ async def test_a_frozen_redis_ends_a_round_which_the_next_one_makes_good(
     await fill(ledger, "acme", 50)
     await ledger.drain()
     async with open_database(database_url(f"sqlite:///{tmp_path}/a.db")) as opened:
-        copier = Copier(opened, client, keys, timeout_ms=200)
+        copier = Copier(opened, client, keys, timeout_ms=2_000)
         private_redis.pause()
         with pytest.raises(LedgerUnavailable):
             await copier.run_once()
