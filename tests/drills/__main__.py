@@ -25,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the drills that were asked for; return the exit status."""
     asked = _parse(arguments)
     progress = _begin(asked)
+    _keep(asked, progress)
     drills = [drill for drill in DRILLS if asked.only in (None, drill.name)]
     try:
         for drill, number, strikes in progress.left(drills):
@@ -106,7 +107,12 @@ def _conditions() -> dict[str, str]:
     }
 
 
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    # Not asyncio's way, which waits for the next await: a drill spends its time asleep.
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(main(sys.argv[1:]))

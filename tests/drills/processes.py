@@ -48,7 +48,8 @@ class Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self.running.values():
+        # All of this drill: an interruption may come before one that was started is noted.
+        for process in multiprocessing.active_children():
             process.kill()
             process.join(END_WITHIN_S)
 

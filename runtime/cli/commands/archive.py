@@ -67,7 +67,7 @@ def archive(
         archive_forever(
             config,
             pause_s,
-            lambda archived: _show(archived, None, as_json=as_json),
+            lambda archived: _show_news(archived, as_json=as_json),
             on_progress=_told_now_and_then(),
             on_fault=lambda fault: click.echo(f"warning: nothing is archived: {fault}", err=True),
         )
@@ -100,15 +100,23 @@ def _told_now_and_then() -> Callable[[Archived], None]:
     """Return what tells of a long round's progress on stderr."""
     import time
 
-    told_s = time.monotonic()
+    told_s, last = time.monotonic(), None
 
     def tell(archived: Archived) -> None:
-        nonlocal told_s
+        nonlocal told_s, last
+        if archived is not last:
+            told_s, last = time.monotonic(), archived
         if time.monotonic() - told_s >= _TELL_EVERY_S:
             told_s = time.monotonic()
             click.echo(f"{archived.entries:,} entries archived ...", err=True)
 
     return tell
+
+
+def _show_news(archived: Archived, *, as_json: bool) -> None:
+    """Show one round of many, unless nothing was new."""
+    if archived.entries or archived.left:
+        _show(archived, None, as_json=as_json)
 
 
 def _show(archived: Archived, lag: Lag | None, *, as_json: bool) -> None:
