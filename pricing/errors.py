@@ -19,7 +19,7 @@ CreditgateError
 │   ├── LedgerUnavailable       Redis can't be reached, or its answer can't be trusted
 │   │   ├── BookingUnknown      a change may or may not be booked; ask again to know
 │   │   ├── AccountDamaged      a record of the account is damaged, or of a newer schema
-│   │   └── AccountStopped      the account lost writes, or its clock ran ahead
+│   │   └── AccountStopped      the account lost writes, its clock ran ahead, or it was stopped
 │   ├── LedgerLost              Redis has no ledger, and the archive has one
 │   ├── ExecutionConflict       an execution_id was reused for something else
 │   ├── AccountUnknown          no account of this id was opened

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
 from runtime.archive import writing
-from runtime.archive.batches import Batch, EntryUnfit, Position
+from runtime.archive.batches import Batch, EntryUnfit, Position, StreamEntry
 from runtime.archive.forks import Forks, Stop
 from runtime.archive.lag import Lag, lag_of
 from runtime.archive.replicated import Replicated
@@ -35,6 +35,7 @@ _MOST_READ = 1_000
 # Reports say up to when they are complete; for that alone a quiet archive is written now and then.
 _MARK_EVERY_MS = 10_000
 _READ_BYTES = 1_000_000
+_SLICE_BYTES = 60_000
 _MOST_LOOKS = 20
 
 
@@ -243,7 +244,7 @@ class Copier:
         self,
         batch: Batch,
         position: Position,
-        entries: Sequence[tuple[bytes, bytes, bytes]],
+        entries: Sequence[StreamEntry],
         archived: Archived,
     ) -> bool:
         """Add entries of an account; return whether that went well."""
@@ -255,7 +256,9 @@ class Copier:
                 self._leave(archived, position.account_id, str(unfit))
                 return False
             if entries or had_moved:
-                batch.add(position, entries)
+                for some in _slices(entries):
+                    batch.add(position, some)
+                    await asyncio.sleep(0)
                 return True
             why = "no entry follows what is archived"
         except EntryUnfit:
@@ -298,6 +301,18 @@ class Copier:
 
 
 _FORKED = "have forked: nothing is archived until `creditgate repair fork`"
+
+
+def _slices(entries: Sequence[StreamEntry]) -> Iterator[Sequence[StreamEntry]]:
+    """Yield entries by as many as don't hold up the event loop; none as one slice of none."""
+    begin, size = 0, 0
+    for at, (_, body, _) in enumerate(entries):
+        size += len(body)
+        if size >= _SLICE_BYTES:
+            yield entries[begin : at + 1]
+            begin, size = at + 1, 0
+    if begin < len(entries) or not entries:
+        yield entries[begin:]
 
 
 class _Queue:

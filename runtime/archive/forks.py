@@ -82,7 +82,7 @@ class Forks:
         why = (
             f"journal entry 0-{at} is archived with other content: Redis lost entries up to "
             f"0-{position.seq} that were archived, and goes on from there. "
-            f"Run: creditgate repair fork {account_id}"
+            f"Run: creditgate repair fork --account {account_id}"
         )
         _log.error("account %s has forked at entry %d: %s", account_id, at, why)
         if self._stop is not None:

@@ -204,6 +204,8 @@ class History:
             before = columns[17].split(";")[1]
             kind = "resumed" if columns[17].startswith("resumed;") else "loss_accepted"
             self.references[columns[16]] = Reference(kind, (), before)
+        elif columns[16].startswith("forget:"):
+            self.references[columns[16]] = Reference("forgotten", ())
 
 
 _GATHER = {

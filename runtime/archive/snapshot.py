@@ -18,6 +18,7 @@ from runtime.credits.identity import Dimensions
 from runtime.store.database import Database
 from runtime.store.schema import COMPLETE_TO, accounts, days, dimensions, entries, installation
 
+MOST_ROWS = 10_000
 _PART = 2_000
 _MOST_NUMBERS = 10_000
 
@@ -38,15 +39,16 @@ class Account:
     seen_to_ms: int
 
     def archived_part(self, window: Span) -> Span | None:
-        """Return the part of a window that entries are in, to quarters of an hour beyond them.
+        """Return the part of a window that entries are in, with all of their first and last day.
 
-        A window that ends now ends on a quarter then, so that no single entry has to be read.
+        Where there are no entries, a window may as well be longer: one that ends now has a whole
+        day at its end then, and no single entry has to be read.
         """
         from_ms, after_ms = window.from_ms, window.after_ms
         if from_ms <= self.first_ms:
-            from_ms = self.first_ms // QUARTER_MS * QUARTER_MS
+            from_ms = (self.first_ms // QUARTER_MS - LONGEST_DAY_QUARTERS) * QUARTER_MS
         if after_ms > self.last_ms:
-            after_ms = (self.last_ms // QUARTER_MS + 1) * QUARTER_MS
+            after_ms = (self.last_ms // QUARTER_MS + LONGEST_DAY_QUARTERS) * QUARTER_MS
         return Span("", from_ms, after_ms) if from_ms < after_ms else None
 
     def complete_to_ms(self, to_ms: int) -> int | None:
@@ -84,6 +86,9 @@ class Snapshot:
 
         Args:
             keys: columns of the roll-up or of ``dimensions``.
+
+        Raises:
+            ValueError: a report would have more than ``MOST_ROWS``.
         """
         pieces = ", ".join(
             f"({run.span}, {run.quarters}, {run.first_slot}, {run.last_slot})" for run in runs
@@ -112,8 +117,12 @@ class Snapshot:
             f"WITH p (span, quarters, first, last) AS (VALUES {pieces}) "  # noqa: S608
             f"SELECT {groups}, {added} FROM p {rows} GROUP BY {groups}"
         )
-        found = await self.connection.exec_driver_sql(statement)
-        return [tuple(row) for row in found.all()]
+        found = (await self.connection.exec_driver_sql(f"{statement} LIMIT {MOST_ROWS + 1}")).all()
+        if len(found) > MOST_ROWS:
+            raise ValueError(
+                f"by: a report has at most {MOST_ROWS:,} rows: ask for a shorter time, or by less"
+            )
+        return [tuple(row) for row in found]
 
     async def entries(self, edges: Iterable[Edge], *kinds: str) -> list[tuple[int, Rollup]]:
         """Return the roll-ups of the entries of edges, each with the number of its span."""

@@ -11,11 +11,11 @@ from redis.exceptions import NoScriptError, ResponseError
 from runtime.archive.batches import StreamEntry
 from runtime.credits.script_client import ledger_error, plain_commands
 from runtime.redis.errors import RedisUnavailable, described
-from runtime.redis.keys import Keys, bucket_of
+from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
 from runtime.redis.script import Script, read_lua
 
-_ACCOUNT, _JOURNAL = 0, 8
+_ACCOUNT, _JOURNAL = "account", "journal"
 _TRIM = Script.of(read_lua(__package__, "trim.lua"))
 # Where the record books has the sequence and the chain: state.lua.
 _BOOKS_SEQ, _BOOKS_CHAIN = 1, 19
@@ -132,11 +132,11 @@ class Streams:
 
     def _trim(self, command: str, script: str, account_id: str, seq: int) -> tuple[str | int, ...]:
         keys = [self._key(account_id, part) for part in (_ACCOUNT, _JOURNAL)]
-        keys.append(self._keys.bucket(bucket_of(account_id), "news"))
+        keys.append(self._keys.news(account_id))
         return (command, script, len(keys), *keys, account_id, seq)
 
-    def _key(self, account_id: str, part: int) -> str:
-        return self._keys.of_account(account_id)[part]
+    def _key(self, account_id: str, part: str) -> str:
+        return self._keys.part(account_id, part)
 
     async def _ask(self, commands: Sequence[tuple[str | int, ...]]) -> list[Any]:
         """Return the answers; errors that are about one key are among them."""

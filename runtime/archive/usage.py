@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 from runtime.archive.figures import UsageReport, UsageRow, UsageSums
@@ -18,8 +19,8 @@ BY = (
 )
 OUTCOMES = ("answered", "fell_back", "cancelled", "expired", "exposure", "corrected")
 
+_ROWS_AT_ONCE = 1_000
 _COLUMNS_OF = {"class": ("model",), "outcome": ("kind", "reason")}
-_ROLLUP_COLUMNS = ("kind", "reason")
 
 
 def check_by(by: Iterable[str]) -> tuple[str, ...]:
@@ -66,13 +67,15 @@ async def usage_report(
         keys = list(dict.fromkeys(column for name in by for column in _columns_of(name)))
         days = [run for run in runs if run.quarters > 1]
         quarters = [run for run in runs if run.quarters == 1]
+        # What is by kind and reason has their rows, and else a third of them is enough.
         table = "usage" if "kind" in keys or "reason" in keys else "totals"
-        for span, *found in (
-            *await snapshot.sums(table, days, keys, SUMS),
-            *await snapshot.sums("usage", quarters, keys, SUMS),
-        ):
-            values = dict(zip(keys, found, strict=False))
-            groups.add(spans[span].label, values, found[len(keys) :])
+        found = await snapshot.sums(table, days, keys, SUMS)
+        found += await snapshot.sums("usage", quarters, keys, SUMS)
+        for number, (span, *row) in enumerate(found):
+            values = dict(zip(keys, row, strict=False))
+            groups.add(spans[span].label, values, row[len(keys) :])
+            if not number % _ROWS_AT_ONCE:
+                await asyncio.sleep(0)
         for span, dims, kind, reason, sums in await _of_edges(snapshot, edges):
             values = {**dims._asdict(), "kind": kind, "reason": reason}
             groups.add(spans[span].label, values, sums)

@@ -140,7 +140,7 @@ class RedisSection(Section):
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the server is one that creditgate starts."""
+        """True if creditgate starts the server itself."""
         return self.url == "embedded" and self.sentinel is None
 
 

@@ -50,7 +50,7 @@ class Schemas:
 
 @dataclass(slots=True)
 class Upgrade:
-    """How far an upgrade has come.
+    """The progress of an upgrade.
 
     Args:
         buckets: the number of buckets that are done, of ``BUCKETS``.

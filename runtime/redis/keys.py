@@ -91,6 +91,14 @@ class Keys:
             self.bucket(number, "alerts"),
         )
 
+    def part(self, account_id: str, name: str) -> str:
+        """Return one of an account's own keys: its ``account``, its ``journal`` ..."""
+        return f"{_base(self.prefix, account_id)}:{name}"
+
+    def news(self, account_id: str) -> str:
+        """Return the set of the accounts of this account's bucket that have news."""
+        return self.bucket(bucket_of(account_id), "news")
+
     def forgotten(self, account_id: str) -> str:
         """Return the sorted set of the account's people who were forgotten, and when."""
         return f"{_base(self.prefix, account_id)}:forgotten"

@@ -148,7 +148,7 @@ def database_url(text: str, username: str | None = None, password: str | None = 
 
 def shown(url: URL) -> str:
     """Return the URL for messages, without its password."""
-    return url.render_as_string(hide_password=True)
+    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
 
 
 def reason_of(exc: BaseException) -> str:

@@ -103,16 +103,23 @@ def _switched(entry: JournalEntry) -> str:
     return f"switched {'on' if on == '1' else 'off'}: {';'.join(target)}"
 
 
+_REPAIRS: Mapping[str, str] = MappingProxyType(
+    {
+        "loss": "repair: went on after writes were lost",
+        "clock": "repair: clock set back",
+        "rebuilt": "repair: made again from the archive",
+        "resumed": "repair: went on after it was stopped",
+        "forgotten": "a person's values erased",
+    }
+)
+"""What was repaired, by the first word of the entry's detail."""
+
+
 def _repaired(entry: JournalEntry) -> str:
     what, *rest = entry.detail
-    reason = ";".join(rest[1:])
-    if what == "loss":
-        return f"repair: went on after writes were lost: {reason}"
-    if what == "clock":
-        return f"repair: clock set back: {reason}"
-    if what == "forgotten":
-        return f"a person's values erased: {reason}"
-    return f"repair ({what}): {';'.join(rest)}"
+    if what not in _REPAIRS:
+        return f"repair ({what}): {';'.join(rest)}"
+    return f"{_REPAIRS[what]}: {';'.join(rest[1:])}"
 
 
 def _timezone_changed(entry: JournalEntry) -> str:

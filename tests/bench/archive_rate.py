@@ -24,6 +24,7 @@ from tests.bench.conditions import median, say, spread
 from tests.bench.ledger_stage import ACCOUNT, LedgerStage, open_ledger_stage
 from tests.bench.loads import run_calls
 from tests.bench.registry import Measured
+from tests.harness.archive import Journal, put_journal
 from tests.harness.postgres import CAREFUL, PostgresServer, open_postgres
 
 _ROUNDS = 3
@@ -87,7 +88,7 @@ async def _measure() -> tuple[_Rates, dict[str, Any]]:
 async def _round(
     stage: LedgerStage,
     server: PostgresServer,
-    journals: Sequence[list[tuple[bytes, bytes]]],
+    journals: Sequence[Journal],
     rates: _Rates,
 ) -> None:
     total = sum(map(len, journals))
@@ -111,13 +112,11 @@ async def _postgres(server: PostgresServer) -> AsyncIterator[Database]:
     server.sql("CHECKPOINT")
 
 
-async def _archive(
-    stage: LedgerStage, database: Database, journals: Sequence[list[tuple[bytes, bytes]]]
-) -> float:
+async def _archive(stage: LedgerStage, database: Database, journals: Sequence[Journal]) -> float:
     """Return the seconds that the journals take."""
     keys = Keys(stage.ledger.settings.key_prefix)
     for number, journal in enumerate(journals):
-        await _put(stage.client, keys, f"archived-{number}", journal)
+        await put_journal(stage.client, keys, f"archived-{number}", journal)
     copier = Copier(database, stage.client, keys, timeout_ms=_TIMEOUT_MS)
     began_s = time.perf_counter()
     archived = await copier.run_once()
@@ -143,13 +142,13 @@ async def _bodies(stage: LedgerStage) -> list[bytes]:
         await stage.settle(attempt, await stage.reserve(attempt))
 
     await run_calls(pair, stage.attempts(_EXECUTIONS), 64)
-    own = Keys(stage.ledger.settings.key_prefix).of_account(ACCOUNT)
-    found = await stage.client.xrange(own[8])
-    await stage.client.srem(own[10], ACCOUNT)
+    keys = Keys(stage.ledger.settings.key_prefix)
+    found = await stage.client.xrange(keys.part(ACCOUNT, "journal"))
+    await stage.client.srem(keys.news(ACCOUNT), ACCOUNT)
     return [fields[b"e"] for _, fields in found]
 
 
-def _journal(bodies: Sequence[bytes], number: int) -> list[tuple[bytes, bytes]]:
+def _journal(bodies: Sequence[bytes], number: int) -> Journal:
     """Return a journal of an account with these entries, the executions' several times."""
     chain, journal = "", []
     setup = [body for body in bodies if body.split(b"\t")[2] != b"s"]
@@ -162,17 +161,3 @@ def _journal(bodies: Sequence[bytes], number: int) -> list[tuple[bytes, bytes]]:
         chain = chain_of(chain, text)
         journal.append((text.encode(), chain.encode()))
     return journal
-
-
-async def _put(
-    client: Any, keys: Keys, account_id: str, journal: list[tuple[bytes, bytes]]
-) -> None:
-    own = keys.of_account(account_id)
-    pipeline = client.pipeline(transaction=False)
-    pipeline.delete(own[0], own[8])
-    books = ["1", str(len(journal)), *("0" for _ in range(17)), journal[-1][1].decode(), ""]
-    pipeline.hset(own[0], mapping={"schema": "1", "books": "\t".join(books)})
-    for seq, (body, chain) in enumerate(journal, 1):
-        pipeline.execute_command("XADD", own[8], f"0-{seq}", "e", body, "c", chain)
-    pipeline.sadd(own[10], account_id)
-    await pipeline.execute()

@@ -222,6 +222,14 @@ def test_a_ledger_whose_redis_is_gone_is_rebuilt_as_the_page_says(reader: Reader
     after = reader.balance()
     for name in ("granted_mc", "available_mc", "charged_mc", "plan", "timezone"):
         assert after[name] == before[name]
+    # What comes after it continues what was archived before.
+    reader.type("creditgate purchase --account acme --credits 100000 --reference invoice-8")
+    reader.type("creditgate archive")
+    lines = json.loads(reader.type("creditgate statement --account acme --json"))["lines"]
+    assert lines[0]["left_mc"] == reader.balance()["available_mc"] == 200_005_000
+    assert "repair" in {line["what"] for line in lines}
+    checked = reader.type("python check_books.py creditgate-data/archive.db")
+    assert checked.startswith("acme granted=200005000 available=200005000 ")
 
 
 def test_no_command_of_the_page_is_left_out() -> None:

@@ -77,6 +77,24 @@ def test_law_1a_after_a_loss_a_start_is_refused_and_one_command_makes_the_ledger
     assert again.stdout == "2 accounts are in Redis, and not touched.\n"
 
 
+def test_law_1a_one_account_that_redis_lost_is_told_by_the_archiver_too(spent: Home) -> None:
+    config = load_config(spent.folder / "config.yaml")
+    with Redis.from_url(config.redis.url) as redis:
+        redis.delete(*redis.scan_iter(f"{config.redis.key_prefix}:*:beta:*"))
+        [bucket] = [
+            key
+            for key in redis.scan_iter(f"{config.redis.key_prefix}:*:accounts")
+            if redis.sismember(key, "beta")
+        ]
+        redis.srem(bucket, "beta")
+    ended = spent.invoke("archive")
+    assert ended.status == 2
+    assert "beta: Redis has no such account: creditgate rebuild --account beta" in ended.stdout
+    assert spent.invoke("rebuild", "--account", "beta", *WHO).status == 0
+    assert spent.invoke("archive").status == 0
+    assert spent.invoke("audit").status == 0
+
+
 def test_law_3c_people_who_were_answered_before_the_loss_are_not_charged_again(
     spent: Home,
 ) -> None:

@@ -109,9 +109,12 @@ def test_law_3f_a_person_is_forgotten_everywhere_and_the_charge_stays(
     assert left.count(b"forgotten;1;request of 12 May") == 1
     assert left.count(b'"v":') == 1  # Bob's
     assert b"ada-" not in left
-    for path in home.folder.rglob("*"):
-        if path.is_file():
-            assert b"ada-" not in path.read_bytes(), path
+    assert home.invoke("archive").status == 0
+    files = [path for path in home.folder.rglob("*") if path.is_file()]
+    assert any(b"forgotten;1;" in path.read_bytes() for path in files), "it is archived"
+    for path in files:
+        assert b"ada-" not in path.read_bytes(), path
+    assert home.invoke("audit").status == 0
     assert home.balance("acme").charged_mc == charged_mc > 0
 
 

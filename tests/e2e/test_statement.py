@@ -336,3 +336,23 @@ try:
 finally:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
 """
+
+
+@pytest.mark.parametrize(
+    "url, told",
+    [
+        ("sqlite:///garbage.db", "file is not a database"),
+        ("sqlite:///missing.db", "nothing was archived yet: there is no missing.db"),
+        ("sqlite:///.", "nothing was archived yet"),
+        ("postgresql://127.0.0.1:1/books", "127.0.0.1:1/books can't be opened"),
+    ],
+)
+def test_an_archive_that_can_t_be_opened_is_named(
+    tmp_path: Path, redis_url: str, url: str, told: str
+) -> None:
+    home = new_home(tmp_path, redis_url, "http://127.0.0.1:9")
+    home.open_account("acme")
+    config = (tmp_path / "config.yaml").read_text("utf-8")
+    home.write("config.yaml", config.replace("  url: sqlite\n", f"  url: {url}\n"))
+    home.write("garbage.db", b"these are no books " * 1_000)
+    assert told in refused(home, *STATEMENT)

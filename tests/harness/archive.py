@@ -14,6 +14,7 @@ from pricing.offers import GrantKind
 from runtime.archive.copier import Copier
 from runtime.credits.endings import Release, Settlement
 from runtime.credits.identity import ExecutionAttempt
+from runtime.credits.journal import chain_of
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Refused, Reserved
 from runtime.redis.keys import Keys
@@ -135,9 +136,7 @@ class ArchiveDesk:
 
     def key(self, part: str, account_id: str) -> str:
         """Return the account's key that ends so."""
-        own = self.keys.of_account(account_id)
-        (name,) = [key for key in own if key.endswith(f"{account_id}:{part}")]
-        return name
+        return self.keys.part(account_id, part)
 
     async def in_redis(self, account_id: str) -> list[str]:
         """Return the bodies of the account's entries that the stream still has."""
@@ -156,7 +155,7 @@ class ArchiveDesk:
     async def snapshot(self, account_id: str) -> dict[str, bytes]:
         """Return an account's keys as they are, as a replica would have them."""
         found = {}
-        for key in self.keys.of_account(account_id)[:9]:
+        for key in self._own(account_id):
             dumped = await self.client.dump(key)
             if dumped is not None:
                 found[key] = dumped
@@ -164,13 +163,17 @@ class ArchiveDesk:
 
     async def lose_since(self, account_id: str, snapshot: dict[str, bytes]) -> None:
         """Put an account back to what it was, as a failover to that replica does."""
-        for key in self.keys.of_account(account_id)[:9]:
+        for key in self._own(account_id):
             await self.client.delete(key)
         for key, dumped in snapshot.items():
             await self.client.restore(key, 0, dumped, replace=True)
-        await self.client.sadd(self.keys.of_account(account_id)[11], account_id)
+        await self.client.sadd(self.keys.news(account_id), account_id)
         # A process that was told of what is lost would refuse to go on.
         self.ledger = make_ledger(self.client, self.keys.prefix)
+
+    def _own(self, account_id: str) -> list[str]:
+        found = self.keys.of_account(account_id)
+        return [key for key in found if f":{account_id}:" in key]
 
     async def rewrite(self, account_id: str, change: Callable[[list[list[bytes]]], None]) -> None:
         """Change entries of a stream by hand: each is its id, its body and its chain."""
@@ -181,3 +184,45 @@ class ArchiveDesk:
         await self.client.delete(key)
         for entry_id, body, chain in entries:
             await self.client.xadd(key, {"e": body, "c": chain}, id=entry_id)
+
+
+Journal = list[tuple[bytes, bytes]]
+"""Bodies and chains."""
+
+
+def made_journal(executions: int, *, grants: int = 1) -> Journal:
+    """Return a journal that no ledger wrote, with so many settlements from so many grants."""
+    slices = [f"g{number}:rc:1000" for number in range(1, grants + 1)]
+    head = ["1", "abcd"]
+    at_ms = 1_790_000_000_000
+    named = "retail\twelcome\troute\tv1\twriter\tlive"
+    rows = [
+        [*head, "o", str(at_ms), *[""] * 13, "growth;1;UTC"],
+        *(
+            [*head, "g", str(at_ms), "", f"g{number}:na:1000000000", *[""] * 10, f"ref-{number}"]
+            for number in range(1, grants + 1)
+        ),
+        [*head, "n", str(at_ms), "", "", "", "1", *[""] * 9, named],
+        *(
+            [*head, "s", str(at_ms + n), f"{n:022d}", ",".join(slices), "900", "1", "500,,,50"]
+            for n in range(executions)
+        ),
+    ]
+    chain, journal = "", []
+    for row in rows:
+        chain = chain_of(chain, "\t".join(row))
+        journal.append(("\t".join(row).encode(), chain.encode()))
+    return journal
+
+
+async def put_journal(client: Any, keys: Keys, account_id: str, journal: Journal) -> None:
+    """Write a journal into Redis as if the account had written it."""
+    own = keys.part(account_id, "account"), keys.part(account_id, "journal")
+    pipeline = client.pipeline(transaction=False)
+    pipeline.delete(own[0], own[1])
+    books = ["1", str(len(journal)), *("0" for _ in range(17)), journal[-1][1].decode(), ""]
+    pipeline.hset(own[0], mapping={"schema": "1", "books": "\t".join(books)})
+    for seq, (body, chain) in enumerate(journal, 1):
+        pipeline.execute_command("XADD", own[1], f"0-{seq}", "e", body, "c", chain)
+    pipeline.sadd(keys.news(account_id), account_id)
+    await pipeline.execute()

@@ -67,14 +67,16 @@ def archive(
         archive_forever(
             config,
             pause_s,
-            lambda archived: _show(archived, None, as_json=as_json),
+            lambda archived: _show_news(archived, as_json=as_json),
             on_progress=_told_now_and_then(),
             on_fault=lambda fault: click.echo(f"warning: nothing is archived: {fault}", err=True),
         )
         return
 
     async def once(opened: OpenArchive) -> tuple[Archived, Lag]:
-        return await opened.copier.run_once(_told_now_and_then()), await opened.copier.lag()
+        archived = await opened.copier.run_once(_told_now_and_then())
+        archived.left.update(await _missing(opened))
+        return archived, await opened.copier.lag()
 
     archived, lag = with_archive(config, once)
     _show(archived, lag, as_json=as_json)
@@ -82,19 +84,39 @@ def archive(
         ctx.exit(2)
 
 
+async def _missing(opened: OpenArchive) -> dict[str, str]:
+    """Return the accounts that the archive has and Redis has not, each with what to do."""
+    from runtime.archive.entries import archived_accounts
+
+    known = set(await opened.ledger.inspection.accounts())
+    return {
+        account_id: f"Redis has no such account: creditgate rebuild --account {account_id}"
+        for account_id in await archived_accounts(opened.database)
+        if account_id not in known
+    }
+
+
 def _told_now_and_then() -> Callable[[Archived], None]:
     """Return what tells of a long round's progress on stderr."""
     import time
 
-    told_s = time.monotonic()
+    told_s, last = time.monotonic(), None
 
     def tell(archived: Archived) -> None:
-        nonlocal told_s
+        nonlocal told_s, last
+        if archived is not last:
+            told_s, last = time.monotonic(), archived
         if time.monotonic() - told_s >= _TELL_EVERY_S:
             told_s = time.monotonic()
             click.echo(f"{archived.entries:,} entries archived ...", err=True)
 
     return tell
+
+
+def _show_news(archived: Archived, *, as_json: bool) -> None:
+    """Show one round of many, unless nothing was new."""
+    if archived.entries or archived.left:
+        _show(archived, None, as_json=as_json)
 
 
 def _show(archived: Archived, lag: Lag | None, *, as_json: bool) -> None:
@@ -144,7 +166,7 @@ def _lag_lines(lag: Lag, forked: tuple[str, ...], fault: str) -> list[str]:
     else:
         lines = ["Nothing waits to be archived."]
     lines += [
-        f"Account {account_id} has forked: creditgate repair fork {account_id}"
+        f"Account {account_id} has forked: creditgate repair fork --account {account_id}"
         for account_id in forked
     ]
     if fault:

@@ -128,12 +128,18 @@ async def _show_usage(
     reports: Reports, wanted: _Wanted, zone: ZoneInfo, window: tuple[int, int | None]
 ) -> None:
     from runtime.cli.csv_cells import csv_text
+    from runtime.cli.failures import refusals
     from runtime.cli.ledger import print_json
     from runtime.cli.views.usage import usage_cells, usage_json, usage_lines
 
-    report = await reports.usage(
-        wanted.account_id, by=wanted.names, from_ms=window[0], to_ms=window[1], timezone=zone.key
-    )
+    with refusals():
+        report = await reports.usage(
+            wanted.account_id,
+            by=wanted.names,
+            from_ms=window[0],
+            to_ms=window[1],
+            timezone=zone.key,
+        )
     if wanted.as_json:
         print_json(usage_json(report))
     elif wanted.as_csv:

@@ -96,7 +96,7 @@ local function run()
   local answers, alerts = {}, {}
   for i, call in ipairs(calls) do answers[i] = decide(call) end
   if S.changed and not READ_ONLY then
-    check_lag()
+    if MAX_LAG then check_lag() end
     write(has_endings)
   end
   if S.rebuilt and not READ_ONLY then write_rebuilt() end

@@ -52,7 +52,7 @@ V.reserve = function(execution, record, args)
     return { 'reserved', record.amount, S.account.available, record.reserved_at,
       record.deadline - S.now }
   end
-  if lags_too_far() then return too_far_behind() end
+  if MAX_LAG and lag() > MAX_LAG then return too_far_behind() end
   local caps = matching_caps(execution.dimensions)
   local reason, home, cap = refusal(amount, execution.dimensions, caps)
   if not reason then return set_aside(execution, record, amount, ttl, caps) end

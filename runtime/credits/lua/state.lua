@@ -16,6 +16,7 @@
 -- and of the bucket that shares the slot: due zset, news set, accounts set, alerts stream.
 
 local SCHEMA = 2 -- the highest that this release reads: runtime/credits/schema.py
+local SCHEMAS = { ['1'] = 1, ['2'] = 2 }
 
 local K = {
   account = KEYS[1], grants = KEYS[2], ended = KEYS[3], open = KEYS[4], due = KEYS[5],
@@ -65,18 +66,23 @@ local function unknown_account(found)
   return nil
 end
 
+local function archived_in(text)
+  local number = #text < 16 and string.find(text, '^%d+$') and tonumber(text)
+  return number or whole(text, K.account .. ' archived')
+end
+
 local function load_account()
   local raw = fetch('HMGET', K.account, 'schema', 'profile', 'books', 'order', 'archived', 'stopped',
     'forgotten')
   local schema, profile, books, order = raw[1], raw[2], raw[3], raw[4]
   if not schema then return unknown_account(profile or books or order) end
-  local number = whole(schema, K.account .. ' schema')
+  local number = SCHEMAS[schema] or whole(schema, K.account .. ' schema')
   if number > SCHEMA then
     stop('SCHEMA', K.account .. ': schema ' .. schema .. string.format(NEWER, SCHEMA))
   end
   if not (profile and books and order) then return unknown_account(true) end
   local account = { schema = number, order = order, stopped = raw[6], forgotten = tonumber(raw[7]) or 0 }
-  account.archived = raw[5] and whole(raw[5], K.account .. ' archived') or 0
+  account.archived = raw[5] and archived_in(raw[5]) or 0
   for i, text in ipairs(fields_of(profile, PROFILE_PATTERN, K.account .. ' profile')) do
     account[PROFILE[i]] = text
   end

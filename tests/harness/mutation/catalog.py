@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tests.harness.mutation import balances, books, caps, client, executions, releases, trust
+from tests.harness.mutation import (
+    balances,
+    books,
+    caps,
+    client,
+    executions,
+    rebuilding,
+    releases,
+    trust,
+)
 
 MUTATIONS = (
     *balances.MUTATIONS,
@@ -12,4 +21,5 @@ MUTATIONS = (
     *client.MUTATIONS,
     *trust.MUTATIONS,
     *releases.MUTATIONS,
+    *rebuilding.MUTATIONS,
 )

@@ -280,4 +280,28 @@ MUTATIONS = (
         "an outcome of more than a number holds is told rounded",
         "a_damaged_outcome_is_named_by_every_verb_that_meets_it",
     ),
+    Mutation(
+        "forgotten_by_reservation_alone",
+        "credits/lua/reservations.lua",
+        "reserved_at - (tonumber(waited) or 0) > tonumber(at)",
+        "reserved_at > tonumber(at)",
+        "an execution that waited while its person was forgotten stores values",
+        "what_began_before_the_erasure_stores_no_values_and_is_charged",
+    ),
+    Mutation(
+        "erasure_takes_the_part_for_the_person",
+        "credits/erasure.lua",
+        "owner == nil or owner == person",
+        "true",
+        "values of another person with the same part of the fingerprint are removed",
+        "values_of_somebody_with_the_same_part_of_the_fingerprint_stay",
+    ),
+    Mutation(
+        "erasure_ends_the_ttl",
+        "credits/erasure.lua",
+        ", 'KEEPTTL')",
+        ")",
+        "an outcome whose values were removed stays for ever",
+        "a_forgotten_persons_outcome_stays_charged_and_has_no_values",
+    ),
 )

@@ -40,7 +40,7 @@ MUTATIONS = (
     Mutation(
         "new_installations_are_old",
         "credits/installation.py",
-        'await self._client.hsetnx(name, "schema", str(NEWEST))',
+        'await self._client.hsetnx(name, "schema", str(schema))',
         "pass",
         "a new installation begins with the schema of the release before",
         "a_new_installation_begins_with_the_newest_schema",
@@ -55,7 +55,7 @@ MUTATIONS = (
     ),
     Mutation(
         "lag_of_one_too_many",
-        "credits/lua/lag.lua",
+        "credits/lua/reserve.lua",
         "lag() > MAX_LAG",
         "lag() > MAX_LAG + 1",
         "the archive may lag one entry further behind than is configured",
@@ -64,8 +64,8 @@ MUTATIONS = (
     Mutation(
         "lag_is_told_each_time",
         "credits/lua/lag.lua",
-        "or S.account.lag_before * 2 >= MAX_LAG then",
-        "then",
+        " or S.account.lag_before * 2 >= MAX_LAG then",
+        " then",
         "every script tells the operator again that the archive lags behind",
         "half_of_it_is_told_once_and_again_after_it_was_caught_up",
     ),

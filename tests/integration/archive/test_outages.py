@@ -141,7 +141,7 @@ async def test_what_cannot_be_trimmed_in_time_is_trimmed_later(
         private_redis.resume()
         assert len(await archived_bodies(database, "acme")) == 53
         assert (await copier.run_once()).entries == 0
-        assert await client.xlen(keys.of_account("acme")[8]) == 0
+        assert await client.xlen(keys.part("acme", "journal")) == 0
     await client.aclose()
 
 
@@ -197,7 +197,7 @@ async def test_archiving_goes_on_by_itself_after_postgresql_was_killed(
         await asyncio.wait_for(faults.get(), PATIENCE_S)
         assert archiving_task.fault
         await asyncio.to_thread(own_postgres.start)
-        while await client.xlen(Keys(key_prefix).of_account("acme")[8]):
+        while await client.xlen(Keys(key_prefix).part("acme", "journal")):
             await asyncio.wait_for(rounds.get(), PATIENCE_S)
         await archiving_task.aclose()
     assert "archiving goes on" in caplog.text
@@ -244,7 +244,7 @@ async def test_a_cluster_is_archived_primary_by_primary(
         assert (archived.entries, archived.accounts, archived.left) == (12 * 13, 12, {})
         for name in names:
             assert len(await archived_bodies(database, name)) == 13
-            assert await client.xlen(keys.of_account(name)[8]) == 0
+            assert await client.xlen(keys.part(name, "journal")) == 0
         assert (await copier.lag()).accounts == ()
     await ledger.drain()
     await client.aclose()

@@ -54,6 +54,7 @@ class Life:
             self.change_plan,
             self.change_timezone,
             self.accept_loss,
+            self.forget,
         ]
         for _ in range(STEPS):
             # A reservation in the very millisecond of a cap may have been made before it.
@@ -136,6 +137,11 @@ class Life:
 
     async def accept_loss(self) -> None:
         await self.desk.ledger.repairs.accept_loss(ACCOUNT, reason="a; reason", actor="ann")
+
+    async def forget(self) -> None:
+        erasure = self.desk.ledger.erasure
+        begun = await erasure.begin(ACCOUNT, "ada", self.name())
+        await erasure.finish(begun, reason="a; reason", actor="ann")
 
 
 async def state_of(ledger: CreditLedger) -> dict[str, Any]:

@@ -132,6 +132,8 @@ async def test_law_3d_a_payment_that_was_booked_before_the_loss_is_not_booked_ag
     await accounts.remove_cap(ACCOUNT, Cap("total"), reference="cap 4")
     await accounts.switch_off(ACCOUNT, reference="switch 1")
     await desk.ledger.repairs.accept_loss(ACCOUNT, reason="a failover", actor="ann")
+    begun = await desk.ledger.erasure.begin(ACCOUNT, "ada", "request 1")
+    await desk.ledger.erasure.finish(begun, reason="a request", actor="ann")
     await archive(desk, database)
     refs = await desk.client.hgetall(desk.key("refs"))
     dims = await desk.client.hgetall(desk.key("dims"))

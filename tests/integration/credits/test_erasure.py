@@ -21,7 +21,15 @@ from runtime.credits.results import (
     ReferenceConflict,
     Reserved,
 )
-from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
+from tests.harness.ledger.desk import (
+    ACCOUNT,
+    SCRIPTS_WITH_CLOCK,
+    Desk,
+    OpenDesk,
+    connect,
+    make_ledger,
+)
+from tests.harness.servers import CLUSTER_SCHEME
 
 ADA, BOB = "ada@example.com", "bob@example.com"
 SECRET = b"Dear Ada, about your loan"
@@ -365,3 +373,34 @@ async def test_a_spooled_ending_carries_the_persons_key_and_one_without_is_read(
     assert ADA not in str(plain)
     del plain["attempt"]["person_key"]
     assert from_json(plain).attempt.person_key is None
+
+
+async def test_a_user_who_may_not_ask_for_info_looks_through_all_keys_again(
+    open_desk: OpenDesk, redis_url: str
+) -> None:
+    if redis_url.startswith(CLUSTER_SCHEME):
+        pytest.skip("users of a cluster are made on each of its servers")
+    async with open_desk() as desk:
+        await desk.open(10_000)
+        attempts = [await settle(desk, ADA) for _ in range(3)]
+        rights = "~* -@all +@read +@write +eval +evalsha +time -@dangerous"
+        user = f"u-{desk.prefix}"
+        await desk.client.execute_command("ACL", "SETUSER", user, "on", ">word", *rights.split())
+        client = connect(redis_url, username=user, password="word")
+        ledger = make_ledger(
+            client, desk.prefix, scripts=SCRIPTS_WITH_CLOCK, transport=desk.transport
+        )
+        try:
+            begun = await ledger.erasure.begin(ACCOUNT, ADA, "r-1")
+            looks: list[int] = []
+            for _ in range(2):
+                await ledger.erasure.erase_outcomes(
+                    begun, lambda looked_at, _: looks.append(looked_at)
+                )
+            done = await ledger.erasure.finish(begun, **WHY)
+        finally:
+            await client.aclose()
+            await desk.client.execute_command("ACL", "DELUSER", user)
+        assert done.removed == {OUTCOMES: 3}
+        assert [await stored(desk, attempt) for attempt in attempts] == [b""] * 3
+        assert len(looks) >= 2

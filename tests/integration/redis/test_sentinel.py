@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +18,15 @@ from redis import Redis
 from runtime.config import Config, parse_config
 from runtime.credits.results import LedgerError, LedgerUnavailable
 from runtime.ledger_opening import open_ledger
-from tests.harness.sentinels import MASTER, SentinelGroup
+from tests.harness.sentinels import MASTER, SentinelGroup, SentinelProcess
 from tests.harness.servers import (
     NEWER,
     OLDEST,
     VALKEY,
+    Server,
     ServerProgramMissing,
     free_ports,
+    program,
     refuse_or_skip,
 )
 
@@ -137,4 +141,60 @@ async def test_a_sentinel_that_is_configured_as_a_server_is_refused_with_the_rig
 ) -> None:
     config = config_of(tmp_path, f"redis://{group.nodes[0]}", key_prefix)
     with pytest.raises(LedgerError, match=r"is a sentinel: name it under redis\.sentinel"):
+        await open_account(config)
+
+
+@pytest.fixture
+def over_tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A sentinel's address over TLS, and the certificate of it and of its server."""
+    openssl = shutil.which("openssl")
+    try:
+        path = program(NEWER)
+    except ServerProgramMissing as error:
+        refuse_or_skip(error)
+        raise
+    if openssl is None:
+        pytest.skip("no openssl")
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            *(openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(certificate)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    data_port, plain_port, sentinel_port = free_ports(3)
+    tls = {
+        "tls-cert-file": str(certificate),
+        "tls-key-file": str(key),
+        "tls-ca-cert-file": str(certificate),
+        "tls-auth-clients": "no",
+        "tls-replication": "yes",
+    }
+    server = Server(path, tmp_path / "server", 0, {"tls-port": str(data_port), **tls})
+    lines = [f"{name} {value}" for name, value in {"tls-port": sentinel_port, **tls}.items()]
+    lines += [f"sentinel monitor {MASTER} 127.0.0.1 {data_port} 1"]
+    sentinel = SentinelProcess(path, tmp_path / "sentinel", plain_port, lines)
+    try:
+        server.start()
+        sentinel.start()
+        yield f"127.0.0.1:{sentinel_port}", certificate
+    finally:
+        sentinel.stop()
+        server.stop()
+
+
+async def test_sentinel_and_server_are_reached_over_tls_and_their_certificates_checked(
+    over_tls: tuple[str, Path], key_prefix: str, tmp_path: Path
+) -> None:
+    node, certificate = over_tls
+    trusting = {"tls": True, "ca_file": str(certificate), "password": None}
+    config = config_of(tmp_path, [node], key_prefix, sentinel=trusting, password=None)
+    assert await open_account(config) == 0
+
+    distrusting = {"tls": True, "password": None}
+    config = config_of(tmp_path, [node], key_prefix, sentinel=distrusting, password=None)
+    with pytest.raises(LedgerUnavailable, match=r"(?i)certificate"):
         await open_account(config)

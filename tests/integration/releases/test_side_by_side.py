@@ -31,6 +31,7 @@ from runtime.executions.spool import Replay, Spool
 from runtime.redis.keys import Keys
 from tests.harness.ledger.desk import ACCOUNT, connect, make_ledger
 from tests.harness.older_release import OlderLedger
+from tests.harness.servers import CLUSTER, LedgerServers
 
 EXECUTIONS = 2_000
 REFUSED = "schema 2 was written by a newer release, this one reads up to 1: run the newer release"
@@ -357,3 +358,26 @@ async def test_an_installation_of_a_schema_that_is_not_known_is_refused_at_start
     with pytest.raises(LedgerError, match=f"^{name}: "):
         await finish(both)
     assert await both.schema() == "1"
+
+
+async def test_law_3e_the_accounts_of_a_cluster_are_upgraded_on_each_of_its_nodes(
+    ledger_servers: LedgerServers, key_prefix: str
+) -> None:
+    client: Any = connect(ledger_servers.url(CLUSTER))
+    old, new = OlderLedger(client, key_prefix), make_ledger(client, key_prefix)
+    both = Both(client, key_prefix, old, new)
+    await both.old.check_installation()
+    await both.new.check_installation()
+    names = [f"account-{number}" for number in range(12)]
+    for name in names:
+        await both.old.accounts.open_account(name, plan="growth")
+
+    assert (await both.new.migration.look()).accounts == Counter({1: 12})
+    assert await finish(both) == (12, {})
+
+    assert {await both.schema(name) for name in names} == {"2"}
+    assert (await both.new.migration.look()).accounts == Counter({2: 12})
+    for ledger in (old, new):
+        await ledger.drain()
+    await client.aclose()
+    await asyncio.sleep(0)  # closed transports say goodbye in the next turn of the loop

@@ -96,3 +96,10 @@ def test_whole_days_of_the_same_zone_are_one_run() -> None:
         Edge(0, BEGIN_MS - 5, BEGIN_MS),
         Run(0, 96, BEGIN_MS // QUARTER_MS, BEGIN_MS // QUARTER_MS + 11 * 96),
     ]
+
+
+def test_a_day_that_another_one_overlaps_is_counted_by_quarters() -> None:
+    entries = [(BEGIN_MS, "UTC"), (BEGIN_MS + 20 * 4 * QUARTER_MS, "Asia/Kathmandu")]
+    day = Span("", BEGIN_MS, BEGIN_MS + DAY_MS)
+    assert counted(entries, [day], has_quarters=True) == [2]
+    assert counted(entries, [day], has_quarters=False) == [2]

@@ -451,6 +451,19 @@ def test_a_mistake_about_sentinels_is_one_and_names_its_key(
     assert only_mistake(data, base_dir=tmp_path).path == path
 
 
+def test_law_15_at_most_a_hundred_sentinels_are_asked() -> None:
+    nodes = [f"sentinel-{number}" for number in range(101)]
+    sentinel = SENTINEL | {"nodes": nodes}
+    assert only_mistake(changed("redis", {"sentinel": sentinel})).path == "redis.sentinel.nodes"
+    sentinel["nodes"] = nodes[:100]
+    assert load(changed("redis", {"sentinel": sentinel})).redis.sentinel is not None
+
+
+@pytest.mark.parametrize("assumed", [["no such thing"], "version"])
+def test_only_what_can_be_assumed_is(assumed: object) -> None:
+    assert only_mistake(changed("redis.assume", assumed)).path.startswith("redis.assume")
+
+
 def test_there_is_at_least_one_plan() -> None:
     assert only_mistake(changed("plans", {})).path == "plans"
 

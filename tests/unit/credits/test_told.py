@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runtime.credits.told import MOST_ACCOUNTS, MOST_BYTES, MOST_POINTS, Told, ToldFile, read_told
-from tests.harness.bounds import cpu_s
+from tests.harness.bounds import assert_linear, cpu_s, peak_bytes
 
 WEEK_MS = 7 * 24 * 3_600_000
 
@@ -138,3 +138,23 @@ def test_law_15_noting_an_answer_takes_the_event_loop_hardly_anything(tmp_path: 
             file.note("acme", text)
 
     assert cpu_s(note) < 0.05, "5 us a call"
+
+
+def test_law_15_keeping_what_was_told_takes_at_most_32_mb_and_time_in_proportion(
+    tmp_path: Path,
+) -> None:
+    def notes(count: int) -> list[tuple[str, bytes]]:
+        return [(f"a{number % MOST_ACCOUNTS}", told("e1", number)) for number in range(count)]
+
+    async def kept_alone(some: list[tuple[str, bytes]]) -> None:
+        file = ToldFile(tmp_path, "cg1")
+        for account_id, text in some:
+            file.note(account_id, text)
+        await file.aclose()
+
+    def keep(some: list[tuple[str, bytes]]) -> None:
+        asyncio.run(kept_alone(some))
+
+    most = notes(MOST_POINTS)
+    assert peak_bytes(lambda: keep(most)) < 32_000_000
+    assert_linear(notes, keep, MOST_POINTS // 8)

@@ -34,6 +34,8 @@ INTERNAL = {
     "NoFreeConnection",  # a request that becomes NotConnected
     "NoTurn",  # a deadline that ended in the endpoint's queue
     "NotAsked",  # a request that LiteLLM does not make, which it explains when it is called
+    "PrimaryDown",  # what the sentinels say, which becomes LedgerUnavailable
+    "PrimaryUnknown",  # its root
     "NotAnswered",  # an HTTP answer that becomes PossiblyExecuted
     "NotConnected",  # a request that becomes NotSent
     "NotEqual",  # a reason to call a model by acompletion

@@ -248,6 +248,7 @@ def install_servers(programs: Path) -> list[str]:
 def test_servers_that_are_missing_are_installed_and_those_that_are_there_are_not(
     bare_machine: Path,
 ) -> None:
+    (bare_machine / "valkey-server").symlink_to("/bin/true")
     assert install_servers(bare_machine) == [
         "apt-get update --quiet",
         "apt-get install --quiet --yes --no-install-recommends redis-server postgresql",
@@ -255,10 +256,31 @@ def test_servers_that_are_missing_are_installed_and_those_that_are_there_are_not
     for name in ("redis-server", "redis-cli"):
         (bare_machine / name).symlink_to("/bin/true")
     assert install_servers(bare_machine)[1].endswith("--no-install-recommends postgresql")
-    initdb = bare_machine.parent / "postgresql" / "15" / "bin" / "initdb"
+    make_postgresql(bare_machine)
+    assert install_servers(bare_machine) == []
+
+
+def make_postgresql(programs: Path) -> None:
+    initdb = programs.parent / "postgresql" / "15" / "bin" / "initdb"
     initdb.parent.mkdir(parents=True)
     initdb.touch()
-    assert install_servers(bare_machine) == []
+
+
+def test_valkey_is_installed_where_there_is_a_package_and_missed_by_nobody_elsewhere(
+    bare_machine: Path,
+) -> None:
+    for name in ("redis-server", "redis-cli"):
+        (bare_machine / name).symlink_to("/bin/true")
+    make_postgresql(bare_machine)
+    apt_cache = bare_machine / "apt-cache"
+    apt_cache.symlink_to("/bin/false")
+    assert install_servers(bare_machine) == ["apt-get update --quiet"]
+
+    apt_cache.unlink()
+    apt_cache.symlink_to("/bin/true")
+    assert install_servers(bare_machine) == [
+        "apt-get install --quiet --yes --no-install-recommends valkey-server"
+    ]
 
 
 def test_without_apt_get_the_servers_are_left_to_whoever_keeps_the_machine(

@@ -54,7 +54,7 @@ def refusing(error: str = "refused") -> FakeSentinel:
     return sentinel
 
 
-async def test_a_sentinel_that_hangs_or_is_gone_delays_nobody() -> None:
+async def test_law_15_a_sentinel_that_hangs_or_is_gone_delays_nobody() -> None:
     for one in (silent(), refusing()):
         async with asyncio.timeout(TIMEOUT_S / 2):
             assert await of(one, FakeSentinel(), FakeSentinel()).find() == OLD
