@@ -200,7 +200,9 @@ class History:
         (self.off.discard if on == "1" else self.off.add)(field_name)
 
     def _repaired(self, columns: list[str], at_ms: int) -> None:
-        if columns[16].startswith("epoch:"):
+        if columns[17].startswith("forgotten;"):
+            self.references[columns[16]] = Reference("forgotten", ())
+        elif columns[16].startswith("epoch:"):
             before = columns[17].split(";")[1]
             kind = "resumed" if columns[17].startswith("resumed;") else "loss_accepted"
             self.references[columns[16]] = Reference(kind, (), before)
