@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from asyncio import to_thread
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from redis.asyncio import Redis, RedisCluster
 
+from runtime.archive.location import archive_file
 from runtime.background import finish
 from runtime.config import Config
 from runtime.credits.durability import Durability
@@ -103,6 +105,9 @@ async def _store_nothing() -> bool:
 
 async def _refuse_if_lost(config: Config) -> bool:
     """Return True on a first start; see ``LedgerLost``."""
+    file = archive_file(config)
+    if file is not None and not await to_thread(file.is_file):
+        return True
     from runtime.archive.opening import has_accounts  # brings SQLAlchemy: on a first start alone
 
     if await has_accounts(config):

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy import URL, select
 
+from runtime.archive.location import archive_file
 from runtime.archive.writing import insert
 from runtime.config import Config
 from runtime.store.database import (
@@ -20,8 +21,6 @@ from runtime.store.database import (
     shown,
 )
 from runtime.store.schema import accounts, installation
-
-_FILE = "archive.db"
 
 
 @asynccontextmanager
@@ -92,7 +91,7 @@ async def _is_made(url: URL) -> bool:
 def _url(config: Config) -> URL:
     section = config.archive
     if section.url == "sqlite":
-        return database_url(f"sqlite:///{(config.data_dir / _FILE).absolute()}")
+        return database_url(f"sqlite:///{archive_file(config)}")
     password = None if section.password is None else section.password.get_secret_value()
     return database_url(section.url, section.username, password)
 

@@ -166,6 +166,7 @@ class Rollup:
         firsts = await self._firsts_of(connection)
         usage: dict[_Key, list[int]] = {}
         totals: dict[_Key, list[int]] = {}
+        outcomes: dict[_Key, list[int]] = {}
         days: set[_Key] = set()
         for (account_no, slot, dims, kind, reason), sums in self._usage.items():
             first, quarters = day_around(slot, timezones.get(account_no) or "UTC")
@@ -173,6 +174,7 @@ class Rollup:
             usage[account_no, 1, slot, dims, kind, reason] = sums
             _sum_up(usage, (account_no, quarters, first, dims, kind, reason), sums)
             _sum_up(totals, (account_no, quarters, first, dims), sums)
+            _sum_up(outcomes, (account_no, quarters, first, kind, reason), sums)
         counted: list[dict[_Key, int]] = []
         for counts in (self._latencies, self._choices):
             by_day: dict[_Key, int] = {}
@@ -185,6 +187,7 @@ class Rollup:
         for upsert, rows in (
             (_USAGE, [(*key, *sums) for key, sums in usage.items()]),
             (_TOTALS, [(*key, *sums) for key, sums in totals.items()]),
+            (_OUTCOMES, [(*key, *sums) for key, sums in outcomes.items()]),
             (_DAYS, list(days)),
             (_MOVEMENTS, [(*key, amount_mc) for key, amount_mc in self._movements.items()]),
             (_LATENCIES, [(*key, count) for key, count in latencies.items()]),
@@ -364,6 +367,17 @@ _USAGE = _Upsert(
 _TOTALS = _Upsert(
     "totals",
     {"account": "integer", "quarters": "smallint", "slot": "integer", "dims": "integer"},
+    SUMS,
+)
+_OUTCOMES = _Upsert(
+    "outcomes",
+    {
+        "account": "integer",
+        "quarters": "smallint",
+        "slot": "integer",
+        "kind": "text",
+        "reason": "text",
+    },
     SUMS,
 )
 _MOVEMENTS = _Upsert(

@@ -95,34 +95,45 @@ class Snapshot:
         )
         if not pieces:
             return []
-        keys = list(keys)
-        named = any(key in Dimensions._fields for key in keys)
-        groups = ", ".join(
-            ["p.span", *(f"d.{key}" if key in Dimensions._fields else f"u.{key}" for key in keys)]
-        )
-        added = ", ".join(f"CAST(SUM(u.{name}) AS BIGINT)" for name in sums)
-        join = " LEFT JOIN dimensions d ON d.account = u.account AND d.number = u.dims"
-        # Put together of names of columns and of integers, nothing that a user wrote.
-        condition = (
-            f"u.account = {self.account.no} AND u.quarters = p.quarters "
-            "AND u.slot BETWEEN p.first AND p.last"
-        )
-        # Both databases are kept from reading other rows than those of the runs: SQLite joins in
-        # the order of a cross join, PostgreSQL looks beyond OFFSET 0 for no other way.
-        rows = f"CROSS JOIN {table} u{join if named else ''} WHERE {condition}"
-        if self.is_postgres:
-            inner = f"SELECT * FROM {table} u WHERE {condition} OFFSET 0"  # noqa: S608
-            rows = f"CROSS JOIN LATERAL ({inner}) u{join if named else ''}"
-        statement = (
-            f"WITH p (span, quarters, first, last) AS (VALUES {pieces}) "  # noqa: S608
-            f"SELECT {groups}, {added} FROM p {rows} GROUP BY {groups}"
-        )
+        statement = self._summing(table, pieces, list(keys), list(sums))
         found = (await self.connection.exec_driver_sql(f"{statement} LIMIT {MOST_ROWS + 1}")).all()
         if len(found) > MOST_ROWS:
             raise ValueError(
                 f"by: a report has at most {MOST_ROWS:,} rows: ask for a shorter time, or by less"
             )
         return [tuple(row) for row in found]
+
+    def _summing(self, table: str, pieces: str, keys: list[str], sums: list[str]) -> str:
+        """Return a SELECT, put together of integers and of names of columns that are known here.
+
+        Rows are added up by the number of their dimensions before these get their names.
+        """
+        own = [key for key in keys if key not in Dimensions._fields]
+        inner = ["span", *(["dims"] if len(own) < len(keys) else []), *own]
+        added = ", ".join(f"CAST(SUM({name}) AS BIGINT) AS {name}" for name in sums)
+        condition = (
+            f"u.account = {self.account.no} AND u.quarters = p.quarters "
+            "AND u.slot BETWEEN p.first AND p.last"
+        )
+        # Both databases are kept from reading other rows than those of the runs: SQLite joins in
+        # the order of a cross join, PostgreSQL looks beyond OFFSET 0 for no other way.
+        rows = f"CROSS JOIN {table} u WHERE {condition}"
+        if self.is_postgres:
+            fenced = f"SELECT * FROM {table} u WHERE {condition} OFFSET 0"  # noqa: S608
+            rows = f"CROSS JOIN LATERAL ({fenced}) u"
+        grouped = ", ".join(inner)
+        statement = (
+            f"WITH p (span, quarters, first, last) AS (VALUES {pieces}) "  # noqa: S608
+            f"SELECT {grouped}, {added} FROM p {rows} GROUP BY {grouped}"
+        )
+        if "dims" not in inner:
+            return statement
+        named = ", ".join(["span", *(f"d.{key}" if key not in own else key for key in keys)])
+        return (
+            f"SELECT {named}, {added} FROM ({statement}) AS t "  # noqa: S608
+            f"LEFT JOIN dimensions d ON d.account = {self.account.no} AND d.number = t.dims "
+            f"GROUP BY {named}"
+        )
 
     async def entries(self, edges: Iterable[Edge], *kinds: str) -> list[tuple[int, Rollup]]:
         """Return the roll-ups of the entries of edges, each with the number of its span."""

@@ -67,9 +67,7 @@ async def usage_report(
         keys = list(dict.fromkeys(column for name in by for column in _columns_of(name)))
         days = [run for run in runs if run.quarters > 1]
         quarters = [run for run in runs if run.quarters == 1]
-        # What is by kind and reason has their rows, and else a third of them is enough.
-        table = "usage" if "kind" in keys or "reason" in keys else "totals"
-        found = await snapshot.sums(table, days, keys, SUMS)
+        found = await snapshot.sums(_table_of_days(keys), days, keys, SUMS)
         found += await snapshot.sums("usage", quarters, keys, SUMS)
         for number, (span, *row) in enumerate(found):
             values = dict(zip(keys, row, strict=False))
@@ -113,6 +111,13 @@ async def _of_edges(
         for span, found in rolled_up
         for dims, kind, reason, sums in found.usage()
     ]
+
+
+def _table_of_days(keys: Sequence[str]) -> str:
+    """Return the table with the fewest rows that has these columns, or is joined with them."""
+    if not any(key in Dimensions._fields for key in keys):
+        return "outcomes"
+    return "usage" if "kind" in keys or "reason" in keys else "totals"
 
 
 def _columns_of(name: str) -> tuple[str, ...]:

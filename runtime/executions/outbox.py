@@ -236,8 +236,11 @@ class Outbox:
             erased = await self._values.round()
             waiting = list(self._in_memory)
             was_forgotten = await self._ledger.erasure.forgotten(waiting)
-        except (LedgerError, OSError) as error:
-            _log.warning("values of forgotten people can't be removed from the spool: %s", error)
+        except LedgerError as error:
+            _log.debug("erasing values in the spool: %s", error)  # the replay says so
+            return
+        except OSError as error:
+            _log.warning("values can't be removed from the spool: %s", error)
             return
         for ending, whether in zip(waiting, was_forgotten, strict=True):
             with suppress(ValueError):

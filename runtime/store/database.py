@@ -29,6 +29,8 @@ from pricing.errors import CreditgateError
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 _BUSY_S = 30
+_CONNECT_S = 10
+_ANSWER_S = 120
 _SCHEMA_LOCK = 0x63726564  # of this database alone; any number that nothing else takes
 
 
@@ -159,7 +161,11 @@ def reason_of(exc: BaseException) -> str:
 
 def _engine(url: URL) -> AsyncEngine:
     if not url.drivername.startswith("sqlite"):
-        return create_async_engine(url, pool_pre_ping=True, hide_parameters=True)
+        # A server that is frozen must not keep its callers for ever.
+        bounds = {"timeout": _CONNECT_S, "command_timeout": _ANSWER_S}
+        return create_async_engine(
+            url, pool_pre_ping=True, hide_parameters=True, connect_args=bounds
+        )
     engine = create_async_engine(url, connect_args={"timeout": _BUSY_S}, hide_parameters=True)
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     return engine

@@ -14,7 +14,7 @@ ENDINGS: Mapping[str, str] = MappingProxyType(
         "mixed": "answered in part; some values are fallback values",
         "fallback": "got fallback values",
         "unfinished": "are being answered by another run; run it again for them",
-        "replayed": "of these were answered by an earlier run: same values, no charge",
+        "replayed": "of these were answered by an earlier run, and not charged again",
     }
 )
 """The ways in which a run ends for people, to stand after a number."""
@@ -69,7 +69,7 @@ GAVE_UP: Mapping[str, str] = MappingProxyType(
 """The step that a run took when it had waited long enough, to stand before how long and why."""
 
 WITHOUT_RESULT = "without a result; nothing was charged for them"
-MISSED = "got fallback values for a reason that passes; nothing was charged for them"
+MISSED = "got fallback values and can be asked again; this run charged nothing for them"
 
 
 def trouble_text(

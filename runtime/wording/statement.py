@@ -112,7 +112,7 @@ _REPAIRS: Mapping[str, str] = MappingProxyType(
         "forgotten": "a person's values erased",
     }
 )
-"""What was repaired, by the first word of the entry's detail."""
+"""The words for a repair, by the first word of the entry's detail."""
 
 
 def _repaired(entry: JournalEntry) -> str:

@@ -51,6 +51,7 @@ REPORTS: dict[str, tuple[str, ...]] = {
     "campaign, action": ("campaign", "action"),
     "workspace, source": ("workspace", "source"),
     "outcome, reason": ("outcome", "reason"),
+    "campaign, reason": ("campaign", "reason"),
 }
 _Row = tuple[Any, ...]
 

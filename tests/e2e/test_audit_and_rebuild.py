@@ -110,6 +110,36 @@ def test_law_3c_people_who_were_answered_before_the_loss_are_not_charged_again(
     assert all("outcome_lost" in json.dumps(origin) for origin in origins)
 
 
+def test_law_2c_a_fork_is_shown_resolved_and_gone(home: Home) -> None:
+    home.open_account("acme", amount_mc=1_000)
+    config = load_config(home.folder / "config.yaml")
+    with Redis.from_url(config.redis.url) as redis:
+        names = list(redis.scan_iter(f"{config.redis.key_prefix}:*", count=1_000))
+        old = {name: redis.dump(name) for name in names}
+        bought = ("purchase", "--account", "acme", "--credits", "100000")
+        assert home.invoke(*bought, "--reference", "invoice 1").status == 0
+        assert home.invoke("archive").status == 0
+        lose(home)
+        for name, value in old.items():
+            redis.restore(name, 0, value)
+    told = home.invoke("audit")
+    assert told.status == 1
+    assert "creditgate repair fork --account acme" in told.stdout
+    repair = ("repair", "fork", "--account", "acme", *WHO)
+    would = home.invoke(*repair, "--dry-run")
+    assert would.status == 0, would.stderr
+    assert "agree up to entry 2; 1 archived entries after it were lost" in would.stdout
+    assert home.balance("acme").granted_mc == 1_000
+    done = home.invoke(*repair, "--json")
+    assert done.status == 0, done.stderr
+    assert (done.json["common_seq"], done.json["lost"], done.json["grants"]) == (2, 1, 1)
+    assert home.balance("acme").granted_mc == 100_001_000
+    assert home.invoke("archive").status == 0
+    assert home.invoke("audit").status == 0
+    again = home.invoke(*repair)
+    assert again.stdout == "Ledger and archive of account acme agree; nothing was changed.\n"
+
+
 def test_an_audit_finds_what_was_changed_behind_the_ledger_and_exits_with_1(home: Home) -> None:
     home.open_account("acme", amount_mc=1_000)
     config = load_config(home.folder / "config.yaml")
@@ -134,6 +164,8 @@ def test_bad_input_is_refused_with_2_and_changes_nothing(home: Home, tmp_path: P
         ("rebuild", "--account", "nobody", *WHO),
         ("rebuild", "--account", "no/body", *WHO),
         ("rebuild", "--account", "nobody", "--reason", "", "--actor", "ann"),
+        ("repair", "fork", "--account", "nobody", *WHO),
+        ("repair", "fork", "--account", "no/body", *WHO),
     ):
         ended = home.invoke(*args)
         assert ended.status == 2, (args, ended)

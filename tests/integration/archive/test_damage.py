@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from sqlalchemy import URL
 
 from runtime.credits.journal import chain_of
+from runtime.store.database import database_url
 from tests.harness.archive import ArchiveDesk, fill
 
 Entries = list[list[bytes]]
+
+
+@pytest.fixture
+def archive_url(tmp_path: Path) -> URL:
+    """SQLite alone: what is damaged never reaches the database."""
+    return database_url(f"sqlite:///{tmp_path}/archive.db")
 
 
 def set_column(entries: Entries, at: int, column: int, text: bytes) -> None:

@@ -11,6 +11,10 @@ from runtime.credits.results import AccountStopped
 from runtime.store.schema import accounts, forks
 from tests.harness.archive import ArchiveDesk, fill
 
+pytestmark = pytest.mark.parametrize(
+    "archive_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True
+)
+
 
 async def lost(desk: ArchiveDesk, *, archived: int, lost_of_them: int) -> list[str]:
     """Archive executions, of which the ledger then loses some; return what was archived."""

@@ -18,6 +18,7 @@ from runtime.archive.copier import Archived, Copier
 from runtime.config import Config
 from runtime.credits.results import LedgerUnavailable
 from runtime.redis.keys import Keys, bucket_of, slot_of_bucket
+from runtime.store import database
 from runtime.store.database import StoreUnavailable, database_url, open_database
 from tests.harness.archive import ArchiveDesk, archived_bodies, fill
 from tests.harness.command_line import PROCESS_ENV
@@ -87,6 +88,7 @@ async def kill_at(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("archive_url", ["sqlite"], indirect=True)
 async def test_an_archiver_killed_at_some_statements_loses_and_doubles_nothing(
     archive_desk: ArchiveDesk, redis_url: str, key_prefix: str, archive_url: URL
 ) -> None:
@@ -110,14 +112,14 @@ async def test_a_frozen_redis_ends_a_round_which_the_next_one_makes_good(
     ledger = make_ledger(client, key_prefix)
     await fill(ledger, "acme", 50)
     await ledger.drain()
-    async with open_database(database_url(f"sqlite:///{tmp_path}/a.db")) as database:
-        copier = Copier(database, client, keys, timeout_ms=200)
+    async with open_database(database_url(f"sqlite:///{tmp_path}/a.db")) as opened:
+        copier = Copier(opened, client, keys, timeout_ms=2_000)
         private_redis.pause()
         with pytest.raises(LedgerUnavailable):
             await copier.run_once()
         private_redis.resume()
         assert (await copier.run_once()).entries == 53
-        assert len(await archived_bodies(database, "acme")) == 53
+        assert len(await archived_bodies(opened, "acme")) == 53
     await client.aclose()
 
 
@@ -128,8 +130,8 @@ async def test_what_cannot_be_trimmed_in_time_is_trimmed_later(
     ledger = make_ledger(client, key_prefix)
     await fill(ledger, "acme", 50)
     await ledger.drain()
-    async with open_database(database_url(f"sqlite:///{tmp_path}/a.db")) as database:
-        copier = Copier(database, client, keys, timeout_ms=1_000)
+    async with open_database(database_url(f"sqlite:///{tmp_path}/a.db")) as opened:
+        copier = Copier(opened, client, keys, timeout_ms=1_000)
         real = copier._streams.trim  # noqa: SLF001 - nothing else says when to freeze
 
         async def trim(archived: list[tuple[str, int, str]]) -> dict[str, str]:
@@ -139,7 +141,7 @@ async def test_what_cannot_be_trimmed_in_time_is_trimmed_later(
         with mock.patch.object(copier._streams, "trim", trim), pytest.raises(LedgerUnavailable):  # noqa: SLF001 - as above
             await copier.run_once()
         private_redis.resume()
-        assert len(await archived_bodies(database, "acme")) == 53
+        assert len(await archived_bodies(opened, "acme")) == 53
         assert (await copier.run_once()).entries == 0
         assert await client.xlen(keys.part("acme", "journal")) == 0
     await client.aclose()
@@ -201,9 +203,27 @@ async def test_archiving_goes_on_by_itself_after_postgresql_was_killed(
             await asyncio.wait_for(rounds.get(), PATIENCE_S)
         await archiving_task.aclose()
     assert "archiving goes on" in caplog.text
-    async with open_database(database_url(url)) as database:
-        bodies = await archived_bodies(database, "acme")
+    async with open_database(database_url(url)) as opened:
+        bodies = await archived_bodies(opened, "acme")
     assert len(bodies) == len(set(bodies)) == 1_603
+    await ledger.drain()
+    await client.aclose()
+
+
+async def test_a_postgresql_that_does_not_answer_is_given_up_after_a_while(
+    own_postgres: PostgresServer, key_prefix: str, private_redis: PrivateRedis
+) -> None:
+    client = connect(private_redis.url)
+    ledger = make_ledger(client, key_prefix)
+    await fill(ledger, "acme", 5)
+    with mock.patch.object(database, "_CONNECT_S", 1), mock.patch.object(database, "_ANSWER_S", 1):
+        async with open_database(database_url(own_postgres.new_database())) as opened:
+            copier = Copier(opened, client, Keys(key_prefix), timeout_ms=10_000)
+            async with opened.begin() as connection:
+                await connection.exec_driver_sql("LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE")
+                with pytest.raises(StoreUnavailable, match="TimeoutError"):
+                    await copier.run_once()
+            assert (await copier.run_once()).entries == 8
     await ledger.drain()
     await client.aclose()
 
@@ -237,13 +257,13 @@ async def test_a_cluster_is_archived_primary_by_primary(
     assert slots == {0, 1, 2}, "accounts on each of the three primaries"
     for name in names:
         await fill(ledger, name, 10)
-    async with open_database(database_url(f"sqlite:///{tmp_path}/a.db")) as database:
-        copier = Copier(database, client, keys, timeout_ms=10_000)
+    async with open_database(database_url(f"sqlite:///{tmp_path}/a.db")) as opened:
+        copier = Copier(opened, client, keys, timeout_ms=10_000)
         assert (await copier.lag()).entries == 12 * 13
         archived = await copier.run_once()
         assert (archived.entries, archived.accounts, archived.left) == (12 * 13, 12, {})
         for name in names:
-            assert len(await archived_bodies(database, name)) == 13
+            assert len(await archived_bodies(opened, name)) == 13
             assert await client.xlen(keys.part(name, "journal")) == 0
         assert (await copier.lag()).accounts == ()
     await ledger.drain()
@@ -251,7 +271,7 @@ async def test_a_cluster_is_archived_primary_by_primary(
 
 
 async def open_and_close(url: URL) -> None:
-    async with open_database(url) as database, database.connect():
+    async with open_database(url) as opened, opened.connect():
         pass
 
 
@@ -259,12 +279,11 @@ async def test_an_archive_opened_by_many_at_once_is_made_once(archive_url: URL) 
     await asyncio.gather(*(open_and_close(archive_url) for _ in range(6)))
 
 
+@pytest.mark.parametrize("archive_url", ["sqlite"], indirect=True)  # its file can be kept small
 async def test_a_full_disk_ends_a_round_and_leaves_the_archive_as_it_was(
     archive_desk: ArchiveDesk,
 ) -> None:
     desk = archive_desk
-    if desk.database.is_postgres:
-        pytest.skip("only SQLite's file can be kept from growing here")
     engine = desk.database.engine.sync_engine
 
     def allow(pages: int) -> Callable[[Connection], None]:

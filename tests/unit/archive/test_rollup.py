@@ -92,7 +92,11 @@ async def test_what_is_taken_out_again_leaves_nothing(tmp_path: Path) -> None:
                 await rollup.write(connection, database.is_postgres)
         async with database.connect() as connection:
             for table, column in (
-                *((metadata.tables[name], each) for name in ("usage", "totals") for each in SUMS),
+                *(
+                    (metadata.tables[name], each)
+                    for name in ("usage", "totals", "outcomes")
+                    for each in SUMS
+                ),
                 (movements, "amount_mc"),
                 (latencies, "executions"),
                 (choices, "executions"),

@@ -137,6 +137,28 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "outcomes",
+        sa.Column("account", sa.Integer(), nullable=False),
+        sa.Column("quarters", sa.SmallInteger(), nullable=False),
+        sa.Column("slot", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=1), nullable=False),
+        sa.Column("reason", sa.String(length=40), nullable=False),
+        sa.Column("executions", sa.BigInteger(), nullable=False),
+        sa.Column("charged_mc", sa.BigInteger(), nullable=False),
+        sa.Column("overage_mc", sa.BigInteger(), nullable=False),
+        sa.Column("exposure_mc", sa.BigInteger(), nullable=False),
+        sa.Column("free_mc", sa.BigInteger(), nullable=False),
+        sa.Column("input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cached_input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cache_write_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("output_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("reasoning_tokens", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "account", "quarters", "slot", "kind", "reason", name="outcomes_pk"
+        ),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "totals",
         sa.Column("account", sa.Integer(), nullable=False),
         sa.Column("quarters", sa.SmallInteger(), nullable=False),
@@ -184,6 +206,7 @@ def downgrade() -> None:
     """Drop the tables."""
     op.drop_table("usage")
     op.drop_table("totals")
+    op.drop_table("outcomes")
     op.drop_table("movements")
     op.drop_table("latencies")
     op.drop_table("installation")
