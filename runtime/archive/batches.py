@@ -73,7 +73,7 @@ class Batch:
         self.bytes = 0
         self.steps: list[Step] = []
         self.moved: set[str] = set()
-        self.reached: list[tuple[str, int]] = []
+        self.reached: list[tuple[str, int, str]] = []
         self._begun: dict[int, tuple[Position, int, str]] = {}
 
     def __bool__(self) -> bool:
@@ -82,7 +82,7 @@ class Batch:
     def close(self) -> None:
         """Note in ``steps`` and ``reached`` how far the accounts are, before they move on."""
         for no, (at, seq, chain) in sorted(self._begun.items()):
-            self.reached.append((at.account_id, at.seq))
+            self.reached.append((at.account_id, at.seq, at.chain))
             if at.seq > seq:
                 self.moved.add(at.account_id)
                 self.steps.append(Step(no, seq, chain, at.seq, at.chain, at.epoch, at.left_mc))

@@ -106,7 +106,7 @@ class Streams:
         found = await self._ask([("HMGET", key, "books", "archived") for key in keys])
         return [_books(key, answer) for key, answer in zip(keys, found, strict=True)]
 
-    async def trim(self, archived: Sequence[tuple[str, int]]) -> dict[str, str]:
+    async def trim(self, archived: Sequence[tuple[str, int, str]]) -> dict[str, str]:
         """Cut journals off behind what is archived; return the faults by account.
 
         Raises:
@@ -120,20 +120,22 @@ class Streams:
         ]
         faults = {
             account_id: str(answer)
-            for (account_id, _), answer in zip(archived, found, strict=True)
+            for (account_id, _, _), answer in zip(archived, found, strict=True)
             if isinstance(answer, Exception) and not isinstance(answer, NoScriptError)
         }
         if unknown:
             again = await self._ask([self._trim("EVAL", _TRIM.source, *each) for each in unknown])
-            for (account_id, _), answer in zip(unknown, again, strict=True):
+            for (account_id, _, _), answer in zip(unknown, again, strict=True):
                 if isinstance(answer, Exception):
                     faults[account_id] = str(answer)
         return faults
 
-    def _trim(self, command: str, script: str, account_id: str, seq: int) -> tuple[str | int, ...]:
+    def _trim(
+        self, command: str, script: str, account_id: str, seq: int, chain: str
+    ) -> tuple[str | int, ...]:
         keys = [self._key(account_id, part) for part in (_ACCOUNT, _JOURNAL)]
         keys.append(self._keys.news(account_id))
-        return (command, script, len(keys), *keys, account_id, seq)
+        return (command, script, len(keys), *keys, account_id, seq, chain)
 
     def _key(self, account_id: str, part: str) -> str:
         return self._keys.part(account_id, part)

@@ -134,7 +134,7 @@ async def test_what_cannot_be_trimmed_in_time_is_trimmed_later(
         copier = Copier(opened, client, keys, timeout_ms=1_000)
         real = copier._streams.trim  # noqa: SLF001 - nothing else says when to freeze
 
-        async def trim(archived: list[tuple[str, int]]) -> dict[str, str]:
+        async def trim(archived: list[tuple[str, int, str]]) -> dict[str, str]:
             private_redis.pause()
             return await real(archived)
 
