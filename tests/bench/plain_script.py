@@ -103,5 +103,7 @@ def _settling(attempt: ExecutionAttempt, reserved_at_ms: int) -> tuple[_Value, .
         b"",
         0,
         0,
+        b"",
+        b"",
         OUTCOME,
     )
