@@ -152,23 +152,33 @@ async def archive_all(plan: Plan) -> dict[str, list[JournalEntry]]:
     """
     async with books_of(plan) as books:
         while True:
-            archived = await books.copier.run_once()
-            if archived.left:
-                raise DrillFailed(f"the archive leaves behind {archived.left}")
-            if not archived.entries:
+            done = await books.copier.run_once()
+            if done.left:
+                raise DrillFailed(f"the archive leaves behind {done.left}")
+            if not done.entries:
                 break
-        statement = (
-            select(accounts.c.account_id, entries.c.seq, entries.c.chain, entries.c.body)
-            .join(accounts, accounts.c.no == entries.c.account)
-            .order_by(accounts.c.account_id, entries.c.seq)
-        )
-        found: dict[str, list[JournalEntry]] = {name: [] for name in plan.accounts}
-        names: dict[str, dict[int, Dimensions]] = defaultdict(dict)
-        async with books.database.connect() as connection:
-            for account, seq, chain, body in await connection.execute(statement):
-                fields = {b"e": body.encode(), b"c": chain.encode()}
-                found[account].append(parse(f"0-{seq}", fields, names[account]))
-        return found
+        return await _archived(plan, books.database)
+
+
+async def archived(plan: Plan, url: str) -> dict[str, list[JournalEntry]]:
+    """Return every account's journal as the archive has it by now; ``url`` is any server's."""
+    async with books_of(replace(plan, url=url)) as books:
+        return await _archived(plan, books.database)
+
+
+async def _archived(plan: Plan, database: Database) -> dict[str, list[JournalEntry]]:
+    statement = (
+        select(accounts.c.account_id, entries.c.seq, entries.c.chain, entries.c.body)
+        .join(accounts, accounts.c.no == entries.c.account)
+        .order_by(accounts.c.account_id, entries.c.seq)
+    )
+    found: dict[str, list[JournalEntry]] = {name: [] for name in plan.accounts}
+    names: dict[str, dict[int, Dimensions]] = defaultdict(dict)
+    async with database.connect() as connection:
+        for account, seq, chain, body in await connection.execute(statement):
+            fields = {b"e": body.encode(), b"c": chain.encode()}
+            found[account].append(parse(f"0-{seq}", fields, names[account]))
+    return found
 
 
 async def audit(plan: Plan, url: str | None = None) -> Audit:

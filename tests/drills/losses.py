@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from runtime.archive.booking_again import ForkRepair
+from runtime.archive.repair_fork import ForkRepairer
 from runtime.credits.journal import JournalEntry
-from tests.drills.journals import InRedis, audit, in_redis, ledger_of
+from runtime.credits.results import AccountStopped
+from tests.drills.journals import DrillFailed, InRedis, audit, books_of, in_redis, ledger_of
 from tests.drills.plan import Plan, Told, told
 
 TOLD_WITHIN_S = 1.5
 """By then a process has read every answer of a dead server, and written what it was told."""
+
+_MOST_REPAIRS = 5
+_REASON, _ACTOR = "a drill lost its last writes", "drill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,7 @@ class Losses:
     found: list[Loss] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     audited: int = 0
+    repeated: int = 0
 
     async def find(self, url: str, before: Mapping[str, InRedis] | None = None) -> list[Loss]:
         """Find what is lost once no process is answered any more; compare it with the audit.
@@ -82,9 +89,28 @@ class Losses:
         """Accept losses as an operator does, so that the accounts run again."""
         async with ledger_of(self.plan) as ledger:
             for loss in lost:
-                await ledger.repairs.accept_loss(
-                    loss.account_id, reason="a drill lost its last writes", actor="drill"
-                )
+                await ledger.repairs.accept_loss(loss.account_id, reason=_REASON, actor=_ACTOR)
+
+    async def repair(self, forked: Collection[str]) -> None:
+        """Repair accounts whose archive was ahead of their ledger."""
+        async with books_of(self.plan) as books:
+            repairer = ForkRepairer(books.ledger, books.database)
+            for account in forked:
+                done = await self._repair(repairer, account)
+                if done.left:
+                    self.wrong.append(f"{account}: not booked again: {done.left}")
+
+    async def _repair(self, repairer: ForkRepairer, account: str) -> ForkRepair:
+        """Repair as an operator does: an archiver may stop the account once more meanwhile."""
+        for _ in range(_MOST_REPAIRS):
+            try:
+                done = await repairer.repair(account, reason=_REASON, actor=_ACTOR)
+            except AccountStopped:
+                self.repeated += 1
+                continue
+            assert done is not None, f"{account}: there was no fork to repair"
+            return done
+        raise DrillFailed(f"{account}: {_MOST_REPAIRS} repairs were broken off")
 
 
 def _lost(

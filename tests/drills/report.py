@@ -10,6 +10,7 @@ from tests.drills.drill import Drill
 from tests.drills.progress import Done, Progress
 
 _NAMED = 8
+_ALWAYS = ("entries lost", "entries lost by the audit", "charges received and lost")
 _COLUMNS = {
     "results received": "results",
     "charges received": "charged",
@@ -72,8 +73,11 @@ def _section(progress: Progress, drill: Drill) -> str:
         text.append("Not run.\n")
     else:
         counts = _sum(rounds)
-        del counts["strikes"]
-        told = ", ".join(f"{name} {value:,}" for name, value in counts.items())
+        told = ", ".join(
+            f"{name} {value:,}"
+            for name, value in counts.items()
+            if name in _ALWAYS or (value and name != "strikes")
+        )
         text.append(f"In {len(rounds)} rounds: {told}.\n")
     names = [note for done in rounds for note in done.notes]
     if names:

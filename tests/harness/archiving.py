@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from pathlib import Path
+
+import pytest
+from sqlalchemy import URL, select
 
 from runtime.archive.copier import Copier
-from runtime.store.database import Database
+from runtime.store.database import Database, database_url
 from runtime.store.schema import accounts
 from tests.harness.ledger.desk import ACCOUNT, Desk
+
+KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)]
+"""Parameters of a fixture ``archive_url``, for tests that are hardly about the database."""
+
+
+def url_of(request: pytest.FixtureRequest, folder: Path) -> URL:
+    """Return the URL of an empty database of the fixture's kind."""
+    if request.param == "sqlite":
+        return database_url(f"sqlite:///{folder}/archive.db")
+    return database_url(request.getfixturevalue("postgres").new_database())
 
 
 async def archive(desk: Desk, database: Database, account_id: str = ACCOUNT) -> int:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from sqlalchemy import URL
 
 from runtime.archive.audit import Audit, Auditor, lost_entries
 from runtime.credits.told import Told
 from runtime.store.database import Database
 from runtime.store.schema import entries
-from tests.harness.archiving import archive
+from tests.harness.archiving import KINDS, archive, url_of
 from tests.harness.ledger.desk import ACCOUNT, Desk
+
+
+@pytest.fixture(params=KINDS)
+def archive_url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
+    """The URL of an empty database; PostgreSQL's turn is in the long tests."""
+    return url_of(request, tmp_path)
 
 
 async def audit(desk: Desk, database: Database | None = None, told: Told | None = None) -> Audit:

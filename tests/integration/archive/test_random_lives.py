@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import URL
 
 from pricing.offers import GrantKind
 from runtime.archive.audit import Auditor
@@ -16,12 +18,18 @@ from runtime.credits.endings import Release
 from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import GrantRefused, LedgerError, Reserved
 from runtime.store.database import Database
-from tests.harness.archiving import archive
+from tests.harness.archiving import KINDS, archive, url_of
 from tests.harness.ledger.desk import ACCOUNT, Desk
 
 DAY_MS = 24 * 3_600_000
 STEPS = 120
 CAPS = (Cap("day"), Cap("month", source="live"), Cap("total", workspace_id="bank"))
+
+
+@pytest.fixture(params=KINDS)
+def archive_url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
+    """The URL of an empty database; PostgreSQL's turn is in the long tests."""
+    return url_of(request, tmp_path)
 
 
 class Life:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import URL, func, select
 
 from runtime.archive.audit import Auditor
 from runtime.archive.booking_again import BookingAgain, ForkRepair
@@ -15,10 +16,16 @@ from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import AccountStopped, Existing
 from runtime.store.database import Database
 from runtime.store.schema import accounts, dimensions, entries, forks, movements, usage
-from tests.harness.archiving import archive
+from tests.harness.archiving import KINDS, archive, url_of
 from tests.harness.ledger.desk import ACCOUNT, Desk
 
 WHO = {"reason": "a failover", "actor": "ann"}
+
+
+@pytest.fixture(params=KINDS)
+def archive_url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
+    """The URL of an empty database; PostgreSQL's turn is in the long tests."""
+    return url_of(request, tmp_path)
 
 
 def fresh(desk: Desk) -> CreditLedger:

@@ -15,7 +15,7 @@ A_TENTH = 10
 
 
 @pytest.mark.long
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.name)
 def test_the_books_hold_after_a_tenth_of_each_drill(
     drill: Drill, redis_server_program: None

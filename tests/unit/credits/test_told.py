@@ -57,7 +57,7 @@ async def test_a_file_is_written_about_once_a_second_while_something_is_told(
             await asyncio.sleep(0.05)
     [path] = tmp_path.iterdir()
     before = path.stat().st_mtime_ns
-    await asyncio.sleep(1.3)
+    await asyncio.sleep(1.1)
     assert path.stat().st_mtime_ns == before, "nothing was told, so nothing is written"
     await file.aclose()
 
@@ -157,4 +157,4 @@ def test_law_15_keeping_what_was_told_takes_at_most_32_mb_and_time_in_proportion
 
     most = notes(MOST_POINTS)
     assert peak_bytes(lambda: keep(most)) < 32_000_000
-    assert_linear(notes, keep, MOST_POINTS // 8)
+    assert_linear(notes, keep, MOST_POINTS // 40)
