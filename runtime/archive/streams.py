@@ -166,6 +166,10 @@ def _entries(answer: Any) -> list[StreamEntry] | Unreadable:
     if isinstance(answer, Exception):
         return Unreadable(str(answer))
     try:
+        return [(entry_id, fields[b"e"], fields[b"c"]) for entry_id, fields in answer]
+    except (KeyError, TypeError, ValueError):
+        pass  # damaged, or read by a host's client that decodes
+    try:
         return [
             (_bytes(entry_id), _field(fields, "e"), _field(fields, "c"))
             for entry_id, fields in answer

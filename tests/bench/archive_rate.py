@@ -127,9 +127,10 @@ async def _archive(stage: LedgerStage, database: Database, journals: Sequence[Jo
 
 
 async def _copy(database: Database, rows: Sequence[tuple[Any, ...]]) -> float:
-    async with database.begin() as connection:
+    async with database.engine.connect() as connection:
         raw: Any = (await connection.get_raw_connection()).driver_connection
         began_s = time.perf_counter()
+        # Outside of a transaction of its own, a COPY is committed as it ends.
         await raw.copy_records_to_table("entries", records=rows, columns=_COLUMNS)
         return time.perf_counter() - began_s
 

@@ -63,6 +63,7 @@ def test_the_promised_goals_are_the_ones_that_are_checked() -> None:
         "ledger_script_p99_ms": (3, None),
         "ledger_memory": (450, None),
         "ledger_vs_postgres": (None, 2),
+        "archive_rate_share": (None, 0.25),
         "usage_report_ms": (50, None),
         "archive_rate_share": (None, 0.25),
     }
