@@ -58,7 +58,7 @@ class UsageReport:
 
 @dataclass(frozen=True, slots=True)
 class OptionCount:
-    """How often a model chose an option of an output.
+    """A count of how often a model chose an option of an output.
 
     Both are numbered from 0 in the order of the action version, and named where the config has
     that version of the action.
@@ -102,7 +102,7 @@ class ActionPerformance:
 
 @dataclass(frozen=True, slots=True)
 class PerformanceReport:
-    """How an account's actions performed in a window of time.
+    """The performance of an account's actions in a window of time.
 
     What fell back before the ledger was asked is not there: it is in results alone.
     """

@@ -1,4 +1,4 @@
-"""How actions performed, by version and model."""
+"""The performance of actions, by version and model."""
 
 from __future__ import annotations
 
