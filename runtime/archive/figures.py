@@ -58,7 +58,7 @@ class UsageReport:
 
 @dataclass(frozen=True, slots=True)
 class OptionCount:
-    """The number of times that a model chose an option of an output.
+    """A count of how often a model chose an option of an output.
 
     Both are numbered from 0 in the order of the action version, and named where the config has
     that version of the action.

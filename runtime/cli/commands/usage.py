@@ -96,7 +96,7 @@ class _Wanted:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The dimensions that the report is by."""
+        """The names that the report is by."""
         return ("day",) if self.by is None else tuple(name.strip() for name in self.by.split(","))
 
 

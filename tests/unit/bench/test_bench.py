@@ -65,7 +65,6 @@ def test_the_promised_goals_are_the_ones_that_are_checked() -> None:
         "ledger_vs_postgres": (None, 2),
         "archive_rate_share": (None, 0.25),
         "usage_report_ms": (50, None),
-        "archive_rate_share": (None, 0.25),
     }
 
 
