@@ -101,8 +101,12 @@ def _check_received(
     found.notes += [str(loss) for loss in lost]
     named = {entry.execution_key for loss in lost for entry in loss.named}
     if not all(loss.entries for loss in lost):
-        # The dead server's disk is gone as well: all that is known is their count.
-        charges = lost_count
+        # The dead server's disk is gone as well: their count is known, not which are charges.
+        found.check(
+            len(missing) <= lost_count,
+            f"{lost_count} lost entries are named, callers received {len(missing)} lost charges",
+        )
+        charges = len(missing)
     else:
         charges = sum(entry.kind is Kind.SETTLED for loss in lost for entry in loss.named)
         found.check(missing <= named, f"lost and not named: {sorted(missing - named)[:5]}")
