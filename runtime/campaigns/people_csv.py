@@ -23,6 +23,8 @@ from runtime.campaigns.people_rows import (
 from runtime.hints import did_you_mean
 
 _USUAL_FORM = PeopleFormat()
+# A line takes as long to read as so many more characters would.
+_LINE_TAKES = 4
 _SEPARATOR_LINE = re.compile(r"""["']?sep=(.)["']?[,;\t|]*""", re.IGNORECASE).fullmatch
 """A first line by which Excel is told the separator."""
 
@@ -101,7 +103,7 @@ class CsvRows:
     def _bounded(self, lines: Iterable[str]) -> Iterator[str]:
         """Yield the lines; cells in quotes may go on over many of them."""
         for line in lines:
-            self._row_length += len(line)
+            self._row_length += len(line) + _LINE_TAKES
             if self._row_length > LONGEST_ROW_BYTES:
                 raise self._mistake(
                     f"the row is longer than {LONGEST_ROW_BYTES:,} characters; is a quote missing?"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -283,11 +284,10 @@ def test_with_json_an_error_is_an_object_on_stdout(home: Home) -> None:
 
 def test_redis_that_is_away_is_told_in_a_sentence(home: Home) -> None:
     config = (home.folder / "config.yaml").read_text("utf-8")
-    lines = [
-        "  url: unix:///nowhere/redis.sock" if line.startswith("  url: ") else line
-        for line in config.splitlines()
-    ]
-    home.write("away.yaml", "\n".join(lines))
+    away = re.sub(
+        "^  url: .*$", "  url: unix:///nowhere/redis.sock", config, count=1, flags=re.MULTILINE
+    )
+    home.write("away.yaml", away)
     ended = home.run("balance", "--account", "acme", "--config", "away.yaml")
     assert ended.status == 2
     assert "can't use the ledger's Redis" in ended.stderr
