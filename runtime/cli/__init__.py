@@ -7,19 +7,11 @@ from typing import Any
 
 import click
 
+from runtime.cli.contents import SECTIONS
 from runtime.cli.options import COMMAND_SETTINGS, DEBUG
 from runtime.cli.terminal import harmless_output
 
-_SECTIONS = {
-    "Try": ("demo", "preview", "mock-provider", "check-config"),
-    "Run": ("run", "estimate"),
-    "Credits": (
-        *("account", "grant", "purchase", "void", "cap", "balance", "usage"),
-        *("statement", "models", "rates"),
-    ),
-    "Operate": ("sweep", "spool", "archive", "audit", "rebuild", "repair", "migrate", "forget"),
-}
-_COMMANDS = [name for names in _SECTIONS.values() for name in names]
+_COMMANDS = [name for names in SECTIONS.values() for name in names]
 
 
 class Creditgate(click.Group):
@@ -51,13 +43,9 @@ class Creditgate(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section, names in _SECTIONS.items():
+        for section, commands in SECTIONS.items():
             with formatter.section(section):
-                found = [(name, self.get_command(ctx, name)) for name in names]
-                rows = [
-                    (name, command.get_short_help_str(90)) for name, command in found if command
-                ]
-                formatter.write_dl(rows)
+                formatter.write_dl(list(commands.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from fallback.reasons import FallbackReason, is_kept, kept_refusals
 from runtime.background import TaskSet
@@ -11,14 +13,9 @@ from runtime.credits.accounts import Accounts
 from runtime.credits.batch import Answer, Batcher, Call, Mode
 from runtime.credits.checks import check_account_id, check_is, check_whole, choice
 from runtime.credits.clock import own_clock_ms
-from runtime.credits.corrections import Corrections
 from runtime.credits.endings import Ending, Release, Settlement
-from runtime.credits.erasure import Erasure
 from runtime.credits.identity import ExecutionAttempt, Identity
-from runtime.credits.inspection import Inspection
 from runtime.credits.installation import Installation, OnFirst, begin
-from runtime.credits.migration import Migration
-from runtime.credits.rebuilding import Rebuilding
 from runtime.credits.repairs import Repairs
 from runtime.credits.results import (
     Alert,
@@ -42,6 +39,14 @@ from runtime.redis.cluster import transport_to
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
 from runtime.redis.transport import Transport
+
+if TYPE_CHECKING:
+    # What operators do is imported when they do it.
+    from runtime.credits.corrections import Corrections
+    from runtime.credits.erasure import Erasure
+    from runtime.credits.inspection import Inspection
+    from runtime.credits.migration import Migration
+    from runtime.credits.rebuilding import Rebuilding
 
 __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
 
@@ -92,6 +97,7 @@ class CreditLedger:
         on_alert: Callable[[Alert], None] = lambda alert: None,
         clock_ms: Callable[[], int] = own_clock_ms,
     ) -> None:
+        self._client = client
         self.settings = settings or LedgerSettings()
         self.attempt = identity.attempt
         self.key_check = identity.check_value()
@@ -99,12 +105,13 @@ class CreditLedger:
         self._keys = Keys(self.settings.key_prefix)
         self.watch = Watch(client, self.settings.timeout_ms, clock_ms, self.settings.assume)
         self._installation = Installation(client, self._keys, self.settings, self.watch)
-        scripts = scripts or batch_scripts()
-        if transport is None:
-            transport = transport_to(client, self.settings.timeout_ms, self.settings.replicas)
+        self._scripts = scripts or batch_scripts()
+        self._transport = transport or transport_to(
+            client, self.settings.timeout_ms, self.settings.replicas
+        )
         batcher = Batcher(
-            transport,
-            scripts,
+            self._transport,
+            self._scripts,
             self._keys,
             self.settings.header,
             on_alert,
@@ -115,18 +122,11 @@ class CreditLedger:
         script_client = ScriptClient(batcher, self.settings.timeout_ms)
         self._script_client = script_client
         # Executions that end while their runtime closes must still reach the ledger.
-        for_hosts = script_client.checked(self.guard.check)
+        for_hosts = self._for_hosts = script_client.checked(self.guard.check)
         self.accounts = Accounts(
             for_hosts, identity, commerce or Commerce(), lambda: self.watch.schema
         )
         self.repairs = Repairs(for_hosts)
-        self.erasure = Erasure(
-            client, self._keys, identity, self.settings, for_hosts, transport, scripts
-        )
-        self.migration = Migration(
-            client, self._keys, for_hosts, self.watch, self.settings.timeout_ms
-        )
-        self.inspection = Inspection(client, self._keys, for_hosts, self.settings.timeout_ms)
         self.sweeper = Sweeper(
             client, self._keys, script_client, self.watch, self.settings.timeout_ms
         )
@@ -293,12 +293,45 @@ class CreditLedger:
 
     # Installation
 
+    @cached_property
+    def erasure(self) -> Erasure:
+        """Erases what models wrote for a person."""
+        from runtime.credits.erasure import Erasure
+
+        return Erasure(
+            self._client,
+            self._keys,
+            self._identity,
+            self.settings,
+            self._for_hosts,
+            self._transport,
+            self._scripts,
+        )
+
+    @cached_property
+    def migration(self) -> Migration:
+        """Upgrades accounts that an earlier release wrote."""
+        from runtime.credits.migration import Migration
+
+        return Migration(
+            self._client, self._keys, self._for_hosts, self.watch, self.settings.timeout_ms
+        )
+
+    @cached_property
+    def inspection(self) -> Inspection:
+        """Reads what the audit compares."""
+        from runtime.credits.inspection import Inspection
+
+        return Inspection(self._client, self._keys, self._for_hosts, self.settings.timeout_ms)
+
     def rebuilding(self, account_id: str) -> Rebuilding:
         """Return a rebuild of an account that Redis lost.
 
         Raises:
             ValueError: it can't be the id of an account.
         """
+        from runtime.credits.rebuilding import Rebuilding
+
         check_account_id(account_id)
         return Rebuilding(self._script_client, self._keys, self._identity, account_id)
 
@@ -308,6 +341,8 @@ class CreditLedger:
         Raises:
             ValueError: it can't be the id of an account.
         """
+        from runtime.credits.corrections import Corrections
+
         check_account_id(account_id)
         return Corrections(self._script_client, self._identity, account_id)
 

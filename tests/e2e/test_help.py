@@ -11,10 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from runtime.cli import cli
+from runtime.cli.contents import SECTIONS
 from tests.harness.command_line import Home
 from tests.harness.paths import ROOT
 
 HEAVY = {"aiohttp", "asyncio", "litellm", "pydantic", "redis", "rich", "ruamel", "tiktoken"}
+HEAVY |= {"alembic", "sqlalchemy"}
 
 
 def commands() -> Iterator[tuple[str, ...]]:
@@ -48,6 +50,15 @@ def test_each_command_has_help_with_examples_and_says_what_its_options_mean(
         if isinstance(option, click.Option) and not option.help
     ]
     assert unsaid == []
+
+
+def test_the_help_of_all_says_of_each_command_what_its_own_help_says() -> None:
+    for lines in SECTIONS.values():
+        for name, line in lines.items():
+            with click.Context(cli) as ctx:
+                command = cli.get_command(ctx, name)
+            assert command is not None
+            assert command.get_short_help_str(90) == line
 
 
 def test_the_help_of_all_imports_none_of_the_heavy_libraries() -> None:
