@@ -253,8 +253,20 @@ class Desk:
         return sorted({name async for name in found})
 
     async def dump(self) -> dict[bytes, bytes | None]:
-        """Every key of the ledger, byte for byte."""
-        return {name: await self.client.dump(name) for name in await self.names()}
+        """Every key of the ledger, byte for byte; of hashes and sets, each field or member.
+
+        Servers order these two as they like, and order them anew while a table grows.
+        """
+        return {name: await self._dump_of(name) for name in await self.names()}
+
+    async def _dump_of(self, name: bytes) -> bytes | None:
+        kind = await self.client.type(name)
+        if kind == b"hash":
+            return repr(sorted((await self.client.hgetall(name)).items())).encode()
+        if kind == b"set":
+            return repr(sorted(await self.client.smembers(name))).encode()
+        found: bytes | None = await self.client.dump(name)
+        return found
 
     async def contents(self, names: Sequence[str]) -> dict[str, object]:
         """What these keys hold; Redis' own order of hashes aside, which a growing table changes."""
