@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from runtime.archive.rollup import Rollup
+from runtime.archive.rollup import Moves, Rollup, moves_of
 from runtime.credits.journal import CHAIN_DIGITS, LETTERS, VERSION, JournalError
 from runtime.store.schema import DIMENSION_LENGTH
 
@@ -15,25 +15,11 @@ StreamEntry = tuple[bytes, bytes, bytes]
 
 Row = tuple[int, int, str, str, int, int, int, int, int, str]
 
-_SIDE = {
-    source + target: (target in "ar") - (source in "ar")
-    for source in "narcev"
-    for target in "arcev"
-}
 _NAMED = "n"
 _DIMENSIONS = 6
-_DETAIL, _EFFECTIVE, _DIMS, _POSTINGS = 17, 14, 7, 5
+_DETAIL, _EFFECTIVE, _DIMS = 17, 14, 7
 _MOST_INTEGER, _MOST_BIG = 2**31 - 1, 2**63 - 1
 _LONGEST_EPOCH = 16
-
-
-class EntryUnfit(JournalError):
-    """An entry that can't be added up, and has spoiled the sums of its batch."""
-
-    def __init__(self, account_id: str, seq: int, why: str) -> None:
-        super().__init__(f"journal entry 0-{seq}: {why}")
-        self.account_id = account_id
-        self.seq = seq
 
 
 @dataclass(slots=True)
@@ -91,7 +77,6 @@ class Batch:
         """Add entries that continue ``position``, which moves on.
 
         Raises:
-            EntryUnfit: see there; the batch can't be used.
             JournalError: an entry can't be read or does not continue the one before it. Those
                 before it are added. The message names the entry.
         """
@@ -110,9 +95,9 @@ class Batch:
             found = chain.decode(errors="replace")
             raise JournalError(f"journal entry 0-{seq}: chain {found}, expected {expected}")
         try:
-            epoch, row, columns = _read(position, seq, expected, raw)
+            epoch, row, columns, moves = _read(position, seq, expected, raw)
             kind, at_ms, effective_ms, dims = row[3:7]
-            self.rollup.add(position.no, kind, at_ms, effective_ms, dims, columns)
+            self.rollup.add(position.no, kind, at_ms, effective_ms, dims, columns, moves)
         except (IndexError, KeyError, ValueError) as exc:
             raise JournalError(f"journal entry 0-{seq}: {type(exc).__name__}: {exc}") from exc
         if kind == _NAMED:
@@ -123,8 +108,10 @@ class Batch:
         position.left_mc, position.has_moved = row[8], True
 
 
-def _read(position: Position, seq: int, chain: str, raw: bytes) -> tuple[str, Row, list[str]]:
-    """Return an entry's epoch, its row, and its columns."""
+def _read(
+    position: Position, seq: int, chain: str, raw: bytes
+) -> tuple[str, Row, list[str], Moves]:
+    """Return an entry's epoch, its row, its columns, and what it moved."""
     body = raw.decode()
     columns = body.split("\t")
     size = len(columns)
@@ -137,33 +124,26 @@ def _read(position: Position, seq: int, chain: str, raw: bytes) -> tuple[str, Ro
     at_ms = int(at)
     effective_ms = int(columns[_EFFECTIVE] or at) if size > _EFFECTIVE else at_ms
     dims = int(columns[_DIMS] or 0) if size > _DIMS else 0
-    charged_mc, left_mc = 0, position.left_mc
-    if size > _POSTINGS and columns[_POSTINGS]:
-        for posting in columns[_POSTINGS].split(","):
-            _, parts, amount = posting.split(":")
-            amount_mc = int(amount)
-            left_mc += _SIDE[parts] * amount_mc
-            if parts[1] == "c":
-                charged_mc += amount_mc
-    _check(kind, epoch, (at_ms, effective_ms, charged_mc, abs(left_mc)), dims)
-    if "\0" in body:
-        raise ValueError("it has a NUL character")
-    if kind == _NAMED:
-        _check_named(dims, columns[_DETAIL:])
-    return (
-        epoch,
-        (position.no, seq, chain, kind, at_ms, effective_ms, dims, charged_mc, left_mc, body),
-        columns,
-    )
-
-
-def _check(kind: str, epoch: str, numbers: tuple[int, ...], dims: int) -> None:
+    moves = moves_of(columns)
+    charged_mc, left_mc = moves[1], position.left_mc + moves[2]
     if kind not in LETTERS:
         raise ValueError(f"there is no kind {kind!r}")
     if len(epoch) > _LONGEST_EPOCH:
         raise ValueError(f"an epoch has at most {_LONGEST_EPOCH} characters")
-    if min(numbers) < 0 or max(numbers) > _MOST_BIG or not 0 <= dims <= _MOST_INTEGER:
+    if not (
+        0 <= at_ms <= _MOST_BIG
+        and 0 <= effective_ms <= _MOST_BIG
+        and 0 <= charged_mc <= _MOST_BIG
+        and -_MOST_BIG <= left_mc <= _MOST_BIG
+        and 0 <= dims <= _MOST_INTEGER
+    ):
         raise ValueError("a number is too large or negative")
+    if "\0" in body:
+        raise ValueError("it has a NUL character")
+    if kind == _NAMED:
+        _check_named(dims, columns[_DETAIL:])
+    row = (position.no, seq, chain, kind, at_ms, effective_ms, dims, charged_mc, left_mc, body)
+    return epoch, row, columns, moves
 
 
 def _check_named(number: int, dimensions: list[str]) -> None:

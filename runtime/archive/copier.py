@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from runtime.archive import writing
-from runtime.archive.batches import Batch, EntryUnfit, Position, StreamEntry
+from runtime.archive.batches import Batch, Position, StreamEntry
 from runtime.archive.forks import Forks, Stop
 from runtime.archive.lag import Lag, lag_of
 from runtime.archive.replicated import Replicated
@@ -25,7 +25,7 @@ from runtime.store.database import Database
 
 _log = logging.getLogger("creditgate.archive")
 
-BATCH_ENTRIES = 5_000
+BATCH_ENTRIES = 10_000
 BATCH_BYTES = 8_000_000
 """The most that one transaction adds, but for what the last read brings more."""
 
@@ -91,7 +91,6 @@ class Copier:
         self._timeout_s = timeout_ms / 1000
         self._told: dict[str, str] = {}
         self._mark_from_ms = 0
-        self._unfit: dict[str, EntryUnfit] = {}
         self._largest_bytes = _READ_BYTES // _FIRST_READ
 
     async def run_once(
@@ -109,7 +108,6 @@ class Copier:
             StoreUnavailable: the database can't be reached.
         """
         archived = Archived()
-        self._unfit.clear()
         async with plain_commands(self._timeout_s):
             parts = await shares(self._client, range(BUCKETS))
         clocks_ms = []
@@ -173,14 +171,13 @@ class Copier:
 
         While one batch is written, the next one is read.
         """
-        unfit = len(self._unfit)
         await self._replicated.begin()
         async with _Behind() as behind:
             async for batch in self._batches(account_ids, archived):
                 await behind.finish()
                 behind.start(self._commit(batch, archived, on_progress))
             await behind.finish()
-        return behind.all_done and len(self._unfit) == unfit
+        return behind.all_done
 
     async def _batches(
         self, account_ids: Sequence[str], archived: Archived
@@ -190,12 +187,7 @@ class Copier:
             waiting = await self._waiting(account_ids[at : at + _READ_ACCOUNTS], archived)
             queue = _Queue(waiting)
             while group := queue.take():
-                try:
-                    queue.put_back(await self._read(group, batch, archived))
-                except EntryUnfit as exc:
-                    # Its sums are spoiled. The accounts are read again, this one up to the entry.
-                    self._unfit[exc.account_id] = exc
-                    return
+                queue.put_back(await self._read(group, batch, archived))
                 if len(batch.rows) >= BATCH_ENTRIES or batch.bytes >= BATCH_BYTES:
                     batch.close()
                     yield batch
@@ -220,7 +212,7 @@ class Copier:
         """Add what these accounts have next, and return those that have more."""
         most = min(_MOST_READ, max(1, _READ_BYTES // self._largest_bytes))
         count = max(1, most // len(waiting))
-        wanted = [(one.account_id, one.seq, self._count(one, count)) for one in waiting]
+        wanted = [(one.account_id, one.seq, count) for one in waiting]
         read = await self._streams.read(wanted)
         largest, more = 1, []
         for position, entries in zip(waiting, read, strict=True):
@@ -236,10 +228,6 @@ class Copier:
         self._largest_bytes = max(largest, self._largest_bytes // 2)
         return more
 
-    def _count(self, position: Position, count: int) -> int:
-        unfit = self._unfit.get(position.account_id)
-        return count if unfit is None else min(count, unfit.seq - position.seq)
-
     async def _add(
         self,
         batch: Batch,
@@ -249,20 +237,13 @@ class Copier:
     ) -> bool:
         """Add entries of an account; return whether that went well."""
         had_moved = position.has_moved
-        unfit = self._unfit.get(position.account_id)
         try:
-            if unfit is not None and unfit.seq <= position.seq + len(entries):
-                batch.add(position, entries[: unfit.seq - position.seq - 1])
-                self._leave(archived, position.account_id, str(unfit))
-                return False
             if entries or had_moved:
                 for some in _slices(entries):
                     batch.add(position, some)
                     await asyncio.sleep(0)
                 return True
             why = "no entry follows what is archived"
-        except EntryUnfit:
-            raise
         except JournalError as exc:
             why = str(exc)
         # Where entries of this round were sound, the account has not forked before them.

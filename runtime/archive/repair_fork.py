@@ -27,7 +27,7 @@ from runtime.archive.entries import (
 from runtime.archive.errors import NotArchived
 from runtime.archive.history import charged
 from runtime.archive.replay import Entry
-from runtime.archive.rollup import Rollup
+from runtime.archive.rollup import Rollup, moves_of
 from runtime.credits.checks import check_account_id, check_reference
 from runtime.credits.identity import Dimensions
 from runtime.credits.inspection import StoredAccount
@@ -187,7 +187,7 @@ class ForkRepairer:
                 for row in rows:
                     columns = row.body.split("\t")
                     where = (row.kind, row.at_ms, row.effective_ms, row.dims)
-                    rollup.add(archived.no, *where, columns, sign=-1)
+                    rollup.add(archived.no, *where, columns, moves_of(columns), sign=-1)
                     if row.kind == "n":
                         numbers.append(row.dims)
                 await self._keep_lost(connection, archived.no, rows)

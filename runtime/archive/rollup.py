@@ -18,6 +18,10 @@ from runtime.store.schema import SUMS, accounts, dimensions
 QUARTER_MS = 15 * 60_000
 LATENCY_GROWTH = 1.1
 
+Moves = tuple[list[tuple[str, str, int]], int, int]
+"""Grants, parts and millicredits that moved, what of it was charged, and by how much more or less
+the account has left."""
+
 _Key = tuple[Any, ...]
 _T = TypeVar("_T")
 _MOST_AT_ONCE = 10_000
@@ -25,6 +29,19 @@ _MOST_AT_ONCE = 10_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUARTER = timedelta(milliseconds=QUARTER_MS)
 _DAY_QUARTERS = 96
+_POSTINGS = 5
+# By the letters of a posting: its parts, where reserved counts as available; whether it charges;
+# whether the account then has more left, or less. Nothing moves from reserved to available.
+_MOVES = {
+    source + target: (
+        "" if parts == "aa" else parts,
+        (target == "c") - (source == "c"),
+        (parts[1] == "a") - (parts[0] == "a"),
+    )
+    for source in "narcev"
+    for target in "arcev"
+    for parts in [(source + target).replace("r", "a")]
+}
 _OTHER_ENDINGS = frozenset("refb")
 _FIRST_TOKENS = SUMS.index("input_tokens")
 _BUCKET_OF_GROWTH = 1 / math.log(LATENCY_GROWTH)
@@ -37,7 +54,8 @@ class Rollup:
     Example::
 
         rollup = Rollup()
-        rollup.add(account_no, "s", at_ms, effective_ms, dims, body.split("\\t"))
+        columns = body.split("\\t")
+        rollup.add(account_no, "s", at_ms, effective_ms, dims, columns, moves_of(columns))
         await rollup.write(connection, is_postgres)
     """
 
@@ -56,6 +74,7 @@ class Rollup:
         effective_ms: int,
         dims: int,
         columns: Sequence[str],
+        moves: Moves,
         sign: int = 1,
     ) -> None:
         """Add an entry.
@@ -63,6 +82,7 @@ class Rollup:
         Args:
             kind: its letter.
             columns: its body, split at tabs; empty columns at the end may be missing.
+            moves: its postings, as ``moves_of`` reads them.
             sign: -1 takes out an entry that was added before.
 
         Raises:
@@ -70,7 +90,7 @@ class Rollup:
         """
         slot = at_ms // QUARTER_MS
         # Everything is read before anything is added: a damaged entry adds nothing.
-        moved, charged_mc = _moved(columns[5]) if len(columns) > 5 and columns[5] else ((), 0)
+        moved, charged_mc, _ = moves
         if kind == "s":
             self._add_settlement(account_no, slot, dims, columns, charged_mc, sign)
         elif kind in _OTHER_ENDINGS or charged_mc:
@@ -231,22 +251,26 @@ class Rollup:
         return firsts
 
 
-def _moved(postings: str) -> tuple[list[tuple[str, str, int]], int]:
-    """Return what moved, as ``movements`` has it, and what of it was charged."""
-    moved, charged_mc = [], 0
-    for posting in postings.split(","):
-        grant_id, parts, amount = posting.split(":")
-        amount_mc = int(amount)
-        if parts[1] == "c":
-            charged_mc += amount_mc
-        elif parts[0] == "c":
-            charged_mc -= amount_mc
-        if parts[0] == "r":
-            parts = "a" + parts[1]
-            if parts == "aa":
-                continue
-        moved.append((grant_id, parts, amount_mc))
-    return moved, charged_mc
+def moves_of(columns: Sequence[str]) -> Moves:
+    """Return what an entry's postings moved.
+
+    Args:
+        columns: its body, split at tabs.
+
+    Raises:
+        ValueError, KeyError: they are not postings.
+    """
+    moved, charged_mc, change_mc = [], 0, 0
+    if len(columns) > _POSTINGS and columns[_POSTINGS]:
+        for posting in columns[_POSTINGS].split(","):
+            grant_id, letters, amount = posting.split(":")
+            parts, charges, side = _MOVES[letters]
+            amount_mc = int(amount)
+            if parts:
+                moved.append((grant_id, parts, amount_mc))
+                charged_mc += charges * amount_mc
+                change_mc += side * amount_mc
+    return moved, charged_mc, change_mc
 
 
 def _detail(detail: str) -> tuple[int, list[tuple[int, int]]]:

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from runtime.archive.errors import NotArchived
-from runtime.archive.rollup import QUARTER_MS, Rollup
+from runtime.archive.rollup import QUARTER_MS, Rollup, moves_of
 from runtime.archive.spans import LONGEST_DAY_QUARTERS, Day, Edge, Run, Span, days_of
 from runtime.archive.writing import OPEN
 from runtime.credits.identity import Dimensions
@@ -158,7 +158,9 @@ class Snapshot:
         async with self.connection.stream(query) as found:
             async for part in found.partitions(_PART):
                 for kind, at_ms, effective_ms, dims, body in part:
-                    rollup.add(self.account.no, kind, at_ms, effective_ms, dims, body.split("\t"))
+                    columns = body.split("\t")
+                    where = (self.account.no, kind, at_ms, effective_ms, dims)
+                    rollup.add(*where, columns, moves_of(columns))
         return rollup
 
     async def names(self, numbers: Iterable[int]) -> Mapping[int, Dimensions]:

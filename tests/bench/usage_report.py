@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import insert
 
 from runtime.archive.reports import Reports
-from runtime.archive.rollup import Rollup
+from runtime.archive.rollup import Rollup, moves_of
 from runtime.credits.identity import Dimensions
 from runtime.store.database import Database, database_url, open_database
 from runtime.store.schema import accounts, dimensions, entries
@@ -129,7 +129,8 @@ async def _fill(databases: Iterator[Database] | Any, executions: int) -> None:
     while batch := list(islice(written, _BATCH)):
         rollup = Rollup()
         for _, _, _, kind, at_ms, effective_ms, dims, _, _, body in batch:
-            rollup.add(_NO, kind, at_ms, effective_ms, dims, body.split("\t"))
+            columns = body.split("\t")
+            rollup.add(_NO, kind, at_ms, effective_ms, dims, columns, moves_of(columns))
         for database in targets:
             async with database.engine.begin() as connection:
                 if database.is_postgres:

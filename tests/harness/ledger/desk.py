@@ -253,13 +253,17 @@ class Desk:
         return sorted({name async for name in found})
 
     async def dump(self) -> dict[bytes, bytes | None]:
-        """Every key of the ledger, byte for byte; of hashes and sets, each field or member.
+        """Every key of the ledger, to be restored."""
+        return {name: await self.client.dump(name) for name in await self.names()}
 
-        Servers order these two as they like, and order them anew while a table grows.
+    async def state(self) -> dict[bytes, bytes | None]:
+        """Every key of the ledger, to be compared, byte for byte.
+
+        Of hashes and sets it has each field or member, which servers order as they like.
         """
-        return {name: await self._dump_of(name) for name in await self.names()}
+        return {name: await self._state_of(name) for name in await self.names()}
 
-    async def _dump_of(self, name: bytes) -> bytes | None:
+    async def _state_of(self, name: bytes) -> bytes | None:
         kind = await self.client.type(name)
         if kind == b"hash":
             return repr(sorted((await self.client.hgetall(name)).items())).encode()

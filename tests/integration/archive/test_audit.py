@@ -66,9 +66,9 @@ async def test_law_2c_an_audit_of_what_is_due_but_not_written_yet_balances(desk:
     await desk.grant(50, expires_in_ms=10)
     await desk.reserve(20, ttl_ms=10)
     await desk.pass_time(1_000)
-    before = await desk.dump()
+    before = await desk.state()
     assert (await audit(desk)).balances
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 @pytest.mark.parametrize("part", ["available", "charged"])

@@ -264,10 +264,10 @@ async def test_law_1a_a_damaged_account_that_is_ahead_of_the_archive_is_not_touc
         await desk.client.delete(desk.key("account"))
     if lost == "refs":
         await desk.client.delete(desk.key("refs"))
-    before = await desk.dump()
+    before = await desk.state()
     with pytest.raises(RebuildRefused, match="creditgate archive first"):
         await rebuild(desk, database)
-    assert await desk.dump() == before
+    assert await desk.state() == before
     await archive(desk, database)
     await rebuild(desk, database)
     assert (await fresh(desk).accounts.balance(ACCOUNT)).available_mc == 107

@@ -28,13 +28,13 @@ from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk, instant
 
 async def test_an_account_is_opened_once(desk: Desk) -> None:
     assert await desk.ledger.accounts.open_account(ACCOUNT, plan="growth", timezone="Europe/Riga")
-    before = await desk.dump()
+    before = await desk.state()
 
     assert not await desk.ledger.accounts.open_account(
         ACCOUNT, plan="growth", timezone="Europe/Riga"
     )
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,12 @@ async def test_an_account_is_not_opened_again_as_something_else(
     desk: Desk, field: str, change: dict[str, Any]
 ) -> None:
     await desk.open(100)
-    before = await desk.dump()
+    before = await desk.state()
 
     with pytest.raises(AccountConflict, match=field):
         await desk.ledger.accounts.open_account(ACCOUNT, **({"plan": "growth"} | change))
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_law_11a_a_missing_balance_is_an_error_not_zero(desk: Desk) -> None:
@@ -93,13 +93,13 @@ async def test_an_account_with_a_wrong_attribute_is_refused_by_name(
 async def test_law_3d_a_grant_is_given_once_per_reference(desk: Desk) -> None:
     await desk.open()
     first = await desk.grant(500, reference="payment-1")
-    before = await desk.dump()
+    before = await desk.state()
 
     again = await desk.grant(500, reference="payment-1")
 
     assert (first.grant_id, first.new, first.available_mc) == ("g1", True, 500)
     assert (again.grant_id, again.new, again.available_mc) == ("g1", False, 500)
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_law_3d_a_replayed_reference_is_known_after_its_grant_is_used_up(
@@ -124,7 +124,7 @@ async def test_law_3d_a_reference_reused_for_something_else_is_refused_naming_th
 ) -> None:
     await desk.open()
     await desk.grant(500, reference="payment-1")
-    before = await desk.dump()
+    before = await desk.state()
     terms: dict[str, object] = {
         "amount_mc": 500,
         "kind": GrantKind.PROMOTIONAL,
@@ -134,12 +134,12 @@ async def test_law_3d_a_reference_reused_for_something_else_is_refused_naming_th
     with pytest.raises(ReferenceConflict, match=f"{field}.*(500|promotional)"):
         await desk.ledger.accounts.grant(ACCOUNT, **(terms | change))  # type: ignore[arg-type]  # merged
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_a_trial_account_is_given_and_sold_nothing(desk: Desk) -> None:
     await desk.ledger.accounts.open_account(ACCOUNT, plan="trial")
-    before = await desk.dump()
+    before = await desk.state()
 
     for call in (
         desk.grant(100),
@@ -148,7 +148,7 @@ async def test_a_trial_account_is_given_and_sold_nothing(desk: Desk) -> None:
         with pytest.raises(GrantRefused) as refused:
             await call
         assert refused.value.reason is FallbackReason.PLAN_NOT_ELIGIBLE
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_law_3d_a_purchase_credits_once_and_only_whole_packs(desk: Desk) -> None:
@@ -233,7 +233,7 @@ async def test_a_kind_or_window_that_does_not_exist_is_refused_with_those_that_d
     desk: Desk,
 ) -> None:
     await desk.open()
-    before = await desk.dump()
+    before = await desk.state()
 
     kinds = "kind: found 'gift', allowed are introductory, promotional, plan, purchased, adjustment"
     with pytest.raises(ValueError, match=kinds):
@@ -246,7 +246,7 @@ async def test_a_kind_or_window_that_does_not_exist_is_refused_with_those_that_d
     with pytest.raises(ValueError, match="window: found 'week', allowed are day, month, total"):
         Cap("week")  # type: ignore[arg-type]  # that is the point
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 # Amounts
@@ -257,12 +257,12 @@ async def test_law_7a_an_amount_that_is_not_one_is_refused_before_redis(
     desk: Desk, amount_mc: object
 ) -> None:
     await desk.open()
-    before = await desk.dump()
+    before = await desk.state()
 
     with pytest.raises((ValueError, TypeError), match="amount_mc"):
         await desk.grant(amount_mc)  # type: ignore[arg-type]  # that is the point
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 @pytest.mark.parametrize(
@@ -284,13 +284,13 @@ async def test_law_7a_a_settlement_with_a_wrong_column_is_refused_before_redis(
 ) -> None:
     await desk.open(1_000)
     attempt, reserved = await desk.reserve(1_000)
-    before = await desk.dump()
+    before = await desk.state()
     arguments: dict[str, Any] = {"cost_mc": 5} | wrong
 
     with pytest.raises(ValueError, match="|".join(wrong)):
         await desk.settle(attempt, reserved, **arguments)
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 @pytest.mark.parametrize("amount_mc, ttl_ms", [(-1, 1_000), (MAX_MC + 1, 1_000), (5, 0)])
@@ -323,12 +323,12 @@ async def test_law_7a_grants_that_together_exceed_the_largest_amount_are_refused
     desk: Desk,
 ) -> None:
     await desk.open(MAX_MC - 10)
-    before = await desk.dump()
+    before = await desk.state()
 
     with pytest.raises(LedgerError, match=f"was granted {MAX_MC - 10} mc so far"):
         await desk.grant(11)
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
     await desk.grant(10)
     assert (await desk.balance()).granted_mc == MAX_MC
 

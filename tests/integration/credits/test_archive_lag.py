@@ -22,12 +22,12 @@ async def test_law_5b_reserves_are_refused_and_nothing_is_kept_while_the_archive
         await desk.spend(10)  # its dimensions are named, and it is settled
         running, _ = await desk.reserve(100)
         await desk.settle(attempt, reserved, 60)
-        before = await desk.dump()
+        before = await desk.state()
 
         refused = desk.attempt()
         with raises_not_booked("account acme: the archive is 5 entries behind, above archive"):
             await desk.ledger.reserve(refused, 10, 1_000, final=True)
-        assert await desk.dump() == before
+        assert await desk.state() == before
         assert isinstance(await desk.ledger.reserve(running, 100, 60_000), Reserved)
         await desk.ledger.release(Release(running))
         await archive(desk, 2)

@@ -147,7 +147,7 @@ async def test_law_8a_a_balance_shows_what_has_expired_and_writes_nothing(desk: 
     balance = await desk.balance()
 
     assert (balance.available_mc, balance.expired_mc, balance.journal_seq) == (70, 30, seq)
-    assert await desk.dump() == before
+    assert await desk.state() == before
     assert desk.alerts == []
 
 

@@ -44,13 +44,13 @@ async def test_law_11a_a_key_of_a_foreign_type_is_named_and_nothing_changes(
     key = desk.key(part)
     await desk.client.delete(key)
     await desk.client.set(key, "something else")
-    before = await desk.dump()
+    before = await desk.state()
 
     for verb in every_verb(desk, attempt, reserved):
         with pytest.raises(AccountDamaged, match=key):
             await verb()
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 @pytest.mark.parametrize("part", ["account", "grants", "open", "due", "journal"])
@@ -58,7 +58,7 @@ async def test_law_11a_a_missing_key_is_named_and_nothing_is_made_up(desk: Desk,
     attempt, reserved = await lived_in(desk)
     key = desk.key(part)
     await desk.client.delete(key)
-    before = await desk.dump()
+    before = await desk.state()
 
     for verb in every_verb(desk, attempt, reserved):
         with pytest.raises(AccountDamaged, match=key):
@@ -69,7 +69,7 @@ async def test_law_11a_a_missing_key_is_named_and_nothing_is_made_up(desk: Desk,
         with pytest.raises(AccountDamaged, match=key):
             await desk.open()
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_law_11a_without_its_references_no_grant_can_be_given_twice(desk: Desk) -> None:
@@ -109,13 +109,13 @@ async def test_law_11a_a_damaged_record_is_named_and_nothing_changes(
 ) -> None:
     attempt, reserved = await lived_in(desk)
     await desk.client.hset(desk.key(part), field, value)
-    before = await desk.dump()
+    before = await desk.state()
 
     for verb in every_verb(desk, attempt, reserved):
         with pytest.raises(AccountDamaged, match=desk.key(part)):
             await verb()
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_law_11a_books_that_do_not_add_up_are_refused(desk: Desk) -> None:
@@ -141,13 +141,13 @@ async def test_law_11a_what_a_newer_release_wrote_is_refused_by_name(
 ) -> None:
     attempt, reserved = await lived_in(desk)
     await desk.client.hset(desk.key(part), field, value)
-    before = await desk.dump()
+    before = await desk.state()
 
     for verb in every_verb(desk, attempt, reserved):
         with pytest.raises(AccountDamaged, match=f"{word}.*newer release.*key_prefix"):
             await verb()
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_fields_that_this_release_does_not_know_are_kept(desk: Desk) -> None:
@@ -164,12 +164,12 @@ async def test_law_11a_a_journal_ahead_of_its_account_is_a_fork_and_nothing_is_w
 ) -> None:
     attempt, reserved = await lived_in(desk)
     await desk.client.xadd(desk.key("journal"), {"e": "x", "c": "y"}, id="0-99")
-    before = await desk.dump()
+    before = await desk.state()
 
     with pytest.raises(AccountDamaged, match=r"journal 0-\d+: ahead of its account"):
         await desk.settle(attempt, reserved, 10)
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 # One execution's damage is its own
@@ -303,12 +303,12 @@ async def test_an_error_in_the_script_itself_is_ledger_unavailable_and_changes_n
     desk: Desk,
 ) -> None:
     await desk.open(100)
-    before = await desk.dump()
+    before = await desk.state()
 
     with pytest.raises(LedgerUnavailable, match="failed"):
         await desk.script_client.ask(ACCOUNT, Call("no_such_verb", ()))
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_a_damaged_outcome_header_never_hides_the_bytes_of_a_sound_one(desk: Desk) -> None:

@@ -53,24 +53,24 @@ async def test_law_3c_a_settled_id_answers_its_first_outcome_and_charges_no_more
     await desk.open(10_000)
     attempt, reserved = await desk.reserve(1_000, desk.attempt(ID))
     await desk.settle(attempt, reserved, 700, outcome=b"\x00\n\tany bytes\xff")
-    before = await desk.dump()
+    before = await desk.state()
 
     again = await desk.ledger.reserve(desk.attempt(ID), 900, 60_000)
 
     assert again == Existing("settled", 700, 0, None, b"\x00\n\tany bytes\xff")
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_law_3c_a_settlement_sent_twice_is_charged_once(desk: Desk) -> None:
     await desk.open(10_000)
     attempt, reserved = await desk.reserve(1_000)
     first = await desk.settle(attempt, reserved, 700)
-    before = await desk.dump()
+    before = await desk.state()
 
     second = await desk.settle(attempt, reserved, 700)
 
     assert first == second == Settled(700, 0, 9_300, ())
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_law_3c_a_release_sent_twice_gives_back_once(desk: Desk) -> None:
@@ -78,12 +78,12 @@ async def test_law_3c_a_release_sent_twice_gives_back_once(desk: Desk) -> None:
     attempt, _ = await desk.reserve(1_000)
     reason = FallbackReason.PROVIDER_TIMEOUT
     await desk.ledger.release(Release(attempt, reason, exposure_mc=40, outcome=b"fallback"))
-    before = await desk.dump()
+    before = await desk.state()
 
     again = await desk.ledger.release(Release(attempt, reason, exposure_mc=40, outcome=b"fallback"))
 
     assert again == Released(10_000, found=True)
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_law_3c_a_released_id_with_its_outcome_is_not_asked_again(desk: Desk) -> None:
@@ -136,7 +136,7 @@ async def test_law_3c_an_id_reused_for_something_else_is_refused_naming_the_fiel
         await desk.settle(attempt, reserved, 700)
     elif stage == "released":
         await desk.ledger.release(Release(attempt, outcome=b""))
-    before = await desk.dump()
+    before = await desk.state()
     other = desk.attempt(ID, **change)
 
     with pytest.raises(ExecutionConflict) as reserving:
@@ -151,7 +151,7 @@ async def test_law_3c_an_id_reused_for_something_else_is_refused_naming_the_fiel
     assert {e.value.field for e in (reserving, settling, concluding, releasing)} == {field}
     assert ID in str(reserving.value)
     assert field in str(reserving.value)
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_prompt_version_model_and_amount_may_differ_on_a_repeated_id(desk: Desk) -> None:
@@ -182,12 +182,12 @@ async def test_ids_are_an_accounts_own(desk: Desk) -> None:
 
 async def test_law_3c_a_refusal_is_not_stored_unless_it_is_final(desk: Desk) -> None:
     await desk.open(500)
-    before = await desk.dump()
+    before = await desk.state()
 
     answer = await desk.ledger.reserve(desk.attempt(ID), 1_000, 60_000)
 
     assert answer == Refused(FallbackReason.EXECUTION_TOO_LARGE, 500, 0)
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 @pytest.mark.parametrize("how", ["reserve", "conclude"])
@@ -217,9 +217,9 @@ async def test_law_3c_a_refusal_can_be_concluded_again_and_not_over_a_running_at
     reason = FallbackReason.INSUFFICIENT_CREDITS
     attempt = desk.attempt(ID)
     assert await desk.ledger.conclude(attempt, reason) is None
-    before = await desk.dump()
+    before = await desk.state()
     assert await desk.ledger.conclude(attempt, reason) is None
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
     await desk.reserve(1_000, desk.attempt("journey-2:step:1"))
     answer = await desk.ledger.conclude(desk.attempt("journey-2:step:1"), reason)
@@ -243,7 +243,7 @@ async def test_law_12a_a_refusal_says_why_and_what_may_come_back(
     await desk.open(10_000)
     if reserved_mc:
         await desk.reserve(reserved_mc)
-    before = await desk.dump()
+    before = await desk.state()
 
     answer = await desk.ledger.reserve(desk.attempt(), wanted_mc, 60_000)
 
@@ -252,7 +252,7 @@ async def test_law_12a_a_refusal_says_why_and_what_may_come_back(
     else:
         may_clear = reason is FallbackReason.CREDITS_RESERVED_ELSEWHERE
         assert answer == Refused(reason, 10_000 - reserved_mc, returning_mc, may_clear=may_clear)
-        assert await desk.dump() == before
+        assert await desk.state() == before
 
 
 async def test_law_12a_an_account_without_credits_or_plan_or_existence_is_told_apart(

@@ -101,11 +101,11 @@ async def test_law_3c_a_settlement_beyond_the_horizon_is_dead_and_changes_nothin
     async with open_desk(outcome_ttl_ms=10_000) as desk:
         await desk.open(10_000)
         attempt = desk.attempt()
-        before = await desk.dump()
+        before = await desk.state()
         horizon = Reserved(1_000, 0, desk.now_ms - 10_000, 0)
 
         assert await desk.settle(attempt, horizon, 700) == NotBooked()
-        assert await desk.dump() == before
+        assert await desk.state() == before
 
         within = Reserved(1_000, 0, desk.now_ms - 9_999, 0)
         assert (await desk.settle(attempt, within, 700)).flags == ("orphan",)
@@ -173,12 +173,12 @@ async def test_the_exposure_of_an_expired_attempt_is_booked_once(desk: Desk) -> 
 
 async def test_a_release_of_nothing_changes_nothing(desk: Desk) -> None:
     await desk.open(10_000)
-    before = await desk.dump()
+    before = await desk.state()
 
     answer = await desk.ledger.release(Release(desk.attempt()))
 
     assert answer == Released(10_000, found=False)
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 @pytest.mark.parametrize("other", ["none", "runs", "expired"])

@@ -17,10 +17,10 @@ from tests.harness.ledger.desk import ACCOUNT, Desk
 
 async def test_an_id_that_was_never_seen_is_unknown_and_stays_so(desk: Desk) -> None:
     await desk.open(1_000)
-    before = await desk.dump()
+    before = await desk.state()
 
     assert await desk.ledger.look_up(desk.attempt()) is None
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_an_account_that_was_never_opened_knows_no_id(desk: Desk) -> None:
@@ -31,11 +31,11 @@ async def test_an_id_that_runs_is_in_progress_for_as_long_as_its_reservation(des
     await desk.open(1_000)
     attempt, _ = await desk.reserve(100, ttl_ms=5_000)
     await desk.pass_time(1_000)
-    before = await desk.dump()
+    before = await desk.state()
 
     other = desk.attempt(attempt.execution_id)
     assert await desk.ledger.look_up(other) == InProgress(4_000)
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_law_3a_an_id_that_has_ended_is_known_by_its_outcome(desk: Desk) -> None:
@@ -46,13 +46,13 @@ async def test_law_3a_an_id_that_has_ended_is_known_by_its_outcome(desk: Desk) -
     await desk.ledger.release(
         Release(released, FallbackReason.PROVIDER_TIMEOUT, exposure_mc=5, outcome=b"fallback")
     )
-    before = await desk.dump()
+    before = await desk.state()
 
     known = await desk.ledger.look_up(desk.attempt(attempt.execution_id))
     assert known == Existing("settled", 70, 0, None, b"the first outcome")
     known = await desk.ledger.look_up(desk.attempt(released.execution_id))
     assert known == Existing("released", 0, 0, FallbackReason.PROVIDER_TIMEOUT, b"fallback")
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_what_time_has_ended_is_unknown_though_nobody_has_written_it_yet(desk: Desk) -> None:
@@ -60,10 +60,10 @@ async def test_what_time_has_ended_is_unknown_though_nobody_has_written_it_yet(d
     attempt, _ = await desk.reserve(100, ttl_ms=5_000)
     await desk.grant(50, expires_in_ms=2_000)
     await desk.pass_time(5_000)
-    before = await desk.dump()
+    before = await desk.state()
 
     assert await desk.ledger.look_up(desk.attempt(attempt.execution_id)) is None
-    assert await desk.dump() == before, "not even what is due is written"
+    assert await desk.state() == before, "not even what is due is written"
     assert (await desk.balance()).reserved_mc == 0
 
 

@@ -196,12 +196,12 @@ async def test_at_maxmemory_settlements_go_in_and_reservations_do_not(desk: Desk
     await desk.client.config_set("maxmemory-policy", "noeviction")
     await desk.client.config_set("maxmemory", 1)
     try:
-        before = await desk.dump()
+        before = await desk.state()
         with pytest.raises(LedgerUnavailable, match="OOM"):
             await desk.reserve(10)
         with pytest.raises(LedgerUnavailable, match="OOM"):
             await desk.grant(10)
-        assert await desk.dump() == before
+        assert await desk.state() == before
 
         assert isinstance(await desk.settle(attempt, reserved, 200), Settled)
         await desk.ledger.release(Release(other))

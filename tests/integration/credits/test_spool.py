@@ -108,11 +108,11 @@ async def test_an_ending_that_was_sent_before_is_charged_no_more_when_replayed(
     attempt, reserved = await desk.reserve(100)
     ending = settlement(attempt, reserved)
     await desk.ledger.end(ending)
-    before = await desk.dump()
+    before = await desk.state()
     await spool.put(ending)
 
     assert await spool.replay(desk.ledger) == Replay(1, 0, 0)
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_two_processes_may_replay_one_folder_at_once(

@@ -70,7 +70,7 @@ async def test_law_11a_with_a_clock_that_is_far_off_nothing_is_reserved_or_swept
     await desk.reserve(100, ttl_ms=1)
     await asyncio.sleep(0.002)
     clock.off_ms = off_ms
-    before = await desk.dump()
+    before = await desk.state()
 
     await desk.ledger.check_installation()
     for _ in range(3):
@@ -81,7 +81,7 @@ async def test_law_11a_with_a_clock_that_is_far_off_nothing_is_reserved_or_swept
         await desk.ledger.reserve(desk.attempt(), 10, 1_000)
     with pytest.raises(LedgerUnavailable, match=rf"61\.0 s {side} this process's"):
         await desk.ledger.sweep()
-    after = await desk.dump()
+    after = await desk.state()
     assert {name: after[name] for name in before} == before
     assert caplog.text.count("61.0 s") == 1
     with pytest.raises(LedgerUnavailable, match="nothing is booked"):
@@ -101,7 +101,7 @@ async def test_law_8a_before_the_watch_has_looked_a_wrong_clock_writes_nothing(
 ) -> None:
     await desk.grant(50, expires_at=datetime.now(UTC) + timedelta(seconds=30))
     attempt, reserved = await desk.reserve(100)
-    before = await desk.dump()
+    before = await desk.state()
     clock.off_ms = off_ms
     accounts = desk.ledger.accounts
 
@@ -119,7 +119,7 @@ async def test_law_8a_before_the_watch_has_looked_a_wrong_clock_writes_nothing(
     ):
         with pytest.raises(LedgerUnavailable, match="this process's: above"):
             await refused
-    assert await desk.dump() == before
+    assert await desk.state() == before
     assert (await desk.balance()).reserved_mc == 100
 
     clock.off_ms = 0

@@ -29,7 +29,7 @@ async def test_law_8a_an_account_whose_clock_ran_ahead_is_stopped_until_it_is_pu
     later = await desk.balance()
     assert later.clock_ahead_ms == 200 * DAY_MS
     assert later.at_ms == desk.now_ms
-    before = await desk.dump()
+    before = await desk.state()
 
     with pytest.raises(AccountStopped, match="ahead of the server's, which was wrong"):
         await desk.reserve(10)
@@ -38,7 +38,7 @@ async def test_law_8a_an_account_whose_clock_ran_ahead_is_stopped_until_it_is_pu
     spool = Spool(tmp_path / "spool")
     await spool.put(Settlement(attempt, 60, 100, reserved.reserved_at_ms, "1", "v1"))
     assert await spool.replay(desk.ledger) == Replay(done=0, dead=0, left=1)
-    assert await desk.dump() == before
+    assert await desk.state() == before
     assert caplog.text.count("creditgate repair clock") == 2, "by the ledger, and by the spool"
 
     assert await desk.ledger.repairs.repair_clock(ACCOUNT, **WHY) == 200 * DAY_MS

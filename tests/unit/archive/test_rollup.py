@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select
 
-from runtime.archive.rollup import Rollup, latency_of
+from runtime.archive.rollup import Rollup, latency_of, moves_of
 from runtime.store.database import database_url, open_database
 from runtime.store.schema import SUMS, accounts, choices, latencies, metadata, movements, usage
 
@@ -20,9 +20,13 @@ def settled(flags: str = "", reason: str = "") -> list[str]:
     return SETTLED.format(at=AT_MS, flags=flags, reason=reason).split("\t")
 
 
+def add_to(rollup: Rollup, kind: str, columns: list[str], sign: int = 1) -> None:
+    rollup.add(1, kind, AT_MS, AT_MS, 3, columns, moves_of(columns), sign)
+
+
 def test_a_settlement_is_counted_with_everything_that_it_says() -> None:
     rollup = Rollup()
-    rollup.add(1, "s", AT_MS, AT_MS, 3, settled())
+    add_to(rollup, "s", settled())
     [(dims, kind, reason, sums)] = rollup.usage()
     assert (dims, kind, reason) == (3, "s", "")
     assert dict(zip(SUMS, sums, strict=True)) == {
@@ -47,7 +51,7 @@ def test_a_settlement_is_counted_with_everything_that_it_says() -> None:
 @pytest.mark.parametrize("flags", ["late", "quote_exceeded,orphan"])
 def test_the_time_that_a_settlement_waited_in_a_spool_is_not_counted(flags: str) -> None:
     rollup = Rollup()
-    rollup.add(1, "s", AT_MS, AT_MS, 3, settled(flags))
+    add_to(rollup, "s", settled(flags))
     assert list(rollup.latencies()) == []
 
 
@@ -58,7 +62,7 @@ def test_the_time_that_a_settlement_waited_in_a_spool_is_not_counted(flags: str)
 def test_an_execution_is_counted_where_it_ends(kind: str, flags: str, executions: int) -> None:
     rollup = Rollup()
     columns = f"2\tab12\t{kind}\t{AT_MS}\tkey\t\t\t3\t\t\t{flags}\twhy".split("\t")
-    rollup.add(1, kind, AT_MS, AT_MS, 3, columns)
+    add_to(rollup, kind, columns)
     [(*_, sums)] = rollup.usage()
     assert sums[0] == executions
 
@@ -71,7 +75,7 @@ def test_a_damaged_entry_adds_nothing(column: int, text: str) -> None:
     columns = settled()
     columns[column] = text
     with pytest.raises(ValueError, match=r"\w"):
-        rollup.add(1, "s", AT_MS, AT_MS, 3, columns)
+        add_to(rollup, "s", columns)
     found = (rollup.usage(), rollup.movements(), rollup.latencies(), rollup.choices())
     assert [list(each) for each in found] == [[], [], [], []]
 
@@ -87,7 +91,7 @@ async def test_what_is_taken_out_again_leaves_nothing(tmp_path: Path) -> None:
             )
         for sign in (1, -1):
             rollup = Rollup()
-            rollup.add(1, "s", AT_MS, AT_MS, 3, settled(), sign)
+            add_to(rollup, "s", settled(), sign)
             async with database.begin() as connection:
                 await rollup.write(connection, database.is_postgres)
         async with database.connect() as connection:

@@ -51,11 +51,11 @@ async def test_law_3c_asking_again_does_nothing_again(desk: Desk, name: str, aft
     attempt, reserved = await desk.reserve(1_000, desk.attempt(ID))
     first = await ASKS[name](desk, attempt, reserved)
     await desk.pass_time(after_ms)
-    before = await desk.dump()
+    before = await desk.state()
 
     again = await ASKS[name](desk, attempt, reserved)
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
     if name == "reserve":
         assert again == Reserved(1_000, 9_000, reserved.reserved_at_ms, 60_000 - after_ms)
     elif name == "release without one":
@@ -76,11 +76,11 @@ async def test_law_3c_asking_again_after_a_refusal_hears_the_refusal_or_its_outc
 
     refused = await ask()
     assert isinstance(refused, Refused)
-    before = await desk.dump()
+    before = await desk.state()
     again = await ask()
 
     assert again == (Existing("refused", 0, 0, refused.reason, b"fallback") if final else refused)
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 @pytest.mark.parametrize("name", [name for name in ASKS if name != "reserve"])

@@ -33,12 +33,12 @@ def all_verbs(desk: Desk, attempt: ExecutionAttempt, reserved: Reserved) -> dict
 
 async def all_refuse(verbs: dict[str, Verb], desk: Desk, naming: str) -> None:
     """Each of them names it, and changes nothing."""
-    before = await desk.dump()
+    before = await desk.state()
     for name, verb in verbs.items():
         with pytest.raises(AccountDamaged) as refused:
             await verb()
         assert naming in str(refused.value), name
-        assert await desk.dump() == before, name
+        assert await desk.state() == before, name
 
 
 LOOKING = set(LOOKS)
@@ -123,13 +123,13 @@ async def test_law_11a_the_buckets_accounts_and_alerts_are_named_when_they_are_t
     for key in (alerts, accounts):
         await desk.client.delete(key)
         await desk.client.set(key, "something else")
-    before = await desk.dump()
+    before = await desk.state()
 
     with pytest.raises(AccountDamaged, match=alerts):
         await desk.settle(attempt, reserved, 1_000)  # crosses every mark
     with pytest.raises(AccountDamaged, match=accounts):
         await desk.open(account_id="other")
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 # Records
@@ -200,7 +200,7 @@ async def test_law_11a_a_damaged_outcome_is_named_by_every_verb_that_meets_it(
     key = desk.keys.outcome(ACCOUNT, attempt.execution_key)
     await desk.client.set(key, header.format(print=attempt.fingerprint) + "\nthe bytes")
     lost = Reserved(10, 0, desk.now_ms, 0)
-    before = await desk.dump()
+    before = await desk.state()
 
     for verb in (
         lambda: desk.ledger.reserve(attempt, 10, 1_000),
@@ -209,7 +209,7 @@ async def test_law_11a_a_damaged_outcome_is_named_by_every_verb_that_meets_it(
     ):
         with pytest.raises(AccountDamaged, match=attempt.execution_key):
             await verb()
-    assert await desk.dump() == before
+    assert await desk.state() == before
     with pytest.raises(AccountDamaged, match=attempt.execution_key):
         await desk.settle(attempt, lost, 5)
     assert (await desk.balance()).charged_mc == 100
@@ -258,7 +258,7 @@ async def test_law_11a_what_a_newer_release_wrote_is_refused_by_name(
     named = attempt.execution_key if field == "{attempt}" else field
     await desk.client.hset(desk.key(part), named, "3" if field == "schema" else NEWER)
     verbs = all_verbs(desk, attempt, reserved)
-    before = await desk.dump()
+    before = await desk.state()
 
     for name in meeting:
         with pytest.raises(
@@ -268,7 +268,7 @@ async def test_law_11a_what_a_newer_release_wrote_is_refused_by_name(
         assert desk.key(part) in str(refused.value)
         assert named in str(refused.value)
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_law_11a_a_reference_of_a_newer_release_is_refused_by_name(desk: Desk) -> None:
@@ -307,9 +307,9 @@ async def test_law_11a_a_refused_operation_writes_what_was_due_and_nothing_else(
     assert one.grants[0].expired_mc == other.grants[0].expired_mc
     assert one.journal_seq == other.journal_seq
     assert [e.kind for e in await desk.journal()] == [e.kind for e in await desk.journal("alike")]
-    before = await desk.dump()
+    before = await desk.state()
     assert await desk.ledger.reserve(desk.attempt(), 101, 60_000) == refused
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 @pytest.mark.parametrize("how", ["voided", "closed", "reserved"])
@@ -326,8 +326,8 @@ async def test_law_11a_where_an_expiry_ends_nothing_a_refused_operation_writes_n
     else:
         await desk.reserve(100)
     await desk.pass_time(1_000)
-    before = await desk.dump()
+    before = await desk.state()
 
     assert isinstance(await desk.ledger.reserve(desk.attempt(), 5, 60_000), Refused)
 
-    assert await desk.dump() == before
+    assert await desk.state() == before

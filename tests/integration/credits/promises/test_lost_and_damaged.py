@@ -53,13 +53,13 @@ async def test_law_11a_a_lost_limit_is_no_freedom(desk: Desk, lost: str) -> None
     else:
         (field,) = [field for field in fields if field.startswith(lost.encode())]
         await desk.client.hdel(key, field)
-    before = await desk.dump()
+    before = await desk.state()
 
     for verb in whatever_meets_limits(desk, attempt, reserved):
         with pytest.raises(AccountDamaged, match=key):
             await verb()
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 @pytest.mark.parametrize(
@@ -80,14 +80,14 @@ async def test_law_11a_a_damaged_limit_is_named_and_nothing_changes(
     key = desk.key("limits")
     (field,) = [f for f in await desk.client.hkeys(key) if f.startswith(prefix.encode())]
     await desk.client.hset(key, field, value)
-    before = await desk.dump()
+    before = await desk.state()
 
     with pytest.raises(AccountDamaged, match=f"{key} {prefix}.*{word}"):
         await desk.ledger.reserve(desk.attempt(), 10, 1_000)
     with pytest.raises(AccountDamaged, match=f"{key} {prefix}.*{word}"):
         await desk.ledger.accounts.caps(ACCOUNT)
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_law_11a_a_window_that_holds_less_than_was_noted_in_it_is_named(
@@ -97,12 +97,12 @@ async def test_law_11a_a_window_that_holds_less_than_was_noted_in_it_is_named(
     key = desk.key("limits")
     (field,) = [field for field in await desk.client.hkeys(key) if field.startswith(b"use")]
     await desk.client.hset(key, field, "1\t0\t99\t")
-    before = await desk.dump()
+    before = await desk.state()
 
     with pytest.raises(AccountDamaged, match="less than was noted"):
         await desk.settle(attempt, reserved, 10)
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 @pytest.mark.parametrize("value", ["garbage", "", "1.5", "-1"])
@@ -111,12 +111,12 @@ async def test_law_11a_a_damaged_name_of_dimensions_is_named(desk: Desk, value: 
     await desk.spend(10)
     (name,) = await desk.client.hkeys(desk.key("dims"))
     await desk.client.hset(desk.key("dims"), name, value)
-    before = await desk.dump()
+    before = await desk.state()
 
     with pytest.raises(AccountDamaged, match=desk.key("dims")):
         await desk.ledger.reserve(desk.attempt(), 10, 1_000)
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 @pytest.mark.parametrize("change", ["lost", "more"])
@@ -183,7 +183,7 @@ NOT_WHOLE = [-1, MAX_MC + 1, 1.0, 0.5, "5", None, True, float("nan")]
 async def test_law_7a_nothing_but_a_whole_number_reaches_redis(desk: Desk, amount: Any) -> None:
     await desk.open(1_000)
     attempt, reserved = await desk.reserve(100)
-    before = await desk.dump()
+    before = await desk.state()
     settle = desk.settle
     calls: list[Callable[[], Awaitable[Any]]] = [
         lambda: desk.ledger.reserve(desk.attempt(), amount, 1_000),
@@ -204,7 +204,7 @@ async def test_law_7a_nothing_but_a_whole_number_reaches_redis(desk: Desk, amoun
         with pytest.raises(ValueError, match=r"found .*allowed"):
             await call()
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 @given(st.integers())

@@ -49,14 +49,14 @@ async def test_law_3d_a_change_made_again_changes_nothing_and_gives_the_first_an
     change = CHANGES[name]
     await lived_in(desk)
     first = await change(desk, "ref-1")
-    before = await desk.dump()
+    before = await desk.state()
 
     again = await change(desk, "ref-1")
 
     assert is_new(first)
     assert not is_new(again)
     assert without_available(again) == without_available(first)
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -71,13 +71,13 @@ async def test_law_3d_a_reference_is_known_for_ever_and_after_the_account_was_cl
     for _ in range(2):
         await desk.pass_time(25 * 365 * 86_400_000)
         await desk.write_what_is_due()
-    before = await desk.dump()
+    before = await desk.state()
 
     again = await change(desk, "ref-1")
 
     assert not is_new(again)
     assert without_available(again) == without_available(first)
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -98,7 +98,7 @@ async def test_law_3d_a_reference_used_for_one_thing_is_refused_for_another_nami
 ) -> None:
     await lived_in(desk)
     await CHANGES[first](desk, "ref-1")
-    before = await desk.dump()
+    before = await desk.state()
 
     for second in KINDS.keys() - {first}:
         with pytest.raises(ReferenceConflict, match="'ref-1'") as conflict:
@@ -109,7 +109,7 @@ async def test_law_3d_a_reference_used_for_one_thing_is_refused_for_another_nami
         else:
             assert str(conflict.value).endswith(f"kind {KINDS[first]}")
             assert conflict.value.field == "kind"
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 # The same verb with another value: what the field is, and what is stored of the first
@@ -199,14 +199,14 @@ async def test_law_3d_the_same_reference_with_another_value_is_a_conflict_that_n
     await first(desk, "ref-1")
     if closed:
         await desk.ledger.accounts.close_account(ACCOUNT, reference="closing", reason="they left")
-    before = await desk.dump()
+    before = await desk.state()
 
     with pytest.raises(ReferenceConflict) as conflict:
         await second(desk, "ref-1")
 
     assert conflict.value.field == field
     assert str(conflict.value).endswith(f"{field} {stored}")
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_law_3d_what_is_only_told_is_not_compared(desk: Desk) -> None:
@@ -246,13 +246,13 @@ async def test_law_3d_a_reference_that_cant_be_kept_is_refused_before_redis(
     desk: Desk, reference: str
 ) -> None:
     await lived_in(desk)
-    before = await desk.dump()
+    before = await desk.state()
 
     for change in CHANGES.values():
         with pytest.raises(ValueError, match=r"reference|surrogates"):
             await change(desk, reference)
 
-    assert await desk.dump() == before
+    assert await desk.state() == before
 
 
 async def test_law_3d_a_later_change_under_another_reference_stands_when_the_first_is_repeated(
