@@ -97,10 +97,12 @@ def _line(one: Rebuilt, *, dry_run: bool) -> str:
 
     restored = "would be restored" if dry_run else "is restored"
     at = _instant(one.archived_ms)
+    # Outcomes are read as they are written.
+    outcomes = "" if dry_run else f", {one.outcomes:,} recent outcomes"
     return (
         f"Account {one.account_id} {restored} up to entry {one.archived_seq:,} of {at}; nothing "
         f"that was booked after it is known. {credits_text(one.left_mc)} credits left, "
-        f"{one.grants:,} grants, {one.references:,} references, {one.outcomes:,} recent outcomes."
+        f"{one.grants:,} grants, {one.references:,} references{outcomes}."
     )
 
 
