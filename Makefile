@@ -24,9 +24,14 @@ test: setup ## Run the tests, but for those marked long
 	.venv/bin/python -m pytest -m "not long" -n $(WORKERS) \
 		--dist loadfile --no-loadscope-reorder --durations 20 $(ARGS)
 
-# One process: many of them start several of their own, and count on both cores.
+# First those with a time limit of their own, in one process: many of them start several of their own,
+# and count on both cores. The others share the cores as those of make test do.
 test-long: setup ## Run the tests marked long
-	.venv/bin/python -m pytest -m long --durations 20 $(ARGS)
+	@failed=0; \
+	.venv/bin/python -m pytest -m "long and lengthy" --durations 20 $(ARGS) || failed=1; \
+	.venv/bin/python -m pytest -m "long and not lengthy" -n $(WORKERS) \
+		--dist loadfile --no-loadscope-reorder --durations 20 $(ARGS) || failed=1; \
+	exit $$failed
 
 # Half an hour. What is done is kept in the file, and gone on from; without it, all begins anew.
 drills: setup ## Kill servers and processes under load, and check the books: docs/drills.md

@@ -22,18 +22,25 @@ settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
+def limit_s(item: pytest.Item) -> float:
+    """The test's own time limit, if that is longer than the usual one."""
+    usual_s = float(item.config.getini("timeout"))
+    own = item.get_closest_marker("timeout")
+    return max(usual_s, own.args[0] if own else 0)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark those that may take longer than others, so that they can be run apart."""
+    if limit_s(item) > float(item.config.getini("timeout")):
+        item.add_marker("lengthy")
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with those that may take longest, so that no process is left alone with one.
 
     All others have the same time limit, and stay in their random order.
     """
-    usual_s = float(config.getini("timeout"))
-
-    def limit_s(item: pytest.Item) -> float:
-        own = item.get_closest_marker("timeout")
-        return max(usual_s, own.args[0] if own else 0)
-
     items.sort(key=limit_s, reverse=True)
 
 
