@@ -139,7 +139,7 @@ MUTATIONS = (
         "expect_expiry(grant.expires)\n      end",
         "expect_expiry(0)\n      end",
         "credits that come home late to an expired grant never expire",
-        "a_balance_shows_what_has_expired_and_writes_nothing",
+        "an_expired_grant_pays_nothing_however_much_is_due_at_once",
     ),
     Mutation(
         "overage_from_nothing",
@@ -211,7 +211,7 @@ MUTATIONS = (
         "fetch('ZRANGEBYSCORE', K.due, '-inf', int(S.now),",
         "fetch('ZRANGEBYSCORE', K.due, '-inf', int(S.now - 1),",
         "reservations end a millisecond after their deadline",
-        "a_balance_shows_what_has_expired_and_writes_nothing",
+        "whichever_verb_comes_first_finds_what_is_due_and_nothing_sooner",
     ),
     Mutation(
         "sweep_forgets_caps",

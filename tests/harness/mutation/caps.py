@@ -147,7 +147,7 @@ MUTATIONS = (
         "if told[1] ~= S.account.timezone then",
         "if not told[1] then",
         "a process that missed a change counts by the time zone of before",
-        "another_process_learns_the_time_zone_and_its_change",
+        "a_changed_time_zone_takes_effect_with_the_next_window",
     ),
     Mutation(
         "campaigns_can_not_be_off",

@@ -6,7 +6,7 @@ import asyncio
 
 from runtime.credits.caps import Cap, CapWindow
 from runtime.credits.endings import Release
-from runtime.credits.journal import Part, Posting
+from runtime.credits.journal import Kind, Part, Posting
 from runtime.credits.results import Alert, Released, Settled
 from runtime.redis.keys import bucket_of
 from tests.harness.ledger.desk import ACCOUNT, Desk, OpenDesk
@@ -34,6 +34,7 @@ async def test_law_8a_grants_that_expire_in_turn_end_each_at_its_own_moment(desk
     for lifetime_ms in (3_000, 1_000, 4_000, 2_000):
         await desk.grant(100, expires_in_ms=lifetime_ms)
 
+    moments = []
     for left_mc in (300, 200, 100, 0):
         await desk.pass_time(999)
         await desk.write_what_is_due()
@@ -41,6 +42,9 @@ async def test_law_8a_grants_that_expire_in_turn_end_each_at_its_own_moment(desk
         await desk.pass_time(1)
         await desk.write_what_is_due()
         assert (await desk.balance()).available_mc == left_mc
+        moments.append(desk.now_ms)
+        ended = [each for each in await desk.journal() if each.kind is Kind.GRANT_EXPIRED]
+        assert [each.at_ms for each in ended] == moments, "and it is written then"
 
 
 async def test_law_8a_the_sweeper_comes_by_the_earliest_deadline(desk: Desk) -> None:
