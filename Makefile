@@ -24,12 +24,12 @@ test: setup ## Run the tests, but for those marked long
 	.venv/bin/python -m pytest -m "not long" -n $(WORKERS) \
 		--dist loadfile --no-loadscope-reorder --durations 20 $(ARGS)
 
-# First those with a time limit of their own, in one process: many of them start several of their own,
-# and count on both cores. The others share the cores as those of make test do.
+# First those that start several processes of their own, or measure CPU, and count on both cores. The
+# others share the cores as those of make test do.
 test-long: setup ## Run the tests marked long
 	@failed=0; \
-	.venv/bin/python -m pytest -m "long and lengthy" --durations 20 $(ARGS) || failed=1; \
-	.venv/bin/python -m pytest -m "long and not lengthy" -n $(WORKERS) \
+	.venv/bin/python -m pytest -m "long and alone" --durations 20 $(ARGS) || failed=1; \
+	.venv/bin/python -m pytest -m "long and not alone" -n $(WORKERS) \
 		--dist loadfile --no-loadscope-reorder --durations 20 $(ARGS) || failed=1; \
 	exit $$failed
 

@@ -30,9 +30,9 @@ def limit_s(item: pytest.Item) -> float:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark those that may take longer than others, so that they can be run apart."""
-    if limit_s(item) > float(item.config.getini("timeout")):
-        item.add_marker("lengthy")
+    """Mark tests that may take longer than others, or measure CPU: they are run beside no other."""
+    if "law_15" in item.name or limit_s(item) > float(item.config.getini("timeout")):
+        item.add_marker("alone")
 
 
 @pytest.hookimpl(trylast=True)

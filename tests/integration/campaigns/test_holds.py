@@ -190,6 +190,10 @@ async def test_nobody_misses_an_answer_because_redis_was_away_for_a_while(
         tally = await running
         await runtime.drain()
         balance = await runtime.accounts.balance(ACCOUNT)
+        async with asyncio.timeout(20):  # what was spooled is booked once it is replayed
+            while balance.reserved_mc:
+                await asyncio.sleep(0.05)
+                balance = await runtime.accounts.balance(ACCOUNT)
     assert (tally.model, tally.fallback, len(results)) == (300, 0, 300)
     assert balance.charged_mc == sum(result.charged_mc for result in results.values())
 

@@ -138,7 +138,7 @@ async def test_law_8a_a_balance_shows_what_has_expired_and_writes_nothing(desk: 
     await desk.open(70)
     await desk.grant(30, expires_in_ms=5_000)
     await desk.reserve(100, ttl_ms=1_000)
-    before, seq = await desk.dump(), (await desk.balance()).journal_seq
+    before, seq = await desk.state(), (await desk.balance()).journal_seq
 
     await desk.pass_time(1_000)
     assert (await desk.balance()).reserved_mc == 0
