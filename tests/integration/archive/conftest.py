@@ -29,7 +29,7 @@ def postgres() -> Iterator[PostgresServer]:
     server.stop()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 def archive_url(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
     """The URL of an empty database."""
     if request.param == "sqlite":
