@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 from urllib.parse import unquote
 
 from pricing.offers import windows_around
@@ -92,8 +94,8 @@ class History:
         self.version, self.epoch, self.last_ms = int(columns[0]), columns[1], at_ms
         if letter in "sre":
             self._count_under_caps(columns, at_ms)
-        elif letter in _GATHER:
-            _GATHER[letter](self, columns, at_ms)
+        elif letter in self._GATHER:
+            self._GATHER[letter](self, columns, at_ms)
 
     def _note_top(self, letter: str, at_ms: int, left_before: int) -> None:
         """Note what the last grant left. What expires as it comes is no part of it."""
@@ -206,23 +208,20 @@ class History:
             before = columns[17].split(";")[1]
             kind = "resumed" if columns[17].startswith("resumed;") else "loss_accepted"
             self.references[columns[16]] = Reference(kind, (), before)
-        elif columns[16].startswith("forget:"):
-            self.references[columns[16]] = Reference("forgotten", ())
 
-
-_GATHER = {
-    "o": History._opened,  # noqa: SLF001 - of this module
-    "n": History._named,  # noqa: SLF001
-    "g": History._granted,  # noqa: SLF001
-    "v": History._voided,  # noqa: SLF001
-    "c": History._closed,  # noqa: SLF001
-    "p": History._plan_changed,  # noqa: SLF001
-    "z": History._timezone_changed,  # noqa: SLF001
-    "k": History._cap_set,  # noqa: SLF001
-    "u": History._cap_removed,  # noqa: SLF001
-    "w": History._switched,  # noqa: SLF001
-    "y": History._repaired,  # noqa: SLF001
-}
+    _GATHER: ClassVar[Mapping[str, Callable[[History, list[str], int], None]]] = {
+        "o": _opened,
+        "n": _named,
+        "g": _granted,
+        "v": _voided,
+        "c": _closed,
+        "p": _plan_changed,
+        "z": _timezone_changed,
+        "k": _cap_set,
+        "u": _cap_removed,
+        "w": _switched,
+        "y": _repaired,
+    }
 
 
 def cap_named(name: str) -> Cap:

@@ -1,4 +1,4 @@
-"""What the processes of a drill share: the ledger, the accounts, and where they write."""
+"""The things that processes of a drill share: the ledger, its accounts, where they write."""
 
 from __future__ import annotations
 

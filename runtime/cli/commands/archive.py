@@ -126,7 +126,8 @@ def _show(archived: Archived, lag: Lag | None, *, as_json: bool) -> None:
         "left": [{"name": name, "why": why} for name, why in sorted(archived.left.items())],
     }
     accounts = f"{archived.accounts:,} account{'s' * (archived.accounts != 1)}"
-    lines = [f"Archived {archived.entries:,} entries of {accounts}."]
+    entries = f"{archived.entries:,} {'entry' if archived.entries == 1 else 'entries'}"
+    lines = [f"Archived {entries} of {accounts}."]
     lines += [f"  {name}: {why}" for name, why in sorted(archived.left.items())[:_MOST_TOLD]]
     if len(archived.left) > _MOST_TOLD:
         lines.append(f"  ... and {len(archived.left) - _MOST_TOLD:,} more that stay behind")
