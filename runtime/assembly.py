@@ -24,7 +24,10 @@ from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
 from runtime.learning.sharing import Learning
 
-_NEED_RESTART = ("redis", "installation_key", "data_dir", "plans", "pack", "offers", "alerts")
+_NEED_RESTART = (
+    *("redis", "installation_key", "data_dir", "service"),
+    *("plans", "pack", "offers", "alerts"),
+)
 _EXECUTIONS_NEED_RESTART = ("outcome_ttl_hours", "spool_max_age_hours")
 
 

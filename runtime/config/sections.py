@@ -11,9 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     SecretStr,
@@ -58,14 +56,10 @@ from runtime.config.fields import (
     Whole,
     check_url,
 )
+from runtime.config.section import Section
+from runtime.config.service import ServiceSection
 
 _SENTINEL_PORT = 26_379
-
-
-class Section(BaseModel):
-    """The base of sections: frozen, with unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def _check_redis_url(value: str) -> str:
@@ -383,6 +377,7 @@ class Config(Section):
     installation_key: Annotated[Secret, AfterValidator(_check_installation_key)] | None = None
     redis: RedisSection = RedisSection()
     archive: ArchiveSection = ArchiveSection()
+    service: ServiceSection = ServiceSection()
     executions: ExecutionsSection = ExecutionsSection()
     endpoints: dict[Id, EndpointSection] = Field(default_factory=dict)
 

@@ -237,3 +237,148 @@ choices = Table(
     ),
     sqlite_with_rowid=False,
 )
+
+# What the service remembers. account_id is the ledger's own name of an account, not a number of the
+# archive: an account may have keys and actions before its first entry is archived.
+
+ACCOUNT_ID_LENGTH = 64
+
+# Actions of accounts, with the draft that is worked on; etag changes with each change of the row.
+actions = Table(
+    "actions",
+    metadata,
+    Column("account_id", String(ACCOUNT_ID_LENGTH), nullable=False),
+    Column("action_id", String(64), nullable=False),
+    Column("workspace_id", String(DIMENSION_LENGTH), nullable=True),
+    Column("name", String(200), nullable=False),
+    Column("etag", String(22), nullable=False),
+    Column("draft", Text, nullable=True),
+    Column("published", String(64), nullable=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("archived_ms", BigInteger, nullable=True),
+    PrimaryKeyConstraint("account_id", "action_id", name="actions_pk"),
+)
+
+# Published versions, which never change: version is the content hash, number counts from 1.
+action_versions = Table(
+    "action_versions",
+    metadata,
+    Column("account_id", String(ACCOUNT_ID_LENGTH), nullable=False),
+    Column("action_id", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("note", String(200), nullable=False),
+    Column("published_ms", BigInteger, nullable=False),
+    Column("published_by", String(200), nullable=False),
+    PrimaryKeyConstraint("account_id", "action_id", "version", name="action_versions_pk"),
+    UniqueConstraint("account_id", "action_id", "number", name="action_versions_number"),
+)
+
+# Keys of the API: secret_hash is all that is stored of one. No account: a key of the operator's.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", String(22), primary_key=True),
+    Column("account_id", String(ACCOUNT_ID_LENGTH), nullable=True),
+    Column("name", String(200), nullable=False),
+    Column("secret_hash", String(64), nullable=False),
+    Column("scopes", String(200), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("created_by", String(200), nullable=False),
+    Column("expires_ms", BigInteger, nullable=True),
+    Column("revoked_ms", BigInteger, nullable=True),
+    Column("used_ms", BigInteger, nullable=True),
+)
+Index("api_keys_account", api_keys.c.account_id)
+
+# What an account has configured by itself, a JSON text for each name: contacts, top_up, ...
+account_settings = Table(
+    "account_settings",
+    metadata,
+    Column("account_id", String(ACCOUNT_ID_LENGTH), nullable=False),
+    Column("name", String(40), nullable=False),
+    Column("value", Text, nullable=False),
+    Column("etag", String(22), nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("account_id", "name", name="account_settings_pk"),
+)
+
+# Where alerts are sent: kind is email or webhook. No account: the operator's. A webhook's signing
+# secret is derived from the installation key, the id and the generation; it is stored nowhere.
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("destination_id", String(22), primary_key=True),
+    Column("account_id", String(ACCOUNT_ID_LENGTH), nullable=True),
+    Column("kind", String(10), nullable=False),
+    Column("target", String(2_000), nullable=False),
+    Column("events", String(400), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("disabled_ms", BigInteger, nullable=True),
+)
+Index("destinations_account", destinations.c.account_id)
+
+# Messages on their way to a destination: state is waiting, delivered or dead.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("delivery_id", String(64), primary_key=True),
+    Column("destination_id", String(22), nullable=False),
+    Column("account_id", String(ACCOUNT_ID_LENGTH), nullable=True),
+    Column("event", String(40), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("next_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger, nullable=True),
+    Column("fault", String(400), nullable=False),
+)
+Index("deliveries_due", deliveries.c.state, deliveries.c.next_ms)
+
+# Payments: kind is checkout or top_up. reference is under which the ledger credits it, once.
+payments = Table(
+    "payments",
+    metadata,
+    Column("payment_id", String(22), primary_key=True),
+    Column("account_id", String(ACCOUNT_ID_LENGTH), nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("amount_mc", BigInteger, nullable=False),
+    Column("price_cents", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("state", String(12), nullable=False),
+    Column("session_id", String(100), nullable=True),
+    Column("intent_id", String(100), nullable=True),
+    Column("reference", String(200), nullable=False),
+    Column("grant_id", String(20), nullable=True),
+    Column("owed_mc", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("fault", String(400), nullable=False),
+    UniqueConstraint("reference", name="payments_reference"),
+    UniqueConstraint("session_id", name="payments_session"),
+)
+Index("payments_account", payments.c.account_id, payments.c.created_ms)
+Index("payments_intent", payments.c.intent_id)
+
+# Events of the payment provider that were worked through, so that each counts once.
+payment_events = Table(
+    "payment_events",
+    metadata,
+    Column("event_id", String(100), primary_key=True),
+    Column("kind", String(60), nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+)
+
+# Who pays by themselves: the payment provider's customer and the method kept for top-ups.
+payers = Table(
+    "payers",
+    metadata,
+    Column("account_id", String(ACCOUNT_ID_LENGTH), primary_key=True),
+    Column("customer_id", String(100), nullable=False),
+    Column("method_id", String(100), nullable=True),
+    Column("updated_ms", BigInteger, nullable=False),
+)

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from runtime.redis.embedded import EmbeddedRedis
 from runtime.redis.keys import Keys
 from tests.harness.private_redis import PrivateRedis
 from tests.harness.servers import LedgerServers
+from tests.harness.service import OpenService, open_served
 from tests.harness.workbench import ACCOUNT, Change, OpenWorkbench, Workbench, make_config
 
 
@@ -65,6 +67,14 @@ async def private_redis(redis_server_program: None, tmp_path: Path) -> AsyncIter
     await server.start()
     yield server
     await server.aclose()
+
+
+@pytest.fixture
+def open_service(
+    imported_litellm: None, redis_url: str, key_prefix: str, tmp_path: Path
+) -> OpenService:
+    """Open a service: ``async with open_service(change=...) as served``."""
+    return partial(open_served, tmp_path / "data", redis_url, key_prefix)
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from tests.harness.ledger.desk import Desk, connect, make_ledger
 from tests.harness.servers import PRIMARIES, Cluster, Server
 
 TTL_MS = 5_000
+MOST_MC = 500
+"""What each execution of a campaign reserves."""
 
 
 @contextlib.asynccontextmanager
@@ -131,7 +133,7 @@ class Campaign:
     async def _execute(self, execution_id: str, cost_mc: int) -> None:
         attempt = self.desk.attempt(execution_id, account_id=self.account_id)
         try:
-            answer = await self.desk.ledger.reserve(attempt, 500, TTL_MS)
+            answer = await self.desk.ledger.reserve(attempt, MOST_MC, TTL_MS)
         except LedgerUnavailable:
             self.unavailable += 1
             await asyncio.sleep(0.01)
@@ -144,7 +146,7 @@ class Campaign:
         await asyncio.sleep(0.005)
         self.costs[attempt.execution_key] = cost_mc
         settlement = Settlement(
-            attempt, cost_mc, 500, answer.reserved_at_ms, "1,0,0,1,0", "v1", (), 0, b"answer"
+            attempt, cost_mc, MOST_MC, answer.reserved_at_ms, "1,0,0,1,0", "v1", (), 0, b"answer"
         )
         deadline = Deadline(asyncio.get_running_loop().time() + 10)
         settled = await self.outbox.close(settlement, deadline)
@@ -153,8 +155,15 @@ class Campaign:
             self.acknowledged[attempt.execution_key] = settled.charged_mc
 
 
-async def books_are_right(desk: Desk, account_id: str, costs: dict[str, int]) -> None:
-    """Conservation, one charge for each execution, nothing reserved after its deadline."""
+async def books_are_right(
+    desk: Desk, account_id: str, costs: dict[str, int], unknown: int = 0
+) -> None:
+    """Conservation, one charge for each execution, nothing reserved after its deadline.
+
+    Args:
+        unknown: reservations whose answer was lost. Nobody ends them: those that were made are
+            exposure once they expire, which a slow machine sees here.
+    """
     balance = await desk.balance(account_id)
     entries = await desk.journal(account_id)
     verify(entries)
@@ -162,7 +171,8 @@ async def books_are_right(desk: Desk, account_id: str, costs: dict[str, int]) ->
     assert len({entry.execution_key for entry in settled}) == len(settled)
     assert {entry.execution_key for entry in settled} == set(costs)
     assert balance.charged_mc == sum(costs.values())
-    assert (balance.overage_mc, balance.exposure_mc) == (0, 0)
+    assert balance.overage_mc == 0
+    assert balance.exposure_mc <= unknown * MOST_MC
     async with asyncio.timeout(TTL_MS / 1_000 + 5):
         while (await desk.balance(account_id)).reserved_mc:  # noqa: ASYNC110 - time has to pass
             await asyncio.sleep(0.1)

@@ -176,4 +176,4 @@ async def test_law_3b_a_primary_that_fails_over_loses_nothing_and_other_accounts
             if port != lost.port:
                 assert (campaign.unavailable, campaign.spooled) == (0, 0)
             assert len(campaign.costs) > 20
-            await books_are_right(desk, campaign.account_id, campaign.costs)
+            await books_are_right(desk, campaign.account_id, campaign.costs, campaign.unavailable)

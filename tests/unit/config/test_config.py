@@ -458,7 +458,7 @@ def test_every_section_is_frozen_and_refuses_unknown_keys() -> None:
     def sections(model: type[BaseModel]) -> set[type[BaseModel]]:
         return {model, *(s for sub in model.__subclasses__() for s in sections(sub))}
 
-    from runtime.config.sections import Section
+    from runtime.config.section import Section
 
     for section in sections(Section):
         assert section.model_config.get("frozen"), section

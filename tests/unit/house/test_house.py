@@ -24,7 +24,10 @@ STOLEN_LITELLM = ("1.82.7", "1.82.8")
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CORE = [Requirement(line) for line in PROJECT["dependencies"]]
-DEV = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
+EXTRAS = [
+    Requirement(line) for lines in PROJECT["optional-dependencies"].values() for line in lines
+]
+DEV = [wanted for wanted in EXTRAS if wanted.name != PROJECT["name"]]
 
 
 def load_bootstrap() -> Any:

@@ -14,6 +14,15 @@ depends_on = None
 def upgrade() -> None:
     """Create the tables."""
     op.create_table(
+        "account_settings",
+        sa.Column("account_id", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=40), nullable=False),
+        sa.Column("value", sa.Text(), nullable=False),
+        sa.Column("etag", sa.String(length=22), nullable=False),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "name", name="account_settings_pk"),
+    )
+    op.create_table(
         "accounts",
         sa.Column("no", sa.Integer(), autoincrement=True, nullable=False),
         sa.Column("account_id", sa.String(length=64), nullable=False),
@@ -27,6 +36,48 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("no"),
         sa.UniqueConstraint("account_id", name="accounts_account_id"),
     )
+    op.create_table(
+        "action_versions",
+        sa.Column("account_id", sa.String(length=64), nullable=False),
+        sa.Column("action_id", sa.String(length=64), nullable=False),
+        sa.Column("version", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("spec", sa.Text(), nullable=False),
+        sa.Column("note", sa.String(length=200), nullable=False),
+        sa.Column("published_ms", sa.BigInteger(), nullable=False),
+        sa.Column("published_by", sa.String(length=200), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "action_id", "version", name="action_versions_pk"),
+        sa.UniqueConstraint("account_id", "action_id", "number", name="action_versions_number"),
+    )
+    op.create_table(
+        "actions",
+        sa.Column("account_id", sa.String(length=64), nullable=False),
+        sa.Column("action_id", sa.String(length=64), nullable=False),
+        sa.Column("workspace_id", sa.String(length=200), nullable=True),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("etag", sa.String(length=22), nullable=False),
+        sa.Column("draft", sa.Text(), nullable=True),
+        sa.Column("published", sa.String(length=64), nullable=True),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.Column("archived_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("account_id", "action_id", name="actions_pk"),
+    )
+    op.create_table(
+        "api_keys",
+        sa.Column("key_id", sa.String(length=22), nullable=False),
+        sa.Column("account_id", sa.String(length=64), nullable=True),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("secret_hash", sa.String(length=64), nullable=False),
+        sa.Column("scopes", sa.String(length=200), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("created_by", sa.String(length=200), nullable=False),
+        sa.Column("expires_ms", sa.BigInteger(), nullable=True),
+        sa.Column("revoked_ms", sa.BigInteger(), nullable=True),
+        sa.Column("used_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("key_id"),
+    )
+    op.create_index("api_keys_account", "api_keys", ["account_id"], unique=False)
     op.create_table(
         "choices",
         sa.Column("account", sa.Integer(), nullable=False),
@@ -48,6 +99,35 @@ def upgrade() -> None:
         sa.Column("quarters", sa.SmallInteger(), nullable=False),
         sa.PrimaryKeyConstraint("account", "slot", "quarters", name="days_pk"),
     )
+    op.create_table(
+        "deliveries",
+        sa.Column("delivery_id", sa.String(length=64), nullable=False),
+        sa.Column("destination_id", sa.String(length=22), nullable=False),
+        sa.Column("account_id", sa.String(length=64), nullable=True),
+        sa.Column("event", sa.String(length=40), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("next_ms", sa.BigInteger(), nullable=False),
+        sa.Column("ended_ms", sa.BigInteger(), nullable=True),
+        sa.Column("fault", sa.String(length=400), nullable=False),
+        sa.PrimaryKeyConstraint("delivery_id"),
+    )
+    op.create_index("deliveries_due", "deliveries", ["state", "next_ms"], unique=False)
+    op.create_table(
+        "destinations",
+        sa.Column("destination_id", sa.String(length=22), nullable=False),
+        sa.Column("account_id", sa.String(length=64), nullable=True),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("target", sa.String(length=2000), nullable=False),
+        sa.Column("events", sa.String(length=400), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("disabled_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("destination_id"),
+    )
+    op.create_index("destinations_account", "destinations", ["account_id"], unique=False)
     op.create_table(
         "dimensions",
         sa.Column("account", sa.Integer(), nullable=False),
@@ -159,6 +239,44 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "payers",
+        sa.Column("account_id", sa.String(length=64), nullable=False),
+        sa.Column("customer_id", sa.String(length=100), nullable=False),
+        sa.Column("method_id", sa.String(length=100), nullable=True),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account_id"),
+    )
+    op.create_table(
+        "payment_events",
+        sa.Column("event_id", sa.String(length=100), nullable=False),
+        sa.Column("kind", sa.String(length=60), nullable=False),
+        sa.Column("received_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("event_id"),
+    )
+    op.create_table(
+        "payments",
+        sa.Column("payment_id", sa.String(length=22), nullable=False),
+        sa.Column("account_id", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("amount_mc", sa.BigInteger(), nullable=False),
+        sa.Column("price_cents", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("session_id", sa.String(length=100), nullable=True),
+        sa.Column("intent_id", sa.String(length=100), nullable=True),
+        sa.Column("reference", sa.String(length=200), nullable=False),
+        sa.Column("grant_id", sa.String(length=20), nullable=True),
+        sa.Column("owed_mc", sa.BigInteger(), nullable=False),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.Column("fault", sa.String(length=400), nullable=False),
+        sa.PrimaryKeyConstraint("payment_id"),
+        sa.UniqueConstraint("reference", name="payments_reference"),
+        sa.UniqueConstraint("session_id", name="payments_session"),
+    )
+    op.create_index("payments_account", "payments", ["account_id", "created_ms"], unique=False)
+    op.create_index("payments_intent", "payments", ["intent_id"], unique=False)
+    op.create_table(
         "totals",
         sa.Column("account", sa.Integer(), nullable=False),
         sa.Column("quarters", sa.SmallInteger(), nullable=False),
@@ -206,6 +324,11 @@ def downgrade() -> None:
     """Drop the tables."""
     op.drop_table("usage")
     op.drop_table("totals")
+    op.drop_index("payments_intent", table_name="payments")
+    op.drop_index("payments_account", table_name="payments")
+    op.drop_table("payments")
+    op.drop_table("payment_events")
+    op.drop_table("payers")
     op.drop_table("outcomes")
     op.drop_table("movements")
     op.drop_table("latencies")
@@ -227,6 +350,15 @@ def downgrade() -> None:
     op.drop_table("entries")
     op.drop_index("dimensions_performance", table_name="dimensions")
     op.drop_table("dimensions")
+    op.drop_index("destinations_account", table_name="destinations")
+    op.drop_table("destinations")
+    op.drop_index("deliveries_due", table_name="deliveries")
+    op.drop_table("deliveries")
     op.drop_table("days")
     op.drop_table("choices")
+    op.drop_index("api_keys_account", table_name="api_keys")
+    op.drop_table("api_keys")
+    op.drop_table("actions")
+    op.drop_table("action_versions")
     op.drop_table("accounts")
+    op.drop_table("account_settings")

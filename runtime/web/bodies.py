@@ -1,0 +1,68 @@
+"""The rules that all bodies and parameters of the API share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Path
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from pricing.offers import MAX_MC
+from runtime.ids import ID_PATTERN, ID_RULE, ID_TEXT_RULE, is_id_text, is_reference
+from runtime.web.problems import ProblemDetails
+
+ACCOUNT_ID = Annotated[str, Path(pattern=ID_PATTERN, description=ID_RULE)]
+"""A path's parameter: an account's id."""
+
+
+class Body(BaseModel):
+    """The base of request bodies: strict, with unknown members refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _id_text(value: str) -> str:
+    if is_id_text(value) is None:
+        raise ValueError(f"must be {ID_TEXT_RULE}")
+    return value
+
+
+def _reference(value: str) -> str:
+    if is_reference(value) is None:
+        raise ValueError("must be text of 1 to 200 characters without control characters")
+    return value
+
+
+IdText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_id_text)]
+StrictId = Annotated[str, Field(pattern=ID_PATTERN, description=ID_RULE)]
+Reference = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_reference)]
+AmountMc = Annotated[int, Field(gt=0, le=MAX_MC, description="Millicredits: 1 credit is 1,000.")]
+
+_WORDS = {
+    400: "The body can't be read.",
+    401: "No valid key.",
+    403: "The key does not allow this.",
+    404: "It is not there, or not the key's.",
+    409: "It contradicts what is there.",
+    412: "It was changed meanwhile.",
+    413: "The body is too large.",
+    415: "The body is not JSON.",
+    422: "A field is not valid.",
+    428: "If-Match is missing.",
+    429: "Too many requests of this key.",
+    503: "Something that it needs can't be reached for now.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return a route's ``responses`` for these errors, as the OpenAPI document has them."""
+    return {
+        status: {
+            "description": _WORDS[status],
+            "content": {"application/problem+json": {"schema": _SCHEMA}},
+        }
+        for status in statuses
+    }
+
+
+_SCHEMA = {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}

@@ -1,0 +1,203 @@
+"""Errors as RFC 9457's problem details: a stable type, what was found, and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from pricing.errors import CreditgateError
+from pricing.offers import PurchaseRefused
+from runtime.actions.requests import InvalidRequest
+from runtime.actions.source import UnknownAction
+from runtime.archive.errors import ArchiveError, CursorRefused, NotArchived
+from runtime.credits.results import (
+    AccountConflict,
+    AccountUnknown,
+    CapUnknown,
+    ExecutionConflict,
+    GrantRefused,
+    GrantUnknown,
+    LedgerUnavailable,
+    ReferenceConflict,
+    TooManyGrants,
+)
+from runtime.store.database import StoreUnavailable
+
+MEDIA_TYPE = "application/problem+json"
+_RETRY_AFTER_S = 5
+_MOST_ERRORS = 100
+_LONGEST_SHOWN = 80
+
+
+class FieldError(BaseModel):
+    """One field that is wrong."""
+
+    field: str = Field(description="Its path, such as `limits.attempts` or `query.cursor`.")
+    message: str = Field(description="The rule that it breaks.")
+    found: str | None = Field(None, description="What was found, cut off where it is long.")
+
+
+class ProblemDetails(BaseModel):
+    """The body of every error (RFC 9457)."""
+
+    type: str = Field(description="`urn:creditgate:problem:` and a name that does not change.")
+    title: str = Field(description="The same words for every problem of the type.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What was wrong this time, and what to do.")
+    errors: list[FieldError] | None = Field(None, description="Every field that is wrong.")
+
+
+class Problem(Exception):
+    """An error that ends a request.
+
+    Args:
+        kind: the last part of the type, such as ``account_not_found``.
+        more: further members of the body.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        title: str,
+        detail: str,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.headers = status, dict(headers or {})
+        self.body: dict[str, Any] = {
+            "type": f"urn:creditgate:problem:{kind}",
+            "title": title,
+            "status": status,
+            "detail": detail,
+            **more,
+        }
+        if errors:
+            self.body["errors"] = [error.model_dump(exclude_none=True) for error in errors]
+
+    def response(self) -> JSONResponse:
+        """Return the answer."""
+        return JSONResponse(self.body, self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def invalid(field: str, message: str, found: object = None) -> Problem:
+    """Return the problem of one field that is wrong."""
+    error = FieldError(field=field, message=message, found=None if found is None else shown(found))
+    return _invalid([error])
+
+
+def account_not_found(account_id: str) -> Problem:
+    """Return the problem of an account that is not there, or not the caller's: both look alike."""
+    return Problem(
+        404,
+        "account_not_found",
+        "No such account",
+        f"There is no account {shown(account_id)} that this key may see.",
+    )
+
+
+def shown(value: object) -> str:
+    """Return what was found, for a message: cut off where it is long."""
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+_Row = tuple[int, str, str]
+_OF_ERRORS: Mapping[type[CreditgateError], _Row] = {
+    UnknownAction: (404, "action_not_found", "No such action"),
+    ExecutionConflict: (409, "execution_conflict", "The execution_id was used for something else"),
+    InvalidRequest: (422, "invalid_request", "The request is not valid"),
+    AccountUnknown: (404, "account_not_found", "No such account"),
+    AccountConflict: (409, "account_conflict", "The account exists with other attributes"),
+    ReferenceConflict: (409, "reference_conflict", "The reference was used for something else"),
+    GrantRefused: (409, "grant_refused", "The account may not be given credits"),
+    TooManyGrants: (409, "too_many_grants", "The account has too many grants"),
+    GrantUnknown: (404, "grant_not_found", "No such grant"),
+    CapUnknown: (404, "cap_not_found", "No such cap"),
+    PurchaseRefused: (422, "purchase_refused", "Credits are bought in whole packs"),
+    NotArchived: (404, "not_archived", "The archive has no such account or entry"),
+    CursorRefused: (422, "cursor_refused", "The cursor is of another query"),
+    LedgerUnavailable: (503, "ledger_unavailable", "The ledger can't be reached"),
+    StoreUnavailable: (503, "store_unavailable", "The database can't be reached"),
+    ArchiveError: (503, "archive_unavailable", "The archive can't answer"),
+}
+
+
+def of_error(error: CreditgateError) -> Problem | None:
+    """Return the problem that an expected error becomes; ``None`` for one that is a fault here."""
+    for kind in type(error).__mro__:
+        if kind in _OF_ERRORS:
+            status, name, title = _OF_ERRORS[kind]
+            headers = {"Retry-After": str(_RETRY_AFTER_S)} if status == 503 else {}
+            return Problem(status, name, title, str(error), headers=headers)
+    return None
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Let every error of the app be answered as a problem."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(CreditgateError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+
+
+async def _on_problem(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)  # noqa: S101 - by its registration
+    return error.response()
+
+
+async def _on_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, CreditgateError)  # noqa: S101 - by its registration
+    problem = of_error(error)
+    if problem is None:
+        raise error
+    return problem.response()
+
+
+async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - by its registration
+    found = error.errors()[:_MOST_ERRORS]
+    if any(each["type"] == "json_invalid" for each in found):
+        text = f"The body is not valid JSON: {found[0]['ctx']['error']}, at {found[0]['loc'][-1]}."
+        return Problem(400, "not_json", "The body is not JSON", text).response()
+    return _invalid([_field_error(each) for each in found]).response()
+
+
+async def _on_http(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - by its registration
+    name = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http")
+    detail = str(error.detail)
+    return Problem(error.status_code, name, detail, detail, headers=error.headers).response()
+
+
+def _field_error(error: Mapping[str, Any]) -> FieldError:
+    place, *path = error["loc"]
+    names = [str(name) for name in path] if place == "body" else [str(n) for n in error["loc"]]
+    known = error["type"] not in ("missing", "extra_forbidden")
+    return FieldError(
+        field=".".join(names) or "body",
+        message=str(error["msg"]),
+        found=shown(error["input"]) if known else None,
+    )
+
+
+def _invalid(errors: Sequence[FieldError]) -> Problem:
+    first = errors[0]
+    rest = f" ({len(errors) - 1} more below)" if len(errors) > 1 else ""
+    found = "" if first.found is None else f", found {first.found}"
+    return Problem(
+        422,
+        "invalid_request",
+        "The request is not valid",
+        f"{first.field}: {first.message}{found}{rest}.",
+        errors=errors,
+    )

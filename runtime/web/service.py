@@ -1,0 +1,66 @@
+"""The parts that routes use, opened together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from runtime.api_keys.stored import StoredKeys
+from runtime.archive.archiving import Archiving
+from runtime.archive.opening import open_archive
+from runtime.bootstrap import open_runtime
+from runtime.config import Config
+from runtime.credits.installation_key import identity_of
+from runtime.credits.ledger import CreditLedger
+from runtime.executions.action_runtime import ActionRuntime
+from runtime.ledger_opening import at_end, connected, open_ledger
+from runtime.redis.primaries import Client
+from runtime.store.reopening import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Everything that a request may need.
+
+    ``ledger`` is for accounts and reports; executions go through ``runtime``, which has its own.
+    """
+
+    config: Config
+    client: Client
+    ledger: CreditLedger
+    runtime: ActionRuntime
+    store: Store
+    keys: StoredKeys
+
+
+@asynccontextmanager
+async def open_service(config: Config) -> AsyncIterator[Service]:
+    """Open the parts of a service, and close them in the opposite order.
+
+    Raises:
+        LedgerError, LedgerUnavailable, ConfigError: as ``open_runtime``.
+    """
+    key_check = identity_of(config).check_value()
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(connected(config, None))
+        ledger = await stack.enter_async_context(open_ledger(config, redis=client))
+        store = Store(lambda: open_archive(config, key_check))
+        at_end(stack, "closing the database", store.aclose)
+        archiving = Archiving(config, key_check, client)
+        at_end(stack, "archiving", archiving.aclose)
+        runtime = await stack.enter_async_context(open_runtime(config, redis=client))
+        archiving.start(after_s=1)
+        yield Service(config, client, ledger, runtime, store, StoredKeys(store))
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+ServiceOf = Annotated[Service, Depends(_service)]
+"""A route's parameter that takes the service's parts."""
