@@ -27,9 +27,11 @@ class Service:
     """Everything that a request may need.
 
     ``ledger`` is for accounts and reports; executions go through ``runtime``, which has its own.
+    ``installation`` tells the installation from others, for cursors.
     """
 
     config: Config
+    installation: str
     client: Client
     ledger: CreditLedger
     runtime: ActionRuntime
@@ -54,7 +56,8 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         at_end(stack, "archiving", archiving.aclose)
         runtime = await stack.enter_async_context(open_runtime(config, redis=client))
         archiving.start(after_s=1)
-        yield Service(config, client, ledger, runtime, store, StoredKeys(store))
+        installation = f"{key_check} {config.redis.key_prefix}"
+        yield Service(config, installation, client, ledger, runtime, store, StoredKeys(store))
 
 
 def _service(request: Request) -> Service:
