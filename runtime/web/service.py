@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from runtime.api_keys.stored import StoredKeys
 from runtime.archive.archiving import Archiving
 from runtime.archive.opening import open_archive
+from runtime.background import TaskSet
 from runtime.bootstrap import open_runtime
 from runtime.config import Config
 from runtime.credits.installation_key import identity_of
@@ -37,6 +38,8 @@ class Service:
     runtime: ActionRuntime
     store: Store
     keys: StoredKeys
+    running: TaskSet
+    """The executions that run, whether or not somebody still waits for their answers."""
 
 
 @asynccontextmanager
@@ -55,9 +58,19 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         archiving = Archiving(config, key_check, client)
         at_end(stack, "archiving", archiving.aclose)
         runtime = await stack.enter_async_context(open_runtime(config, redis=client))
+        running = TaskSet()
+        at_end(stack, "the executions that run", running.drain)
         archiving.start(after_s=1)
-        installation = f"{key_check} {config.redis.key_prefix}"
-        yield Service(config, installation, client, ledger, runtime, store, StoredKeys(store))
+        yield Service(
+            config=config,
+            installation=f"{key_check} {config.redis.key_prefix}",
+            client=client,
+            ledger=ledger,
+            runtime=runtime,
+            store=store,
+            keys=StoredKeys(store),
+            running=running,
+        )
 
 
 def _service(request: Request) -> Service:
