@@ -28,9 +28,11 @@ class Service:
     """Everything that a request may need.
 
     ``ledger`` is for accounts and reports; executions go through ``runtime``, which has its own.
+    ``installation`` tells the installation from others, for cursors.
     """
 
     config: Config
+    installation: str
     client: Client
     ledger: CreditLedger
     runtime: ActionRuntime
@@ -59,7 +61,8 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         keys.start()
         runtime = await stack.enter_async_context(open_runtime(config, redis=client))
         archiving.start(after_s=1)
-        yield Service(config, client, ledger, runtime, store, keys)
+        installation = f"{key_check} {config.redis.key_prefix}"
+        yield Service(config, installation, client, ledger, runtime, store, keys)
 
 
 def _service(request: Request) -> Service:
