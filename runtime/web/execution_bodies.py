@@ -44,9 +44,7 @@ class ExecutionBody(Body):
     campaign_id: IdText = Field(description="The campaign that it runs in.")
     person_id: IdText = Field(description="The person that it runs for.")
     action: StrictId = Field(description="The id of a published action.")
-    data: _Data = Field(
-        description="What the prompt's templates read: attributes by scope."
-    )
+    data: _Data = Field(description="What the prompt's templates read: attributes by scope.")
     source: Literal["live", "preview", "test"] = Field(
         "live", description="The purpose; a dimension of every charge."
     )

@@ -36,6 +36,18 @@ async def test_an_execution_is_answered_with_all_of_its_result(served: Served) -
     assert found.charged_mc > 0
     again = (await client.post("/v1/executions", json=request_body(1))).json()
     assert (again["replayed"], again["values"]) == (True, found.values)
-    b = await client.post("/v1/executions:batch", json={"executions": [request_body(1), request_body(2), {}, request_body(3, account_id="other"), request_body(3, action="nope"), request_body(1, person_id="x")]})
+    b = await client.post(
+        "/v1/executions:batch",
+        json={
+            "executions": [
+                request_body(1),
+                request_body(2),
+                {},
+                request_body(3, account_id="other"),
+                request_body(3, action="nope"),
+                request_body(1, person_id="x"),
+            ]
+        },
+    )
     print(b.text)
-    assert [i["status"] for i in b.json()["items"]] == [200,200,422,404,404,409]
+    assert [i["status"] for i in b.json()["items"]] == [200, 200, 422, 404, 404, 409]
