@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from runtime.background import TaskSet
+from runtime.web.connections import IDLE_S, Connections, most_connections, protocol_of
 
 
 class _Server(uvicorn.Server):
@@ -32,7 +33,18 @@ def listen(host: str, port: int) -> socket.socket:
 @asynccontextmanager
 async def serving(app: FastAPI, listener: socket.socket) -> AsyncIterator[str]:
     """Serve the app in the background; yield its address, and end gently afterwards."""
-    config = uvicorn.Config(app, lifespan="off", access_log=False, log_config=None)
+    connections = Connections(most_connections())
+    config = uvicorn.Config(
+        app,
+        http=protocol_of(connections),  # type: ignore[arg-type]  # a subclass of uvicorn's own
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=IDLE_S,
+        server_header=False,
+        date_header=True,
+    )
     server = _Server(config)
     tasks = TaskSet()
     tasks.start(server.serve(sockets=[listener]))
