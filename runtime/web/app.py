@@ -8,10 +8,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from runtime.web import problems
-from runtime.web.routes import accounts, health
+from runtime.web.routes import accounts, health, models, previews
 from runtime.web.service import Service
 
-_ROUTERS = (health.router, accounts.router)
+_ROUTERS = (health.router, accounts.router, models.router, previews.router)
 
 
 def create_app(service: Service) -> FastAPI:

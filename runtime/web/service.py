@@ -12,7 +12,8 @@ from fastapi import Depends, Request
 from runtime.api_keys.stored import StoredKeys
 from runtime.archive.archiving import Archiving
 from runtime.archive.opening import open_archive
-from runtime.bootstrap import open_runtime
+from runtime.bootstrap import open_estimator, open_runtime
+from runtime.campaigns.estimate import Estimator
 from runtime.config import Config
 from runtime.credits.installation_key import identity_of
 from runtime.credits.ledger import CreditLedger
@@ -35,6 +36,7 @@ class Service:
     runtime: ActionRuntime
     store: Store
     keys: StoredKeys
+    estimator: Estimator
 
 
 @asynccontextmanager
@@ -53,8 +55,9 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         archiving = Archiving(config, key_check, client)
         at_end(stack, "archiving", archiving.aclose)
         runtime = await stack.enter_async_context(open_runtime(config, redis=client))
+        estimator = await stack.enter_async_context(open_estimator(config, redis=client))
         archiving.start(after_s=1)
-        yield Service(config, client, ledger, runtime, store, StoredKeys(store))
+        yield Service(config, client, ledger, runtime, store, StoredKeys(store), estimator)
 
 
 def _service(request: Request) -> Service:
