@@ -26,7 +26,7 @@ from runtime.learning.sharing import Learning
 
 _NEED_RESTART = (
     *("redis", "installation_key", "data_dir", "service"),
-    *("plans", "pack", "offers", "alerts"),
+    *("plans", "pack", "offers", "alerts", "default_caps"),
 )
 _EXECUTIONS_NEED_RESTART = ("outcome_ttl_hours", "spool_max_age_hours")
 
@@ -80,6 +80,7 @@ class Assembly:
             reservation_ttl_ms=config.executions.reservation_ttl_ms,
             wait_for_credits_ms=config.executions.wait_for_credits_ms,
             charge_previews=config.executions.charge_previews,
+            max_charge_mc=config.executions.max_charge_mc,
         )
         executor = Executor(
             ledger=self.ledger,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Self
 
-from providers.base import Completion, CompletionRequest, Provider
+from providers.base import Completion, Provider
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Refusal
 from providers.pacing.breaker import Breaker, BreakerSettings, Caller
 from providers.pacing.queue import EndpointQueues, NoTurn, Turn
@@ -170,22 +170,13 @@ class CallSession:
             ProviderError: the model gave no answer.
         """
         execution = self._execution
-        spec, model = execution.spec, execution.model
+        spec = execution.spec
         self._turn = turn
         loop_time_s = asyncio.get_running_loop().time()
         self._reserved_until_s = loop_time_s + reserved.expires_in_ms / 1000
         call = RetriedCall(
             self._provider,
-            CompletionRequest(
-                litellm_model=model.litellm_model,
-                endpoint=model.endpoint,
-                messages=execution.messages,
-                max_output_tokens=execution.progress.quote.max_output_tokens,
-                response_schema=spec.json_schema if model.json_schema is True else None,
-                json_object=model.json_schema == "json_object",
-                temperature=spec.temperature,
-                route=model.route,
-            ),
+            execution.completion_request(),
             attempts=spec.limits.attempts,
             deadline=execution.deadline,
             attempt_timeout_ms=spec.limits.attempt_timeout_ms,

@@ -14,16 +14,20 @@ from runtime.web.routes import (
     executions,
     grants,
     health,
+    models,
+    previews,
     reports,
 )
 from runtime.web.service import Service
 
 _ROUTERS = (
-    health.router,
-    executions.router,
     accounts.router,
-    grants.router,
     caps.router,
+    executions.router,
+    grants.router,
+    health.router,
+    models.router,
+    previews.router,
     reports.router,
 )
 

@@ -13,7 +13,8 @@ from runtime.api_keys.api_keys import ApiKeys
 from runtime.archive.archiving import Archiving
 from runtime.archive.opening import open_archive
 from runtime.background import TaskSet
-from runtime.bootstrap import open_runtime
+from runtime.bootstrap import open_estimator, open_runtime
+from runtime.campaigns.estimate import Estimator
 from runtime.config import Config
 from runtime.credits.installation_key import identity_of
 from runtime.credits.ledger import CreditLedger
@@ -38,6 +39,7 @@ class Service:
     ledger: CreditLedger
     runtime: ActionRuntime
     store: Store
+    estimator: Estimator
     keys: ApiKeys
     running: TaskSet
     """The executions that run, whether or not somebody still waits for their answers."""
@@ -65,6 +67,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         runtime = await stack.enter_async_context(open_runtime(config, redis=client))
         running = TaskSet()
         at_end(stack, "the executions that run", running.drain)
+        estimator = await stack.enter_async_context(open_estimator(config, redis=client))
         archiving.start(after_s=1)
         yield Service(
             config=config,
@@ -73,6 +76,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             ledger=ledger,
             runtime=runtime,
             store=store,
+            estimator=estimator,
             keys=keys,
             running=running,
         )
