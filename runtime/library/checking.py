@@ -1,4 +1,4 @@
-"""Checks of a draft: by the rules of ``actions`` in a config file, and against the configuration."""
+"""Checks of a draft: by the rules of a config file's actions, and against the configuration."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class DraftMistake:
 
 @dataclass(frozen=True, slots=True)
 class CheckedDraft:
-    """A draft's spec, ``None`` if it has mistakes; and what is worth a look in one that has none."""
+    """A draft's spec, ``None`` if it has mistakes; ``warnings`` are worth a look, no more."""
 
     spec: ActionSpec | None
     mistakes: tuple[DraftMistake, ...] = ()
@@ -98,8 +98,10 @@ def check_draft(
     if spec is not None and not mistakes:
         alone = config.model_copy(update={"actions": {action_id: spec}})
         prefix = f"actions.{action_id}."
-        for refused in refused_parameters(alone):
-            mistakes.append(DraftMistake(refused.path.removeprefix(prefix), refused.message))
+        mistakes.extend(
+            DraftMistake(refused.path.removeprefix(prefix), refused.message)
+            for refused in refused_parameters(alone)
+        )
     return CheckedDraft(
         None if mistakes else spec, tuple(mistakes[:MOST_MISTAKES]), tuple(warnings[:MOST_MISTAKES])
     )

@@ -22,6 +22,7 @@ REPUBLISH_EVERY_S = 5.0
 LOOK_EVERY_S = 60.0
 """How often Redis is asked for the markers of all buckets where no execution missed one."""
 
+_FIRST_ROUND_S = 5.0
 _PAUSE_S = 1.0
 _PAGE = 100
 _MOST_DAMAGED = 1_000
@@ -41,14 +42,21 @@ class Republishing:
         self._store = store
         self._records = records
         self._wanted = asyncio.Event()
+        self._first = asyncio.Event()
         self._damaged: set[tuple[str, str]] = set()
         self._look_at_s = 0.0
         self._fault = ""
         self._rounds = Periodic("publishing actions", self._when_wanted, _PAUSE_S, spread=0.2)
 
-    def start(self) -> None:
-        """Begin the rounds."""
-        self._rounds.start(after_s=REPUBLISH_EVERY_S)
+    async def start(self) -> None:
+        """Begin the rounds; wait for the first one, but not long."""
+        self._wanted.set()
+        self._rounds.start()
+        try:
+            async with asyncio.timeout(_FIRST_ROUND_S):
+                await self._first.wait()
+        except TimeoutError:
+            _log.warning("it takes long to see whether Redis has all published actions")
 
     async def aclose(self) -> None:
         """Begin no other round."""
@@ -82,7 +90,10 @@ class Republishing:
         except TimeoutError:
             pass
         self._wanted.clear()
-        await self.run_once()
+        try:
+            await self.run_once()
+        finally:
+            self._first.set()
 
     async def _round(self) -> None:
         now_s = asyncio.get_running_loop().time()

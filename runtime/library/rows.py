@@ -76,7 +76,7 @@ async def change_row(
 async def row_of_version(
     connection: AsyncConnection, account_id: str, action_id: str, version: str
 ) -> Row[Any] | None:
-    """Return the row of a published version, by its name or its number; ``None`` if there is none."""
+    """Return the row of a published version, if any, by its name or its number."""
     is_number = len(version) < _NAME_LENGTH and version.isascii() and version.isdecimal()
     column = action_versions.c.number if is_number else action_versions.c.version
     query = select(action_versions).where(
