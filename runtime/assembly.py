@@ -10,7 +10,7 @@ from datetime import datetime
 from providers.base import Provider
 from providers.pacing.queue import EndpointQueues
 from providers.pacing.rule import TurnSource
-from runtime.actions.source import ActionSource, ConfigActions
+from runtime.actions.source import ActionLayer, ActionSource, ConfigActions
 from runtime.catalog.models import Models, build_models
 from runtime.catalog.parameters import refused_parameters
 from runtime.config import Config, ConfigError, Mistake
@@ -37,7 +37,8 @@ class Assembly:
 
     Args:
         config: the configuration in force.
-        actions: the host's own source; ``None`` for the actions of the configuration.
+        actions: the host's own source, or a layer above the actions of the configuration; ``None``
+            for these alone.
         uses_litellm: the provider refuses some parameters, which is checked before use.
     """
 
@@ -47,7 +48,7 @@ class Assembly:
     learning: Learning
     provider: Provider
     turns: TurnSource
-    actions: ActionSource | None
+    actions: ActionSource | ActionLayer | None
     clock: Callable[[], datetime]
     uses_litellm: bool
     counters: Counters = field(default_factory=Counters)
@@ -86,7 +87,7 @@ class Assembly:
             ledger=self.ledger,
             outbox=self.outbox,
             calls=calls,
-            actions=self.actions or ConfigActions(config.actions),
+            actions=self._source(config),
             quoter=quoter,
             settings=settings,
             counters=self.counters,
@@ -94,6 +95,12 @@ class Assembly:
         self._queues.append(queues)
         self.config = config
         return executor
+
+    def _source(self, config: Config) -> ActionSource:
+        configured = ConfigActions(config.actions)
+        if isinstance(self.actions, ActionLayer):
+            return self.actions.above(configured)
+        return self.actions or configured
 
     async def rebuild(self, config: Config) -> Executor:
         """Return an executor for another configuration.
