@@ -22,6 +22,7 @@ from runtime.executions.long_counts import LongCounts
 from runtime.executions.model_calls import ModelCalls
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
+from runtime.executions.switch_watch import SwitchWatch
 from runtime.learning.sharing import Learning
 
 _NEED_RESTART = (
@@ -47,6 +48,7 @@ class Assembly:
     outbox: Outbox
     learning: Learning
     provider: Provider
+    switches: SwitchWatch
     turns: TurnSource
     actions: ActionSource | ActionLayer | None
     clock: Callable[[], datetime]
@@ -75,6 +77,7 @@ class Assembly:
             self.provider,
             queues,
             {name: section.breaker.build() for name, section in config.endpoints.items()},
+            self.switches,
             secret_values(config),
         )
         settings = ExecutorSettings(

@@ -194,9 +194,10 @@ class Executor:
                 async with session.turn() as turn:
                     if not session.allows():
                         break
+                    asked_s = loop_time()
                     answer = await self._reserve(execution)
                     if isinstance(answer, Reserved):
-                        execution.progress.note_reserved(answer)
+                        execution.progress.note_reserved(answer, asked_s)
                         return await self._reserved.run(execution, answer, session, turn)
             except NoTurn as missed:
                 detail = no_turn_text(missed.bottleneck)

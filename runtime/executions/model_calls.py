@@ -17,6 +17,7 @@ from runtime.catalog.models import Model
 from runtime.credits.results import Reserved
 from runtime.executions.execution import Execution
 from runtime.executions.provider_texts import ProviderTexts
+from runtime.executions.switch_watch import CallGate, SwitchWatch
 from runtime.wording.reasons import next_attempt_text, provider_down_text, refused_text
 
 _DOWN = (FailureKind.ERROR, FailureKind.TIMEOUT)
@@ -28,6 +29,7 @@ class ModelCalls:
     Args:
         breakers: settings by endpoint name; each model, and each key, at an endpoint has its own
             breaker.
+        switches: says whether a call may begin.
         secrets: must not be shown where a provider quotes them.
     """
 
@@ -36,12 +38,14 @@ class ModelCalls:
         provider: Provider,
         queues: EndpointQueues,
         breakers: Mapping[str, BreakerSettings],
+        switches: SwitchWatch,
         secrets: Iterable[str] = (),
     ) -> None:
         self._texts = ProviderTexts(secrets, time.monotonic)
         self._provider = provider
         self._queues = queues
         self._settings = breakers
+        self._switches = switches
         self._breakers: dict[tuple[str, str, str | None], Breaker] = {}
 
     def is_healthy(self, model: Model) -> bool | None:
@@ -70,6 +74,7 @@ class ModelCalls:
             execution,
             self._provider,
             self._queues,
+            self._switches,
             self._texts,
             self._breaker(model, _of_key(model)).caller(limit_ms),
             self._breaker(model, _of_model(model)).caller(limit_ms),
@@ -98,16 +103,19 @@ class CallSession:
 
     __slots__ = (
         "_execution",
+        "_gate",
         "_of_key",
         "_of_model",
         "_provider",
         "_queues",
         "_reserved_until_s",
+        "_switches",
         "_texts",
         "_turn",
         "calling",
     )
 
+    _gate: CallGate
     _turn: Turn
     _reserved_until_s: float
 
@@ -116,6 +124,7 @@ class CallSession:
         execution: Execution,
         provider: Provider,
         queues: EndpointQueues,
+        switches: SwitchWatch,
         texts: ProviderTexts,
         of_key: Caller,
         of_model: Caller,
@@ -123,6 +132,7 @@ class CallSession:
         self._execution = execution
         self._provider = provider
         self._queues = queues
+        self._switches = switches
         self._texts = texts
         self._of_key = of_key
         self._of_model = of_model
@@ -168,6 +178,7 @@ class CallSession:
 
         Raises:
             ProviderError: the model gave no answer.
+            CallHeld: something was switched off before a call, or nobody could tell.
         """
         execution = self._execution
         spec = execution.spec
@@ -184,7 +195,12 @@ class CallSession:
             record=self._record,
             may_retry=self._may_retry,
         )
-        return await call.complete()
+        attempt, proven_s = execution.attempt, execution.progress.proven_s
+        with self._switches.gate(attempt.account_id, attempt.dimensions, proven_s) as gate:
+            self._gate = gate
+            if not gate.is_open():
+                await gate.wait(execution.deadline.at_s)
+            return await call.complete()
 
     def _before_attempt(self, ends_s: float) -> None:
         # A process that was suspended must not call on an expired reservation.
@@ -198,6 +214,9 @@ class CallSession:
             await self._turn.another()
         except NoTurn:
             return False
+        # Last, for nothing may be waited for between this and the call.
+        if not self._gate.is_open():
+            await self._gate.wait(self._execution.deadline.at_s)
         return self.allows()
 
     def _record(self, number: int, error: ProviderError | None, latency_ms: int) -> None:

@@ -4,7 +4,9 @@
 --                           a window's letter (d day, m month, t total) and which dimensions are
 --                           named (1 workspace, 2 campaign, 4 action, 8 source, added up).
 -- use <letter><number>:<window>   '1\t<charged>\t<reserved>\t<removed>': what one window has used
--- off account | off workspace\t<id> | off campaign\t<id> | off action\t<id>   '1': switched off
+-- off account | off workspace\t<id> | off campaign\t<id> | off action\t<id>
+--                           '1\t<since>\t<actor>\t<reference>': switched off; earlier releases, and
+--                           accounts that were made again, have '1'
 --
 -- Windows are numbered as windows.lua says.
 
