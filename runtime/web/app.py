@@ -8,10 +8,19 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from runtime.web import problems
-from runtime.web.routes import accounts, caps, grants, health, reports
+from runtime.web.rate_headers import RateHeaders
+from runtime.web.routes import accounts, caps, grants, health, keys, reports
 from runtime.web.service import Service
 
-_ROUTERS = (health.router, accounts.router, grants.router, caps.router, reports.router)
+_ROUTERS = (
+    health.router,
+    accounts.router,
+    grants.router,
+    caps.router,
+    reports.router,
+    keys.router,
+    keys.operator_router,
+)
 
 
 def create_app(service: Service) -> FastAPI:
@@ -21,6 +30,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     problems.add_handlers(app)
+    app.add_middleware(RateHeaders)
     for router in _ROUTERS:
         app.include_router(router)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way

@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from runtime.api_keys.api_keys import ApiKeys
+from runtime.api_keys.rates import KeyRates
 from runtime.archive.archiving import Archiving
 from runtime.archive.opening import open_archive
 from runtime.bootstrap import open_runtime
@@ -38,6 +39,7 @@ class Service:
     runtime: ActionRuntime
     store: Store
     keys: ApiKeys
+    rates: KeyRates | None
 
 
 @asynccontextmanager
@@ -62,10 +64,15 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         runtime = await stack.enter_async_context(open_runtime(config, redis=client))
         archiving.start(after_s=1)
         installation = f"{key_check} {config.redis.key_prefix}"
-        yield Service(config, installation, client, ledger, runtime, store, keys)
+        yield Service(config, installation, client, ledger, runtime, store, keys, _rates(config))
 
 
-def _service(request: Request) -> Service:
+def _rates(config: Config) -> KeyRates | None:
+    per_second = config.service.requests_per_second
+    return None if per_second is None else KeyRates(per_second)
+
+
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
