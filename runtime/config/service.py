@@ -11,7 +11,9 @@ from runtime.config.section import Section
 
 
 class ServiceSection(Section):
-    """The service: where it listens."""
+    """The service: where it listens, and how much each key may ask of it."""
 
     host: Annotated[Text, Field(min_length=1, max_length=255)] = "127.0.0.1"
     port: Annotated[int, Field(strict=True, ge=0, le=65_535)] = 8320
+    # More than a process on one core serves: it bounds nobody but a runaway loop.
+    requests_per_second: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None = 2_000

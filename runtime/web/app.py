@@ -8,12 +8,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from runtime.web import problems, request_bounds
+from runtime.web.rate_headers import RateHeaders
 from runtime.web.routes import (
     accounts,
     caps,
     executions,
     grants,
     health,
+    keys,
     models,
     previews,
     reports,
@@ -26,6 +28,8 @@ _ROUTERS = (
     executions.router,
     grants.router,
     health.router,
+    keys.operator_router,
+    keys.router,
     models.router,
     previews.router,
     reports.router,
@@ -40,6 +44,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     problems.add_handlers(app)
     app.add_middleware(request_bounds.RequestBounds)
+    app.add_middleware(RateHeaders)
     for router in _ROUTERS:
         app.include_router(router)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way

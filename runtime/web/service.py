@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from runtime.api_keys.api_keys import ApiKeys
+from runtime.api_keys.rates import KeyRates
 from runtime.archive.archiving import Archiving
 from runtime.archive.opening import open_archive
 from runtime.background import TaskSet
@@ -41,6 +42,7 @@ class Service:
     store: Store
     estimator: Estimator
     keys: ApiKeys
+    rates: KeyRates | None
     running: TaskSet
     """The executions that run, whether or not somebody still waits for their answers."""
 
@@ -78,11 +80,17 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             store=store,
             estimator=estimator,
             keys=keys,
+            rates=_rates(config),
             running=running,
         )
 
 
-def _service(request: Request) -> Service:
+def _rates(config: Config) -> KeyRates | None:
+    per_second = config.service.requests_per_second
+    return None if per_second is None else KeyRates(per_second)
+
+
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 
