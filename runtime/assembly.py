@@ -23,9 +23,10 @@ from runtime.executions.model_calls import ModelCalls
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
 from runtime.learning.sharing import Learning
+from runtime.observing import Observer
 
 _NEED_RESTART = (
-    *("redis", "installation_key", "data_dir", "service"),
+    *("redis", "installation_key", "data_dir", "service", "tracing"),
     *("plans", "pack", "offers", "alerts"),
 )
 _EXECUTIONS_NEED_RESTART = ("outcome_ttl_hours", "spool_max_age_hours")
@@ -39,6 +40,7 @@ class Assembly:
         config: the configuration in force.
         actions: the host's own source; ``None`` for the actions of the configuration.
         uses_litellm: the provider refuses some parameters, which is checked before use.
+        observer: hears of the calls of providers.
     """
 
     config: Config
@@ -50,6 +52,7 @@ class Assembly:
     actions: ActionSource | None
     clock: Callable[[], datetime]
     uses_litellm: bool
+    observer: Observer | None = None
     counters: Counters = field(default_factory=Counters)
     long_counts: LongCounts = field(default_factory=LongCounts)
     _queues: list[EndpointQueues] = field(default_factory=list)
@@ -75,6 +78,7 @@ class Assembly:
             queues,
             {name: section.breaker.build() for name, section in config.endpoints.items()},
             secret_values(config),
+            self.observer,
         )
         settings = ExecutorSettings(
             reservation_ttl_ms=config.executions.reservation_ttl_ms,

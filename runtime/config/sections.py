@@ -58,6 +58,7 @@ from runtime.config.fields import (
 )
 from runtime.config.section import Section
 from runtime.config.service import ServiceSection
+from runtime.config.tracing import TracingSection
 
 _SENTINEL_PORT = 26_379
 
@@ -378,6 +379,7 @@ class Config(Section):
     redis: RedisSection = RedisSection()
     archive: ArchiveSection = ArchiveSection()
     service: ServiceSection = ServiceSection()
+    tracing: TracingSection = TracingSection()
     executions: ExecutionsSection = ExecutionsSection()
     endpoints: dict[Id, EndpointSection] = Field(default_factory=dict)
 

@@ -9,9 +9,13 @@ from pydantic import Field
 from runtime.config.fields import Text
 from runtime.config.section import Section
 
+Port = Annotated[int, Field(strict=True, ge=0, le=65_535)]
+
 
 class ServiceSection(Section):
-    """The service: where it listens."""
+    """The service: where it listens, and how it ends."""
 
     host: Annotated[Text, Field(min_length=1, max_length=255)] = "127.0.0.1"
-    port: Annotated[int, Field(strict=True, ge=0, le=65_535)] = 8320
+    port: Port = 8320
+    metrics_port: Port | None = None
+    drain_delay_ms: Annotated[int, Field(strict=True, ge=0, le=60_000)] = 1_000

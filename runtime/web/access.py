@@ -31,6 +31,7 @@ def caller(scope: Scope) -> Callable[..., Awaitable[ApiKey]]:
                 "Send a key that is in force: Authorization: Bearer KEY",
                 headers={"WWW-Authenticate": "Bearer"},
             )
+        request.state.key_id = key.key_id
         if not key.allows(scope):
             raise Problem(
                 403,

@@ -8,10 +8,11 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from runtime.web import problems
-from runtime.web.routes import accounts, health
+from runtime.web.observed import ObservedApp
+from runtime.web.routes import accounts, docs, health
 from runtime.web.service import Service
 
-_ROUTERS = (health.router, accounts.router)
+_ROUTERS = (health.router, docs.router, accounts.router)
 
 
 def create_app(service: Service) -> FastAPI:
@@ -23,7 +24,18 @@ def create_app(service: Service) -> FastAPI:
     problems.add_handlers(app)
     for router in _ROUTERS:
         app.include_router(router)
+    if service.config.service.metrics_port is None:
+        app.include_router(health.metrics_router)
+    app.add_middleware(ObservedApp, observer=service.telemetry.observer)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way
+    return app
+
+
+def create_metrics_app(service: Service) -> FastAPI:
+    """Return the app that serves the metrics alone, for a port of their own."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.service = service
+    app.include_router(health.metrics_router)
     return app
 
 

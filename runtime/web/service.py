@@ -20,6 +20,9 @@ from runtime.executions.action_runtime import ActionRuntime
 from runtime.ledger_opening import at_end, connected, open_ledger
 from runtime.redis.primaries import Client
 from runtime.store.reopening import Store
+from runtime.telemetry.opening import Telemetry, open_telemetry
+from runtime.web.readiness import Readiness
+from runtime.web.readings import ScrapedMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,9 @@ class Service:
     runtime: ActionRuntime
     store: Store
     keys: StoredKeys
+    readiness: Readiness
+    telemetry: Telemetry
+    readings: ScrapedMetrics
 
 
 @asynccontextmanager
@@ -46,15 +52,28 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
     """
     key_check = identity_of(config).check_value()
     async with AsyncExitStack() as stack:
+        telemetry = await stack.enter_async_context(open_telemetry(config))
         client = await stack.enter_async_context(connected(config, None))
         ledger = await stack.enter_async_context(open_ledger(config, redis=client))
         store = Store(lambda: open_archive(config, key_check))
         at_end(stack, "closing the database", store.aclose)
         archiving = Archiving(config, key_check, client)
         at_end(stack, "archiving", archiving.aclose)
-        runtime = await stack.enter_async_context(open_runtime(config, redis=client))
+        runtime = await stack.enter_async_context(
+            open_runtime(config, redis=client, observer=telemetry.observer)
+        )
         archiving.start(after_s=1)
-        yield Service(config, client, ledger, runtime, store, StoredKeys(store))
+        yield Service(
+            config=config,
+            client=client,
+            ledger=ledger,
+            runtime=runtime,
+            store=store,
+            keys=StoredKeys(store),
+            readiness=Readiness(client, store),
+            telemetry=telemetry,
+            readings=ScrapedMetrics(config, client, runtime, telemetry.metrics),
+        )
 
 
 def _service(request: Request) -> Service:
