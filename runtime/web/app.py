@@ -7,12 +7,28 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from runtime.web import problems
+from runtime.web import problems, request_bounds
 from runtime.web.observed import ObservedApp
-from runtime.web.routes import accounts, docs, health
+from runtime.web.routes import (
+    accounts,
+    caps,
+    docs,
+    executions,
+    grants,
+    health,
+    reports,
+)
 from runtime.web.service import Service
 
-_ROUTERS = (health.router, docs.router, accounts.router)
+_ROUTERS = (
+    health.router,
+    docs.router,
+    executions.router,
+    accounts.router,
+    grants.router,
+    caps.router,
+    reports.router,
+)
 
 
 def create_app(service: Service) -> FastAPI:
@@ -22,6 +38,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     problems.add_handlers(app)
+    app.add_middleware(request_bounds.RequestBounds)
     for router in _ROUTERS:
         app.include_router(router)
     if service.config.service.metrics_port is None:
@@ -48,5 +65,6 @@ def _document(app: FastAPI) -> dict[str, Any]:
         )
         schemas.update(schema.pop("$defs", {}))
         schemas[problems.ProblemDetails.__name__] = schema
+        request_bounds.describe(document)
         app.openapi_schema = document
     return app.openapi_schema
