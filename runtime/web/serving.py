@@ -11,6 +11,9 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from runtime.background import TaskSet
+from runtime.web.connections import IDLE_S, Connections, most_connections, protocol_of
+
 _log = logging.getLogger("creditgate.serve")
 
 ANSWER_WITHIN_S = 120.0
@@ -24,12 +27,6 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals to the command line."""
         yield
-
-    def cancel_requests(self) -> None:
-        """Cancel what runs, and wait for no connection."""
-        self.force_exit = True
-        for task in list(self.server_state.tasks):
-            task.cancel()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -49,13 +46,28 @@ async def serving(
     """Serve the app in the background; yield its address, and end gently afterwards.
 
     At the end no connection is taken any more, and requests that run are answered. Those that take
-    longer than ``answer_within_s`` are cancelled. If the caller is cancelled meanwhile, all are.
+    longer than ``answer_within_s`` are cancelled; all are at once if the caller is cancelled.
     """
-    server = _Server(uvicorn.Config(app, lifespan="off", access_log=False, log_config=None))
+    connections = Connections(most_connections())
+    config = uvicorn.Config(
+        app,
+        http=protocol_of(connections),  # type: ignore[arg-type]  # a subclass of uvicorn's own
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=IDLE_S,
+        server_header=False,
+        date_header=True,
+    )
+    server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     host, port = listener.getsockname()[:2]
     try:
         yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    except asyncio.CancelledError:
+        answer_within_s = 0
+        raise
     finally:
         server.should_exit = True
         await _end(server, task, answer_within_s)
@@ -63,13 +75,40 @@ async def serving(
 
 async def _end(server: _Server, task: asyncio.Task[None], answer_within_s: float) -> None:
     try:
-        _, left = await asyncio.wait([task], timeout=answer_within_s)
-        if left:
-            _log.warning("requests took more than %g s and are cancelled", answer_within_s)
+        await asyncio.wait([task], timeout=answer_within_s)
     finally:
         if not task.done():
             requests = list(server.server_state.tasks)
-            server.cancel_requests()
+            _log.warning("%d requests are cancelled", len(requests))
+            server.force_exit = True
+            for request in requests:
+                request.cancel()
             await asyncio.wait([task, *requests], timeout=_CANCELLED_WITHIN_S)
     if task.done():
         task.result()
+
+
+@asynccontextmanager
+async def ending_with(
+    running: TaskSet, *, within_s: float = ANSWER_WITHIN_S
+) -> AsyncIterator[None]:
+    """Let executions end after the block, also those whose clients have gone.
+
+    They are cancelled after ``within_s``, or at once if the caller is cancelled; then nothing of
+    theirs stays reserved.
+    """
+    try:
+        yield
+        await _drained(running, within_s)
+    finally:
+        if count := len(running):
+            _log.warning("%d executions are cancelled", count)
+            await running.cancel()
+
+
+async def _drained(running: TaskSet, within_s: float) -> None:
+    try:
+        async with asyncio.timeout(within_s):
+            await running.drain()
+    except TimeoutError:
+        return
