@@ -74,10 +74,6 @@ class Checker:
         own = (one for one in found if not is_within(one.path, self.wrong))
         return islice(own, MOST_FINDINGS)
 
-    def findings_of(self, action: ActionSpec) -> Iterator[Finding]:
-        """Yield the findings of an action that is not in the config, by paths as if it were."""
-        return islice(self._action(action.id, action), MOST_FINDINGS)
-
     def _findings(self) -> Iterator[Finding]:
         yield from self._executions()
         yield from self._redis()

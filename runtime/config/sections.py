@@ -59,6 +59,7 @@ from runtime.config.fields import (
 from runtime.config.section import Section
 from runtime.config.service import ServiceSection
 from runtime.config.spending import DefaultCapsSection, LaunchCheckSection
+from runtime.config.tracing import TracingSection
 
 _SENTINEL_PORT = 26_379
 
@@ -380,6 +381,7 @@ class Config(Section):
     redis: RedisSection = RedisSection()
     archive: ArchiveSection = ArchiveSection()
     service: ServiceSection = ServiceSection()
+    tracing: TracingSection = TracingSection()
     executions: ExecutionsSection = ExecutionsSection()
     endpoints: dict[Id, EndpointSection] = Field(default_factory=dict)
 

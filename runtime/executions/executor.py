@@ -161,6 +161,10 @@ class Executor:
         priced = self._quoter.price(spec)
         return self._calls.resumes_in_ms(priced.model) if isinstance(priced, Priced) else 0
 
+    def open_breakers(self) -> list[str]:
+        """Return the endpoint of each breaker that stands open, as ``ModelCalls`` does."""
+        return self._calls.open_breakers()
+
     async def drain(self) -> None:
         """Finish the background work, as ``ActionRuntime.drain`` says."""
         await self._outbox.drain()

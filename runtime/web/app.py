@@ -8,10 +8,12 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from runtime.web import problems, request_bounds
+from runtime.web.observed import ObservedApp
 from runtime.web.rate_headers import RateHeaders
 from runtime.web.routes import (
     accounts,
     caps,
+    docs,
     executions,
     grants,
     health,
@@ -25,6 +27,7 @@ from runtime.web.service import Service
 _ROUTERS = (
     accounts.router,
     caps.router,
+    docs.router,
     executions.router,
     grants.router,
     health.router,
@@ -47,7 +50,18 @@ def create_app(service: Service) -> FastAPI:
     app.add_middleware(RateHeaders)
     for router in _ROUTERS:
         app.include_router(router)
+    if service.config.service.metrics_port is None:
+        app.include_router(health.metrics_router)
+    app.add_middleware(ObservedApp, observer=service.telemetry.observer)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way
+    return app
+
+
+def create_metrics_app(service: Service) -> FastAPI:
+    """Return the app that serves the metrics alone, for a port of their own."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.service = service
+    app.include_router(health.metrics_router)
     return app
 
 
