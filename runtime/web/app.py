@@ -8,10 +8,17 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from runtime.web import problems, request_bounds
-from runtime.web.routes import accounts, executions, health
+from runtime.web.routes import accounts, caps, executions, grants, health, reports
 from runtime.web.service import Service
 
-_ROUTERS = (health.router, accounts.router, executions.router)
+_ROUTERS = (
+    health.router,
+    executions.router,
+    accounts.router,
+    grants.router,
+    caps.router,
+    reports.router,
+)
 
 
 def create_app(service: Service) -> FastAPI:

@@ -67,7 +67,11 @@ _WORDS = {
 }
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+Responses = dict[int | str, dict[str, Any]]
+"""A route's answers beside its usual one, as FastAPI takes them."""
+
+
+def problems(*statuses: int) -> Responses:
     """Return a route's ``responses`` for these errors, as the OpenAPI document has them."""
     return {
         status: {

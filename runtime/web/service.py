@@ -28,9 +28,11 @@ class Service:
     """Everything that a request may need.
 
     ``ledger`` is for accounts and reports; executions go through ``runtime``, which has its own.
+    ``installation`` tells the installation from others, for cursors.
     """
 
     config: Config
+    installation: str
     client: Client
     ledger: CreditLedger
     runtime: ActionRuntime
@@ -59,7 +61,9 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         running = TaskSet()
         at_end(stack, "the executions that run", running.drain)
         archiving.start(after_s=1)
-        yield Service(config, client, ledger, runtime, store, StoredKeys(store), running)
+        installation = f"{key_check} {config.redis.key_prefix}"
+        keys = StoredKeys(store)
+        yield Service(config, installation, client, ledger, runtime, store, keys, running)
 
 
 def _service(request: Request) -> Service:
