@@ -77,6 +77,15 @@ Index(
     sqlite_where=text("effective_ms <> at_ms"),
 )
 
+# An execution's entries, by the first characters of its key, which is the column of each body that
+# begins there: version, epoch, kind and time before it have fixed lengths.
+EXECUTION_KEY_AT, EXECUTION_KEY_INDEXED = 24, 8
+Index(
+    "entries_execution",
+    entries.c.account,
+    text(f"substr(body, {EXECUTION_KEY_AT}, {EXECUTION_KEY_INDEXED})"),
+)
+
 # The few entries that say what a grant is, which time zone an account has, what was repaired. Only
 # a query with the very words kind = 'g' (or o, y, z) is answered by it in SQLite.
 _CHANGES = text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'")
@@ -276,7 +285,8 @@ action_versions = Table(
     UniqueConstraint("account_id", "action_id", "number", name="action_versions_number"),
 )
 
-# Keys of the API: secret_hash is all that is stored of one. No account: a key of the operator's.
+# Keys of the API: hashes are all that is stored of their secrets; the previous one counts up to
+# previous_until_ms. No account: a key of the operator's.
 api_keys = Table(
     "api_keys",
     metadata,
@@ -284,6 +294,8 @@ api_keys = Table(
     Column("account_id", String(ACCOUNT_ID_LENGTH), nullable=True),
     Column("name", String(200), nullable=False),
     Column("secret_hash", String(64), nullable=False),
+    Column("previous_hash", String(64), nullable=True),
+    Column("previous_until_ms", BigInteger, nullable=True),
     Column("scopes", String(200), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("created_by", String(200), nullable=False),

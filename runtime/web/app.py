@@ -8,7 +8,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from runtime.web import problems, request_bounds
-from runtime.web.routes import accounts, caps, executions, grants, health, reports
+from runtime.web.routes import (
+    accounts,
+    caps,
+    executions,
+    grants,
+    health,
+    reports,
+)
 from runtime.web.service import Service
 
 _ROUTERS = (

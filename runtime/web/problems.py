@@ -15,6 +15,13 @@ from pricing.errors import CreditgateError
 from pricing.offers import PurchaseRefused
 from runtime.actions.requests import InvalidRequest
 from runtime.actions.source import UnknownAction
+from runtime.api_keys.errors import (
+    ApiKeyRevoked,
+    ApiKeyUnknown,
+    ChangeNotTold,
+    ScopesRefused,
+    TooManyApiKeys,
+)
 from runtime.archive.errors import ArchiveError, CursorRefused, NotArchived
 from runtime.credits.results import (
     AccountConflict,
@@ -128,6 +135,11 @@ _OF_ERRORS: Mapping[type[CreditgateError], _Row] = {
     PurchaseRefused: (422, "purchase_refused", "Credits are bought in whole packs"),
     NotArchived: (404, "not_archived", "The archive has no such account or entry"),
     CursorRefused: (422, "cursor_refused", "The cursor is of another query"),
+    ApiKeyUnknown: (404, "key_not_found", "No such key"),
+    ApiKeyRevoked: (409, "key_revoked", "The key was revoked"),
+    ScopesRefused: (403, "scopes_refused", "The key may not make such a key"),
+    TooManyApiKeys: (409, "too_many_keys", "There are too many keys"),
+    ChangeNotTold: (503, "change_not_told", "The key is revoked, but not everywhere yet"),
     LedgerUnavailable: (503, "ledger_unavailable", "The ledger can't be reached"),
     StoreUnavailable: (503, "store_unavailable", "The database can't be reached"),
     ArchiveError: (503, "archive_unavailable", "The archive can't answer"),

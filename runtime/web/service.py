@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from runtime.api_keys.stored import StoredKeys
+from runtime.api_keys.api_keys import ApiKeys
 from runtime.archive.archiving import Archiving
 from runtime.archive.opening import open_archive
 from runtime.background import TaskSet
@@ -19,6 +19,7 @@ from runtime.credits.installation_key import identity_of
 from runtime.credits.ledger import CreditLedger
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.ledger_opening import at_end, connected, open_ledger
+from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
 from runtime.store.reopening import Store
 
@@ -37,7 +38,7 @@ class Service:
     ledger: CreditLedger
     runtime: ActionRuntime
     store: Store
-    keys: StoredKeys
+    keys: ApiKeys
     running: TaskSet
     """The executions that run, whether or not somebody still waits for their answers."""
 
@@ -57,13 +58,24 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         at_end(stack, "closing the database", store.aclose)
         archiving = Archiving(config, key_check, client)
         at_end(stack, "archiving", archiving.aclose)
+        names = Keys(config.redis.key_prefix)
+        keys = ApiKeys(store, client, names, config.redis.timeout_ms)
+        at_end(stack, "closing the keys", keys.aclose)
+        keys.start()
         runtime = await stack.enter_async_context(open_runtime(config, redis=client))
         running = TaskSet()
         at_end(stack, "the executions that run", running.drain)
         archiving.start(after_s=1)
-        installation = f"{key_check} {config.redis.key_prefix}"
-        keys = StoredKeys(store)
-        yield Service(config, installation, client, ledger, runtime, store, keys, running)
+        yield Service(
+            config=config,
+            installation=f"{key_check} {config.redis.key_prefix}",
+            client=client,
+            ledger=ledger,
+            runtime=runtime,
+            store=store,
+            keys=keys,
+            running=running,
+        )
 
 
 def _service(request: Request) -> Service:

@@ -69,6 +69,8 @@ def upgrade() -> None:
         sa.Column("account_id", sa.String(length=64), nullable=True),
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("secret_hash", sa.String(length=64), nullable=False),
+        sa.Column("previous_hash", sa.String(length=64), nullable=True),
+        sa.Column("previous_until_ms", sa.BigInteger(), nullable=True),
         sa.Column("scopes", sa.String(length=200), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("created_by", sa.String(length=200), nullable=False),
@@ -317,6 +319,9 @@ def upgrade() -> None:
             "account", "quarters", "slot", "dims", "kind", "reason", name="usage_pk"
         ),
         sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "entries_execution", "entries", ["account", sa.text("substr(body, 24, 8)")], unique=False
     )
 
 
