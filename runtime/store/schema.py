@@ -77,6 +77,15 @@ Index(
     sqlite_where=text("effective_ms <> at_ms"),
 )
 
+# An execution's entries, by the first characters of its key, which is the column of each body that
+# begins there: version, epoch, kind and time before it have fixed lengths.
+EXECUTION_KEY_AT, EXECUTION_KEY_INDEXED = 24, 8
+Index(
+    "entries_execution",
+    entries.c.account,
+    text(f"substr(body, {EXECUTION_KEY_AT}, {EXECUTION_KEY_INDEXED})"),
+)
+
 # The few entries that say what a grant is, which time zone an account has, what was repaired. Only
 # a query with the very words kind = 'g' (or o, y, z) is answered by it in SQLite.
 _CHANGES = text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'")

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from pricing.errors import CreditgateError
@@ -184,12 +184,13 @@ async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     if any(each["type"] == "json_invalid" for each in found):
         text = f"The body is not valid JSON: {found[0]['ctx']['error']}, at {found[0]['loc'][-1]}."
         return Problem(400, "not_json", "The body is not JSON", text).response()
-    return fields_problem(found).response()
+    return _invalid([_field_error(each) for each in found]).response()
 
 
-def fields_problem(found: Sequence[Mapping[str, Any]]) -> Problem:
-    """Return the problem of the fields that pydantic found to be wrong."""
-    return _invalid([_field_error(each) for each in found[:_MOST_ERRORS]])
+def invalid_body(error: ValidationError) -> Problem:
+    """Return the problem of a body that is not of its model."""
+    found = error.errors(include_url=False)[:_MOST_ERRORS]
+    return _invalid([_field_error({**each, "loc": ("body", *each["loc"])}) for each in found])
 
 
 async def _on_http(_: Request, error: Exception) -> JSONResponse:

@@ -343,6 +343,9 @@ def upgrade() -> None:
         ),
         sqlite_with_rowid=False,
     )
+    op.create_index(
+        "entries_execution", "entries", ["account", sa.text("substr(body, 24, 8)")], unique=False
+    )
 
 
 def downgrade() -> None:
