@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from runtime.web import problems, request_bounds
 from runtime.web.routes import (
     accounts,
+    actions,
     caps,
     executions,
     grants,
@@ -25,6 +26,7 @@ _ROUTERS = (
     grants.router,
     caps.router,
     reports.router,
+    actions.router,
 )
 
 

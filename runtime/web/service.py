@@ -19,6 +19,10 @@ from runtime.credits.installation_key import identity_of
 from runtime.credits.ledger import CreditLedger
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.ledger_opening import at_end, connected, open_ledger
+from runtime.library.library import Library
+from runtime.library.records import Records
+from runtime.library.republishing import Republishing
+from runtime.library.source import LibraryActions
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
 from runtime.store.reopening import Store
@@ -39,6 +43,7 @@ class Service:
     runtime: ActionRuntime
     store: Store
     keys: ApiKeys
+    library: Library
     running: TaskSet
     """The executions that run, whether or not somebody still waits for their answers."""
 
@@ -62,7 +67,15 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         keys = ApiKeys(store, client, names, config.redis.timeout_ms)
         at_end(stack, "closing the keys", keys.aclose)
         keys.start()
-        runtime = await stack.enter_async_context(open_runtime(config, redis=client))
+        records = Records(client, names, config.redis.timeout_ms)
+        republishing = Republishing(store, records)
+        at_end(stack, "publishing actions", republishing.aclose)
+        await republishing.start()
+        actions = LibraryActions(records, republishing.want)
+        at_end(stack, "closing the actions", actions.aclose)
+        runtime = await stack.enter_async_context(
+            open_runtime(config, redis=client, actions=actions)
+        )
         running = TaskSet()
         at_end(stack, "the executions that run", running.drain)
         archiving.start(after_s=1)
@@ -74,6 +87,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             runtime=runtime,
             store=store,
             keys=keys,
+            library=Library(store, records, lambda: config),
             running=running,
         )
 
