@@ -12,6 +12,7 @@ from runtime.web.observed import ObservedApp
 from runtime.web.rate_headers import RateHeaders
 from runtime.web.routes import (
     accounts,
+    actions,
     caps,
     docs,
     executions,
@@ -36,6 +37,7 @@ _ROUTERS = (
     models.router,
     previews.router,
     reports.router,
+    actions.router,
 )
 
 
