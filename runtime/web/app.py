@@ -14,7 +14,9 @@ from runtime.web.routes import (
     executions,
     grants,
     health,
+    missed,
     reports,
+    switches,
 )
 from runtime.web.service import Service
 
@@ -25,6 +27,8 @@ _ROUTERS = (
     grants.router,
     caps.router,
     reports.router,
+    switches.router,
+    missed.router,
 )
 
 
