@@ -19,14 +19,17 @@ from runtime.web.routes import (
     grants,
     health,
     keys,
+    missed,
     models,
     previews,
     reports,
+    switches,
 )
 from runtime.web.service import Service
 
 _ROUTERS = (
     accounts.router,
+    actions.router,
     caps.router,
     docs.router,
     executions.router,
@@ -34,10 +37,11 @@ _ROUTERS = (
     health.router,
     keys.operator_router,
     keys.router,
+    missed.router,
     models.router,
     previews.router,
     reports.router,
-    actions.router,
+    switches.router,
 )
 
 
