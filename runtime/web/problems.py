@@ -114,6 +114,8 @@ def account_not_found(account_id: str) -> Problem:
 
 def shown(value: object) -> str:
     """Return what was found, for a message: cut off where it is long."""
+    if isinstance(value, dict | list):
+        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value):,}"
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
@@ -181,7 +183,12 @@ async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     if any(each["type"] == "json_invalid" for each in found):
         text = f"The body is not valid JSON: {found[0]['ctx']['error']}, at {found[0]['loc'][-1]}."
         return Problem(400, "not_json", "The body is not JSON", text).response()
-    return _invalid([_field_error(each) for each in found]).response()
+    return fields_problem(found).response()
+
+
+def fields_problem(found: Sequence[Mapping[str, Any]]) -> Problem:
+    """Return the problem of the fields that pydantic found to be wrong."""
+    return _invalid([_field_error(each) for each in found[:_MOST_ERRORS]])
 
 
 async def _on_http(_: Request, error: Exception) -> JSONResponse:

@@ -13,6 +13,7 @@ from runtime.api_keys.api_keys import ApiKeys
 from runtime.api_keys.rates import KeyRates
 from runtime.archive.archiving import Archiving
 from runtime.archive.opening import open_archive
+from runtime.background import TaskSet
 from runtime.bootstrap import open_runtime
 from runtime.config import Config
 from runtime.credits.installation_key import identity_of
@@ -40,6 +41,8 @@ class Service:
     store: Store
     keys: ApiKeys
     rates: KeyRates | None
+    running: TaskSet
+    """The executions that run, whether or not somebody still waits for their answers."""
 
 
 @asynccontextmanager
@@ -62,9 +65,20 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         at_end(stack, "closing the keys", keys.aclose)
         keys.start()
         runtime = await stack.enter_async_context(open_runtime(config, redis=client))
+        running = TaskSet()
+        at_end(stack, "the executions that run", running.drain)
         archiving.start(after_s=1)
-        installation = f"{key_check} {config.redis.key_prefix}"
-        yield Service(config, installation, client, ledger, runtime, store, keys, _rates(config))
+        yield Service(
+            config=config,
+            installation=f"{key_check} {config.redis.key_prefix}",
+            client=client,
+            ledger=ledger,
+            runtime=runtime,
+            store=store,
+            keys=keys,
+            rates=_rates(config),
+            running=running,
+        )
 
 
 def _rates(config: Config) -> KeyRates | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,9 +27,7 @@ class Operation:
     @property
     def names_account(self) -> bool:
         """Whether a request says whose account it is about, in its path or its body."""
-        return "{account_id}" in self.path or any(
-            isinstance(body, dict) and "account_id" in body for body in self.bodies().values()
-        )
+        return "{account_id}" in self.path or '"account_id"' in json.dumps(self.bodies())
 
     def url(self, **values: str) -> str:
         """The path with these values, and with the document's examples for the others."""
