@@ -37,6 +37,7 @@ def caller(scope: Scope, *, operator: bool = False) -> Callable[..., Awaitable[A
                 headers={"WWW-Authenticate": "Bearer"},
             )
         take_turn(request, service.rates, key.key_id)
+        request.state.key_id = key.key_id
         if not key.allows(scope):
             raise Problem(
                 403,

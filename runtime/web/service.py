@@ -14,7 +14,8 @@ from runtime.api_keys.rates import KeyRates
 from runtime.archive.archiving import Archiving
 from runtime.archive.opening import open_archive
 from runtime.background import TaskSet
-from runtime.bootstrap import open_runtime
+from runtime.bootstrap import open_estimator, open_runtime
+from runtime.campaigns.estimate import Estimator
 from runtime.config import Config
 from runtime.credits.installation_key import identity_of
 from runtime.credits.ledger import CreditLedger
@@ -23,6 +24,9 @@ from runtime.ledger_opening import at_end, connected, open_ledger
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
 from runtime.store.reopening import Store
+from runtime.telemetry.opening import Telemetry, open_telemetry
+from runtime.web.readiness import Readiness
+from runtime.web.readings import ScrapedMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +43,14 @@ class Service:
     ledger: CreditLedger
     runtime: ActionRuntime
     store: Store
+    estimator: Estimator
     keys: ApiKeys
     rates: KeyRates | None
     running: TaskSet
     """The executions that run, whether or not somebody still waits for their answers."""
+    readiness: Readiness
+    telemetry: Telemetry
+    readings: ScrapedMetrics
 
 
 @asynccontextmanager
@@ -54,6 +62,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
     """
     key_check = identity_of(config).check_value()
     async with AsyncExitStack() as stack:
+        telemetry = await stack.enter_async_context(open_telemetry(config))
         client = await stack.enter_async_context(connected(config, None))
         ledger = await stack.enter_async_context(open_ledger(config, redis=client))
         store = Store(lambda: open_archive(config, key_check))
@@ -64,9 +73,12 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         keys = ApiKeys(store, client, names, config.redis.timeout_ms)
         at_end(stack, "closing the keys", keys.aclose)
         keys.start()
-        runtime = await stack.enter_async_context(open_runtime(config, redis=client))
+        runtime = await stack.enter_async_context(
+            open_runtime(config, redis=client, observer=telemetry.observer)
+        )
         running = TaskSet()
         at_end(stack, "the executions that run", running.drain)
+        estimator = await stack.enter_async_context(open_estimator(config, redis=client))
         archiving.start(after_s=1)
         yield Service(
             config=config,
@@ -75,9 +87,13 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             ledger=ledger,
             runtime=runtime,
             store=store,
+            estimator=estimator,
             keys=keys,
             rates=_rates(config),
             running=running,
+            readiness=Readiness(client, store),
+            telemetry=telemetry,
+            readings=ScrapedMetrics(config, client, runtime, telemetry.metrics),
         )
 
 
