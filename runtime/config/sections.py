@@ -56,6 +56,7 @@ from runtime.config.fields import (
     Whole,
     check_url,
 )
+from runtime.config.payments import StripeSection
 from runtime.config.section import Section
 from runtime.config.service import ServiceSection
 
@@ -378,6 +379,7 @@ class Config(Section):
     redis: RedisSection = RedisSection()
     archive: ArchiveSection = ArchiveSection()
     service: ServiceSection = ServiceSection()
+    stripe: StripeSection | None = None
     executions: ExecutionsSection = ExecutionsSection()
     endpoints: dict[Id, EndpointSection] = Field(default_factory=dict)
 
