@@ -36,7 +36,8 @@ def caps_json(caps: Sequence[CapStatus]) -> list[dict[str, Any]]:
     found = []
     for status in caps:
         plain = asdict(status)
-        found.append({**plain.pop("cap"), **plain, "cap_excess_mc": status.cap_excess_mc})
+        named = {"id": str(status.cap), **plain.pop("cap")}
+        found.append({**named, **plain, "cap_excess_mc": status.cap_excess_mc})
     return found
 
 
