@@ -56,6 +56,7 @@ from runtime.config.fields import (
     Whole,
     check_url,
 )
+from runtime.config.payments import StripeSection
 from runtime.config.section import Section
 from runtime.config.service import ServiceSection
 from runtime.config.spending import DefaultCapsSection, LaunchCheckSection
@@ -382,6 +383,7 @@ class Config(Section):
     archive: ArchiveSection = ArchiveSection()
     service: ServiceSection = ServiceSection()
     tracing: TracingSection = TracingSection()
+    stripe: StripeSection | None = None
     executions: ExecutionsSection = ExecutionsSection()
     endpoints: dict[Id, EndpointSection] = Field(default_factory=dict)
 

@@ -84,6 +84,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         await republishing.start()
         actions = LibraryActions(records, republishing.want)
         at_end(stack, "closing the actions", actions.aclose)
+        runtime = await stack.enter_async_context(
             open_runtime(config, redis=client, actions=actions, observer=telemetry.observer)
         )
         running = TaskSet()
