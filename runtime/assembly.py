@@ -26,7 +26,7 @@ from runtime.learning.sharing import Learning
 
 _NEED_RESTART = (
     *("redis", "installation_key", "data_dir", "service"),
-    *("plans", "pack", "offers", "alerts"),
+    *("plans", "pack", "offers", "alerts", "email"),
 )
 _EXECUTIONS_NEED_RESTART = ("outcome_ttl_hours", "spool_max_age_hours")
 

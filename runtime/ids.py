@@ -29,3 +29,14 @@ is_id_text = re.compile(
 
 is_reference = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}").fullmatch
 """Match a reference, a reason or an actor as a whole; ``None`` for anything else."""
+
+EMAIL_RULE = "an email address like ana@example.com, of at most 254 characters"
+"""The rule for an email address in words, for messages."""
+
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+is_email = re.compile(
+    r"(?=.{3,254}\Z)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}"
+    r"(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}){0,20}"
+    rf"@{_LABEL}(?:\.{_LABEL}){{1,20}}"
+).fullmatch
+"""Match an email address as a whole; ``None`` for anything else. None can hold another header."""
