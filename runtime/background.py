@@ -82,13 +82,14 @@ class TaskSet:
         self,
         work: Coroutine[Any, Any, Any],
         on_done: Callable[[asyncio.Task[Any]], object] | None = None,
-    ) -> None:
-        """Start a task; ``on_done`` is called when it has ended, however it did."""
+    ) -> asyncio.Task[Any]:
+        """Start and return a task; ``on_done`` is called when it has ended, however it did."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         if on_done is not None:
             task.add_done_callback(on_done)
+        return task
 
     async def drain(self) -> None:
         """Wait until no task runs, those that were started meanwhile included."""

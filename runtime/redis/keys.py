@@ -40,7 +40,7 @@ class Keys:
     Cluster's hash tag, so that one script may touch them all. What belongs
     to no account has no tag: ``<prefix>:installation``, ``<prefix>:sweeping``,
     ``<prefix>:archiving``, ``<prefix>:processes``, ``<prefix>:schemas``,
-    ``<prefix>:learned:...``.
+    ``<prefix>:key_changes``, ``<prefix>:learned:...``.
     """
 
     prefix: str
@@ -65,6 +65,10 @@ class Keys:
     def schemas(self) -> str:
         """Return the sorted set of the highest schemas that processes which run can read."""
         return f"{self.prefix}:schemas"
+
+    def key_changes(self) -> str:
+        """Return the stream of the ids of API keys that were revoked or rotated lately."""
+        return f"{self.prefix}:key_changes"
 
     def bucket(self, number: int, part: str) -> str:
         """Return a bucket's ``due``, ``news``, ``accounts`` or ``alerts``."""

@@ -276,7 +276,8 @@ action_versions = Table(
     UniqueConstraint("account_id", "action_id", "number", name="action_versions_number"),
 )
 
-# Keys of the API: secret_hash is all that is stored of one. No account: a key of the operator's.
+# Keys of the API: hashes are all that is stored of their secrets; the previous one counts up to
+# previous_until_ms. No account: a key of the operator's.
 api_keys = Table(
     "api_keys",
     metadata,
@@ -284,6 +285,8 @@ api_keys = Table(
     Column("account_id", String(ACCOUNT_ID_LENGTH), nullable=True),
     Column("name", String(200), nullable=False),
     Column("secret_hash", String(64), nullable=False),
+    Column("previous_hash", String(64), nullable=True),
+    Column("previous_until_ms", BigInteger, nullable=True),
     Column("scopes", String(200), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("created_by", String(200), nullable=False),

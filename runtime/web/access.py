@@ -15,8 +15,12 @@ from runtime.web.service import ServiceOf
 _bearer = HTTPBearer(auto_error=False, scheme_name="key", description="A key of the API.")
 
 
-def caller(scope: Scope) -> Callable[..., Awaitable[ApiKey]]:
-    """Return a dependency that gives the caller's key, if that has the scope."""
+def caller(scope: Scope, *, operator: bool = False) -> Callable[..., Awaitable[ApiKey]]:
+    """Return a dependency that gives the caller's key, if that has the scope.
+
+    Args:
+        operator: keys of accounts are refused, whatever they may do otherwise.
+    """
 
     async def find(
         request: Request, service: ServiceOf, _: Annotated[object, Depends(_bearer)]
@@ -37,6 +41,13 @@ def caller(scope: Scope) -> Callable[..., Awaitable[ApiKey]]:
                 "forbidden",
                 "The key does not allow this",
                 f"This takes a key with the scope {scope}.",
+            )
+        if operator and key.account_id is not None:
+            raise Problem(
+                403,
+                "forbidden",
+                "The key does not allow this",
+                "This takes a key of the operator's.",
             )
         return key
 
@@ -60,8 +71,15 @@ def account_of(key: ApiKey, account_id: str | None) -> str:
     return key.account_id
 
 
+def actor_of(key: ApiKey) -> str:
+    """Return the name under which the journal keeps what a key changed."""
+    return f"key {key.key_id}"
+
+
 Executing = Annotated[ApiKey, Depends(caller(Scope.EXECUTE))]
 Previewing = Annotated[ApiKey, Depends(caller(Scope.PREVIEW))]
 BillingReader = Annotated[ApiKey, Depends(caller(Scope.BILLING_READ))]
 BillingWriter = Annotated[ApiKey, Depends(caller(Scope.BILLING_WRITE))]
 Admin = Annotated[ApiKey, Depends(caller(Scope.ADMIN))]
+OperatorBilling = Annotated[ApiKey, Depends(caller(Scope.BILLING_WRITE, operator=True))]
+"""A key of the operator's: nobody gives credits to themselves."""

@@ -7,11 +7,25 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from runtime.web import problems
-from runtime.web.routes import accounts, health
+from runtime.web import problems, request_bounds
+from runtime.web.routes import (
+    accounts,
+    caps,
+    executions,
+    grants,
+    health,
+    reports,
+)
 from runtime.web.service import Service
 
-_ROUTERS = (health.router, accounts.router)
+_ROUTERS = (
+    health.router,
+    executions.router,
+    accounts.router,
+    grants.router,
+    caps.router,
+    reports.router,
+)
 
 
 def create_app(service: Service) -> FastAPI:
@@ -21,6 +35,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     problems.add_handlers(app)
+    app.add_middleware(request_bounds.RequestBounds)
     for router in _ROUTERS:
         app.include_router(router)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way
@@ -36,5 +51,6 @@ def _document(app: FastAPI) -> dict[str, Any]:
         )
         schemas.update(schema.pop("$defs", {}))
         schemas[problems.ProblemDetails.__name__] = schema
+        request_bounds.describe(document)
         app.openapi_schema = document
     return app.openapi_schema

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from pricing.offers import MAX_MC
 from runtime.ids import ID_PATTERN, ID_RULE, ID_TEXT_RULE, is_id_text, is_reference
@@ -15,10 +15,22 @@ ACCOUNT_ID = Annotated[str, Path(pattern=ID_PATTERN, description=ID_RULE)]
 """A path's parameter: an account's id."""
 
 
+_MOST_MEMBERS = 100
+
+
+def few_members(value: Any) -> Any:
+    """Refuse an object of very many members as a whole: each would be an error of its own."""
+    if isinstance(value, dict) and len(value) > _MOST_MEMBERS:
+        raise ValueError(f"has {len(value):,} members, at most {_MOST_MEMBERS} are allowed")
+    return value
+
+
 class Body(BaseModel):
     """The base of request bodies: strict, with unknown members refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    _few_members = model_validator(mode="before")(few_members)
 
 
 def _id_text(value: str) -> str:
@@ -43,6 +55,7 @@ _WORDS = {
     401: "No valid key.",
     403: "The key does not allow this.",
     404: "It is not there, or not the key's.",
+    408: "The body took too long to arrive.",
     409: "It contradicts what is there.",
     412: "It was changed meanwhile.",
     413: "The body is too large.",
@@ -54,7 +67,11 @@ _WORDS = {
 }
 
 
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+Responses = dict[int | str, dict[str, Any]]
+"""A route's answers beside its usual one, as FastAPI takes them."""
+
+
+def problems(*statuses: int) -> Responses:
     """Return a route's ``responses`` for these errors, as the OpenAPI document has them."""
     return {
         status: {

@@ -15,6 +15,13 @@ from pricing.errors import CreditgateError
 from pricing.offers import PurchaseRefused
 from runtime.actions.requests import InvalidRequest
 from runtime.actions.source import UnknownAction
+from runtime.api_keys.errors import (
+    ApiKeyRevoked,
+    ApiKeyUnknown,
+    ChangeNotTold,
+    ScopesRefused,
+    TooManyApiKeys,
+)
 from runtime.archive.errors import ArchiveError, CursorRefused, NotArchived
 from runtime.credits.results import (
     AccountConflict,
@@ -107,6 +114,8 @@ def account_not_found(account_id: str) -> Problem:
 
 def shown(value: object) -> str:
     """Return what was found, for a message: cut off where it is long."""
+    if isinstance(value, dict | list):
+        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value):,}"
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
@@ -126,6 +135,11 @@ _OF_ERRORS: Mapping[type[CreditgateError], _Row] = {
     PurchaseRefused: (422, "purchase_refused", "Credits are bought in whole packs"),
     NotArchived: (404, "not_archived", "The archive has no such account or entry"),
     CursorRefused: (422, "cursor_refused", "The cursor is of another query"),
+    ApiKeyUnknown: (404, "key_not_found", "No such key"),
+    ApiKeyRevoked: (409, "key_revoked", "The key was revoked"),
+    ScopesRefused: (403, "scopes_refused", "The key may not make such a key"),
+    TooManyApiKeys: (409, "too_many_keys", "There are too many keys"),
+    ChangeNotTold: (503, "change_not_told", "The key is revoked, but not everywhere yet"),
     LedgerUnavailable: (503, "ledger_unavailable", "The ledger can't be reached"),
     StoreUnavailable: (503, "store_unavailable", "The database can't be reached"),
     ArchiveError: (503, "archive_unavailable", "The archive can't answer"),
@@ -169,7 +183,12 @@ async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     if any(each["type"] == "json_invalid" for each in found):
         text = f"The body is not valid JSON: {found[0]['ctx']['error']}, at {found[0]['loc'][-1]}."
         return Problem(400, "not_json", "The body is not JSON", text).response()
-    return _invalid([_field_error(each) for each in found]).response()
+    return fields_problem(found).response()
+
+
+def fields_problem(found: Sequence[Mapping[str, Any]]) -> Problem:
+    """Return the problem of the fields that pydantic found to be wrong."""
+    return _invalid([_field_error(each) for each in found[:_MOST_ERRORS]])
 
 
 async def _on_http(_: Request, error: Exception) -> JSONResponse:

@@ -9,15 +9,17 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from runtime.api_keys.stored import StoredKeys
+from runtime.api_keys.api_keys import ApiKeys
 from runtime.archive.archiving import Archiving
 from runtime.archive.opening import open_archive
+from runtime.background import TaskSet
 from runtime.bootstrap import open_runtime
 from runtime.config import Config
 from runtime.credits.installation_key import identity_of
 from runtime.credits.ledger import CreditLedger
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.ledger_opening import at_end, connected, open_ledger
+from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
 from runtime.store.reopening import Store
 
@@ -27,14 +29,18 @@ class Service:
     """Everything that a request may need.
 
     ``ledger`` is for accounts and reports; executions go through ``runtime``, which has its own.
+    ``installation`` tells the installation from others, for cursors.
     """
 
     config: Config
+    installation: str
     client: Client
     ledger: CreditLedger
     runtime: ActionRuntime
     store: Store
-    keys: StoredKeys
+    keys: ApiKeys
+    running: TaskSet
+    """The executions that run, whether or not somebody still waits for their answers."""
 
 
 @asynccontextmanager
@@ -52,9 +58,24 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         at_end(stack, "closing the database", store.aclose)
         archiving = Archiving(config, key_check, client)
         at_end(stack, "archiving", archiving.aclose)
+        names = Keys(config.redis.key_prefix)
+        keys = ApiKeys(store, client, names, config.redis.timeout_ms)
+        at_end(stack, "closing the keys", keys.aclose)
+        keys.start()
         runtime = await stack.enter_async_context(open_runtime(config, redis=client))
+        running = TaskSet()
+        at_end(stack, "the executions that run", running.drain)
         archiving.start(after_s=1)
-        yield Service(config, client, ledger, runtime, store, StoredKeys(store))
+        yield Service(
+            config=config,
+            installation=f"{key_check} {config.redis.key_prefix}",
+            client=client,
+            ledger=ledger,
+            runtime=runtime,
+            store=store,
+            keys=keys,
+            running=running,
+        )
 
 
 def _service(request: Request) -> Service:

@@ -282,7 +282,8 @@ def _day(instant: object) -> date | None:
 
 def _show(done: str, new: bool, balance: Balance, *, as_json: bool) -> None:
     from runtime.cli.ledger import print_json
-    from runtime.cli.views.balance import balance_json, balance_lines, grants_lines
+    from runtime.cli.views.balance import balance_lines, grants_lines
+    from runtime.formats.accounts import balance_json
 
     if as_json:
         print_json({"new": new, "balance": balance_json(balance)})

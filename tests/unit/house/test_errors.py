@@ -21,6 +21,12 @@ from providers.litellm import loading
 # None of these leaves creditgate: each is answered, or turned into another, where it arises.
 INTERNAL = {
     "Problem",  # of the service: it becomes an answer
+    "ApiKeyError",  # of the service's keys, which hosts don't have: the root of the next five
+    "ApiKeyUnknown",
+    "ApiKeyRevoked",
+    "ScopesRefused",
+    "TooManyApiKeys",
+    "ChangeNotTold",
     "ArchivedMeanwhile",  # two archivers at once, of which one looks again
     "BadEncoding",  # an HTTP answer that becomes PossiblyExecuted
     "BeyondBound",  # YAML beyond a bound, which becomes a mistake of the config
