@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from runtime.credits.erasure import Erasure
     from runtime.credits.inspection import Inspection
     from runtime.credits.migration import Migration
+    from runtime.credits.outcomes import Outcomes
     from runtime.credits.rebuilding import Rebuilding
 
 __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
@@ -325,6 +326,13 @@ class CreditLedger:
         from runtime.credits.inspection import Inspection
 
         return Inspection(self._client, self._keys, self._for_hosts, self.settings.timeout_ms)
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """Looks up what many ids came to."""
+        from runtime.credits.outcomes import Outcomes
+
+        return Outcomes(self._for_hosts, self._keys, self._identity)
 
     def rebuilding(self, account_id: str) -> Rebuilding:
         """Return a rebuild of an account that Redis lost.

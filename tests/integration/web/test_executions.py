@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from runtime.api_keys.keys import Scope
 from runtime.web.execution_bodies import ExecutionAnswer, PendingAnswer
-from tests.harness.plain_sockets import connected, post
+from tests.harness.raw_requests import connected, post
 from tests.harness.service import ACTION, Served, open_served, request_body
 from tests.harness.workbench import ACCOUNT
 
