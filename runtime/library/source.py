@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from time import monotonic
 
 from runtime.actions.source import ActionSource, ActionSourceUnavailable, UnknownAction
@@ -101,6 +102,12 @@ class LibraryActions:
         if spec is None and (await self._ask(key)).version == version:
             raise self._gap(key, "Redis has lost its content")
         return spec
+
+    def look_again(self, account_id: str, action_id: str) -> None:
+        """Let the next execution of an action ask Redis: this process published it."""
+        key = (account_id, action_id)
+        if key in self._known:
+            self._known[key] = replace(self._known[key], checked_s=-inf)
 
     async def aclose(self) -> None:
         """Ask Redis nothing more."""

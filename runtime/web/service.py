@@ -87,7 +87,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             runtime=runtime,
             store=store,
             keys=keys,
-            library=Library(store, records, lambda: config),
+            library=Library(store, records, lambda: config, actions.look_again),
             running=running,
         )
 
