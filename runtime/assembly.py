@@ -22,11 +22,13 @@ from runtime.executions.long_counts import LongCounts
 from runtime.executions.model_calls import ModelCalls
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
+from runtime.executions.switch_watch import SwitchWatch
 from runtime.learning.sharing import Learning
+from runtime.observing import Observer
 
 _NEED_RESTART = (
-    *("redis", "installation_key", "data_dir", "service"),
-    *("plans", "pack", "offers", "alerts"),
+    *("redis", "installation_key", "data_dir", "service", "tracing"),
+    *("plans", "pack", "offers", "alerts", "default_caps"),
 )
 _EXECUTIONS_NEED_RESTART = ("outcome_ttl_hours", "spool_max_age_hours")
 
@@ -40,6 +42,7 @@ class Assembly:
         actions: the host's own source, or a layer above the actions of the configuration; ``None``
             for these alone.
         uses_litellm: the provider refuses some parameters, which is checked before use.
+        observer: hears of the calls of providers.
     """
 
     config: Config
@@ -47,10 +50,12 @@ class Assembly:
     outbox: Outbox
     learning: Learning
     provider: Provider
+    switches: SwitchWatch
     turns: TurnSource
     actions: ActionSource | ActionLayer | None
     clock: Callable[[], datetime]
     uses_litellm: bool
+    observer: Observer | None = None
     counters: Counters = field(default_factory=Counters)
     long_counts: LongCounts = field(default_factory=LongCounts)
     _queues: list[EndpointQueues] = field(default_factory=list)
@@ -75,12 +80,15 @@ class Assembly:
             self.provider,
             queues,
             {name: section.breaker.build() for name, section in config.endpoints.items()},
+            self.switches,
             secret_values(config),
+            self.observer,
         )
         settings = ExecutorSettings(
             reservation_ttl_ms=config.executions.reservation_ttl_ms,
             wait_for_credits_ms=config.executions.wait_for_credits_ms,
             charge_previews=config.executions.charge_previews,
+            max_charge_mc=config.executions.max_charge_mc,
         )
         executor = Executor(
             ledger=self.ledger,

@@ -76,7 +76,9 @@ async def test_what_is_published_runs_and_what_is_drafted_does_not(served: Serve
     assert (first.json()["number"], first.json()["in_force"]) == (1, True)
     ran = (await run(served, 2, "greet")).json()
     assert (ran["status"], ran["action_version"]) == ("model", first.json()["version"])
-    changed = await put(served, "greet", draft(user="Hi {{ customer.message }}"), first.headers["ETag"])
+    changed = await put(
+        served, "greet", draft(user="Hi {{ customer.message }}"), first.headers["ETag"]
+    )
     assert changed.json()["is_changed"]
     second = (await publish(served, "greet", changed.headers["ETag"], "second")).json()
     assert (await run(served, 3, "greet")).json()["action_version"] == second["version"]
