@@ -66,9 +66,9 @@ class Checker:
         """Yield the findings, section by section, ``MOST_FINDINGS`` at most."""
         return self._own(self._findings())
 
-    def findings_of(self, action: ActionSpec) -> Iterator[Finding]:
+    def findings_of(self, action_id: str, action: ActionSpec) -> Iterator[Finding]:
         """Yield the findings about one action, which need not be one of the config's."""
-        return self._own(self._action(action.id, action))
+        return self._own(self._action(action_id, action))
 
     def _own(self, found: Iterator[Finding]) -> Iterator[Finding]:
         own = (one for one in found if not is_within(one.path, self.wrong))

@@ -93,7 +93,7 @@ def check_draft(
     checked = spec or _with_stand_ins(action_id, draft, wrong)
     warnings: list[DraftMistake] = []
     if checked is not None:
-        for finding in Checker(config, now, frozenset(wrong)).findings_of(checked):
+        for finding in Checker(config, now, frozenset(wrong)).findings_of(action_id, checked):
             (warnings if finding.warning else mistakes).append(_of_finding(finding))
     if spec is not None and not mistakes:
         alone = config.model_copy(update={"actions": {action_id: spec}})

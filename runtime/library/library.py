@@ -81,13 +81,21 @@ class Library:
 
     Args:
         configured: returns the configuration that drafts are checked against.
+        on_published: called with account and action, once Redis has a publication.
 
     Raises (all methods):
         StoreUnavailable: the database can't be reached.
         UnknownAction: the account has no such action, in all methods that name one.
     """
 
-    def __init__(self, store: Store, records: Records, configured: Callable[[], Config]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        records: Records,
+        configured: Callable[[], Config],
+        on_published: Callable[[str, str], object] = lambda account_id, action_id: None,
+    ) -> None:
+        self._on_published = on_published
         self._store = store
         self._records = records
         self._configured = configured
@@ -366,6 +374,7 @@ class Library:
         except RedisUnavailable as error:
             _log.warning("a publication is written to Redis later: %s", error)
             return False
+        self._on_published(row.account_id, row.action_id)
         await written(self._store, row.account_id, row.action_id, row.revision)
         return True
 

@@ -22,9 +22,7 @@ from runtime.credits.ledger import CreditLedger
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.ledger_opening import at_end, connected, open_ledger
 from runtime.library.library import Library
-from runtime.library.records import Records
-from runtime.library.republishing import Republishing
-from runtime.library.source import LibraryActions
+from runtime.library.opening import open_library
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
 from runtime.store.reopening import Store
@@ -78,14 +76,9 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         keys = ApiKeys(store, client, names, config.redis.timeout_ms)
         at_end(stack, "closing the keys", keys.aclose)
         keys.start()
-        records = Records(client, names, config.redis.timeout_ms)
-        republishing = Republishing(store, records)
-        at_end(stack, "publishing actions", republishing.aclose)
-        await republishing.start()
-        actions = LibraryActions(records, republishing.want)
-        at_end(stack, "closing the actions", actions.aclose)
+        actions = await stack.enter_async_context(open_library(config, client, store))
         runtime = await stack.enter_async_context(
-            open_runtime(config, redis=client, actions=actions, observer=telemetry.observer)
+            open_runtime(config, redis=client, actions=actions.actions, observer=telemetry.observer)
         )
         running = TaskSet()
         at_end(stack, "the executions that run", running.drain)
@@ -101,7 +94,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             estimator=estimator,
             keys=keys,
             rates=_rates(config),
-            library=Library(store, records, lambda: config),
+            library=actions.library,
             running=running,
             readiness=Readiness(client, store),
             telemetry=telemetry,

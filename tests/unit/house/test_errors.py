@@ -27,6 +27,13 @@ INTERNAL = {
     "ScopesRefused",
     "TooManyApiKeys",
     "ChangeNotTold",
+    "LibraryError",  # of the library behind the service: the root of the next five
+    "ActionChanged",
+    "ActionExists",
+    "ActionArchived",
+    "TooManyActions",
+    "DraftInvalid",
+    "RecordDamaged",  # a record in Redis that becomes ActionSourceUnavailable
     "ArchivedMeanwhile",  # two archivers at once, of which one looks again
     "BadEncoding",  # an HTTP answer that becomes PossiblyExecuted
     "BeyondBound",  # YAML beyond a bound, which becomes a mistake of the config
