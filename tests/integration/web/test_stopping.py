@@ -212,7 +212,7 @@ async def test_the_last_of_many_retries_is_found(served: Served) -> None:
 
 
 async def test_what_runs_is_pending_and_what_was_never_asked_is_unknown(served: Served) -> None:
-    served.mock.use("delay_ms=1500")
+    served.mock.play("delay_ms=1500")
     body = request_body(execution_id="slow:route:1")
     running = asyncio.create_task(execute(served.operator, body))
     try:
@@ -227,7 +227,7 @@ async def test_what_runs_is_pending_and_what_was_never_asked_is_unknown(served: 
         off = (await served.operator.put(f"{SWITCHES}/workspace/retail", json={"off": True})).json()
         other = (await served.operator.put(f"{SWITCHES}/workspace/x", json={"off": False})).json()
     finally:
-        served.mock.use("")
+        served.mock.play(None)
         await served.operator.put(f"{SWITCHES}/workspace/retail", json={"off": False})
     assert slow["ask_as"] == "slow:route:1"
     assert slow["retry_after_ms"] > 0
