@@ -48,7 +48,12 @@ _ROUTERS = (
 def create_app(service: Service) -> FastAPI:
     """Return the app in front of a service's parts."""
     app = FastAPI(
-        title="creditgate", version="1", openapi_url="/openapi.json", docs_url=None, redoc_url=None
+        title="creditgate",
+        version="1",
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
     problems.add_handlers(app)

@@ -34,6 +34,7 @@ class Takes:
 
 OPEN = Takes()
 EXECUTING = Takes(Scope.EXECUTE)
+PREVIEWING = Takes(Scope.PREVIEW)
 BILLING_READER = Takes(Scope.BILLING_READ)
 ADMIN = Takes(Scope.ADMIN)
 OPERATOR_BILLING = Takes(Scope.BILLING_WRITE, operator=True)
@@ -41,6 +42,10 @@ OPERATOR_ADMIN = Takes(Scope.ADMIN, operator=True)
 
 TABLE = {
     "live": OPEN,
+    "ready": OPEN,
+    "metrics": OPEN,
+    "models": PREVIEWING,
+    "preview": PREVIEWING,
     "run_execution": EXECUTING,
     "run_executions": EXECUTING,
     "put_account": OPERATOR_BILLING,
