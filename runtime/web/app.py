@@ -14,6 +14,7 @@ from runtime.web.routes import (
     executions,
     grants,
     health,
+    payments,
     reports,
 )
 from runtime.web.service import Service
@@ -25,6 +26,7 @@ _ROUTERS = (
     grants.router,
     caps.router,
     reports.router,
+    payments.router,
 )
 
 

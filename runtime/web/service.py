@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
@@ -23,6 +23,9 @@ from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
 from runtime.store.reopening import Store
 
+if TYPE_CHECKING:
+    from runtime.payments.payments import Payments
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -39,6 +42,7 @@ class Service:
     runtime: ActionRuntime
     store: Store
     keys: ApiKeys
+    payments: Payments | None
     running: TaskSet
     """The executions that run, whether or not somebody still waits for their answers."""
 
@@ -65,6 +69,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         runtime = await stack.enter_async_context(open_runtime(config, redis=client))
         running = TaskSet()
         at_end(stack, "the executions that run", running.drain)
+        payments = await _open_payments(stack, config, store, ledger, key_check)
         archiving.start(after_s=1)
         yield Service(
             config=config,
@@ -74,8 +79,21 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             runtime=runtime,
             store=store,
             keys=keys,
+            payments=payments,
             running=running,
         )
+
+
+async def _open_payments(
+    stack: AsyncExitStack, config: Config, store: Store, ledger: CreditLedger, installation: str
+) -> Payments | None:
+    if config.stripe is None:
+        return None
+    from runtime.payments.opening import open_payments  # the extra "stripe"
+
+    return await stack.enter_async_context(
+        open_payments(config.stripe, store, ledger.accounts, config.build_pack(), installation)
+    )
 
 
 def _service(request: Request) -> Service:
