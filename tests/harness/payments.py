@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,8 @@ class Till:
     desk: Desk
     payments: Payments
     store: Store
+    url: URL
+    redis_url: str
     told: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
 
     async def deliver(self, event: Mapping[str, Any]) -> str:
@@ -115,10 +117,15 @@ async def open_till(
         payments = await stack.enter_async_context(
             open_payments(section(fake.url), store, ledger.accounts, PACK, "here", pause_s=None)
         )
-        till = Till(fake, Desk(client, key_prefix, ledger), payments, store)
+        till = Till(fake, Desk(client, key_prefix, ledger), payments, store, url, redis_url)
 
         async def note(account_id: str, kind: str, details: Mapping[str, object]) -> None:
             till.told.append((account_id, kind, dict(details)))
 
         payments.on_event(note)
         yield till
+
+
+def other_process(till: Till) -> AbstractAsyncContextManager[Till]:
+    """Open payments on the same ledger, database and fake, as another process has them."""
+    return open_till(till.url, till.redis_url, till.desk.prefix, till.fake)
