@@ -64,13 +64,21 @@ class Checker:
 
     def findings(self) -> Iterator[Finding]:
         """Yield the findings, section by section, ``MOST_FINDINGS`` at most."""
-        own = (found for found in self._findings() if not is_within(found.path, self.wrong))
+        return self._own(self._findings())
+
+    def findings_of(self, action: ActionSpec) -> Iterator[Finding]:
+        """Yield the findings about one action, which need not be one of the config's."""
+        return self._own(self._action(action.id, action))
+
+    def _own(self, found: Iterator[Finding]) -> Iterator[Finding]:
+        own = (one for one in found if not is_within(one.path, self.wrong))
         return islice(own, MOST_FINDINGS)
 
     def _findings(self) -> Iterator[Finding]:
         yield from self._executions()
         yield from self._redis()
         yield from self._endpoints()
+        yield from self._alerts()
         yield from self._plans()
         yield from self._models()
         yield from self._rate_cards()
@@ -88,6 +96,11 @@ class Checker:
                 f"spool_max_age_hours plus reservation_ttl_ms, {needed_ms:,} ms: otherwise a "
                 "settlement from the spool may come after its execution is forgotten",
             )
+
+    def _alerts(self) -> Iterator[Finding]:
+        if self.config.alerts.operator.emails and self.config.email is None:
+            found = "must have a section email beside it: nothing is sent by email without one"
+            yield Finding(("alerts", "operator", "emails"), found)
 
     def _redis(self) -> Iterator[Finding]:
         redis = self.config.redis

@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 
 from pricing.offers import MAX_MC
 from runtime.archive.errors import CursorRefused
-from runtime.formats.payments import payment_json, top_up_json
 from runtime.payments.payment import Payment
+from runtime.payments.plain import payment_json, top_up_json
 from runtime.payments.stored import Payer
 from runtime.payments.top_up import TopUpSettings
 from runtime.web.access import BillingReader, BillingWriter, account_of
