@@ -21,6 +21,7 @@ from runtime.web.routes import (
     keys,
     missed,
     models,
+    payments,
     previews,
     reports,
     switches,
@@ -41,6 +42,7 @@ _ROUTERS = (
     models.router,
     previews.router,
     reports.router,
+    payments.router,
     switches.router,
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
@@ -30,6 +30,9 @@ from runtime.telemetry.opening import Telemetry, open_telemetry
 from runtime.web.readiness import Readiness
 from runtime.web.readings import ScrapedMetrics
 
+if TYPE_CHECKING:
+    from runtime.payments.payments import Payments
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -47,6 +50,7 @@ class Service:
     store: Store
     estimator: Estimator
     keys: ApiKeys
+    payments: Payments | None
     rates: KeyRates | None
     library: Library
     running: TaskSet
@@ -82,6 +86,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         )
         running = TaskSet()
         at_end(stack, "the executions that run", running.drain)
+        payments = await _open_payments(stack, config, store, ledger, key_check)
         estimator = await stack.enter_async_context(open_estimator(config, redis=client))
         archiving.start(after_s=1)
         yield Service(
@@ -93,6 +98,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             store=store,
             estimator=estimator,
             keys=keys,
+            payments=payments,
             rates=_rates(config),
             library=actions.library,
             running=running,
@@ -102,6 +108,19 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         )
 
 
+async def _open_payments(
+    stack: AsyncExitStack, config: Config, store: Store, ledger: CreditLedger, installation: str
+) -> Payments | None:
+    if config.stripe is None:
+        return None
+    from runtime.payments.opening import open_payments  # the extra "stripe"
+
+    return await stack.enter_async_context(
+        open_payments(config.stripe, store, ledger.accounts, config.build_pack(), installation)
+    )
+
+
+def _service(request: Request) -> Service:
 def _rates(config: Config) -> KeyRates | None:
     per_second = config.service.requests_per_second
     return None if per_second is None else KeyRates(per_second)
