@@ -9,6 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from runtime.alerts.alerts import Alerts
 from runtime.api_keys.api_keys import ApiKeys
 from runtime.archive.archiving import Archiving
 from runtime.archive.opening import open_archive
@@ -39,6 +40,7 @@ class Service:
     runtime: ActionRuntime
     store: Store
     keys: ApiKeys
+    alerts: Alerts
     running: TaskSet
     """The executions that run, whether or not somebody still waits for their answers."""
 
@@ -63,6 +65,9 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         at_end(stack, "closing the keys", keys.aclose)
         keys.start()
         runtime = await stack.enter_async_context(open_runtime(config, redis=client))
+        alerts = Alerts(config, client, ledger, store)
+        at_end(stack, "telling", alerts.aclose)
+        alerts.start()
         running = TaskSet()
         at_end(stack, "the executions that run", running.drain)
         archiving.start(after_s=1)
@@ -74,6 +79,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             runtime=runtime,
             store=store,
             keys=keys,
+            alerts=alerts,
             running=running,
         )
 
