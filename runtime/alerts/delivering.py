@@ -92,8 +92,6 @@ class Delivering:
                     await self._attempt(delivery)
         except StoreError as exc:
             _log.warning("a delivery was cut off, and is made again: %s", exc)
-        except Exception:  # noqa: BLE001 - one message must not end the loop for all
-            _log.exception("a delivery failed for a reason that nobody expected")
 
     async def _attempt(self, delivery: Delivery) -> None:
         started_s = time.monotonic()
@@ -102,6 +100,13 @@ class Delivering:
         except SendingFailed as exc:
             await self._deliveries.failed(delivery, str(exc), for_good=exc.for_good)
             _log.info("delivery %s failed: %s", delivery.delivery_id, exc)
+        except StoreError:
+            raise  # it is made again when its lease ends
+        except Exception as exc:  # noqa: BLE001 - one message must not end the loop for all
+            _log.exception("delivery %s failed as nobody expected", delivery.delivery_id)
+            await self._deliveries.failed(
+                delivery, f"failed as nobody expected: {type(exc).__name__}"
+            )
         else:
             await self._deliveries.delivered(delivery)
             took_ms = int((time.monotonic() - started_s) * 1_000)
