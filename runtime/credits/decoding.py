@@ -27,6 +27,8 @@ from runtime.credits.results import (
     Released,
     Reserved,
     Settled,
+    Switch,
+    Switched,
     TooManyGrants,
     Voided,
 )
@@ -86,6 +88,29 @@ def changed(reference: str, answer: Answer) -> bool:
     """Return whether something was changed now, not by an earlier use of the reference."""
     _check_reference(reference, answer)
     return bool(answer[1])
+
+
+def switched(reference: str, answer: Answer) -> Switched:
+    """Return what ``switch`` did."""
+    new = changed(reference, answer)
+    return Switched(new, answer[2], answer[3], exact=bool(answer[4]))
+
+
+def switches(answer: Answer) -> tuple[Switch, ...]:
+    """Return what is off."""
+    return tuple(
+        Switch(
+            _shown(target),
+            since_ms or None,
+            actor.decode(errors="replace") or None,
+            reference.decode(errors="replace") or None,
+        )
+        for target, since_ms, actor, reference in answer[1]
+    )
+
+
+def _shown(target: bytes) -> str:
+    return target.decode().replace("\t", " ")
 
 
 def _check_reference(reference: str, answer: Answer) -> None:
@@ -229,7 +254,7 @@ def balance(account_id: str, answer: Answer, earlier_grants: Answer) -> Balance:
         exposure_mc=fields["exposure"],
         open_reservations=fields["open_n"],
         journal_seq=fields["seq"],
-        switched_off=tuple(target.decode().replace("\t", " ") for target in off),
+        switched_off=tuple(map(_shown, off)),
         grants=tuple(grants),
         clock_ahead_ms=max(0, fields["last_ms"] - at_ms),
     )

@@ -229,6 +229,35 @@ class Voided:
 
 
 @dataclass(frozen=True, slots=True)
+class Switched:
+    """An account, or a part of it, was switched. ``new`` is false if nothing was changed.
+
+    ``open_executions`` hold ``open_mc`` under what was switched: what runs there may cost so much
+    at most. Where ``exact`` is false, there are too many to look at, and the figures are those of
+    the whole account.
+    """
+
+    new: bool
+    open_executions: int
+    open_mc: int
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Something that is off: ``account``, ``workspace <id>``, ``campaign <id>``, ``action <id>``.
+
+    The rest is ``None`` where an earlier release switched it off, or the account was made again
+    from its archive.
+    """
+
+    target: str
+    since_ms: int | None = None
+    actor: str | None = None
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """``left`` (available + reserved) fell to a mark: ``p20``, ``a5000`` or ``exhausted``.
 

@@ -11,18 +11,27 @@ from fastapi import Depends, Request
 
 from runtime.alerts.alerts import Alerts
 from runtime.api_keys.api_keys import ApiKeys
+from runtime.api_keys.rates import KeyRates
 from runtime.archive.archiving import Archiving
 from runtime.archive.opening import open_archive
 from runtime.background import TaskSet
-from runtime.bootstrap import open_runtime
+from runtime.bootstrap import open_estimator, open_runtime
+from runtime.campaigns.estimate import Estimator
 from runtime.config import Config
 from runtime.credits.installation_key import identity_of
 from runtime.credits.ledger import CreditLedger
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.ledger_opening import at_end, connected, open_ledger
+from runtime.library.library import Library
+from runtime.library.records import Records
+from runtime.library.republishing import Republishing
+from runtime.library.source import LibraryActions
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
 from runtime.store.reopening import Store
+from runtime.telemetry.opening import Telemetry, open_telemetry
+from runtime.web.readiness import Readiness
+from runtime.web.readings import ScrapedMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +48,16 @@ class Service:
     ledger: CreditLedger
     runtime: ActionRuntime
     store: Store
+    estimator: Estimator
     keys: ApiKeys
     alerts: Alerts
+    rates: KeyRates | None
+    library: Library
     running: TaskSet
     """The executions that run, whether or not somebody still waits for their answers."""
+    readiness: Readiness
+    telemetry: Telemetry
+    readings: ScrapedMetrics
 
 
 @asynccontextmanager
@@ -54,6 +69,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
     """
     key_check = identity_of(config).check_value()
     async with AsyncExitStack() as stack:
+        telemetry = await stack.enter_async_context(open_telemetry(config))
         client = await stack.enter_async_context(connected(config, None))
         ledger = await stack.enter_async_context(open_ledger(config, redis=client))
         store = Store(lambda: open_archive(config, key_check))
@@ -64,12 +80,21 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         keys = ApiKeys(store, client, names, config.redis.timeout_ms)
         at_end(stack, "closing the keys", keys.aclose)
         keys.start()
-        runtime = await stack.enter_async_context(open_runtime(config, redis=client))
+        records = Records(client, names, config.redis.timeout_ms)
+        republishing = Republishing(store, records)
+        at_end(stack, "publishing actions", republishing.aclose)
+        await republishing.start()
+        actions = LibraryActions(records, republishing.want)
+        at_end(stack, "closing the actions", actions.aclose)
+        runtime = await stack.enter_async_context(
+            open_runtime(config, redis=client, actions=actions, observer=telemetry.observer)
+        )
         alerts = Alerts(config, client, ledger, store)
         at_end(stack, "telling", alerts.aclose)
         alerts.start()
         running = TaskSet()
         at_end(stack, "the executions that run", running.drain)
+        estimator = await stack.enter_async_context(open_estimator(config, redis=client))
         archiving.start(after_s=1)
         yield Service(
             config=config,
@@ -78,13 +103,24 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             ledger=ledger,
             runtime=runtime,
             store=store,
+            estimator=estimator,
             keys=keys,
             alerts=alerts,
+            rates=_rates(config),
+            library=Library(store, records, lambda: config),
             running=running,
+            readiness=Readiness(client, store),
+            telemetry=telemetry,
+            readings=ScrapedMetrics(config, client, runtime, telemetry.metrics),
         )
 
 
-def _service(request: Request) -> Service:
+def _rates(config: Config) -> KeyRates | None:
+    per_second = config.service.requests_per_second
+    return None if per_second is None else KeyRates(per_second)
+
+
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 

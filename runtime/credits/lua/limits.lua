@@ -5,7 +5,9 @@
 --                           named (1 workspace, 2 campaign, 4 action, 8 source, added up).
 -- use <letter><number>:<window>   '1\t<charged>\t<reserved>\t<removed>': what one window has used
 -- told <letter><number>:<window>  '80,100': the marks that were told of that window: cap_marks.lua
--- off account | off workspace\t<id> | off campaign\t<id> | off action\t<id>   '1': switched off
+-- off account | off workspace\t<id> | off campaign\t<id> | off action\t<id>
+--                           '1\t<since>\t<actor>\t<reference>': switched off; earlier releases, and
+--                           accounts that were made again, have '1'
 --
 -- Windows are numbered as windows.lua says.
 
