@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
+from runtime.alerts.alerts import Alerts
 from runtime.api_keys.api_keys import ApiKeys
 from runtime.api_keys.rates import KeyRates
 from runtime.archive.archiving import Archiving
@@ -51,6 +52,7 @@ class Service:
     estimator: Estimator
     keys: ApiKeys
     payments: Payments | None
+    alerts: Alerts
     rates: KeyRates | None
     library: Library
     running: TaskSet
@@ -84,6 +86,9 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         runtime = await stack.enter_async_context(
             open_runtime(config, redis=client, actions=actions.actions, observer=telemetry.observer)
         )
+        alerts = Alerts(config, client, ledger, store)
+        at_end(stack, "telling", alerts.aclose)
+        alerts.start()
         running = TaskSet()
         at_end(stack, "the executions that run", running.drain)
         payments = await _open_payments(stack, config, store, ledger, key_check)
@@ -99,6 +104,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             estimator=estimator,
             keys=keys,
             payments=payments,
+            alerts=alerts,
             rates=_rates(config),
             library=actions.library,
             running=running,
