@@ -19,14 +19,17 @@ from runtime.catalog.models import build_models
 from runtime.catalog.parameters import refused_parameters
 from runtime.config import Config, ConfigError
 from runtime.config.version import config_version
+from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Alert
 from runtime.credits.schema import NEWEST
+from runtime.credits.switches import SwitchReader
 from runtime.credits.told import ToldFile
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.executions.executor import Executor
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
 from runtime.executions.spool import Spool
+from runtime.executions.switch_watch import READ_EVERY_S, SwitchWatch
 from runtime.learning.sharing import Learning
 from runtime.ledger_opening import at_end, connected, open_ledger
 from runtime.loop_guard import LoopGuard
@@ -113,12 +116,16 @@ async def open_runtime(
                 raise ConfigError(mistakes)
         max_age_ms = config.executions.spool_max_age_hours * _HOUR_MS
         outbox = Outbox(ledger, Spool(config.data_dir / "spool", max_age_ms))
+        switches = _switch_watch(config, client, ledger)
+        at_end(stack, "reading switches", switches.aclose)
+        switches.start()
         assembly = Assembly(
             config=config,
             ledger=ledger,
             outbox=outbox,
             learning=learning,
             provider=provider,
+            switches=switches,
             turns=RedisTurns(client, config.redis.key_prefix, config.redis.timeout_ms),
             actions=actions,
             clock=clock,
@@ -203,3 +210,12 @@ def _http_client(config: Config) -> HttpClient:
 
 def _learning(config: Config, client: Redis | RedisCluster) -> Learning:
     return Learning(client, Keys(config.redis.key_prefix), config.redis.timeout_ms)
+
+
+def _switch_watch(
+    config: Config, client: Redis | RedisCluster, ledger: CreditLedger
+) -> SwitchWatch:
+    timeout_ms = config.redis.timeout_ms
+    reader = SwitchReader(client, Keys(config.redis.key_prefix), ledger.accounts, timeout_ms)
+    # Time for a reading that began too early, and for the one after it.
+    return SwitchWatch(reader, patience_s=2 * timeout_ms / 1000 + READ_EVERY_S)

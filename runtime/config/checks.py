@@ -64,7 +64,14 @@ class Checker:
 
     def findings(self) -> Iterator[Finding]:
         """Yield the findings, section by section, ``MOST_FINDINGS`` at most."""
-        own = (found for found in self._findings() if not is_within(found.path, self.wrong))
+        return self._own(self._findings())
+
+    def findings_of(self, action: ActionSpec) -> Iterator[Finding]:
+        """Yield the findings about one action, which need not be one of the config's."""
+        return self._own(self._action(action.id, action))
+
+    def _own(self, found: Iterator[Finding]) -> Iterator[Finding]:
+        own = (one for one in found if not is_within(one.path, self.wrong))
         return islice(own, MOST_FINDINGS)
 
     def _findings(self) -> Iterator[Finding]:

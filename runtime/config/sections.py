@@ -58,6 +58,7 @@ from runtime.config.fields import (
 )
 from runtime.config.section import Section
 from runtime.config.service import ServiceSection
+from runtime.config.spending import DefaultCapsSection, LaunchCheckSection
 from runtime.config.tracing import TracingSection
 
 _SENTINEL_PORT = 26_379
@@ -155,6 +156,7 @@ class ExecutionsSection(Section):
     reservation_ttl_ms: Positive = 120_000
     wait_for_credits_ms: Whole = 15_000
     charge_previews: Flag = True
+    max_charge_mc: GrantedMc | None = Field(default=None, alias="max_credits")
     spool_max_age_hours: Hours = 24
 
 
@@ -387,6 +389,8 @@ class Config(Section):
     pack: PackSection = PackSection()
     offers: dict[Id, OfferSection] = Field(default_factory=dict)
     alerts: AlertsSection = AlertsSection()
+    default_caps: DefaultCapsSection = DefaultCapsSection()
+    launch_check: LaunchCheckSection = LaunchCheckSection()
     models: dict[Id, ModelSection] = Field(default_factory=dict)
     rate_cards: list[RateCardSection] = Field(default_factory=list)
 

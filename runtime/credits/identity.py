@@ -98,12 +98,12 @@ class Identity:
         """
         return _person_key(self._digest(person_id), account_id)
 
-    def person_part(self, person_id: str) -> str:
-        """Return the person's four characters of a fingerprint.
+    def part(self, value: str) -> str:
+        """Return a fingerprint's four characters for a value: a person's id, a workspace's ...
 
-        About one in 16.8 million people has the same.
+        About one in 16.8 million values has the same.
         """
-        return _part(self._digest(person_id))
+        return _part(self._digest(value))
 
     def attempt(  # noqa: PLR0913 - what names an execution, each by keyword
         self,

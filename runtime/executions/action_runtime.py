@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from providers.base import Provider
 from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending
 from runtime.actions.source import ActionSource
 from runtime.actions.spec import ActionSpec
@@ -99,6 +100,23 @@ class ActionRuntime:
         """
         self._check_use()
         return await self._execute(request)
+
+    async def execute_unpaid(
+        self, request: ExecutionRequest, provider: Provider
+    ) -> tuple[ExecutionResult, Execution | None]:
+        """Run the action once on another provider: no credits, no outcome, nothing learned.
+
+        The ledger is not asked and no model of the configuration is called, so that the values are
+        worth what the provider is; it is meant for a mock model.
+
+        Returns:
+            The result, which is not kept, and the trace as ``execute_traced`` has it.
+
+        Raises:
+            UnknownAction, WrongEventLoop, RuntimeClosed: as ``execute``.
+        """
+        self._check_use()
+        return await self._executor.execute_unpaid(request, provider)
 
     async def reload(self, config: Config) -> None:
         """Run by another configuration from now on.

@@ -13,7 +13,7 @@ from pricing.offers import MAX_MC
 from pricing.quote import cost_mc, quote_mc
 from pricing.rate_card import RateCard, Rates
 from pricing.usage import TokenUsage
-from providers.base import Completion, Message
+from providers.base import Completion, CompletionRequest, Message
 from providers.pacing.deadline import Deadline
 from runtime.actions.requests import (
     Attempt,
@@ -70,6 +70,7 @@ class Progress:
         quote: what is to be reserved; lowered where credits are short.
         lowered: true once we cut ``max_output_tokens`` to what the credits cover.
         reserved: the reservation, once there is one.
+        proven_s: the instant, by the event loop's clock, after which the ledger found nothing off.
         waited_ms: at most so long before the reservation the execution began.
         attempts: the calls of the provider so far.
         possibly_executed: how many of them gave no answer and may be billed by the provider.
@@ -86,6 +87,7 @@ class Progress:
     timings: Timings
     lowered: bool = False
     reserved: Reserved | None = None
+    proven_s: float = 0
     waited_ms: int = 0
     attempts: list[Attempt] = field(default_factory=list)
     possibly_executed: int = 0
@@ -95,9 +97,10 @@ class Progress:
     endpoint_refusal: EndpointRefusal | None = None
     provider_texts: dict[int, str] = field(default_factory=dict, repr=False)
 
-    def note_reserved(self, reserved: Reserved) -> None:
-        """Keep a reservation that was just made."""
+    def note_reserved(self, reserved: Reserved, asked_s: float) -> None:
+        """Keep a reservation that was just made, and when it was asked for."""
         self.reserved = reserved
+        self.proven_s = asked_s
         self.waited_ms = self.timings.elapsed_ms()
 
 
@@ -140,6 +143,20 @@ class Execution:
         progress.lowered = progress.lowered or most < quote.max_output_tokens
         amount_mc = quote_mc(self.rates, quote.input_tokens, most)
         progress.quote = Quote(quote.input_tokens, most, amount_mc)
+
+    def completion_request(self) -> CompletionRequest:
+        """Return the call of the model as it is sent."""
+        spec, model = self.spec, self.model
+        return CompletionRequest(
+            litellm_model=model.litellm_model,
+            endpoint=model.endpoint,
+            messages=self.messages,
+            max_output_tokens=self.progress.quote.max_output_tokens,
+            response_schema=spec.json_schema if model.json_schema is True else None,
+            json_object=model.json_schema == "json_object",
+            temperature=spec.temperature,
+            route=model.route,
+        )
 
     def resolve(
         self, reason: FallbackReason, answered: Mapping[str, Any] | None = None

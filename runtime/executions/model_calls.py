@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Self
 
 from pricing.usage import TokenUsage
-from providers.base import Completion, CompletionRequest, Provider
+from providers.base import Completion, Provider
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Refusal
 from providers.pacing.breaker import Breaker, BreakerSettings, Caller
 from providers.pacing.queue import EndpointQueues, NoTurn, Turn
@@ -18,6 +18,7 @@ from runtime.catalog.models import Model
 from runtime.credits.results import Reserved
 from runtime.executions.execution import Execution
 from runtime.executions.provider_texts import ProviderTexts
+from runtime.executions.switch_watch import CallGate, SwitchWatch
 from runtime.observing import AttemptEnded, Observer
 from runtime.wording.reasons import next_attempt_text, provider_down_text, refused_text
 
@@ -30,6 +31,7 @@ class ModelCalls:
     Args:
         breakers: settings by endpoint name; each model, and each key, at an endpoint has its own
             breaker.
+        switches: says whether a call may begin.
         secrets: must not be shown where a provider quotes them.
         observer: hears of each call that has ended.
     """
@@ -39,6 +41,7 @@ class ModelCalls:
         provider: Provider,
         queues: EndpointQueues,
         breakers: Mapping[str, BreakerSettings],
+        switches: SwitchWatch,
         secrets: Iterable[str] = (),
         observer: Observer | None = None,
     ) -> None:
@@ -46,6 +49,7 @@ class ModelCalls:
         self._provider = provider
         self._queues = queues
         self._settings = breakers
+        self._switches = switches
         self._observer = observer
         self._breakers: dict[tuple[str, str, str | None], Breaker] = {}
 
@@ -79,6 +83,7 @@ class ModelCalls:
             execution,
             self._provider,
             self._queues,
+            self._switches,
             self._texts,
             self._breaker(model, _of_key(model)).caller(limit_ms),
             self._breaker(model, _of_model(model)).caller(limit_ms),
@@ -108,17 +113,20 @@ class CallSession:
 
     __slots__ = (
         "_execution",
+        "_gate",
         "_observer",
         "_of_key",
         "_of_model",
         "_provider",
         "_queues",
         "_reserved_until_s",
+        "_switches",
         "_texts",
         "_turn",
         "calling",
     )
 
+    _gate: CallGate
     _turn: Turn
     _reserved_until_s: float
 
@@ -127,6 +135,7 @@ class CallSession:
         execution: Execution,
         provider: Provider,
         queues: EndpointQueues,
+        switches: SwitchWatch,
         texts: ProviderTexts,
         of_key: Caller,
         of_model: Caller,
@@ -136,6 +145,7 @@ class CallSession:
         self._observer = observer
         self._provider = provider
         self._queues = queues
+        self._switches = switches
         self._texts = texts
         self._of_key = of_key
         self._of_model = of_model
@@ -181,24 +191,16 @@ class CallSession:
 
         Raises:
             ProviderError: the model gave no answer.
+            CallHeld: something was switched off before a call, or nobody could tell.
         """
         execution = self._execution
-        spec, model = execution.spec, execution.model
+        spec = execution.spec
         self._turn = turn
         loop_time_s = asyncio.get_running_loop().time()
         self._reserved_until_s = loop_time_s + reserved.expires_in_ms / 1000
         call = RetriedCall(
             self._provider,
-            CompletionRequest(
-                litellm_model=model.litellm_model,
-                endpoint=model.endpoint,
-                messages=execution.messages,
-                max_output_tokens=execution.progress.quote.max_output_tokens,
-                response_schema=spec.json_schema if model.json_schema is True else None,
-                json_object=model.json_schema == "json_object",
-                temperature=spec.temperature,
-                route=model.route,
-            ),
+            execution.completion_request(),
             attempts=spec.limits.attempts,
             deadline=execution.deadline,
             attempt_timeout_ms=spec.limits.attempt_timeout_ms,
@@ -206,7 +208,12 @@ class CallSession:
             record=self._record,
             may_retry=self._may_retry,
         )
-        completion = await call.complete()
+        attempt, proven_s = execution.attempt, execution.progress.proven_s
+        with self._switches.gate(attempt.account_id, attempt.dimensions, proven_s) as gate:
+            self._gate = gate
+            if not gate.is_open():
+                await gate.wait(execution.deadline.at_s)
+            completion = await call.complete()
         if self._observer is not None:
             self._observer(self._ended(execution.progress.attempts[-1], completion.usage))
         return completion
@@ -223,6 +230,9 @@ class CallSession:
             await self._turn.another()
         except NoTurn:
             return False
+        # Last, for nothing may be waited for between this and the call.
+        if not self._gate.is_open():
+            await self._gate.wait(self._execution.deadline.at_s)
         return self.allows()
 
     def _record(self, number: int, error: ProviderError | None, latency_ms: int) -> None:

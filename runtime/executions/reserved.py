@@ -33,7 +33,8 @@ from runtime.executions.execution import Execution
 from runtime.executions.model_calls import CallSession
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
-from runtime.wording.reasons import refused_text
+from runtime.executions.switch_watch import CallHeld
+from runtime.wording.reasons import held_text, refused_text
 
 _log = logging.getLogger("creditgate.executor")
 
@@ -114,6 +115,9 @@ class ReservedExecutions:
                 detail = refused_text(progress.endpoint_refusal, execution.model.id)
             reason = FallbackReason(f"provider_{error.kind}")
             return await self._release(execution, reason, detail=detail, status=error.status)
+        except CallHeld as held:
+            progress.timings.note("provider", since_s)
+            return await self._release(execution, held.reason, detail=held_text(held.reason))
         except Exception as error:  # noqa: BLE001 - law 4: whatever an adapter does
             # Its type alone: its message and its chain may quote the prompt, the answer or a key.
             _log.error("the provider adapter failed: %s", type(error).__name__)

@@ -244,6 +244,8 @@ choices = Table(
 ACCOUNT_ID_LENGTH = 64
 
 # Actions of accounts, with the draft that is worked on; etag changes with each change of the row.
+# draft_version is the version that the draft would be, none while it has mistakes. revision counts
+# publications, by the clock so that it never falls behind Redis; to_write is 1 until Redis has it.
 actions = Table(
     "actions",
     metadata,
@@ -252,12 +254,22 @@ actions = Table(
     Column("workspace_id", String(DIMENSION_LENGTH), nullable=True),
     Column("name", String(200), nullable=False),
     Column("etag", String(22), nullable=False),
-    Column("draft", Text, nullable=True),
+    Column("draft", Text, nullable=False),
+    Column("draft_version", String(64), nullable=True),
     Column("published", String(64), nullable=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("to_write", SmallInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Column("archived_ms", BigInteger, nullable=True),
     PrimaryKeyConstraint("account_id", "action_id", name="actions_pk"),
+)
+_TO_WRITE = text("to_write = 1")
+Index(
+    "actions_to_write",
+    actions.c.account_id,
+    postgresql_where=_TO_WRITE,
+    sqlite_where=_TO_WRITE,
 )
 
 # Published versions, which never change: version is the content hash, number counts from 1.
@@ -274,6 +286,21 @@ action_versions = Table(
     Column("published_by", String(200), nullable=False),
     PrimaryKeyConstraint("account_id", "action_id", "version", name="action_versions_pk"),
     UniqueConstraint("account_id", "action_id", "number", name="action_versions_number"),
+)
+
+# The history of an action: number counts from 1, kind is created, published, archived or restored.
+action_changes = Table(
+    "action_changes",
+    metadata,
+    Column("account_id", String(ACCOUNT_ID_LENGTH), nullable=False),
+    Column("action_id", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("version", String(64), nullable=True),
+    Column("note", String(200), nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("changed_by", String(200), nullable=False),
+    PrimaryKeyConstraint("account_id", "action_id", "number", name="action_changes_pk"),
 )
 
 # Keys of the API: hashes are all that is stored of their secrets; the previous one counts up to

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from runtime.web import problems, request_bounds
 from runtime.web.observed import ObservedApp
+from runtime.web.rate_headers import RateHeaders
 from runtime.web.routes import (
     accounts,
     caps,
@@ -16,17 +17,24 @@ from runtime.web.routes import (
     executions,
     grants,
     health,
+    keys,
+    models,
+    previews,
     reports,
 )
 from runtime.web.service import Service
 
 _ROUTERS = (
-    health.router,
+    accounts.router,
+    caps.router,
     docs.router,
     executions.router,
-    accounts.router,
     grants.router,
-    caps.router,
+    health.router,
+    keys.operator_router,
+    keys.router,
+    models.router,
+    previews.router,
     reports.router,
 )
 
@@ -39,6 +47,7 @@ def create_app(service: Service) -> FastAPI:
     app.state.service = service
     problems.add_handlers(app)
     app.add_middleware(request_bounds.RequestBounds)
+    app.add_middleware(RateHeaders)
     for router in _ROUTERS:
         app.include_router(router)
     if service.config.service.metrics_port is None:

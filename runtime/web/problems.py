@@ -48,6 +48,7 @@ class FieldError(BaseModel):
     field: str = Field(description="Its path, such as `limits.attempts` or `query.cursor`.")
     message: str = Field(description="The rule that it breaks.")
     found: str | None = Field(None, description="What was found, cut off where it is long.")
+    line: int | None = Field(None, description="The line within a template, from 1.")
 
 
 class ProblemDetails(BaseModel):

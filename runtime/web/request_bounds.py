@@ -47,7 +47,11 @@ class BodyBounds:
 
 USUAL = BodyBounds(1024 * 1024, 20_000)
 LARGE = BodyBounds(5 * 1024 * 1024, 100_000)
-_BOUNDS_OF_PATHS = {"/v1/executions:batch": LARGE}
+_BOUNDS_OF_PATHS = {
+    "/v1/executions:batch": LARGE,
+    "/v1/previews": LARGE,
+    "/v1/estimates": LARGE,
+}
 
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 _KEY = "creditgate.json"

@@ -10,10 +10,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from runtime.api_keys.api_keys import ApiKeys
+from runtime.api_keys.rates import KeyRates
 from runtime.archive.archiving import Archiving
 from runtime.archive.opening import open_archive
 from runtime.background import TaskSet
-from runtime.bootstrap import open_runtime
+from runtime.bootstrap import open_estimator, open_runtime
+from runtime.campaigns.estimate import Estimator
 from runtime.config import Config
 from runtime.credits.installation_key import identity_of
 from runtime.credits.ledger import CreditLedger
@@ -41,7 +43,9 @@ class Service:
     ledger: CreditLedger
     runtime: ActionRuntime
     store: Store
+    estimator: Estimator
     keys: ApiKeys
+    rates: KeyRates | None
     running: TaskSet
     """The executions that run, whether or not somebody still waits for their answers."""
     readiness: Readiness
@@ -74,6 +78,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         )
         running = TaskSet()
         at_end(stack, "the executions that run", running.drain)
+        estimator = await stack.enter_async_context(open_estimator(config, redis=client))
         archiving.start(after_s=1)
         yield Service(
             config=config,
@@ -82,7 +87,9 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             ledger=ledger,
             runtime=runtime,
             store=store,
+            estimator=estimator,
             keys=keys,
+            rates=_rates(config),
             running=running,
             readiness=Readiness(client, store),
             telemetry=telemetry,
@@ -90,7 +97,12 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         )
 
 
-def _service(request: Request) -> Service:
+def _rates(config: Config) -> KeyRates | None:
+    per_second = config.service.requests_per_second
+    return None if per_second is None else KeyRates(per_second)
+
+
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 

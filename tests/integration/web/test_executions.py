@@ -10,7 +10,6 @@ import pytest_asyncio
 from runtime.api_keys.keys import Scope
 from runtime.web.execution_bodies import ExecutionAnswer
 from tests.harness.service import Served, open_served, request_body
-from tests.harness.workbench import ACCOUNT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

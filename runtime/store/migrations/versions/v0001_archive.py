@@ -37,6 +37,18 @@ def upgrade() -> None:
         sa.UniqueConstraint("account_id", name="accounts_account_id"),
     )
     op.create_table(
+        "action_changes",
+        sa.Column("account_id", sa.String(length=64), nullable=False),
+        sa.Column("action_id", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("version", sa.String(length=64), nullable=True),
+        sa.Column("note", sa.String(length=200), nullable=False),
+        sa.Column("changed_ms", sa.BigInteger(), nullable=False),
+        sa.Column("changed_by", sa.String(length=200), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "action_id", "number", name="action_changes_pk"),
+    )
+    op.create_table(
         "action_versions",
         sa.Column("account_id", sa.String(length=64), nullable=False),
         sa.Column("action_id", sa.String(length=64), nullable=False),
@@ -56,12 +68,23 @@ def upgrade() -> None:
         sa.Column("workspace_id", sa.String(length=200), nullable=True),
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("etag", sa.String(length=22), nullable=False),
-        sa.Column("draft", sa.Text(), nullable=True),
+        sa.Column("draft", sa.Text(), nullable=False),
+        sa.Column("draft_version", sa.String(length=64), nullable=True),
         sa.Column("published", sa.String(length=64), nullable=True),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("to_write", sa.SmallInteger(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("updated_ms", sa.BigInteger(), nullable=False),
         sa.Column("archived_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("account_id", "action_id", name="actions_pk"),
+    )
+    op.create_index(
+        "actions_to_write",
+        "actions",
+        ["account_id"],
+        unique=False,
+        postgresql_where=sa.text("to_write = 1"),
+        sqlite_where=sa.text("to_write = 1"),
     )
     op.create_table(
         "api_keys",
@@ -360,7 +383,14 @@ def downgrade() -> None:
     op.drop_table("choices")
     op.drop_index("api_keys_account", table_name="api_keys")
     op.drop_table("api_keys")
+    op.drop_index(
+        "actions_to_write",
+        table_name="actions",
+        postgresql_where=sa.text("to_write = 1"),
+        sqlite_where=sa.text("to_write = 1"),
+    )
     op.drop_table("actions")
     op.drop_table("action_versions")
+    op.drop_table("action_changes")
     op.drop_table("accounts")
     op.drop_table("account_settings")
