@@ -142,6 +142,23 @@ class Identity:
             person_key=_person_key(person, account_id),
         )
 
+    def unnamed(self, account_id: str, execution_id: str) -> ExecutionAttempt:
+        """Return an attempt to look an id up with, which fits whatever it was used for.
+
+        Raises:
+            ValueError: one of them is not allowed.
+        """
+        check_account_id(account_id)
+        check_column(execution_id, "execution_id")
+        return ExecutionAttempt(
+            account_id=account_id,
+            execution_id=execution_id,
+            execution_key=self.execution_key(account_id, execution_id),
+            attempt_id=REBUILT_ATTEMPT,
+            fingerprint=ANY_PERSON * len(FINGERPRINT_FIELDS),
+            dimensions=Dimensions(*("",) * len(_DIMENSION_FIELDS)),
+        )
+
     def fingerprint_of_anybody(self, dimensions: Dimensions) -> str:
         """Return a fingerprint with these dimensions that matches whichever person's."""
         before_person, after_person = self._place(dimensions)

@@ -32,6 +32,7 @@ from runtime.library.rows import (
     of_action,
     row_of,
     row_of_version,
+    select_actions,
     written,
 )
 from runtime.library.stored import (
@@ -98,6 +99,14 @@ class Library:
         async with self._store.connect() as connection:
             return action_of(await row_of(connection, account_id, action_id))
 
+    async def exists(self, account_id: str, action_id: str) -> bool:
+        """Return whether the account has an action with this id, archived or not."""
+        try:
+            await self.find(account_id, action_id)
+        except UnknownAction:
+            return False
+        return True
+
     async def check(self, action_id: str, draft: Mapping[str, Any]) -> CheckedDraft:
         """Return what a draft becomes, with its mistakes."""
         return await asyncio.to_thread(
@@ -121,7 +130,7 @@ class Library:
             after: ids after this one.
         """
         state = actions.c.archived_ms.is_not(None) if archived else actions.c.archived_ms.is_(None)
-        query = select(actions).where(
+        query = select_actions().where(
             actions.c.account_id == account_id, actions.c.action_id > after, state
         )
         if workspace_id is not None:

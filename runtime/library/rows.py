@@ -27,9 +27,18 @@ async def written(store: Store, account_id: str, action_id: str, revision: int) 
         await connection.execute(update(actions).where(*of).values(to_write=0))
 
 
-def of_action(table: Any, account_id: str, action_id: str) -> Any:
+def of_action(table: Any, account_id: Any, action_id: Any) -> Any:
     """Return the condition on rows of one action."""
     return (table.c.account_id == account_id) & (table.c.action_id == action_id)
+
+
+def select_actions() -> Any:
+    """Return a SELECT of actions, each with the ``number`` of its published version."""
+    published = of_action(action_versions, actions.c.account_id, actions.c.action_id) & (
+        action_versions.c.version == actions.c.published
+    )
+    joined = actions.outerjoin(action_versions, published)
+    return select(actions, action_versions.c.number).select_from(joined)
 
 
 async def row_of(connection: AsyncConnection, account_id: str, action_id: str) -> Row[Any]:
@@ -38,7 +47,7 @@ async def row_of(connection: AsyncConnection, account_id: str, action_id: str) -
     Raises:
         UnknownAction: there is none.
     """
-    query = select(actions).where(of_action(actions, account_id, action_id))
+    query = select_actions().where(of_action(actions, account_id, action_id))
     row = (await connection.execute(query)).one_or_none()
     if row is None:
         raise UnknownAction(action_id)

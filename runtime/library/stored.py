@@ -14,7 +14,8 @@ class StoredAction:
     """An action of an account.
 
     ``workspace_id`` is ``None`` for one of all workspaces. ``draft_version`` is the version that
-    the draft would be, ``None`` while it has mistakes; ``published`` the version that runs.
+    the draft would be, ``None`` while it has mistakes; ``published`` the version that runs, and
+    ``number`` its number.
     """
 
     account_id: str
@@ -25,6 +26,7 @@ class StoredAction:
     draft: dict[str, Any]
     draft_version: str | None
     published: str | None
+    number: int | None
     created_ms: int
     updated_ms: int
     archived_ms: int | None
@@ -70,6 +72,7 @@ def action_of(row: Row[Any]) -> StoredAction:
         draft=json.loads(row.draft),
         draft_version=row.draft_version,
         published=row.published,
+        number=row.number,
         created_ms=row.created_ms,
         updated_ms=row.updated_ms,
         archived_ms=row.archived_ms,

@@ -12,20 +12,24 @@ from runtime.web.observed import ObservedApp
 from runtime.web.rate_headers import RateHeaders
 from runtime.web.routes import (
     accounts,
+    actions,
     caps,
     docs,
     executions,
     grants,
     health,
     keys,
+    missed,
     models,
     previews,
     reports,
+    switches,
 )
 from runtime.web.service import Service
 
 _ROUTERS = (
     accounts.router,
+    actions.router,
     caps.router,
     docs.router,
     executions.router,
@@ -33,9 +37,11 @@ _ROUTERS = (
     health.router,
     keys.operator_router,
     keys.router,
+    missed.router,
     models.router,
     previews.router,
     reports.router,
+    switches.router,
 )
 
 

@@ -11,7 +11,7 @@ from pricing.offers import MAX_MC
 from runtime.ids import ID_PATTERN, ID_RULE, ID_TEXT_RULE, is_id_text, is_reference
 from runtime.web.problems import ProblemDetails
 
-ACCOUNT_ID = Annotated[str, Path(pattern=ID_PATTERN, description=ID_RULE)]
+ACCOUNT_ID = Annotated[str, Path(pattern=ID_PATTERN, description=ID_RULE, examples=["acme"])]
 """A path's parameter: an account's id."""
 
 

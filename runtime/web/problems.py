@@ -8,13 +8,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from pricing.errors import CreditgateError
 from pricing.offers import PurchaseRefused
 from runtime.actions.requests import InvalidRequest
-from runtime.actions.source import UnknownAction
+from runtime.actions.source import ActionSourceUnavailable, UnknownAction
 from runtime.api_keys.errors import (
     ApiKeyRevoked,
     ApiKeyUnknown,
@@ -33,6 +33,12 @@ from runtime.credits.results import (
     LedgerUnavailable,
     ReferenceConflict,
     TooManyGrants,
+)
+from runtime.library.errors import (
+    ActionArchived,
+    ActionChanged,
+    ActionExists,
+    TooManyActions,
 )
 from runtime.store.database import StoreUnavailable
 
@@ -123,6 +129,11 @@ def shown(value: object) -> str:
 
 _Row = tuple[int, str, str]
 _OF_ERRORS: Mapping[type[CreditgateError], _Row] = {
+    ActionSourceUnavailable: (503, "action_unavailable", "Nobody can tell what is published"),
+    ActionChanged: (412, "action_changed", "The action was changed meanwhile"),
+    ActionExists: (409, "action_exists", "The id is taken"),
+    ActionArchived: (409, "action_archived", "The action is archived"),
+    TooManyActions: (409, "too_many_actions", "The account has too many actions"),
     UnknownAction: (404, "action_not_found", "No such action"),
     ExecutionConflict: (409, "execution_conflict", "The execution_id was used for something else"),
     InvalidRequest: (422, "invalid_request", "The request is not valid"),
@@ -184,12 +195,13 @@ async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     if any(each["type"] == "json_invalid" for each in found):
         text = f"The body is not valid JSON: {found[0]['ctx']['error']}, at {found[0]['loc'][-1]}."
         return Problem(400, "not_json", "The body is not JSON", text).response()
-    return fields_problem(found).response()
+    return _invalid([_field_error(each) for each in found]).response()
 
 
-def fields_problem(found: Sequence[Mapping[str, Any]]) -> Problem:
-    """Return the problem of the fields that pydantic found to be wrong."""
-    return _invalid([_field_error(each) for each in found[:_MOST_ERRORS]])
+def invalid_body(error: ValidationError) -> Problem:
+    """Return the problem of a body that is not of its model."""
+    found = error.errors(include_url=False)[:_MOST_ERRORS]
+    return _invalid([_field_error({**each, "loc": ("body", *each["loc"])}) for each in found])
 
 
 async def _on_http(_: Request, error: Exception) -> JSONResponse:

@@ -21,6 +21,10 @@ from runtime.credits.installation_key import identity_of
 from runtime.credits.ledger import CreditLedger
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.ledger_opening import at_end, connected, open_ledger
+from runtime.library.library import Library
+from runtime.library.records import Records
+from runtime.library.republishing import Republishing
+from runtime.library.source import LibraryActions
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
 from runtime.store.reopening import Store
@@ -46,6 +50,7 @@ class Service:
     estimator: Estimator
     keys: ApiKeys
     rates: KeyRates | None
+    library: Library
     running: TaskSet
     """The executions that run, whether or not somebody still waits for their answers."""
     readiness: Readiness
@@ -73,8 +78,14 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         keys = ApiKeys(store, client, names, config.redis.timeout_ms)
         at_end(stack, "closing the keys", keys.aclose)
         keys.start()
+        records = Records(client, names, config.redis.timeout_ms)
+        republishing = Republishing(store, records)
+        at_end(stack, "publishing actions", republishing.aclose)
+        await republishing.start()
+        actions = LibraryActions(records, republishing.want)
+        at_end(stack, "closing the actions", actions.aclose)
         runtime = await stack.enter_async_context(
-            open_runtime(config, redis=client, observer=telemetry.observer)
+            open_runtime(config, redis=client, actions=actions, observer=telemetry.observer)
         )
         running = TaskSet()
         at_end(stack, "the executions that run", running.drain)
@@ -90,6 +101,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             estimator=estimator,
             keys=keys,
             rates=_rates(config),
+            library=Library(store, records, lambda: config),
             running=running,
             readiness=Readiness(client, store),
             telemetry=telemetry,

@@ -283,24 +283,51 @@ def upgrade() -> None:
         sa.Column("payment_id", sa.String(length=22), nullable=False),
         sa.Column("account_id", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("reference", sa.String(length=200), nullable=False),
+        sa.Column("packs", sa.BigInteger(), nullable=False),
         sa.Column("amount_mc", sa.BigInteger(), nullable=False),
         sa.Column("price_cents", sa.BigInteger(), nullable=False),
         sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("keeps_method", sa.SmallInteger(), nullable=False),
+        sa.Column("customer_id", sa.String(length=100), nullable=True),
+        sa.Column("method_id", sa.String(length=100), nullable=True),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("session_id", sa.String(length=100), nullable=True),
+        sa.Column("session_url", sa.Text(), nullable=True),
         sa.Column("intent_id", sa.String(length=100), nullable=True),
-        sa.Column("reference", sa.String(length=200), nullable=False),
         sa.Column("grant_id", sa.String(length=20), nullable=True),
+        sa.Column("refunded_cents", sa.BigInteger(), nullable=False),
+        sa.Column("disputed_cents", sa.BigInteger(), nullable=False),
+        sa.Column("dispute", sa.String(length=10), nullable=False),
+        sa.Column("applied_cents", sa.BigInteger(), nullable=False),
         sa.Column("owed_mc", sa.BigInteger(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.Column("sent_ms", sa.BigInteger(), nullable=True),
+        sa.Column("checked_ms", sa.BigInteger(), nullable=False),
         sa.Column("fault", sa.String(length=400), nullable=False),
         sa.PrimaryKeyConstraint("payment_id"),
-        sa.UniqueConstraint("reference", name="payments_reference"),
-        sa.UniqueConstraint("session_id", name="payments_session"),
+        sa.UniqueConstraint("account_id", "kind", "reference", name="payments_reference"),
     )
-    op.create_index("payments_account", "payments", ["account_id", "created_ms"], unique=False)
+    op.create_index(
+        "payments_account", "payments", ["account_id", "created_ms", "payment_id"], unique=False
+    )
     op.create_index("payments_intent", "payments", ["intent_id"], unique=False)
+    op.create_index("payments_state", "payments", ["state", "checked_ms"], unique=False)
+    op.create_table(
+        "reversals",
+        sa.Column("payment_id", sa.String(length=22), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("cents", sa.BigInteger(), nullable=False),
+        sa.Column("due_mc", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.String(length=40), nullable=False),
+        sa.Column("grant_id", sa.String(length=20), nullable=True),
+        sa.Column("taken_mc", sa.BigInteger(), nullable=True),
+        sa.Column("rest_grant_id", sa.String(length=20), nullable=True),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("done_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("payment_id", "number", name="reversals_pk"),
+    )
     op.create_table(
         "totals",
         sa.Column("account", sa.Integer(), nullable=False),
@@ -343,12 +370,17 @@ def upgrade() -> None:
         ),
         sqlite_with_rowid=False,
     )
+    op.create_index(
+        "entries_execution", "entries", ["account", sa.text("substr(body, 24, 8)")], unique=False
+    )
 
 
 def downgrade() -> None:
     """Drop the tables."""
     op.drop_table("usage")
     op.drop_table("totals")
+    op.drop_table("reversals")
+    op.drop_index("payments_state", table_name="payments")
     op.drop_index("payments_intent", table_name="payments")
     op.drop_index("payments_account", table_name="payments")
     op.drop_table("payments")
