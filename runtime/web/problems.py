@@ -233,6 +233,7 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
 def _methods(app: FastAPI, path: str) -> list[str]:
     """Return the methods of a path; Starlette knows those of the first route that has it."""
     paths = app.openapi()["paths"]
+    found: set[str] = set()
     for part in ("[^/:]+", "[^/]+"):  # an id with a colon is not the name of what is done
         found = {
             method.upper()

@@ -28,6 +28,7 @@ from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
 from runtime.store.reopening import Store
 from runtime.telemetry.opening import Telemetry, open_telemetry
+from runtime.web.payment_alerts import telling
 from runtime.web.readiness import Readiness
 from runtime.web.readings import ScrapedMetrics
 
@@ -92,6 +93,8 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         running = TaskSet()
         at_end(stack, "the executions that run", running.drain)
         payments = await _open_payments(stack, config, store, ledger, key_check)
+        if payments is not None:
+            payments.on_event(telling(alerts))
         estimator = await stack.enter_async_context(open_estimator(config, redis=client))
         archiving.start(after_s=1)
         yield Service(
@@ -126,7 +129,6 @@ async def _open_payments(
     )
 
 
-def _service(request: Request) -> Service:
 def _rates(config: Config) -> KeyRates | None:
     per_second = config.service.requests_per_second
     return None if per_second is None else KeyRates(per_second)
