@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from runtime.actions.source import UnknownAction
 from runtime.actions.spec import ActionSpec
-from runtime.ids import ID_RULE, is_strict_id
-from runtime.library.checking import DraftMistake, check_draft
+from runtime.config.drafts import DraftRefused, read_draft
 from runtime.web.bodies import Body, StrictId
 from runtime.web.problems import FieldError, Problem, invalid
 from runtime.web.service import Service
+
+_MOST_ERRORS = 100
 
 Draft = Annotated[
     dict[str, Any],
@@ -61,10 +62,23 @@ class ActionBody(Body):
         if (self.action is None) == (self.draft is None):
             raise invalid(f"{at}action", "give either `action` or `draft`")
         if self.action is not None:
-            return await service.runtime.actions.get(account_id, self.action, self.version)
+            return await _saved(service, account_id, self.action, self.version)
         if self.version is not None:
             raise invalid(f"{at}version", "a draft has no version yet; leave it out")
         return await checked_draft(service, self.draft or {}, f"{at}draft.")
+
+
+async def _saved(
+    service: Service, account_id: str, action_id: str, version: str | None
+) -> ActionSpec:
+    try:
+        return await service.runtime.actions.get(account_id, action_id, version)
+    except UnknownAction:
+        if version is None:
+            raise
+    # Redis keeps versions that are no longer current for a while; SQL has them all.
+    stored = await service.library.version(account_id, action_id, version)
+    return await asyncio.to_thread(ActionSpec.model_validate, stored.content)
 
 
 async def checked_draft(service: Service, fields: Mapping[str, Any], at: str) -> ActionSpec:
@@ -73,26 +87,20 @@ async def checked_draft(service: Service, fields: Mapping[str, Any], at: str) ->
     Raises:
         Problem: it has mistakes; each is named with its path, and a template's with its line.
     """
-    action_id = fields.get("id")
-    if not isinstance(action_id, str) or is_strict_id(action_id) is None:
-        raise invalid(f"{at}id", f"must be {ID_RULE}", action_id)
-    checked = await asyncio.to_thread(
-        check_draft, service.config, action_id, fields, datetime.now(UTC)
-    )
-    if checked.spec is None:
-        raise _refused(checked.mistakes, at)
-    return checked.spec
+    try:
+        return await asyncio.to_thread(read_draft, service.config, fields)
+    except DraftRefused as error:
+        raise draft_problem(error, at) from None
 
 
-def _refused(mistakes: Sequence[DraftMistake], at: str) -> Problem:
+def draft_problem(error: DraftRefused, at: str) -> Problem:
+    """Return the problem of a draft; ``at`` stands before its fields, such as ``draft.``."""
     errors = [
         FieldError(
-            field=f"{at}{mistake.path}".removesuffix("."),
-            message=mistake.message,
-            line=mistake.line,
+            field=f"{at}{mistake.field}".rstrip("."), message=mistake.message, line=mistake.line
         )
-        for mistake in mistakes
+        for mistake in error.mistakes[:_MOST_ERRORS]
     ]
-    rest = f" ({len(errors) - 1} more below)" if len(errors) > 1 else ""
+    rest = f" ({len(error.mistakes) - 1} more below)" if len(error.mistakes) > 1 else ""
     detail = f"{errors[0].field}: {errors[0].message}{rest}."
     return Problem(422, "invalid_request", "The request is not valid", detail, errors=errors)

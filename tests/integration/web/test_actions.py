@@ -116,7 +116,7 @@ async def test_an_unfinished_draft_is_saved_and_publishing_it_is_refused(served:
     refused = await publish(served, "half", saved.headers["ETag"])
     assert (refused.status_code, refused.json()["type"]) == (
         422,
-        "urn:creditgate:problem:draft_invalid",
+        "urn:creditgate:problem:invalid_request",
     )
     assert {one["field"] for one in refused.json()["errors"]} == found.keys()
     assert (await served.operator.get(f"{BASE}/half")).json()["published"] is None
@@ -141,7 +141,7 @@ async def test_a_mistake_names_its_field_and_what_is_allowed(
     served: Served, content: dict[str, Any], field: str | None, words: str | None
 ) -> None:
     checked = await served.service.library.check("any", draft(**content))
-    found = [(f"draft.{one.path}", one.message) for one in checked.mistakes]
+    found = [(f"draft.{one.field}", one.message) for one in checked.mistakes]
     if field is None:
         assert (found, len(checked.warnings)) == ([], 1)
     else:
@@ -227,12 +227,13 @@ async def test_lists_are_pages_and_a_workspace_sees_its_own_and_the_accounts(
     await served.open_account("pages")
     base = "/v1/accounts/pages/actions"
     for number, workspace_id in enumerate(["retail", "travel", None, "retail"]):
-        body = {"name": "x", "workspace_id": workspace_id, "draft": {}}
+        body: dict[str, Any] = {"name": "x", "workspace_id": workspace_id, "draft": {}}
         await served.operator.put(f"{base}/a{number}", json=body)
     seen: list[str] = []
     cursor: str | None = None
     while True:
-        params = {"limit": 2, "workspace_id": "retail"} | ({"cursor": cursor} if cursor else {})
+        params: dict[str, Any] = {"limit": 2, "workspace_id": "retail"}
+        params |= {"cursor": cursor} if cursor else {}
         page = (await served.operator.get(base, params=params)).json()
         seen += [one["action_id"] for one in page["items"]]
         cursor = page["next_cursor"]
