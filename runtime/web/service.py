@@ -127,7 +127,6 @@ async def _open_payments(
     )
 
 
-def _service(request: Request) -> Service:
 def _rates(config: Config) -> KeyRates | None:
     per_second = config.service.requests_per_second
     return None if per_second is None else KeyRates(per_second)
