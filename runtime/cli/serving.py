@@ -51,8 +51,8 @@ def serve(config_path: Path, host: str | None, port: int | None, *, as_json: boo
             "redis.url is embedded, which serves one process and no other one. Set it to the "
             "address of a Redis, or try the service with --demo"
         )
-    begin_logs()
     listeners = listeners_of(config, host, port)
+    begin_logs()
     run_async(_serve(config, listeners, config_path, as_json=as_json))
 
 
