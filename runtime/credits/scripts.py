@@ -23,7 +23,16 @@ _PREAMBLE = (
     "trust.lua",
     "lag.lua",
 )
-_EXECUTIONS = ("executions.lua", "reserve.lua", "settle.lua", "release.lua", "conclude.lua")
+_EXECUTIONS = (
+    "executions.lua",
+    "references.lua",
+    "new_caps.lua",
+    "default_caps.lua",
+    "reserve.lua",
+    "settle.lua",
+    "release.lua",
+    "conclude.lua",
+)
 _ACCOUNTS = (
     "executions.lua",
     "look_up.lua",
@@ -33,6 +42,7 @@ _ACCOUNTS = (
     "void.lua",
     "plan.lua",
     "timezone.lua",
+    "new_caps.lua",
     "cap.lua",
     "switch.lua",
     "due.lua",

@@ -10,6 +10,7 @@ from typing import TypeVar
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from runtime.credits.caps import DefaultCap
 from tests.harness.ledger.desk import OFFERS, open_desk
 from tests.harness.ledger.duel import COOLDOWN_MS, HORIZON_MS
 from tests.harness.ledger.machine import LedgerAgainstModel
@@ -19,6 +20,11 @@ from tests.harness.ledger.wire import open_wire
 T = TypeVar("T")
 
 LOW_MARKS = (("p20",), ("p50", "a120", "p10"), ())
+DEFAULT_CAPS = (
+    (),
+    (DefaultCap("workspace_id", "day", 150), DefaultCap("campaign_id", "total", 400)),
+    (DefaultCap("campaign_id", "month", 100),),
+)
 # No command within a script takes so long, and no script is quicker.
 SCRIPTS_TAKE_AT_LEAST_US = 20
 
@@ -50,10 +56,11 @@ def walk(
                     outcome_ttl_ms=HORIZON_MS,
                     alert_cooldown_ms=COOLDOWN_MS,
                     low_marks=marks,
+                    default_caps=caps,
                     offers=OFFERS,
                 )
             )
-            for marks in LOW_MARKS
+            for marks, caps in zip(LOW_MARKS, DEFAULT_CAPS, strict=True)
         ]
         machine.wire = enter(open_wire(machine.desks[0].client))
         logged_us = ("slowlog-log-slower-than", SCRIPTS_TAKE_AT_LEAST_US)

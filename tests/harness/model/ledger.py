@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.harness.model.account import AccountVerbs
 from tests.harness.model.books import MAX_MC, Choices, Settlement
-from tests.harness.model.caps import Note
+from tests.harness.model.caps import Cap, CapName, Note
 from tests.harness.model.executions import Execution, Expired, Identity, Outcome, Reservation
 from tests.harness.model.references import Answer
 
@@ -54,7 +54,7 @@ class Model(AccountVerbs):
             reason = "plan_not_eligible"
         elif self._is_switched_off(identity):
             reason = "switched_off"
-        elif cap := self.caps.refusing(identity, amount, self.moment):
+        elif cap := self._cap_refusing(identity, amount):
             reason, may_clear = "cap_reached", cap.lets_pass_later(amount, self.moment)
         elif amount <= available:
             return None
@@ -65,6 +65,17 @@ class Model(AccountVerbs):
         else:
             reason = "insufficient_credits"
         return ("refused", reason, available, home, cap and cap.status(self.moment), may_clear)
+
+    def _cap_refusing(self, identity: Identity, amount: int) -> Cap | None:
+        """The cap that refuses, of those that are there and those that new names begin with."""
+        for dimension, window, limit in self.rules.default_caps if amount else ():
+            name = str(getattr(identity, dimension))
+            cap = CapName(window)._replace(**{dimension: name})
+            if cap not in self.caps.by_name and (dimension, name) not in self.given_caps:
+                self.caps.set(cap, limit, 0, self.moment)
+                self.given_caps.add((dimension, name))
+                self.changed = True
+        return self.caps.refusing(identity, amount, self.moment)
 
     def _is_switched_off(self, identity: Identity) -> bool:
         targets = {

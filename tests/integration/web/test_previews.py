@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +114,7 @@ async def test_a_draft_runs_without_being_saved(served: Served) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "field", "words", "line"),
+    "change, field, words, line",
     [
         ({"user": "one\n{{ customer.message | nope }}"}, "draft.user", "line 2", 2),
         ({"model": "writr"}, "draft.model", "writer", None),
@@ -151,7 +150,7 @@ async def test_a_variant_that_can_not_run_names_its_place(served: Served) -> Non
 
 
 @pytest.mark.parametrize(
-    ("body", "field"),
+    "body, field",
     [
         ({"action": None}, "action"),
         ({"draft": {"id": "a"}}, "action"),
