@@ -99,7 +99,9 @@ async def test_of_publishers_at_once_one_wins(desk: LibraryDesk) -> None:
     assert (version.number, version.note) == (1, won[0].version.note)
 
 
-@pytest.mark.long
+@pytest.mark.parametrize(
+    "store_url", [pytest.param("postgresql", marks=pytest.mark.long)], indirect=True
+)
 async def test_of_two_processes_one_publishes(
     desk: LibraryDesk, store_url: URL, redis_url: str, key_prefix: str, tmp_path: Path
 ) -> None:
