@@ -28,7 +28,7 @@ from runtime.observing import Observer
 
 _NEED_RESTART = (
     *("redis", "installation_key", "data_dir", "service", "tracing"),
-    *("plans", "pack", "offers", "alerts", "default_caps"),
+    *("plans", "pack", "offers", "alerts", "email", "default_caps"),
 )
 _EXECUTIONS_NEED_RESTART = ("outcome_ttl_hours", "spool_max_age_hours")
 

@@ -101,7 +101,8 @@ def _settings(config: Config) -> LedgerSettings:
     return LedgerSettings(
         key_prefix=config.redis.key_prefix,
         outcome_ttl_ms=config.executions.outcome_ttl_hours * _HOUR_MS,
-        low_marks=(f"p{config.alerts.low_percent}",),
+        low_marks=config.alerts.low_marks(),
+        cap_marks=config.alerts.marks_of_caps(),
         alert_cooldown_ms=config.alerts.cooldown_minutes * _MINUTE_MS,
         timeout_ms=config.redis.timeout_ms,
         durability=Durability(config.redis.durability),

@@ -82,6 +82,7 @@ class Checker:
         yield from self._executions()
         yield from self._redis()
         yield from self._endpoints()
+        yield from self._alerts()
         yield from self._plans()
         yield from self._models()
         yield from self._rate_cards()
@@ -102,6 +103,11 @@ class Checker:
                 f"spool_max_age_hours plus reservation_ttl_ms, {needed_ms:,} ms: otherwise a "
                 "settlement from the spool may come after its execution is forgotten",
             )
+
+    def _alerts(self) -> Iterator[Finding]:
+        if self.config.alerts.operator.emails and self.config.email is None:
+            found = "must have a section email beside it: nothing is sent by email without one"
+            yield Finding(("alerts", "operator", "emails"), found)
 
     def _redis(self) -> Iterator[Finding]:
         redis = self.config.redis

@@ -98,8 +98,8 @@ class ActionRuntime:
             had a prompt and a price, and of little use beside ``Pending``.
 
         Raises:
-            UnknownAction, ActionSourceUnavailable, ExecutionConflict, WrongEventLoop, RuntimeClosed:
-                as ``execute``.
+            UnknownAction, ActionSourceUnavailable, ExecutionConflict: as ``execute``.
+            WrongEventLoop, RuntimeClosed: likewise.
         """
         self._check_use()
         return await self._execute(request)

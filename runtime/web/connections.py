@@ -158,7 +158,8 @@ class Connection(HttpToolsProtocol):
         self.transport.abort()
 
     def _is_idle(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
+        cycle: Any = self.cycle  # None before the first request, which uvicorn's types leave out
+        return cycle is None or cycle.response_complete
 
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_S, self._head_too_slow)

@@ -1,8 +1,8 @@
-"""Archives on both databases, and PostgreSQL for the session."""
+"""Archives on both databases."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest

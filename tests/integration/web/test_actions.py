@@ -123,7 +123,7 @@ async def test_an_unfinished_draft_is_saved_and_publishing_it_is_refused(served:
 
 
 @pytest.mark.parametrize(
-    ("content", "field", "words"),
+    "content, field, words",
     [
         ({"model": "retired"}, None, None),
         ({"temperature": 3}, "draft.temperature", "at most 2"),
