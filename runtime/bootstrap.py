@@ -33,6 +33,7 @@ from runtime.executions.switch_watch import READ_EVERY_S, SwitchWatch
 from runtime.learning.sharing import Learning
 from runtime.ledger_opening import at_end, connected, open_ledger
 from runtime.loop_guard import LoopGuard
+from runtime.observing import Observer
 from runtime.processes.register import Register
 from runtime.redis.keys import Keys
 from runtime.turns.shared import RedisTurns
@@ -52,6 +53,7 @@ async def open_runtime(
     actions: ActionSource | None = None,
     on_alert: Callable[[Alert], None] = lambda alert: None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    observer: Observer | None = None,
 ) -> AsyncIterator[ActionRuntime]:
     """Open a runtime that runs actions against prepaid credits.
 
@@ -74,6 +76,8 @@ async def open_runtime(
             changes nothing. Alerts that another process raised are not heard here.
         clock: returns the time in UTC by which rate cards come into force and models retire; pass
             another one to try a coming change before its day. Credits always go by Redis' clock.
+        observer: hears of executions, calls of providers and of Redis, for metrics and traces;
+            ``runtime/observing.py`` says what of. Without one, nothing is measured.
 
     Raises:
         ConfigError: the model of an action does not take its temperature.
@@ -89,7 +93,7 @@ async def open_runtime(
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(connected(config, redis))
         ledger = await stack.enter_async_context(
-            open_ledger(config, redis=client, on_alert=on_alert)
+            open_ledger(config, redis=client, on_alert=on_alert, observer=observer)
         )
         told = ToldFile(config.data_dir / "told", config.redis.key_prefix)
         at_end(stack, "keeping what was told", told.aclose)
@@ -126,6 +130,7 @@ async def open_runtime(
             actions=actions,
             clock=clock,
             uses_litellm=uses_litellm,
+            observer=observer,
         )
         at_end(stack, "giving turns back", assembly.give_turns_back)
         stack.push_async_callback(outbox.aclose)
@@ -156,6 +161,7 @@ async def open_runtime(
             executor=assembly.executor(config, models),
             rebuild=rebuild,
             guard=guard,
+            observer=observer,
         )
 
 

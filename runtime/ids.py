@@ -56,3 +56,15 @@ def shortened(execution_id: str, last_parts: int) -> str:
     digest = hashlib.sha256(before.encode("utf-8", "surrogatepass")).hexdigest()
     short = ":".join([f"sha256-{digest}", *last])
     return short if len(short) <= MAX_ID_TEXT_LENGTH else shortened(execution_id, last_parts - 1)
+
+
+EMAIL_RULE = "an email address like ana@example.com, of at most 254 characters"
+"""The rule for an email address in words, for messages."""
+
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+is_email = re.compile(
+    r"(?=.{3,254}\Z)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}"
+    r"(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}){0,20}"
+    rf"@{_LABEL}(?:\.{_LABEL}){{1,20}}"
+).fullmatch
+"""Match an email address as a whole; ``None`` for anything else. None can hold another header."""

@@ -23,6 +23,7 @@ from pricing.offers import (
     purchase_amount_mc,
 )
 from runtime.credits import decoding
+from runtime.credits.alert_marks import AlertMarks
 from runtime.credits.batch import Answer, Call, Mode
 from runtime.credits.caps import Cap, CapStatus
 from runtime.credits.checks import (
@@ -314,6 +315,33 @@ class Accounts:
         args = (cap.sort, cap.field, str(cap), reference, actor)
         answer = await self._change(account_id, "remove_cap", args, actor, reference)
         return decoding.capped(account_id, cap, reference, answer)
+
+    async def alert_marks(self, account_id: str) -> AlertMarks | None:
+        """Return the account's own alert marks; ``None`` where the configured ones hold."""
+        check_account_id(account_id)
+        answer, _ = await self._read(account_id, "alert_marks")
+        return decoding.alert_marks(answer)
+
+    async def set_alert_marks(
+        self, account_id: str, marks: AlertMarks | None, *, before: AlertMarks | None
+    ) -> bool:
+        """Give an account alert marks of its own, or ``None`` for the configured ones.
+
+        A mark that what is left is below already is told after the next top-up.
+
+        Args:
+            before: the marks that the change was decided on.
+
+        Returns:
+            False if other marks are in force than ``before`` and ``marks``: nothing is changed.
+        """
+        check_account_id(account_id)
+        for value, field in ((marks, "marks"), (before, "before")):
+            if value is not None:
+                check_is(value, AlertMarks, field)
+        args = (decoding.own_marks(before), decoding.own_marks(marks))
+        call = Call("set_alert_marks", args, mode=Mode.ACCOUNT)
+        return bool((await self._script_client.ask(account_id, call))[0] == b"marks")
 
     async def switch_off(
         self,

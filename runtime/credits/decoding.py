@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC, GrantKind
+from runtime.credits.alert_marks import AlertMarks
 from runtime.credits.batch import Answer
 from runtime.credits.caps import Cap, CapStatus, cap_of
 from runtime.credits.identity import FINGERPRINT_FIELDS, ExecutionAttempt
@@ -131,6 +132,17 @@ def _cap_status(fields: Answer) -> CapStatus:
         reserved_mc=reserved_mc,
         resets_in_ms=None if resets_in_ms < 0 else resets_in_ms,
     )
+
+
+def own_marks(marks: AlertMarks | None) -> str:
+    """Return an account's own marks as scripts are told them; "" for none of its own."""
+    return "" if marks is None else f"own {marks.text}"
+
+
+def alert_marks(answer: Answer) -> AlertMarks | None:
+    """Return the account's own marks, if it has any."""
+    text: str = answer[1].decode()
+    return AlertMarks.of(text.removeprefix("own ")) if text else None
 
 
 def reservation(

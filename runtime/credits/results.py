@@ -261,6 +261,9 @@ class Switch:
 class Alert:
     """``left`` (available + reserved) fell to a mark: ``p20``, ``a5000`` or ``exhausted``.
 
+    One with mark ``c80`` is of a cap, which reached 80% of its limit: ``cap``, ``cap_limit_mc`` and
+    ``cap_charged_mc`` say more, and ``threshold_mc`` is that share of the limit.
+
     One with mark ``archive_lag`` is for the operator: the archive is ``lag_entries`` behind the
     account's journal, at least half of ``archive.max_lag``. Its ``threshold_mc`` is 0.
     """
@@ -270,6 +273,9 @@ class Alert:
     threshold_mc: int
     left_mc: int
     lag_entries: int = 0
+    cap: Cap | None = None
+    cap_limit_mc: int = 0
+    cap_charged_mc: int = 0
 
 
 @dataclass(frozen=True, slots=True)

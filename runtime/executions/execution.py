@@ -13,7 +13,7 @@ from pricing.offers import MAX_MC
 from pricing.quote import cost_mc, quote_mc
 from pricing.rate_card import RateCard, Rates
 from pricing.usage import TokenUsage
-from providers.base import Completion, Message
+from providers.base import Completion, CompletionRequest, Message
 from providers.pacing.deadline import Deadline
 from runtime.actions.requests import (
     Attempt,
@@ -143,6 +143,20 @@ class Execution:
         progress.lowered = progress.lowered or most < quote.max_output_tokens
         amount_mc = quote_mc(self.rates, quote.input_tokens, most)
         progress.quote = Quote(quote.input_tokens, most, amount_mc)
+
+    def completion_request(self) -> CompletionRequest:
+        """Return the call of the model as it is sent."""
+        spec, model = self.spec, self.model
+        return CompletionRequest(
+            litellm_model=model.litellm_model,
+            endpoint=model.endpoint,
+            messages=self.messages,
+            max_output_tokens=self.progress.quote.max_output_tokens,
+            response_schema=spec.json_schema if model.json_schema is True else None,
+            json_object=model.json_schema == "json_object",
+            temperature=spec.temperature,
+            route=model.route,
+        )
 
     def resolve(
         self, reason: FallbackReason, answered: Mapping[str, Any] | None = None

@@ -15,6 +15,7 @@ from functools import partial
 
 from fallback.reasons import FallbackReason
 from pricing.quote import covered_output_tokens
+from providers.base import Provider
 from providers.pacing.deadline import Deadline
 from providers.pacing.queue import NoTurn
 from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending
@@ -44,7 +45,8 @@ from runtime.executions.model_calls import CallSession, ModelCalls
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Priced, Quoter
 from runtime.executions.reserved import ReservedExecutions, model_unavailable
-from runtime.wording.caps import cap_reached_text
+from runtime.executions.unpaid import run_unpaid
+from runtime.wording.caps import above_limit_text, cap_reached_text
 from runtime.wording.reasons import no_turn_text
 
 _log = logging.getLogger("creditgate.executor")
@@ -62,11 +64,13 @@ class ExecutorSettings:
         reservation_ttl_ms: must outlast the longest deadline.
         wait_for_credits_ms: how long an execution waits for credits that others have reserved.
         charge_previews: false if previews are free.
+        max_charge_mc: the most that the quote of one execution may be; ``None`` for no limit.
     """
 
     reservation_ttl_ms: int = 120_000
     wait_for_credits_ms: int = 15_000
     charge_previews: bool = True
+    max_charge_mc: int | None = None
 
 
 class Executor:
@@ -109,20 +113,39 @@ class Executor:
         self, request: ExecutionRequest
     ) -> tuple[ExecutionResult | Pending, Execution | None]:
         """Run the action, as ``ActionRuntime.execute_traced`` says."""
+        prepared, deadline = await self._prepare(request)
+        if isinstance(prepared, ExecutionResult):
+            return prepared, None
+        try:
+            if self._is_above_limit(prepared):
+                return await self._above_limit(prepared), prepared
+            with self._calls.session(prepared) as session:
+                return await self._run(prepared, session), prepared
+        finally:
+            deadline.stop()
+
+    async def execute_unpaid(
+        self, request: ExecutionRequest, provider: Provider
+    ) -> tuple[ExecutionResult, Execution | None]:
+        """Run the action on another provider, as ``ActionRuntime.execute_unpaid`` says."""
+        prepared, deadline = await self._prepare(request)
+        try:
+            if isinstance(prepared, ExecutionResult):
+                return prepared, None
+            return await run_unpaid(prepared, provider), prepared
+        finally:
+            deadline.stop()
+
+    async def _prepare(
+        self, request: ExecutionRequest
+    ) -> tuple[Execution | ExecutionResult, Deadline]:
         timings = Timings()
         spec = request.action
         if not isinstance(spec, ActionSpec):
             spec = await self.actions.get(request.account_id, spec)
         now_s = asyncio.get_running_loop().time()
         deadline = Deadline(now_s + spec.limits.deadline_ms / 1000)
-        prepared = await self._quoter.prepare(request, spec, deadline, timings)
-        if isinstance(prepared, ExecutionResult):
-            return prepared, None
-        try:
-            with self._calls.session(prepared) as session:
-                return await self._run(prepared, session), prepared
-        finally:
-            deadline.stop()
+        return await self._quoter.prepare(request, spec, deadline, timings), deadline
 
     def is_healthy(self, model_id: str) -> bool | None:
         """Return whether a model's provider answers; ``None`` if this process made no call yet."""
@@ -138,12 +161,31 @@ class Executor:
         priced = self._quoter.price(spec)
         return self._calls.resumes_in_ms(priced.model) if isinstance(priced, Priced) else 0
 
+    def open_breakers(self) -> list[str]:
+        """Return the endpoint of each breaker that stands open, as ``ModelCalls`` does."""
+        return self._calls.open_breakers()
+
     async def drain(self) -> None:
         """Finish the background work, as ``ActionRuntime.drain`` says."""
         await self._outbox.drain()
         await self._quoter.share()
 
     # Credits
+
+    def _is_above_limit(self, execution: Execution) -> bool:
+        most_mc = self._settings.max_charge_mc
+        return most_mc is not None and execution.progress.quote.amount_mc > most_mc
+
+    async def _above_limit(self, execution: Execution) -> ExecutionResult | Pending:
+        """Fall back because one execution may not cost so much, unless the id has its outcome."""
+        known = await self._look_up(execution)
+        if isinstance(known, Existing):
+            return execution.first_outcome(known)
+        if isinstance(known, InProgress):
+            return execution.pending(known.remaining_ms)
+        most_mc = self._settings.max_charge_mc or 0
+        detail = above_limit_text(execution.progress.quote.amount_mc, most_mc)
+        return execution.not_kept(FallbackReason.CAP_REACHED, detail)
 
     async def _run(self, execution: Execution, session: CallSession) -> ExecutionResult | Pending:
         """Wait for a turn, reserve and call; without credits give the turn back and wait."""

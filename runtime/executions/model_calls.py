@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Self
 
-from providers.base import Completion, CompletionRequest, Provider
+from pricing.usage import TokenUsage
+from providers.base import Completion, Provider
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Refusal
 from providers.pacing.breaker import Breaker, BreakerSettings, Caller
 from providers.pacing.queue import EndpointQueues, NoTurn, Turn
@@ -18,6 +19,7 @@ from runtime.credits.results import Reserved
 from runtime.executions.execution import Execution
 from runtime.executions.provider_texts import ProviderTexts
 from runtime.executions.switch_watch import CallGate, SwitchWatch
+from runtime.observing import AttemptEnded, Observer
 from runtime.wording.reasons import next_attempt_text, provider_down_text, refused_text
 
 _DOWN = (FailureKind.ERROR, FailureKind.TIMEOUT)
@@ -31,6 +33,7 @@ class ModelCalls:
             breaker.
         switches: says whether a call may begin.
         secrets: must not be shown where a provider quotes them.
+        observer: hears of each call that has ended.
     """
 
     def __init__(
@@ -40,12 +43,14 @@ class ModelCalls:
         breakers: Mapping[str, BreakerSettings],
         switches: SwitchWatch,
         secrets: Iterable[str] = (),
+        observer: Observer | None = None,
     ) -> None:
         self._texts = ProviderTexts(secrets, time.monotonic)
         self._provider = provider
         self._queues = queues
         self._settings = breakers
         self._switches = switches
+        self._observer = observer
         self._breakers: dict[tuple[str, str, str | None], Breaker] = {}
 
     def is_healthy(self, model: Model) -> bool | None:
@@ -66,6 +71,10 @@ class ModelCalls:
         known = [self._breakers.get(key) for key in (_of_key(model), _of_model(model))]
         return [breaker for breaker in known if breaker is not None]
 
+    def open_breakers(self) -> list[str]:
+        """Return the endpoint of each breaker of a key or a model that stands open."""
+        return [key[0] for key, breaker in self._breakers.items() if breaker.is_open]
+
     def session(self, execution: Execution) -> CallSession:
         """Return the session in which an execution makes its calls, in a ``with`` block."""
         model, limits = execution.model, execution.spec.limits
@@ -78,6 +87,7 @@ class ModelCalls:
             self._texts,
             self._breaker(model, _of_key(model)).caller(limit_ms),
             self._breaker(model, _of_model(model)).caller(limit_ms),
+            self._observer,
         )
 
     def _breaker(self, model: Model, key: tuple[str, str, str | None]) -> Breaker:
@@ -104,6 +114,7 @@ class CallSession:
     __slots__ = (
         "_execution",
         "_gate",
+        "_observer",
         "_of_key",
         "_of_model",
         "_provider",
@@ -128,8 +139,10 @@ class CallSession:
         texts: ProviderTexts,
         of_key: Caller,
         of_model: Caller,
+        observer: Observer | None,
     ) -> None:
         self._execution = execution
+        self._observer = observer
         self._provider = provider
         self._queues = queues
         self._switches = switches
@@ -181,22 +194,13 @@ class CallSession:
             CallHeld: something was switched off before a call, or nobody could tell.
         """
         execution = self._execution
-        spec, model = execution.spec, execution.model
+        spec = execution.spec
         self._turn = turn
         loop_time_s = asyncio.get_running_loop().time()
         self._reserved_until_s = loop_time_s + reserved.expires_in_ms / 1000
         call = RetriedCall(
             self._provider,
-            CompletionRequest(
-                litellm_model=model.litellm_model,
-                endpoint=model.endpoint,
-                messages=execution.messages,
-                max_output_tokens=execution.progress.quote.max_output_tokens,
-                response_schema=spec.json_schema if model.json_schema is True else None,
-                json_object=model.json_schema == "json_object",
-                temperature=spec.temperature,
-                route=model.route,
-            ),
+            execution.completion_request(),
             attempts=spec.limits.attempts,
             deadline=execution.deadline,
             attempt_timeout_ms=spec.limits.attempt_timeout_ms,
@@ -209,7 +213,10 @@ class CallSession:
             self._gate = gate
             if not gate.is_open():
                 await gate.wait(execution.deadline.at_s)
-            return await call.complete()
+            completion = await call.complete()
+        if self._observer is not None:
+            self._observer(self._ended(execution.progress.attempts[-1], completion.usage))
+        return completion
 
     def _before_attempt(self, ends_s: float) -> None:
         # A process that was suspended must not call on an expired reservation.
@@ -242,6 +249,22 @@ class CallSession:
             endpoint = self._execution.model.endpoint.name
             progress.endpoint_refusal = EndpointRefusal(endpoint, error.status)
         self._tell_breakers(error, latency_ms)
+        if error is not None and self._observer is not None:
+            self._observer(self._ended(progress.attempts[-1], None))
+
+    def _ended(self, attempt: Attempt, usage: TokenUsage | None) -> AttemptEnded:
+        model, quote = self._execution.model, self._execution.progress.quote
+        return AttemptEnded(
+            endpoint=model.endpoint.name,
+            model=model.litellm_model,
+            number=attempt.number,
+            outcome=attempt.outcome,
+            status=attempt.status,
+            seconds=attempt.latency_ms / 1000,
+            max_output_tokens=quote.max_output_tokens,
+            input_tokens=None if usage is None else usage.input_tokens,
+            output_tokens=None if usage is None else usage.output_tokens,
+        )
 
     def _tell_breakers(self, error: ProviderError | None, latency_ms: int) -> None:
         for_key, for_model = self._of_key, self._of_model

@@ -62,6 +62,7 @@ class ReservedExecutions:
     ) -> ExecutionResult | Pending:
         """Call the model, and end the reservation whatever is raised on the way (law 4)."""
         ended = False
+        self._counters.reserved += 1
         try:
             result = await self._call(execution, reserved, session, turn)
             ended = True
@@ -75,6 +76,7 @@ class ReservedExecutions:
             ended = True
             return await self._broken_off(execution, session)
         finally:
+            self._counters.reserved -= 1
             if not ended:
                 self._outbox.close_soon(execution.release(unpaid_mc=self._unsettled_mc(execution)))
 

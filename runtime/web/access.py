@@ -10,6 +10,7 @@ from fastapi.security import HTTPBearer
 
 from runtime.api_keys.keys import ApiKey, Scope
 from runtime.web.problems import Problem, account_not_found, invalid
+from runtime.web.rate_headers import take_turn
 from runtime.web.service import ServiceOf
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="key", description="A key of the API.")
@@ -35,6 +36,8 @@ def caller(scope: Scope, *, operator: bool = False) -> Callable[..., Awaitable[A
                 "Send a key that is in force: Authorization: Bearer KEY",
                 headers={"WWW-Authenticate": "Bearer"},
             )
+        take_turn(request, service.rates, key.key_id)
+        request.state.key_id = key.key_id
         if not key.allows(scope):
             raise Problem(
                 403,
@@ -83,3 +86,5 @@ BillingWriter = Annotated[ApiKey, Depends(caller(Scope.BILLING_WRITE))]
 Admin = Annotated[ApiKey, Depends(caller(Scope.ADMIN))]
 OperatorBilling = Annotated[ApiKey, Depends(caller(Scope.BILLING_WRITE, operator=True))]
 """A key of the operator's: nobody gives credits to themselves."""
+OperatorAdmin = Annotated[ApiKey, Depends(caller(Scope.ADMIN, operator=True))]
+"""A key of the operator's that may do everything."""

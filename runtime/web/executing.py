@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 from pydantic_core import to_json
@@ -16,7 +17,7 @@ from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending
 from runtime.api_keys.keys import ApiKey
 from runtime.web.access import account_of
 from runtime.web.execution_bodies import ExecutionBody
-from runtime.web.problems import Problem, fields_problem, of_error
+from runtime.web.problems import Problem, invalid_body, of_error
 from runtime.web.service import Service
 
 MOST_RUNNING = 4_096
@@ -24,6 +25,7 @@ MOST_RUNNING = 4_096
 
 _STARTED_TOGETHER = 8
 _BUSY_RETRY_S = 1
+_log = logging.getLogger("creditgate.web")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def request_of(raw: Any, key: ApiKey) -> ExecutionRequest:
     try:
         body = ExecutionBody.model_validate(raw)
     except ValidationError as exc:
-        raise fields_problem(exc.errors(include_url=False)) from None
+        raise invalid_body(exc) from None
     return ExecutionRequest(
         execution_id=body.execution_id,
         account_id=account_of(key, body.account_id),
@@ -56,7 +58,7 @@ def request_of(raw: Any, key: ApiKey) -> ExecutionRequest:
         campaign_id=body.campaign_id,
         person_id=body.person_id,
         action=body.action,
-        data=body.data,
+        data=cast("dict[str, dict[str, Any]]", body.data),
         source=body.source,
     )
 
@@ -69,7 +71,7 @@ async def execute(service: Service, request: ExecutionRequest) -> Answer:
         CreditgateError: as ``ActionRuntime.execute``.
     """
     _check_room(service, 1)
-    task = service.running.start(service.runtime.execute(request))
+    task = service.running.create(service.runtime.execute(request))
     return _answer(await asyncio.shield(task))
 
 
@@ -95,7 +97,7 @@ async def execute_batch(service: Service, key: ApiKey, bodies: Sequence[Any]) ->
             answers.append(_of_error(error))
         else:
             deadline_s = max(deadline_s, spec.limits.deadline_ms / 1000)
-            answers.append(service.running.start(_answered(service, request)))
+            answers.append(service.running.create(_answered(service, request)))
     tasks = [each for each in answers if not isinstance(each, Answer)]
     if tasks:
         await asyncio.wait(tasks, timeout=deadline_s)
@@ -110,6 +112,10 @@ async def _answered(service: Service, request: ExecutionRequest) -> Answer:
         return _answer(await service.runtime.execute(request))
     except CreditgateError as error:
         return _of_error(error)
+    except Exception:  # noqa: BLE001 - a fault in one execution leaves the others their answers
+        _log.exception("an execution of a batch failed")
+        detail = "It failed by a fault of the service, which is logged."
+        return Answer(500, Problem(500, "internal", "A fault of the service", detail).body)
 
 
 def _ended(task: asyncio.Task[Answer], raw: Any) -> Answer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,9 @@ MAX_TARGET_BYTES = 8 * 1024
 BODY_S = 30.0
 """The longest that a body may take to arrive."""
 
+MAX_HELD_BYTES = 256 * 1024 * 1024
+"""The bodies of all requests that are under way in a process, together."""
+
 MAX_DEPTH = 200
 """Levels of nesting in a body, as pydantic's parser has them."""
 
@@ -46,13 +49,18 @@ class BodyBounds:
 
 
 USUAL = BodyBounds(1024 * 1024, 20_000)
-LARGE = BodyBounds(5 * 1024 * 1024, 100_000)
-_BOUNDS_OF_PATHS = {"/v1/executions:batch": LARGE}
+LARGE = BodyBounds(5 * 1024 * 1024, 20_000)
+"""For drafts with their samples."""
+BATCH = BodyBounds(5 * 1024 * 1024, 60_000)
+"""A thousand executions; such a body is parsed here alone, and looked at one by one."""
+_BOUNDS_OF_PATHS = {
+    "/v1/executions:batch": BATCH,
+    "/v1/previews": LARGE,
+    "/v1/estimates": LARGE,
+}
 
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 _KEY = "creditgate.json"
-# Fewer digits and shorter exponents stay far below the largest float.
-_PERHAPS_INFINITE = re.compile(rb"[0-9][eE]\+?0*[0-9]{3}|(?<![0-9])[0-9]{200}")
 
 
 class RequestBounds:
@@ -60,6 +68,7 @@ class RequestBounds:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection or request, as ASGI has it."""
@@ -68,13 +77,73 @@ class RequestBounds:
             return
         try:
             fields = _check_head(scope)
-            body = await _body(scope, receive, fields) if scope["method"] in _WITH_BODY else None
+            body = await self._body(scope, receive, fields)
         except Problem as problem:
             await problem.response()(scope, receive, send)
             return
         except ConnectionError:
             return
-        await self._app(scope, receive if body is None else _replayed(body, receive), send)
+        if body is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._app(scope, _replayed(body, receive), send)
+        finally:
+            self._held -= len(body)
+
+    async def _body(
+        self, scope: Scope, receive: Receive, fields: dict[bytes, bytes]
+    ) -> bytes | None:
+        """Read and check the body; ``None`` if there is none. What it holds counts until the end.
+
+        Raises:
+            Problem: it breaks a bound.
+            ConnectionError: the client has gone.
+        """
+        length = fields.get(b"content-length", b"0")
+        if scope["method"] not in _WITH_BODY or (
+            length == b"0" and b"transfer-encoding" not in fields
+        ):
+            return None
+        _check_type(fields)
+        bounds = _BOUNDS_OF_PATHS.get(scope["path"], USUAL)
+        if length.isdigit() and int(length[:20]) > bounds.size:
+            raise _too_large(bounds)
+        body = await self._read(receive, bounds)
+        try:
+            if body:
+                scope[_KEY] = _parse(body, bounds)
+        except Problem:
+            self._held -= len(body)
+            raise
+        return body
+
+    async def _read(self, receive: Receive, bounds: BodyBounds) -> bytes:
+        """Read the body, as far as it is within its bounds."""
+        parts: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_S):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ConnectionError
+                    part = message.get("body", b"")
+                    parts.append(part)
+                    size += len(part)
+                    self._held += len(part)
+                    if size > bounds.size:
+                        raise _too_large(bounds)
+                    if self._held > MAX_HELD_BYTES:
+                        raise _too_many()
+                    if not message.get("more_body", False):
+                        break
+        except BaseException as exc:
+            self._held -= size
+            if isinstance(exc, TimeoutError):
+                raise _too_slow(size) from None
+            raise
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def parsed_json(request: Request) -> Any:
@@ -91,7 +160,7 @@ def parsed_json(request: Request) -> Any:
 
 def describe(document: dict[str, Any]) -> None:
     """Add to an OpenAPI document what operations with a body answer beyond the bounds."""
-    described = {str(status): found for status, found in problems(400, 408, 413, 415).items()}
+    described = {str(status): found for status, found in problems(400, 408, 413, 415, 503).items()}
     for operations in document["paths"].values():
         for operation in operations.values():
             if isinstance(operation, dict) and "requestBody" in operation:
@@ -99,7 +168,7 @@ def describe(document: dict[str, Any]) -> None:
 
 
 def _check_head(scope: Scope) -> dict[bytes, bytes]:
-    """Return the header fields that are about the body.
+    """Return the header fields that are about the body: the last one of each name.
 
     Raises:
         Problem: the head is larger than its bounds.
@@ -125,21 +194,6 @@ _ABOUT_BODY = frozenset(
 )
 
 
-async def _body(scope: Scope, receive: Receive, fields: dict[bytes, bytes]) -> bytes | None:
-    """Read and check the body; ``None`` if there is none."""
-    length = fields.get(b"content-length", b"0")
-    if length == b"0" and b"transfer-encoding" not in fields:
-        return None
-    _check_type(fields)
-    bounds = _BOUNDS_OF_PATHS.get(scope["path"], USUAL)
-    if length.isdigit() and int(length[:20]) > bounds.size:
-        raise _too_large(bounds)
-    body = await _read(receive, bounds)
-    if body:
-        scope[_KEY] = _parse(body, bounds)
-    return body
-
-
 def _check_type(fields: dict[bytes, bytes]) -> None:
     kind, *parameters = fields.get(b"content-type", b"").decode("latin-1").lower().split(";")
     if kind.strip() != "application/json":
@@ -154,38 +208,6 @@ def _check_type(fields: dict[bytes, bytes]) -> None:
         raise _unsupported(f"Send the body without Content-Encoding, found {shown(encoding)}.")
 
 
-async def _read(receive: Receive, bounds: BodyBounds) -> bytes:
-    """Read the body, as far as it is within its bounds.
-
-    Raises:
-        Problem: it is too large, or takes too long.
-        ConnectionError: the client has gone.
-    """
-    parts: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(BODY_S):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ConnectionError
-                part = message.get("body", b"")
-                size += len(part)
-                if size > bounds.size:
-                    raise _too_large(bounds)
-                parts.append(part)
-                if not message.get("more_body", False):
-                    return parts[0] if len(parts) == 1 else b"".join(parts)
-    except TimeoutError:
-        raise Problem(
-            408,
-            "body_too_slow",
-            "The body took too long",
-            f"A body must arrive within {BODY_S:g} s, {size:,} bytes of it did.",
-            headers={"Connection": "close"},
-        ) from None
-
-
 def _parse(body: bytes, bounds: BodyBounds) -> Any:
     parts = body.count(b",") + body.count(b"{") + body.count(b"[")
     if parts > bounds.parts:
@@ -195,7 +217,7 @@ def _parse(body: bytes, bounds: BodyBounds) -> Any:
         value = from_json(body, allow_inf_nan=False, cache_strings="keys")
     except ValueError as exc:
         raise _not_json(_fault(body, str(exc))) from None
-    if _PERHAPS_INFINITE.search(body) and not _is_finite(value):
+    if not _is_finite(value):
         raise _not_json("The body has a number that is larger than any float.")
     return value
 
@@ -213,15 +235,16 @@ def _fault(body: bytes, fault: str) -> str:
 
 
 def _is_finite(value: Any) -> bool:
-    left = [value]
+    left: list[Iterable[Any]] = [[value]]
     while left:
-        found = left.pop()
-        if isinstance(found, dict):
-            left.extend(found.values())
-        elif isinstance(found, list):
-            left.extend(found)
-        elif isinstance(found, float) and not math.isfinite(found):
-            return False
+        for found in left.pop():
+            kind = type(found)
+            if kind is dict:
+                left.append(found.values())
+            elif kind is list:
+                left.append(found)
+            elif kind is float and not math.isfinite(found):
+                return False
     return True
 
 
@@ -242,6 +265,26 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 def _too_large(bounds: BodyBounds) -> Problem:
     detail = f"A body may have {bounds.size:,} bytes here."
     return Problem(413, "body_too_large", "The body is too large", detail)
+
+
+def _too_slow(size: int) -> Problem:
+    return Problem(
+        408,
+        "body_too_slow",
+        "The body took too long",
+        f"A body must arrive within {BODY_S:g} s, {size:,} bytes of it did.",
+        headers={"Connection": "close"},
+    )
+
+
+def _too_many() -> Problem:
+    return Problem(
+        503,
+        "too_many_bodies",
+        "Too many requests at once",
+        f"The bodies of this process's requests have {MAX_HELD_BYTES:,} bytes. Ask again.",
+        headers={"Retry-After": "1"},
+    )
 
 
 def _unsupported(detail: str) -> Problem:

@@ -45,6 +45,14 @@ def cap_reached_text(status: CapStatus) -> str:
     )
 
 
+def above_limit_text(quote_mc: int, limit_mc: int) -> str:
+    """Return why an execution is not begun whose quote is above the limit of one execution."""
+    return (
+        f"it may cost up to {credits_text(quote_mc)} credits, and one execution may cost "
+        f"{credits_text(limit_mc)} at most (executions.max_credits)"
+    )
+
+
 def switched_off_text(targets: Sequence[str]) -> str:
     """Return what is switched off now."""
     if not targets:

@@ -88,15 +88,15 @@ def preview(  # noqa: PLR0913 - one parameter an option
     the values and where each comes from, and what was charged. Each call of this command is an
     separate execution, and costs credits if the config's charge_previews says so.
     """
-    import uuid
-
     from runtime.actions.requests import ExecutionRequest, Pending, Source
     from runtime.campaigns.fit import missing_attributes
     from runtime.campaigns.people import PeopleFile
     from runtime.cli.config_file import find_action
     from runtime.cli.failures import refusals
     from runtime.cli.ledger import print_json, run_async
-    from runtime.cli.views.receipt import receipt_json, receipt_lines
+    from runtime.cli.views.receipt import receipt_lines
+    from runtime.previews.receipt import receipt_json
+    from runtime.previews.running import preview_id
 
     config = load(config_path)
     action = find_action(config, action_id)
@@ -108,7 +108,7 @@ def preview(  # noqa: PLR0913 - one parameter an option
         click.echo(f"note: the prompt reads {path}, which this person does not have", err=True)
     with refusals():
         request = ExecutionRequest(
-            execution_id=f"preview.{uuid.uuid4().hex}:{action.id}:1",
+            execution_id=preview_id(action.id),
             account_id=account_id,
             workspace_id=workspace_id,
             campaign_id=campaign_id,

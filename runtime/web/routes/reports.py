@@ -87,7 +87,7 @@ async def get_statement(  # noqa: PLR0913 - one parameter a parameter of the URL
 @router.get("/statement/{seq}", response_model=Charge, responses=_PROBLEMS)
 async def get_entry(
     account_id: ACCOUNT_ID,
-    seq: Annotated[int, Path(ge=1, le=2**53, description="The entry's number.")],
+    seq: Annotated[int, Path(ge=1, le=2**53, description="The entry's number.", examples=[1])],
     key: BillingReader,
     service: ServiceOf,
 ) -> dict[str, Any]:

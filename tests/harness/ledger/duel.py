@@ -67,7 +67,13 @@ class Duel:
         self, at_ms: int, plan: str = "growth", timezone: str = "UTC", schema: int = 2
     ) -> None:
         settings = self.desk.ledger.settings
-        rules = Rules(HORIZON_MS, PLANS, settings.low_marks, settings.alert_cooldown_ms)
+        rules = Rules(
+            HORIZON_MS,
+            PLANS,
+            settings.low_marks,
+            tuple(int(mark[1:]) for mark in settings.cap_marks),
+            settings.alert_cooldown_ms,
+        )
         self.model = Model(rules, clock=at_ms, plan=plan, timezone=timezone, schema=schema)
         self.desk.ledger.watch.schema = schema
         self.desk.transport.losses.clear()

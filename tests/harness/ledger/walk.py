@@ -19,6 +19,7 @@ from tests.harness.ledger.wire import open_wire
 T = TypeVar("T")
 
 LOW_MARKS = (("p20",), ("p50", "a120", "p10"), ())
+CAP_MARKS = (("c80", "c100"), (), ("c50", "c100", "c1"))
 # No command within a script takes so long, and no script is quicker.
 SCRIPTS_TAKE_AT_LEAST_US = 20
 
@@ -50,10 +51,11 @@ def walk(
                     outcome_ttl_ms=HORIZON_MS,
                     alert_cooldown_ms=COOLDOWN_MS,
                     low_marks=marks,
+                    cap_marks=cap_marks,
                     offers=OFFERS,
                 )
             )
-            for marks in LOW_MARKS
+            for marks, cap_marks in zip(LOW_MARKS, CAP_MARKS, strict=True)
         ]
         machine.wire = enter(open_wire(machine.desks[0].client))
         logged_us = ("slowlog-log-slower-than", SCRIPTS_TAKE_AT_LEAST_US)

@@ -12,8 +12,9 @@ import pytest
 from providers.base import Completion, CompletionRequest
 from providers.errors import FailureKind, Rejected
 from runtime.actions.requests import ExecutionRequest, Source
-from runtime.cli.views.receipt import receipt_json, receipt_lines
+from runtime.cli.views.receipt import receipt_lines
 from runtime.executions.provider_texts import MOST_A_MINUTE
+from runtime.previews.receipt import receipt_json
 from tests.harness.bounds import mostly_long
 from tests.harness.raw_http import answering, response
 from tests.harness.workbench import OpenWorkbench, Workbench, action

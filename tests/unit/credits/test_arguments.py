@@ -17,6 +17,7 @@ from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind
 from runtime.campaigns.estimate import Estimator, Sample
 from runtime.credits.accounts import Accounts
+from runtime.credits.alert_marks import AlertMarks
 from runtime.credits.caps import Cap
 from runtime.credits.endings import Release, Settlement
 from runtime.credits.erasure import Erasure, Forgetting, Person
@@ -94,6 +95,8 @@ VALID: dict[type, dict[str, dict[str, Any]]] = {
         "switches": _ID,
         "balance": _ID,
         "caps": _ID,
+        "alert_marks": _ID,
+        "set_alert_marks": _ID | {"marks": AlertMarks(("p20",)), "before": None},
     },
     CreditLedger: {
         "reserve": {"attempt": MADE, "amount_mc": 1, "ttl_ms": 1, "final": True, "outcome": b""},

@@ -27,6 +27,13 @@ INTERNAL = {
     "ScopesRefused",
     "TooManyApiKeys",
     "ChangeNotTold",
+    "LibraryError",  # of the library behind the service: the root of the next four
+    "ActionChanged",
+    "ActionExists",
+    "ActionArchived",
+    "TooManyActions",
+    "RecordDamaged",  # a record in Redis that becomes ActionSourceUnavailable
+    "DraftRefused",  # an action in a body, which becomes a problem
     "ArchivedMeanwhile",  # two archivers at once, of which one looks again
     "BadEncoding",  # an HTTP answer that becomes PossiblyExecuted
     "BeyondBound",  # YAML beyond a bound, which becomes a mistake of the config
