@@ -41,6 +41,12 @@ from runtime.library.errors import (
     ActionExists,
     TooManyActions,
 )
+from runtime.payments.errors import (
+    EventUnreadable,
+    PaymentsUnavailable,
+    PaymentUnknown,
+    SignatureRefused,
+)
 from runtime.store.database import StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -153,6 +159,10 @@ _OF_ERRORS: Mapping[type[CreditgateError], _Row] = {
     ScopesRefused: (403, "scopes_refused", "The key may not make such a key"),
     TooManyApiKeys: (409, "too_many_keys", "There are too many keys"),
     ChangeNotTold: (503, "change_not_told", "The key is revoked, but not everywhere yet"),
+    PaymentUnknown: (404, "payment_not_found", "No such payment"),
+    SignatureRefused: (400, "signature_refused", "The event is not signed by Stripe"),
+    EventUnreadable: (400, "event_unreadable", "The event can't be read"),
+    PaymentsUnavailable: (503, "payments_unavailable", "The payment provider can't be used"),
     LedgerUnavailable: (503, "ledger_unavailable", "The ledger can't be reached"),
     StoreUnavailable: (503, "store_unavailable", "The database can't be reached"),
     ArchiveError: (503, "archive_unavailable", "The archive can't answer"),
@@ -223,6 +233,7 @@ async def _on_http(request: Request, error: Exception) -> JSONResponse:
 def _methods(app: FastAPI, path: str) -> list[str]:
     """Return the methods of a path; Starlette knows those of the first route that has it."""
     paths = app.openapi()["paths"]
+    found: set[str] = set()
     for part in ("[^/:]+", "[^/]+"):  # an id with a colon is not the name of what is done
         found = {
             method.upper()
