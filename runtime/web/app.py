@@ -50,7 +50,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(
         title="creditgate",
         version="1",
-        openapi_url="/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
