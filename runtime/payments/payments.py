@@ -26,7 +26,7 @@ from runtime.store.reopening import Store
 RETRY_MS = 30_000
 ASK_MS = 3_600_000
 AT_ONCE = 100
-"""How many payments a round goes on with."""
+"""The most payments that a round goes on with."""
 
 _log = logging.getLogger("creditgate.payments")
 
