@@ -43,7 +43,7 @@ def with_sender(config: Config, ask: Callable[[AlertSender], Awaitable[_T]]) -> 
 
 
 async def send_now(sender: AlertSender, delivery_ids: Sequence[str]) -> list[Delivery]:
-    """Make the first attempt of deliveries, here or in a service that runs; return them after it."""
+    """Make the first attempt of deliveries, here or in a service; return them after it."""
     deadline_s = asyncio.get_running_loop().time() + _LONGEST_WAIT_S
     while True:
         await sender.delivering.run_once()
