@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         Pending,
         Source,
     )
-    from runtime.actions.source import ActionSource, UnknownAction
+    from runtime.actions.source import ActionSource, ActionSourceUnavailable, UnknownAction
     from runtime.actions.spec import ActionSpec
     from runtime.archive.errors import ArchiveError, CursorRefused, EntryDamaged, NotArchived
     from runtime.archive.figures import (
@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from runtime.catalog.choice import ModelChoice, TypicalRun, model_choices
     from runtime.config import Config, ConfigError, Mistake, load_config, parse_config
     from runtime.credits.accounts import Accounts
+    from runtime.credits.alert_marks import AlertMarks
     from runtime.credits.caps import Cap, CapStatus, CapWindow
     from runtime.credits.identity import InstallationKeyTooShort
     from runtime.credits.ledger import CreditLedger
@@ -115,8 +116,10 @@ __all__ = [
     "ActionPerformance",
     "ActionRuntime",
     "ActionSource",
+    "ActionSourceUnavailable",
     "ActionSpec",
     "Alert",
+    "AlertMarks",
     "ArchiveError",
     "ArchivedAccount",
     "Attempt",
@@ -262,7 +265,7 @@ def _requests() -> dict[str, Any]:
         Pending,
         Source,
     )
-    from runtime.actions.source import ActionSource, UnknownAction
+    from runtime.actions.source import ActionSource, ActionSourceUnavailable, UnknownAction
     from runtime.actions.spec import ActionSpec
 
     return locals()
@@ -275,6 +278,7 @@ def _config() -> dict[str, Any]:
 
 
 def _accounts() -> dict[str, Any]:
+    from runtime.credits.alert_marks import AlertMarks
     from runtime.credits.caps import Cap, CapStatus, CapWindow
     from runtime.credits.identity import InstallationKeyTooShort
     from runtime.credits.results import (

@@ -388,8 +388,8 @@ Index("deliveries_listed", deliveries.c.account_id, deliveries.c.created_ms)
 
 # Payments: kind is checkout or top_up; reference is the caller's, or the number of a top-up. The
 # ledger credits payment:<payment_id>, once. sent_ms: when the provider was first asked to charge;
-# checked_ms: when a process last went on with it. dispute: empty, open, won, lost. applied_cents is
-# what of refunded_cents and disputed_cents has been taken back in credits.
+# checked_ms: when a process last went on with it. dispute is '', open, won or lost. applied_cents
+# is what of refunded_cents and disputed_cents has been taken back in credits.
 payments = Table(
     "payments",
     metadata,

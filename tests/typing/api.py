@@ -17,8 +17,10 @@ from creditgate import (
     ActionPerformance,
     ActionRuntime,
     ActionSource,
+    ActionSourceUnavailable,
     ActionSpec,
     Alert,
+    AlertMarks,
     ArchivedAccount,
     ArchiveError,
     Attempt,
@@ -184,6 +186,8 @@ class OwnActions:
     async def get(self, account_id: str, action_id: str, version: str | None = None) -> ActionSpec:
         if action_id not in self._specs:
             raise UnknownAction(action_id, version)
+        if not self._specs:
+            raise ActionSourceUnavailable("ask again later")
         return self._specs[action_id]
 
 

@@ -15,8 +15,8 @@ from tests.harness.paths import ROOT
 
 PUBLIC = """
     AccountConflict AccountDamaged AccountStopped AccountUnknown Accounts ActionRuntime
-    ActionSource ActionSpec
-    Alert Attempt Balance BookingUnknown
+    ActionSource ActionSourceUnavailable ActionSpec
+    Alert AlertMarks Attempt Balance BookingUnknown
     Cap CapStatus CapUnknown CapWindow Completion CompletionRequest Config
     ConfigError Cost Counters Covers CreditLedger CreditgateError EmbeddedRedisUnavailable Endpoint
     EndpointRefusal
