@@ -20,6 +20,7 @@ from creditgate import (
     ActionSourceUnavailable,
     ActionSpec,
     Alert,
+    AlertMarks,
     ArchivedAccount,
     ArchiveError,
     Attempt,
