@@ -1,4 +1,4 @@
-"""What Redis holds of published actions: a pointer to the current version, and contents.
+"""Published actions in Redis: a pointer to each current version, and contents.
 
 Records are not trusted: they are bounded when they are read, and a content must have the version
 that names it.
@@ -24,7 +24,7 @@ from runtime.redis.script import Script, read_lua
 MOST_CONTENT_BYTES = 524_288
 """The most bytes of a version's content in Redis: a draft's bound, and room for its defaults."""
 KEEP_BEFORE_S = 30 * 86_400
-"""How long Redis keeps a version that is no longer current."""
+"""The time for which Redis keeps a version that is no longer current."""
 
 _MOST_POINTER_BYTES = 100
 _POINTER = re.compile(r"([0-9]{1,16});([0-9a-f]{12})")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from pricing.errors import CreditgateError
 from pricing.offers import Pack
-from runtime.background import Periodic
-from runtime.config.payments import StripeSection
 from runtime.credits.accounts import Accounts
 from runtime.payments.checkouts import Checkouts
 from runtime.payments.crediting import Crediting
@@ -20,14 +17,12 @@ from runtime.payments.payment import GIVEN, Kind, Payment, State
 from runtime.payments.reversing import Reversing
 from runtime.payments.stored import Payer, StoredPayments
 from runtime.payments.stored_settings import SettingsStore, StoredSettings
-from runtime.payments.stripe_gateway import StripeGateway, open_gateway
+from runtime.payments.stripe_gateway import StripeGateway
 from runtime.payments.top_up import TopUpSettings
 from runtime.payments.topping_up import ToppingUp
 from runtime.payments.webhook import Webhook
 from runtime.store.reopening import Store
 
-PAUSE_S = 5.0
-"""The pause between two looks at the accounts that are topped up."""
 RETRY_MS = 30_000
 ASK_MS = 3_600_000
 AT_ONCE = 100
@@ -179,31 +174,3 @@ async def _try(name: str, work: Callable[[], Awaitable[object]]) -> None:
         await work()
     except CreditgateError as exc:
         _log.warning("%s goes on later: %s", name, exc)
-
-
-@asynccontextmanager
-async def open_payments(
-    config: StripeSection,
-    store: Store,
-    accounts: Accounts,
-    pack: Pack,
-    installation: str,
-    *,
-    pause_s: float | None = PAUSE_S,
-) -> AsyncIterator[Payments]:
-    """Open payments, with the work beside them unless ``pause_s`` is ``None``; close them.
-
-    Args:
-        installation: tells this installation's payments from others' of the same Stripe account.
-    """
-    async with open_gateway(config, installation) as gateway:
-        payments = Payments(store, gateway, accounts, pack)
-        if pause_s is None:
-            yield payments
-            return
-        periodic = Periodic("payments", payments.round, pause_s, spread=0.2)
-        periodic.start(after_s=pause_s)
-        try:
-            yield payments
-        finally:
-            await periodic.aclose()

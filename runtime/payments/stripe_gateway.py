@@ -81,7 +81,7 @@ class StripeGateway:
             stripe.WebhookSignature.verify_header(body, signature, secret, TOLERANCE_S)
         except stripe.SignatureVerificationError as exc:
             raise SignatureRefused(str(exc).split("(HINT")[0].strip()) from None
-        except (UnicodeDecodeError, ValueError):
+        except (UnicodeDecodeError, ValueError, TypeError):  # TypeError: not ASCII
             raise SignatureRefused("the body or its signature is not text") from None
         try:
             found = json.loads(body)

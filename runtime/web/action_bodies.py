@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from runtime.library.checking import CheckedDraft, DraftMistake
+from runtime.config.drafts import CheckedDraft, DraftMistake
 from runtime.library.differences import Difference
 from runtime.library.stored import Change, StoredAction, StoredVersion
 from runtime.library.used import UsedIn
@@ -281,7 +281,7 @@ def use_answer(use: UsedIn) -> Use:
 
 def field_of(mistake: DraftMistake) -> str:
     """Return the path of a mistake in the body that has the draft."""
-    return f"draft.{mistake.path}" if mistake.path else "draft"
+    return f"draft.{mistake.field}" if mistake.field else "draft"
 
 
 def _mistake(mistake: DraftMistake) -> Mistake:

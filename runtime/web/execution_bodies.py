@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from runtime.web.answers import ByRateCard, Payment, Tokens
 from runtime.web.bodies import Body, IdText, StrictId, few_members
 from runtime.web.problems import ProblemDetails
 
@@ -138,6 +140,59 @@ class BatchAnswer(BaseModel):
     items: list[BatchItem]
 
 
+class KeptOutcome(BaseModel):
+    """What the execution ended with, as long as it is kept."""
+
+    status: Literal["model", "mixed", "fallback"]
+    values: dict[str, Any]
+    attributes: dict[str, dict[str, Any]]
+    origins: dict[str, ValueOrigin]
+
+
+class ReceiptEntry(BaseModel):
+    """One entry of the journal about the execution."""
+
+    seq: int = Field(description="Its number in the account's statement.")
+    at: datetime
+    kind: str
+    text: str
+    charged_mc: int
+    overage_mc: int
+    exposure_mc: int
+    free_mc: int
+
+
+class ReceiptAnswer(BaseModel):
+    """Everything about one execution's cost and origin."""
+
+    execution_id: str
+    account_id: str
+    state: str = Field(
+        description="`running`, or what it ended with: `settled`, `refused`, `released`, "
+        "`expired` (it never ended), `exposure` (a call that nobody was charged for)."
+    )
+    charged_mc: _Millicredits
+    reserved_mc: _Millicredits
+    overage_mc: int = Field(description="The part of the cost that nothing was left to pay for.")
+    exposure_mc: int = Field(description="What the operator may owe without having charged it.")
+    free_mc: int = Field(description="What it would have cost if it were not free.")
+    paid_by: list[Payment] = Field(description="The grants that paid, in order.")
+    workspace: str | None
+    campaign: str | None
+    action: str | None
+    action_version: str | None
+    model: str | None
+    source: str | None
+    rate_card: str | None
+    tokens: Tokens | None
+    by_rate_card: ByRateCard | None
+    reserved_at: datetime | None
+    reason: str | None = Field(description="Why values fell back; null if none did.")
+    flags: list[str]
+    outcome: KeptOutcome | None = Field(description="Null once it is kept no longer.")
+    entries: list[ReceiptEntry]
+
+
 EXAMPLE_ANSWER: dict[str, Any] = {
     "execution_id": "journey-17:route:1",
     "kept": True,
@@ -173,3 +228,56 @@ EXAMPLE_ANSWER: dict[str, Any] = {
 }
 EXAMPLE_PENDING: dict[str, Any] = {"execution_id": "journey-17:route:1", "retry_after_ms": 1_200}
 EXAMPLE_BATCH: dict[str, Any] = {"items": [{"status": 200, "body": EXAMPLE_ANSWER}]}
+EXAMPLE_RECEIPT: dict[str, Any] = {
+    "execution_id": "journey-17:route:1",
+    "account_id": "acme",
+    "state": "settled",
+    "charged_mc": 871,
+    "reserved_mc": 1_905,
+    "overage_mc": 0,
+    "exposure_mc": 0,
+    "free_mc": 0,
+    "paid_by": [
+        {"grant_id": "g1", "kind": "introductory", "reference": "offer:intro", "amount_mc": 871}
+    ],
+    "workspace": "retail",
+    "campaign": "welcome",
+    "action": "route",
+    "action_version": "0f6a2b9c41d7",
+    "model": "writer",
+    "source": "live",
+    "rate_card": "2026-01",
+    "tokens": {
+        "input_tokens": 471,
+        "cached_input_tokens": 0,
+        "cache_write_tokens": 0,
+        "output_tokens": 40,
+        "reasoning_tokens": 0,
+    },
+    "by_rate_card": {
+        "cost_mc": 871,
+        "per_request_mc": 0,
+        "classes": [
+            {"class": "input", "tokens": 471, "rate_mc": 1_000_000},
+            {"class": "output", "tokens": 40, "rate_mc": 10_000_000},
+        ],
+    },
+    "reserved_at": "2026-07-08T09:00:00.000Z",
+    "reason": None,
+    "flags": [],
+    "outcome": {
+        name: EXAMPLE_ANSWER[name] for name in ("status", "values", "attributes", "origins")
+    },
+    "entries": [
+        {
+            "seq": 42,
+            "at": "2026-07-08T09:00:00.415Z",
+            "kind": "settled",
+            "text": "execution of route in welcome",
+            "charged_mc": 871,
+            "overage_mc": 0,
+            "exposure_mc": 0,
+            "free_mc": 0,
+        }
+    ],
+}

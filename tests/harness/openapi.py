@@ -47,12 +47,14 @@ class Operation:
         }
 
     def headers(self) -> dict[str, str]:
-        """The headers that must be sent."""
-        return {
-            parameter["name"]: str(self._example(parameter))
-            for parameter in self.parameters("header")
-            if parameter.get("required") or parameter["name"].lower() == "if-match"
-        }
+        """The headers that must be sent; an ``If-Match`` without an example names no version."""
+        found = {}
+        for parameter in self.parameters("header"):
+            if parameter["name"].lower() == "if-match" and not has_example(parameter):
+                found[parameter["name"]] = '"of-no-version"'
+            elif parameter.get("required") or has_example(parameter):
+                found[parameter["name"]] = str(self._example(parameter))
+        return found
 
     def parameters(self, place: str) -> list[Mapping[str, Any]]:
         return [one for one in self.spec.get("parameters", ()) if one["in"] == place]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from runtime.config.drafts import DraftRefused
 from runtime.ids import ID_PATTERN, ID_RULE
 from runtime.library.differences import differences
-from runtime.library.errors import DraftInvalid
 from runtime.library.library import Saved
 from runtime.library.stored import StoredAction
 from runtime.library.used import used_in
@@ -32,15 +32,14 @@ from runtime.web.action_bodies import (
     action_answer,
     change_answer,
     difference_answer,
-    field_of,
     info_of,
     use_answer,
     version_info,
 )
 from runtime.web.bodies import ACCOUNT_ID, IdText, Responses, problems
+from runtime.web.drafts import draft_problem
 from runtime.web.etags import ETAG, IfMatch, etag_header, etag_of
 from runtime.web.parameters import Limit
-from runtime.web.problems import FieldError, Problem
 from runtime.web.service import Service, ServiceOf
 
 router = APIRouter(prefix="/v1/accounts/{account_id}/actions", tags=["actions"])
@@ -382,13 +381,5 @@ def _info(action: StoredAction, response: Response) -> ActionInfo:
 def _draft_refused() -> Iterator[None]:
     try:
         yield
-    except DraftInvalid as error:
-        raise _invalid_draft(error) from None
-
-
-def _invalid_draft(error: DraftInvalid) -> Problem:
-    errors: list[Any] = [
-        FieldError(field=field_of(one), message=one.message, line=one.line)
-        for one in error.mistakes
-    ]
-    return Problem(422, "draft_invalid", "The draft has mistakes", f"{error}.", errors=errors)
+    except DraftRefused as error:
+        raise draft_problem(error, "draft.") from None

@@ -1,19 +1,25 @@
-"""Executions: one, or many side by side."""
+"""Executions: one, or many side by side, and their receipts."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic_core import to_json
 
-from runtime.web.access import Executing
+from runtime.archive.receipts import Receipts
+from runtime.credits.results import Existing
+from runtime.executions.stored_outcome import decode
+from runtime.formats.receipt import receipt_json
+from runtime.ids import ID_PATTERN, ID_TEXT_RULE, is_id_text
+from runtime.web.access import Executing, account_of
 from runtime.web.bodies import problems
 from runtime.web.executing import execute, execute_batch, request_of
 from runtime.web.execution_bodies import (
     EXAMPLE_ANSWER,
     EXAMPLE_BATCH,
     EXAMPLE_PENDING,
+    EXAMPLE_RECEIPT,
     EXAMPLE_REQUEST,
     MOST_IN_A_BATCH,
     BatchAnswer,
@@ -21,8 +27,9 @@ from runtime.web.execution_bodies import (
     ExecutionAnswer,
     ExecutionBody,
     PendingAnswer,
+    ReceiptAnswer,
 )
-from runtime.web.problems import invalid
+from runtime.web.problems import Problem, invalid, shown
 from runtime.web.request_bounds import parsed_json
 from runtime.web.service import ServiceOf
 
@@ -105,6 +112,49 @@ async def run_executions(request: Request, key: Executing, service: ServiceOf) -
     answers = await execute_batch(service, key, bodies)
     items = b",".join([answer.as_item() for answer in answers])
     return Response(b'{"items":[%b]}' % items, media_type=_JSON)
+
+
+@router.get(
+    "/executions/{execution_id:path}",
+    response_model=ReceiptAnswer,
+    responses={
+        200: {"description": "All that is known of it.", **_example(EXAMPLE_RECEIPT)},
+        **problems(401, 403, 404, 422, 429, 503),
+    },
+)
+async def get_execution(
+    execution_id: Annotated[str, Path(description="Its id, percent-encoded.", examples=["j-17:1"])],
+    key: Executing,
+    service: ServiceOf,
+    account_id: Annotated[
+        str | None,
+        Query(
+            pattern=ID_PATTERN,
+            description="The account that it is of. A key of an account may leave it out.",
+        ),
+    ] = None,
+) -> dict[str, Any]:
+    """Return an execution's receipt: what it cost, who paid, what its values are and why.
+
+    Its values and their origins are there as long as the outcome is kept; what it cost is there
+    for good.
+    """
+    if is_id_text(execution_id) is None:
+        raise invalid("path.execution_id", f"must be {ID_TEXT_RULE}", execution_id)
+    account = account_of(key, account_id)
+    database = await service.store.database()
+    receipts = Receipts(service.ledger, database, service.installation)
+    receipt = await receipts.find(account, execution_id)
+    if receipt is None:
+        raise Problem(
+            404,
+            "execution_not_found",
+            "No such execution",
+            f"There is no execution {shown(execution_id)} that this key may see.",
+        )
+    outcome = receipt.outcome
+    result = decode(execution_id, outcome) if isinstance(outcome, Existing) else None
+    return receipt_json(receipt, service.config, result)
 
 
 def _executions(body: Any) -> list[Any]:

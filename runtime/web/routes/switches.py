@@ -136,7 +136,7 @@ async def _switch(
     service: Service, account_id: str, body: SwitchBody, actor: str, **named: str
 ) -> Switched:
     return await service.ledger.accounts.switch(
-        account_id, off=body.off, reason=body.reason or "", actor=actor, **named
+        account_id, off=body.off, reason=body.reason, actor=actor, **named
     )
 
 

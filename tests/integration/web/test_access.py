@@ -34,6 +34,7 @@ class Takes:
 
 OPEN = Takes()
 EXECUTING = Takes(Scope.EXECUTE)
+PREVIEWING = Takes(Scope.PREVIEW)
 BILLING_READER = Takes(Scope.BILLING_READ)
 ADMIN = Takes(Scope.ADMIN)
 OPERATOR_BILLING = Takes(Scope.BILLING_WRITE, operator=True)
@@ -41,6 +42,26 @@ OPERATOR_ADMIN = Takes(Scope.ADMIN, operator=True)
 
 TABLE = {
     "live": OPEN,
+    "ready": OPEN,
+    "metrics": OPEN,
+    "models": PREVIEWING,
+    "list_actions": PREVIEWING,
+    "get_action": PREVIEWING,
+    "put_action": ADMIN,
+    "publish_action": ADMIN,
+    "duplicate_action": ADMIN,
+    "archive_action": ADMIN,
+    "restore_action": ADMIN,
+    "list_action_versions": PREVIEWING,
+    "get_action_version": PREVIEWING,
+    "compare_action_versions": PREVIEWING,
+    "list_action_history": PREVIEWING,
+    "list_action_uses": PREVIEWING,
+    "list_switches": BILLING_READER,
+    "switch_account": ADMIN,
+    "switch_part": ADMIN,
+    "find_missed": EXECUTING,
+    "preview": PREVIEWING,
     "run_execution": EXECUTING,
     "run_executions": EXECUTING,
     "put_account": OPERATOR_BILLING,
