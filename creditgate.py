@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         Pending,
         Source,
     )
-    from runtime.actions.source import ActionSource, UnknownAction
+    from runtime.actions.source import ActionSource, ActionSourceUnavailable, UnknownAction
     from runtime.actions.spec import ActionSpec
     from runtime.archive.errors import ArchiveError, CursorRefused, EntryDamaged, NotArchived
     from runtime.archive.figures import (
@@ -115,6 +115,7 @@ __all__ = [
     "ActionPerformance",
     "ActionRuntime",
     "ActionSource",
+    "ActionSourceUnavailable",
     "ActionSpec",
     "Alert",
     "ArchiveError",
@@ -262,7 +263,7 @@ def _requests() -> dict[str, Any]:
         Pending,
         Source,
     )
-    from runtime.actions.source import ActionSource, UnknownAction
+    from runtime.actions.source import ActionSource, ActionSourceUnavailable, UnknownAction
     from runtime.actions.spec import ActionSpec
 
     return locals()

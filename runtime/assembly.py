@@ -10,7 +10,7 @@ from datetime import datetime
 from providers.base import Provider
 from providers.pacing.queue import EndpointQueues
 from providers.pacing.rule import TurnSource
-from runtime.actions.source import ActionSource, ConfigActions
+from runtime.actions.source import ActionLayer, ActionSource, ConfigActions
 from runtime.catalog.models import Models, build_models
 from runtime.catalog.parameters import refused_parameters
 from runtime.config import Config, ConfigError, Mistake
@@ -22,11 +22,13 @@ from runtime.executions.long_counts import LongCounts
 from runtime.executions.model_calls import ModelCalls
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
+from runtime.executions.switch_watch import SwitchWatch
 from runtime.learning.sharing import Learning
+from runtime.observing import Observer
 
 _NEED_RESTART = (
-    *("redis", "installation_key", "data_dir", "service"),
-    *("plans", "pack", "offers", "alerts", "default_caps"),
+    *("redis", "installation_key", "data_dir", "service", "tracing"),
+    *("plans", "pack", "offers", "alerts", "email", "default_caps"),
 )
 _EXECUTIONS_NEED_RESTART = ("outcome_ttl_hours", "spool_max_age_hours")
 
@@ -37,8 +39,10 @@ class Assembly:
 
     Args:
         config: the configuration in force.
-        actions: the host's own source; ``None`` for the actions of the configuration.
+        actions: the host's own source, or a layer above the actions of the configuration; ``None``
+            for these alone.
         uses_litellm: the provider refuses some parameters, which is checked before use.
+        observer: hears of the calls of providers.
     """
 
     config: Config
@@ -46,10 +50,12 @@ class Assembly:
     outbox: Outbox
     learning: Learning
     provider: Provider
+    switches: SwitchWatch
     turns: TurnSource
-    actions: ActionSource | None
+    actions: ActionSource | ActionLayer | None
     clock: Callable[[], datetime]
     uses_litellm: bool
+    observer: Observer | None = None
     counters: Counters = field(default_factory=Counters)
     long_counts: LongCounts = field(default_factory=LongCounts)
     _queues: list[EndpointQueues] = field(default_factory=list)
@@ -74,7 +80,9 @@ class Assembly:
             self.provider,
             queues,
             {name: section.breaker.build() for name, section in config.endpoints.items()},
+            self.switches,
             secret_values(config),
+            self.observer,
         )
         settings = ExecutorSettings(
             reservation_ttl_ms=config.executions.reservation_ttl_ms,
@@ -86,7 +94,7 @@ class Assembly:
             ledger=self.ledger,
             outbox=self.outbox,
             calls=calls,
-            actions=self.actions or ConfigActions(config.actions),
+            actions=self._source(config),
             quoter=quoter,
             settings=settings,
             counters=self.counters,
@@ -94,6 +102,12 @@ class Assembly:
         self._queues.append(queues)
         self.config = config
         return executor
+
+    def _source(self, config: Config) -> ActionSource:
+        configured = ConfigActions(config.actions)
+        if isinstance(self.actions, ActionLayer):
+            return self.actions.above(configured)
+        return self.actions or configured
 
     async def rebuild(self, config: Config) -> Executor:
         """Return an executor for another configuration.

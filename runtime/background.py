@@ -6,7 +6,9 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 _log = logging.getLogger("creditgate.background")
 
@@ -84,11 +86,19 @@ class TaskSet:
         on_done: Callable[[asyncio.Task[Any]], object] | None = None,
     ) -> None:
         """Start a task; ``on_done`` is called when it has ended, however it did."""
+        task = self.create(work)
+        if on_done is not None:
+            task.add_done_callback(on_done)
+
+    def create(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start a task whose end somebody may wait for, and return it.
+
+        Wait with ``asyncio.shield`` or ``asyncio.wait``: it goes on when they are cancelled.
+        """
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if on_done is not None:
-            task.add_done_callback(on_done)
+        return task
 
     async def drain(self) -> None:
         """Wait until no task runs, those that were started meanwhile included."""

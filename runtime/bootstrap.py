@@ -19,17 +19,21 @@ from runtime.catalog.models import build_models
 from runtime.catalog.parameters import refused_parameters
 from runtime.config import Config, ConfigError
 from runtime.config.version import config_version
+from runtime.credits.ledger import CreditLedger
 from runtime.credits.results import Alert
 from runtime.credits.schema import NEWEST
+from runtime.credits.switches import SwitchReader
 from runtime.credits.told import ToldFile
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.executions.executor import Executor
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
 from runtime.executions.spool import Spool
+from runtime.executions.switch_watch import READ_EVERY_S, SwitchWatch
 from runtime.learning.sharing import Learning
 from runtime.ledger_opening import at_end, connected, open_ledger
 from runtime.loop_guard import LoopGuard
+from runtime.observing import Observer
 from runtime.processes.register import Register
 from runtime.redis.keys import Keys
 from runtime.turns.shared import RedisTurns
@@ -49,6 +53,7 @@ async def open_runtime(
     actions: ActionSource | None = None,
     on_alert: Callable[[Alert], None] = lambda alert: None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    observer: Observer | None = None,
 ) -> AsyncIterator[ActionRuntime]:
     """Open a runtime that runs actions against prepaid credits.
 
@@ -71,6 +76,8 @@ async def open_runtime(
             changes nothing. Alerts that another process raised are not heard here.
         clock: returns the time in UTC by which rate cards come into force and models retire; pass
             another one to try a coming change before its day. Credits always go by Redis' clock.
+        observer: hears of executions, calls of providers and of Redis, for metrics and traces;
+            ``runtime/observing.py`` says what of. Without one, nothing is measured.
 
     Raises:
         ConfigError: the model of an action does not take its temperature.
@@ -86,7 +93,7 @@ async def open_runtime(
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(connected(config, redis))
         ledger = await stack.enter_async_context(
-            open_ledger(config, redis=client, on_alert=on_alert)
+            open_ledger(config, redis=client, on_alert=on_alert, observer=observer)
         )
         told = ToldFile(config.data_dir / "told", config.redis.key_prefix)
         at_end(stack, "keeping what was told", told.aclose)
@@ -109,16 +116,21 @@ async def open_runtime(
                 raise ConfigError(mistakes)
         max_age_ms = config.executions.spool_max_age_hours * _HOUR_MS
         outbox = Outbox(ledger, Spool(config.data_dir / "spool", max_age_ms))
+        switches = _switch_watch(config, client, ledger)
+        at_end(stack, "reading switches", switches.aclose)
+        switches.start()
         assembly = Assembly(
             config=config,
             ledger=ledger,
             outbox=outbox,
             learning=learning,
             provider=provider,
+            switches=switches,
             turns=RedisTurns(client, config.redis.key_prefix, config.redis.timeout_ms),
             actions=actions,
             clock=clock,
             uses_litellm=uses_litellm,
+            observer=observer,
         )
         at_end(stack, "giving turns back", assembly.give_turns_back)
         stack.push_async_callback(outbox.aclose)
@@ -149,6 +161,7 @@ async def open_runtime(
             executor=assembly.executor(config, models),
             rebuild=rebuild,
             guard=guard,
+            observer=observer,
         )
 
 
@@ -197,3 +210,12 @@ def _http_client(config: Config) -> HttpClient:
 
 def _learning(config: Config, client: Redis | RedisCluster) -> Learning:
     return Learning(client, Keys(config.redis.key_prefix), config.redis.timeout_ms)
+
+
+def _switch_watch(
+    config: Config, client: Redis | RedisCluster, ledger: CreditLedger
+) -> SwitchWatch:
+    timeout_ms = config.redis.timeout_ms
+    reader = SwitchReader(client, Keys(config.redis.key_prefix), ledger.accounts, timeout_ms)
+    # Time for a reading that began too early, and for the one after it.
+    return SwitchWatch(reader, patience_s=2 * timeout_ms / 1000 + READ_EVERY_S)

@@ -18,8 +18,11 @@ from runtime.credits.installation_key import identity_of
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
 from runtime.credits.results import Alert, LedgerLost
 from runtime.files.private import check_data_folders
+from runtime.observing import Observer
 from runtime.redis.client import open_client
+from runtime.redis.cluster import transport_to
 from runtime.redis.primaries import Client
+from runtime.redis.timed import TimedTransport
 
 _MINUTE_MS = 60_000
 _HOUR_MS = 60 * _MINUTE_MS
@@ -32,6 +35,7 @@ async def open_ledger(
     redis: Redis | RedisCluster | None = None,
     on_alert: Callable[[Alert], None] = lambda alert: None,
     may_be_lost: bool = False,
+    observer: Observer | None = None,
 ) -> AsyncIterator[CreditLedger]:
     """Open the ledger alone, for a process that manages accounts and calls no model.
 
@@ -45,6 +49,7 @@ async def open_ledger(
         on_alert: as ``open_runtime`` has it.
         may_be_lost: open a Redis that lost the ledger too, and store nothing in it: for what
             audits it or makes it again.
+        observer: hears how long script calls take.
 
     Raises:
         LedgerLost: Redis is empty, and the archive is not.
@@ -53,26 +58,18 @@ async def open_ledger(
             ``open_runtime``.
     """
     async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(connected(config, redis))
+        settings = _settings(config)
         ledger = CreditLedger(
-            await stack.enter_async_context(connected(config, redis)),
+            client,
             identity_of(config),
-            LedgerSettings(
-                key_prefix=config.redis.key_prefix,
-                outcome_ttl_ms=config.executions.outcome_ttl_hours * _HOUR_MS,
-                low_marks=(f"p{config.alerts.low_percent}",),
-                alert_cooldown_ms=config.alerts.cooldown_minutes * _MINUTE_MS,
-                timeout_ms=config.redis.timeout_ms,
-                durability=Durability(config.redis.durability),
-                wait_replicas=config.redis.wait_replicas,
-                assume=frozenset(config.redis.assume),
-                max_lag=config.archive.max_lag,
-                default_caps=default_caps(config),
-            ),
+            settings,
             Commerce(
                 plans={name: plan.ai_credits for name, plan in config.plans.items()},
                 offers=config.build_offers(),
                 pack=config.build_pack(),
             ),
+            transport=None if observer is None else _timed(client, settings, observer),
             on_alert=on_alert,
         )
         at_end(stack, "reading the last answers of Redis", ledger.drain)
@@ -110,6 +107,26 @@ async def connected(config: Config, redis: Client | None) -> AsyncIterator[Clien
         return
     async with open_client(config.redis, config.data_dir) as client:
         yield client
+
+
+def _settings(config: Config) -> LedgerSettings:
+    return LedgerSettings(
+        key_prefix=config.redis.key_prefix,
+        outcome_ttl_ms=config.executions.outcome_ttl_hours * _HOUR_MS,
+        low_marks=config.alerts.low_marks(),
+        cap_marks=config.alerts.marks_of_caps(),
+        alert_cooldown_ms=config.alerts.cooldown_minutes * _MINUTE_MS,
+        timeout_ms=config.redis.timeout_ms,
+        durability=Durability(config.redis.durability),
+        wait_replicas=config.redis.wait_replicas,
+        assume=frozenset(config.redis.assume),
+        max_lag=config.archive.max_lag,
+        default_caps=default_caps(config),
+    )
+
+
+def _timed(client: Client, settings: LedgerSettings, observer: Observer) -> TimedTransport:
+    return TimedTransport(transport_to(client, settings.timeout_ms, settings.replicas), observer)
 
 
 async def _store_nothing() -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pricing.errors import CreditgateError
 from runtime.actions.spec import ActionSpec
@@ -18,6 +18,13 @@ class UnknownAction(CreditgateError, LookupError):
         self.version = version
 
 
+class ActionSourceUnavailable(CreditgateError):
+    """Nobody can tell now which version of an action is current, or what is in it.
+
+    The action is not known to be missing: ask again later.
+    """
+
+
 class ActionSource(Protocol):
     """A place where actions come from: the config, a database, or a host's own."""
 
@@ -26,7 +33,17 @@ class ActionSource(Protocol):
 
         Raises:
             UnknownAction: the account has no such action or version.
+            ActionSourceUnavailable: the source can't tell now.
         """
+        ...
+
+
+@runtime_checkable
+class ActionLayer(Protocol):
+    """Actions that come before those of the configuration, whichever is in force."""
+
+    def above(self, configured: ActionSource) -> ActionSource:
+        """Return a source that asks this one first, and then the configuration's."""
         ...
 
 

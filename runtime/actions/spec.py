@@ -141,16 +141,20 @@ class ActionSpec(BaseModel):
         # pydantic's own copy validates nothing and would carry the computed version along.
         return self.model_validate({**self.model_dump(), **(update or {})})
 
-    @cached_property
-    def version(self) -> str:
-        """The name of this content, the same in every process: 12 hexadecimal digits."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the content in plain JSON types; ``model_validate`` makes the same spec of it."""
         # Defaults are left out, so that a release that adds a setting renames no action.
         content = self.model_dump(mode="json", exclude_defaults=True)
         content["outputs"] = {
             name: {"type": output.type, **output.model_dump(mode="json", exclude_defaults=True)}
             for name, output in self.outputs.items()
         }
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return content
+
+    @cached_property
+    def version(self) -> str:
+        """The name of this content, the same in every process: 12 hexadecimal digits."""
+        canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     @cached_property

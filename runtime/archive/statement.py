@@ -26,7 +26,13 @@ from runtime.credits.identity import Dimensions
 from runtime.credits.installation_key import identity_of
 from runtime.credits.journal import JournalError, Kind, parse
 from runtime.store.database import Database
-from runtime.store.schema import accounts, dimensions, entries
+from runtime.store.schema import (
+    EXECUTION_KEY_AT,
+    EXECUTION_KEY_INDEXED,
+    accounts,
+    dimensions,
+    entries,
+)
 
 MOST_LINES = 10_000
 # Entries between two steps of the event loop, which others share.
@@ -189,6 +195,19 @@ class Statements:
             [line] = await _lines(connection, account, rows, {})
             return line
 
+    async def of_execution(self, account_id: str, execution_key: str) -> tuple[StatementLine, ...]:
+        """Return the lines of one execution, oldest first."""
+        begins = execution_key[:EXECUTION_KEY_INDEXED]
+        async with self._database.connect() as connection:
+            account = await _account(connection, account_id)
+            rows = (
+                await connection.execute(
+                    _selected().where(_of(account), _key_begins == begins).order_by(_E.c.seq)
+                )
+            ).all()
+            lines = await _lines(connection, account, rows, {})
+        return tuple(line for line in lines if line.entry.execution_key == execution_key)
+
     def _query(
         self, account_id: str, from_ms: int | None, to_ms: int | None, newest_first: bool
     ) -> Query:
@@ -198,6 +217,12 @@ class Statements:
 
 
 _E = entries.alias("e")
+# As the index has it, word for word.
+_key_begins = func.substr(
+    _E.c.body,
+    literal_column(str(EXECUTION_KEY_AT)),
+    literal_column(str(EXECUTION_KEY_INDEXED)),
+)
 _BEFORE = entries.alias("b")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -10,7 +9,7 @@ from fallback.reasons import FallbackReason
 from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending, Source
 from runtime.actions.spec import ActionSpec
 from runtime.campaigns.people import Person
-from runtime.ids import MAX_ID_TEXT_LENGTH
+from runtime.ids import retry_id, shortened
 
 # A test run before the campaign must not use up the execution ids of the campaign itself.
 _VISITS = {Source.LIVE: "1", Source.TEST: "test1", Source.PREVIEW: "preview1"}
@@ -60,12 +59,8 @@ class Campaign:
 
     def _execution_id(self, person_id: str, retry: int) -> str:
         journey_id = f"{self.campaign_id}.{person_id}"
-        visit = _VISITS[self.source] + (f":r{retry}" if retry else "")
-        execution_id = f"{journey_id}:{self.action.id}:{visit}"
-        if len(execution_id) > MAX_ID_TEXT_LENGTH:
-            digest = hashlib.sha256(journey_id.encode("utf-8", "surrogatepass")).hexdigest()
-            execution_id = f"sha256-{digest}:{self.action.id}:{visit}"
-        return execution_id
+        execution_id = shortened(f"{journey_id}:{self.action.id}:{_VISITS[self.source]}", 2)
+        return retry_id(execution_id, retry) if retry else execution_id
 
 
 @dataclass(slots=True)

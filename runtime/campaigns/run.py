@@ -15,12 +15,12 @@ from runtime.campaigns.campaign import Campaign, Tally
 from runtime.campaigns.holding import Hold, Holding, Start, Trouble, sign_of
 from runtime.campaigns.people import Person
 from runtime.executions.action_runtime import ActionRuntime
+from runtime.ids import MOST_RETRIES
 
 MAX_CONCURRENCY = 1_000
 PATIENCE_S = 600.0
 
 _MAX_PENDING_ASKS = 4
-_MAX_RETRIES = 1_000
 _LONGEST_WAIT_S = 60.0
 _YIELD_EVERY_S = 0.02
 _MOST_OWN_TROUBLES = 2
@@ -251,7 +251,7 @@ class CampaignRun:
             and isinstance(result, ExecutionResult)
             and result.replayed
             and result.status == "fallback"
-            and retry < _MAX_RETRIES
+            and retry < MOST_RETRIES
         ):
             retry += 1
             result = await self._ask(person, retry)

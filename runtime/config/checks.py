@@ -64,22 +64,33 @@ class Checker:
 
     def findings(self) -> Iterator[Finding]:
         """Yield the findings, section by section, ``MOST_FINDINGS`` at most."""
-        own = (found for found in self._findings() if not is_within(found.path, self.wrong))
-        return islice(own, MOST_FINDINGS)
+        return self._own(self._findings())
 
-    def findings_of(self, action: ActionSpec) -> Iterator[Finding]:
-        """Yield the findings of an action that is not in the config, by paths as if it were."""
-        return islice(self._action(action.id, action), MOST_FINDINGS)
+    def findings_of(self, action: ActionSpec, path: ValuePath) -> Iterator[Finding]:
+        """Yield the findings about one action, which need not be one of the config's.
+
+        Args:
+            path: of the action in the findings.
+        """
+        return self._own(self._action(path, action))
+
+    def _own(self, found: Iterator[Finding]) -> Iterator[Finding]:
+        own = (one for one in found if not is_within(one.path, self.wrong))
+        return islice(own, MOST_FINDINGS)
 
     def _findings(self) -> Iterator[Finding]:
         yield from self._executions()
         yield from self._redis()
         yield from self._endpoints()
+        yield from self._alerts()
         yield from self._plans()
         yield from self._models()
         yield from self._rate_cards()
         for action_id, action in self.config.actions.items():
-            yield from self._action(action_id, action)
+            path: ValuePath = ("actions", action_id)
+            if action.id != action_id:
+                yield Finding((*path, "id"), "must be left out: an action's id is its key")
+            yield from self._action(path, action)
 
     def _executions(self) -> Iterator[Finding]:
         settings = self.config.executions
@@ -92,6 +103,11 @@ class Checker:
                 f"spool_max_age_hours plus reservation_ttl_ms, {needed_ms:,} ms: otherwise a "
                 "settlement from the spool may come after its execution is forgotten",
             )
+
+    def _alerts(self) -> Iterator[Finding]:
+        if self.config.alerts.operator.emails and self.config.email is None:
+            found = "must have a section email beside it: nothing is sent by email without one"
+            yield Finding(("alerts", "operator", "emails"), found)
 
     def _redis(self) -> Iterator[Finding]:
         redis = self.config.redis
@@ -233,10 +249,7 @@ class Checker:
                     rates = (*path, "rates", model_id)
                     yield Finding(rates, unknown, warning=True, at_key=True)
 
-    def _action(self, action_id: str, action: ActionSpec) -> Iterator[Finding]:
-        path: ValuePath = ("actions", action_id)
-        if action.id != action_id:
-            yield Finding((*path, "id"), "must be left out: an action's id is its key")
+    def _action(self, path: ValuePath, action: ActionSpec) -> Iterator[Finding]:
         yield from self._limits(path, action)
         if found := self._unknown("models", action.model):
             yield Finding((*path, "model"), found)

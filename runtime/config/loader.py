@@ -23,7 +23,7 @@ from runtime.ids import is_strict_id
 
 # These replace the wrong fields of an entry, so that its other fields can be checked against the
 # rest of the config, and references to the entry are still found.
-_STAND_INS: Mapping[str, Mapping[str, Any]] = {
+STAND_INS: Mapping[str, Mapping[str, Any]] = {
     "endpoints": {},
     "plans": {"ai_credits": False},
     "models": {"litellm_model": "-/-", "endpoint": "-", "class": "quick"},
@@ -129,8 +129,8 @@ def _with_stand_ins(
         part = kept.get(str(section))
         if not names or not isinstance(part, dict):
             kept.pop(str(section), None)
-        elif section in _STAND_INS:
-            _stand_in(part, _STAND_INS[str(section)], own, section, *names[:2])
+        elif section in STAND_INS:
+            _stand_in(part, STAND_INS[str(section)], own, section, *names[:2])
         else:
             part.pop(names[0], None)
     try:

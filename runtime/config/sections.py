@@ -33,6 +33,7 @@ from providers.pacing.breaker import BreakerSettings
 from providers.pacing.queue import EndpointLimit
 from providers.pacing.rule import SharedLimit
 from runtime.actions.spec import ActionSpec
+from runtime.config.alerts import AlertsSection, EmailSection
 from runtime.config.errors import Mistake
 from runtime.config.fields import (
     KEY_PREFIX_PATTERN,
@@ -56,9 +57,11 @@ from runtime.config.fields import (
     Whole,
     check_url,
 )
+from runtime.config.payments import StripeSection
 from runtime.config.section import Section
 from runtime.config.service import ServiceSection
 from runtime.config.spending import DefaultCapsSection, LaunchCheckSection
+from runtime.config.tracing import TracingSection
 
 _SENTINEL_PORT = 26_379
 
@@ -241,13 +244,6 @@ class OfferSection(Section):
         )
 
 
-class AlertsSection(Section):
-    """Settings of low-credit alerts: their threshold, and the pause between two of them."""
-
-    low_percent: Annotated[int, Field(strict=True, ge=1, le=99)] = 20
-    cooldown_minutes: Annotated[int, Field(strict=True, ge=0, le=525_600)] = 60
-
-
 class ModelSection(Section):
     """A model that actions name by our own id.
 
@@ -380,6 +376,8 @@ class Config(Section):
     redis: RedisSection = RedisSection()
     archive: ArchiveSection = ArchiveSection()
     service: ServiceSection = ServiceSection()
+    tracing: TracingSection = TracingSection()
+    stripe: StripeSection | None = None
     executions: ExecutionsSection = ExecutionsSection()
     endpoints: dict[Id, EndpointSection] = Field(default_factory=dict)
 
@@ -389,6 +387,7 @@ class Config(Section):
     alerts: AlertsSection = AlertsSection()
     default_caps: DefaultCapsSection = DefaultCapsSection()
     launch_check: LaunchCheckSection = LaunchCheckSection()
+    email: EmailSection | None = None
     models: dict[Id, ModelSection] = Field(default_factory=dict)
     rate_cards: list[RateCardSection] = Field(default_factory=list)
 

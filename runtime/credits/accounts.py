@@ -23,6 +23,7 @@ from pricing.offers import (
     purchase_amount_mc,
 )
 from runtime.credits import decoding
+from runtime.credits.alert_marks import AlertMarks
 from runtime.credits.batch import Answer, Call, Mode
 from runtime.credits.caps import Cap, CapStatus
 from runtime.credits.checks import (
@@ -35,19 +36,23 @@ from runtime.credits.checks import (
     choice,
     expires_ms,
 )
-from runtime.credits.identity import Identity
+from runtime.credits.identity import FINGERPRINT_FIELDS, Identity
 from runtime.credits.results import (
     Balance,
     Granted,
     GrantRefused,
     LedgerUnavailable,
     ReferenceConflict,
+    Switch,
+    Switched,
     Voided,
 )
 from runtime.credits.script_client import ScriptClient
 from runtime.credits.settings import Commerce
 
 _EPOCH_BYTES = 3
+# A reference has 200 characters at most: so much of a reason, and what makes it unique.
+_REFERENCE_BYTES, _LONGEST_REASON = 9, 180
 # Of 250 records each (due.lua).
 _MOST_PAGES = 10_000
 _KindText = Literal["introductory", "promotional", "plan", "purchased", "adjustment"]
@@ -311,6 +316,33 @@ class Accounts:
         answer = await self._change(account_id, "remove_cap", args, actor, reference)
         return decoding.capped(account_id, cap, reference, answer)
 
+    async def alert_marks(self, account_id: str) -> AlertMarks | None:
+        """Return the account's own alert marks; ``None`` where the configured ones hold."""
+        check_account_id(account_id)
+        answer, _ = await self._read(account_id, "alert_marks")
+        return decoding.alert_marks(answer)
+
+    async def set_alert_marks(
+        self, account_id: str, marks: AlertMarks | None, *, before: AlertMarks | None
+    ) -> bool:
+        """Give an account alert marks of its own, or ``None`` for the configured ones.
+
+        A mark that what is left is below already is told after the next top-up.
+
+        Args:
+            before: the marks that the change was decided on.
+
+        Returns:
+            False if other marks are in force than ``before`` and ``marks``: nothing is changed.
+        """
+        check_account_id(account_id)
+        for value, field in ((marks, "marks"), (before, "before")):
+            if value is not None:
+                check_is(value, AlertMarks, field)
+        args = (decoding.own_marks(before), decoding.own_marks(marks))
+        call = Call("set_alert_marks", args, mode=Mode.ACCOUNT)
+        return bool((await self._script_client.ask(account_id, call))[0] == b"marks")
+
     async def switch_off(
         self,
         account_id: str,
@@ -329,9 +361,8 @@ class Accounts:
         Raises:
             ReferenceConflict: see the module.
         """
-        return await self._switch(
-            account_id, (workspace_id, campaign_id, action), "0", reference, actor
-        )
+        named = (workspace_id, campaign_id, action)
+        return (await self._switch(account_id, named, "0", reference, actor)).new
 
     async def switch_on(
         self,
@@ -344,9 +375,50 @@ class Accounts:
         actor: str = "operator",
     ) -> bool:
         """Undo ``switch_off`` for the same target."""
-        return await self._switch(
-            account_id, (workspace_id, campaign_id, action), "1", reference, actor
-        )
+        named = (workspace_id, campaign_id, action)
+        return (await self._switch(account_id, named, "1", reference, actor)).new
+
+    async def switch(
+        self,
+        account_id: str,
+        *,
+        off: bool,
+        reference: str | None = None,
+        reason: str | None = None,
+        workspace_id: str | None = None,
+        campaign_id: str | None = None,
+        action: str | None = None,
+        actor: str = "operator",
+    ) -> Switched:
+        """Switch the account, or one workspace, campaign or action, off or on.
+
+        Args:
+            reference: as of other changes. Without one, nothing is done where it is as wanted
+                already; else the change gets a reference that begins with ``reason``.
+            reason: for the journal; a reference of your own says it itself.
+
+        Returns:
+            What still runs there, beside whether it was done now.
+
+        Raises:
+            ReferenceConflict: see the module.
+        """
+        check_is(off, bool, "off")
+        if reason is not None:
+            check_reference(reason, "reason")
+        named = (workspace_id, campaign_id, action)
+        on = "0" if off else "1"
+        if reference is not None:
+            return await self._switch(account_id, named, on, reference, actor)
+        own = f"[{secrets.token_urlsafe(_REFERENCE_BYTES)}]"
+        own = own if reason is None else f"{reason[:_LONGEST_REASON]} {own}"
+        return await self._switch(account_id, named, on, own, actor, only_if_different=True)
+
+    async def switches(self, account_id: str) -> tuple[Switch, ...]:
+        """Return what is off, in order of its names. Writes nothing."""
+        check_account_id(account_id)
+        answer, _ = await self._read(account_id, "switches")
+        return decoding.switches(answer)
 
     async def balance(self, account_id: str) -> Balance:
         """Return the parts of the balance and its grants, as of now. Writes nothing.
@@ -408,17 +480,23 @@ class Accounts:
         on: str,
         reference: str,
         actor: str,
-    ) -> bool:
+        *,
+        only_if_different: bool = False,
+    ) -> Switched:
         if sum(value is not None for value in named) > 1:
             raise ValueError("workspace_id, campaign_id, action: one of them at most")
-        target = "account"
-        for field, value in zip(("workspace_id", "campaign_id", "action"), named, strict=True):
+        target, part_begins, part = "account", 0, ""
+        for number, value in enumerate(named):
             if value is not None:
+                field = FINGERPRINT_FIELDS[number]
                 check_named(value, field)
                 target = f"{field.removesuffix('_id')}\t{value}"
-        args = (f"off {target}", target.replace("\t", " "), on, reference, actor)
+                part = self._identity.part(value)
+                part_begins = number * len(part) + 1
+        own = (reference, actor, part_begins, part, _flag(only_if_different))
+        args = (f"off {target}", target.replace("\t", " "), on, *own)
         answer = await self._change(account_id, "switch", args, actor, reference)
-        return decoding.changed(reference, answer)
+        return decoding.switched(reference, answer)
 
     async def _give_offers(
         self, account_id: str, timezone: str, paying_since: date | None, actor: str

@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from runtime.background import TaskSet
+from runtime.credits.caps import cap_of
 from runtime.credits.clock import own_clock_ms
 from runtime.credits.memory import Memory
 from runtime.credits.results import Alert
@@ -290,10 +291,24 @@ class Batcher:
     def _answers(self, account_id: str, reply: Reply) -> list[Answer]:
         answers: list[Answer] = reply[0]
         self.memory.note(account_id, reply[2])
-        for mark, threshold_mc, left_mc, *lag in reply[1]:
+        for fields in reply[1]:
             try:
-                self._on_alert(Alert(account_id, mark.decode(), threshold_mc, left_mc, *lag))
+                self._on_alert(_alert(account_id, *fields))
             except Exception:  # noqa: BLE001 - a listener may do anything
                 # The calls are booked: a failing listener must not make them look undone.
                 _log.exception("an alert's listener failed; the alert is in Redis")
         return answers
+
+
+def _alert(
+    account_id: str,
+    mark: bytes,
+    threshold_mc: int,
+    left_mc: int,
+    lag: int,
+    cap: bytes | None = None,
+    limit_mc: int = 0,
+    charged_mc: int = 0,
+) -> Alert:
+    named = None if cap is None else cap_of(cap.decode())
+    return Alert(account_id, mark.decode(), threshold_mc, left_mc, lag, named, limit_mc, charged_mc)

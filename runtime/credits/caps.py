@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from runtime.credits.checks import check_named, check_whole, choice
 
@@ -112,6 +112,22 @@ class CapStatus:
     def cap_excess_mc(self) -> int:
         """The amount above the limit, from costs above quotes, late charges or a lowered limit."""
         return max(0, self.charged_mc + self.reserved_mc - self.limit_mc)
+
+
+def parse_cap(text: str) -> Cap:
+    """Return the cap of its one word, such as ``day;workspace_id=retail``.
+
+    Raises:
+        ValueError: it is none.
+    """
+    window, *parts = text.split(";")
+    named: dict[str, str] = {}
+    for part in parts:
+        name, equals, value = part.partition("=")
+        if name not in _BITS or not equals or name in named:
+            raise ValueError(f"found {part[:80]!r}, allowed is once each of {', '.join(_BITS)}")
+        named[name] = unquote(value, errors="strict")
+    return Cap(CapWindow(choice(window, CapWindow, "window")), **named)
 
 
 def cap_of(field: str) -> Cap:

@@ -20,6 +20,9 @@ _MOST_NAMED = 1_000
 # Half a surrogate pair has no UTF-8 form.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _MARK = re.compile(r"p[1-9][0-9]?|a[1-9][0-9]{0,15}")
+_CAP_MARK = re.compile(r"c(?:[1-9][0-9]?|100)")
+MOST_MARKS = 20
+"""The most alert marks of one account, those of caps included."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -99,6 +102,15 @@ def check_marks(marks: Iterable[str]) -> None:
             raise ValueError(
                 f"low_marks: found {mark!r}, allowed are p1 to p99 (per cent of the last top-up) "
                 f"and a1 to a{MAX_MC} (millicredits)"
+            )
+
+
+def check_cap_marks(marks: Iterable[str]) -> None:
+    """Raise ``ValueError`` unless alert marks of caps are ``c1`` to ``c100``."""
+    for mark in marks:
+        if not _CAP_MARK.fullmatch(mark):
+            raise ValueError(
+                f"cap_marks: found {mark!r}, allowed are c1 to c100 (per cent of the cap's limit)"
             )
 
 

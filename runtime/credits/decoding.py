@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC, GrantKind
+from runtime.credits.alert_marks import AlertMarks
 from runtime.credits.batch import Answer
 from runtime.credits.caps import Cap, CapStatus, cap_of
 from runtime.credits.identity import FINGERPRINT_FIELDS, ExecutionAttempt
@@ -26,6 +27,8 @@ from runtime.credits.results import (
     Released,
     Reserved,
     Settled,
+    Switch,
+    Switched,
     TooManyGrants,
     Voided,
 )
@@ -87,6 +90,29 @@ def changed(reference: str, answer: Answer) -> bool:
     return bool(answer[1])
 
 
+def switched(reference: str, answer: Answer) -> Switched:
+    """Return what ``switch`` did."""
+    new = changed(reference, answer)
+    return Switched(new, answer[2], answer[3], exact=bool(answer[4]))
+
+
+def switches(answer: Answer) -> tuple[Switch, ...]:
+    """Return what is off."""
+    return tuple(
+        Switch(
+            _shown(target),
+            since_ms or None,
+            actor.decode(errors="replace") or None,
+            reference.decode(errors="replace") or None,
+        )
+        for target, since_ms, actor, reference in answer[1]
+    )
+
+
+def _shown(target: bytes) -> str:
+    return target.decode().replace("\t", " ")
+
+
 def _check_reference(reference: str, answer: Answer) -> None:
     if answer[0] == b"conflict":
         raise ReferenceConflict(reference, answer[1].decode(), answer[2].decode())
@@ -106,6 +132,17 @@ def _cap_status(fields: Answer) -> CapStatus:
         reserved_mc=reserved_mc,
         resets_in_ms=None if resets_in_ms < 0 else resets_in_ms,
     )
+
+
+def own_marks(marks: AlertMarks | None) -> str:
+    """Return an account's own marks as scripts are told them; "" for none of its own."""
+    return "" if marks is None else f"own {marks.text}"
+
+
+def alert_marks(answer: Answer) -> AlertMarks | None:
+    """Return the account's own marks, if it has any."""
+    text: str = answer[1].decode()
+    return AlertMarks.of(text.removeprefix("own ")) if text else None
 
 
 def reservation(
@@ -217,7 +254,7 @@ def balance(account_id: str, answer: Answer, earlier_grants: Answer) -> Balance:
         exposure_mc=fields["exposure"],
         open_reservations=fields["open_n"],
         journal_seq=fields["seq"],
-        switched_off=tuple(target.decode().replace("\t", " ") for target in off),
+        switched_off=tuple(map(_shown, off)),
         grants=tuple(grants),
         clock_ahead_ms=max(0, fields["last_ms"] - at_ms),
     )

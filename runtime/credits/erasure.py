@@ -122,7 +122,7 @@ class Erasure:
         person = Person(
             account_id,
             self._identity.person_key(account_id, person_id),
-            self._identity.person_part(person_id),
+            self._identity.part(person_id),
         )
         own = self._keys.of_account(account_id)
         answer = await self._run(

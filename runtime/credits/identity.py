@@ -98,12 +98,17 @@ class Identity:
         """
         return _person_key(self._digest(person_id), account_id)
 
-    def person_part(self, person_id: str) -> str:
-        """Return the person's four characters of a fingerprint.
+    def part(self, value: str) -> str:
+        """Return a fingerprint's four characters for a value: a person's id, a workspace's ...
 
-        About one in 16.8 million people has the same.
+        About one in 16.8 million values has the same.
         """
-        return _part(self._digest(person_id))
+        return _part(self._digest(value))
+
+    def derived(self, purpose: str) -> bytes:
+        """Return a key of 32 bytes for another purpose, from which nobody finds this one."""
+        # No account's id has a space, so no execution's key is made of such a text.
+        return self._digest(f"creditgate derived key\0{purpose}")
 
     def attempt(  # noqa: PLR0913 - what names an execution, each by keyword
         self,
@@ -140,6 +145,23 @@ class Identity:
             fingerprint=before_person + _part(person) + after_person,
             dimensions=dimensions,
             person_key=_person_key(person, account_id),
+        )
+
+    def unnamed(self, account_id: str, execution_id: str) -> ExecutionAttempt:
+        """Return an attempt to look an id up with, which fits whatever it was used for.
+
+        Raises:
+            ValueError: one of them is not allowed.
+        """
+        check_account_id(account_id)
+        check_column(execution_id, "execution_id")
+        return ExecutionAttempt(
+            account_id=account_id,
+            execution_id=execution_id,
+            execution_key=self.execution_key(account_id, execution_id),
+            attempt_id=REBUILT_ATTEMPT,
+            fingerprint=ANY_PERSON * len(FINGERPRINT_FIELDS),
+            dimensions=Dimensions(*("",) * len(_DIMENSION_FIELDS)),
         )
 
     def fingerprint_of_anybody(self, dimensions: Dimensions) -> str:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from runtime.credits.erasure import Erasure
     from runtime.credits.inspection import Inspection
     from runtime.credits.migration import Migration
+    from runtime.credits.outcomes import Outcomes
     from runtime.credits.rebuilding import Rebuilding
 
 __all__ = ["Commerce", "CreditLedger", "LedgerSettings"]
@@ -78,7 +79,8 @@ class CreditLedger:
     ``watch`` looks at the servers' clocks and memory, once it is started.
     ``sweeper`` sweeps in the background, once it is started.
     ``guard`` refuses the use of ``accounts`` from another event loop, once it is opened.
-    ``attempt`` names a new attempt on an execution, as ``Identity.attempt`` does.
+    ``attempt`` names a new attempt on an execution, as ``Identity.attempt`` does, and
+    ``unnamed_attempt`` one to look an id up with, as ``Identity.unnamed`` does.
     ``key_check`` tells installation keys apart, as ``Identity.check_value`` does.
 
     A ``reserve`` whose caller was cancelled may have set credits aside. The ledger releases them
@@ -100,6 +102,7 @@ class CreditLedger:
         self._client = client
         self.settings = settings or LedgerSettings()
         self.attempt = identity.attempt
+        self.unnamed_attempt = identity.unnamed
         self.key_check = identity.check_value()
         self._identity = identity
         self._keys = Keys(self.settings.key_prefix)
@@ -323,6 +326,13 @@ class CreditLedger:
         from runtime.credits.inspection import Inspection
 
         return Inspection(self._client, self._keys, self._for_hosts, self.settings.timeout_ms)
+
+    @cached_property
+    def outcomes(self) -> Outcomes:
+        """Looks up what many ids came to."""
+        from runtime.credits.outcomes import Outcomes
+
+        return Outcomes(self._for_hosts, self._keys, self._identity)
 
     def rebuilding(self, account_id: str) -> Rebuilding:
         """Return a rebuild of an account that Redis lost.

@@ -229,8 +229,40 @@ class Voided:
 
 
 @dataclass(frozen=True, slots=True)
+class Switched:
+    """An account, or a part of it, was switched. ``new`` is false if nothing was changed.
+
+    ``open_executions`` hold ``open_mc`` under what was switched: what runs there may cost so much
+    at most. Where ``exact`` is false, there are too many to look at, and the figures are those of
+    the whole account.
+    """
+
+    new: bool
+    open_executions: int
+    open_mc: int
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """Something that is off: ``account``, ``workspace <id>``, ``campaign <id>``, ``action <id>``.
+
+    The rest is ``None`` where an earlier release switched it off, or the account was made again
+    from its archive.
+    """
+
+    target: str
+    since_ms: int | None = None
+    actor: str | None = None
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Alert:
     """``left`` (available + reserved) fell to a mark: ``p20``, ``a5000`` or ``exhausted``.
+
+    One with mark ``c80`` is of a cap, which reached 80% of its limit: ``cap``, ``cap_limit_mc`` and
+    ``cap_charged_mc`` say more, and ``threshold_mc`` is that share of the limit.
 
     One with mark ``archive_lag`` is for the operator: the archive is ``lag_entries`` behind the
     account's journal, at least half of ``archive.max_lag``. Its ``threshold_mc`` is 0.
@@ -241,6 +273,9 @@ class Alert:
     threshold_mc: int
     left_mc: int
     lag_entries: int = 0
+    cap: Cap | None = None
+    cap_limit_mc: int = 0
+    cap_charged_mc: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 from providers.base import Provider
@@ -15,6 +16,7 @@ from runtime.executions.counters import Counters
 from runtime.executions.execution import Execution
 from runtime.executions.executor import Executor
 from runtime.loop_guard import LoopGuard
+from runtime.observing import ExecutionBegan, ExecutionEnded, Observer
 
 
 class ActionRuntime:
@@ -26,6 +28,7 @@ class ActionRuntime:
         executor: runs executions by the configuration in force.
         rebuild: returns an executor for another configuration, or raises and changes nothing.
         guard: refuses the use from another event loop, and after closing.
+        observer: hears when executions begin and end.
     """
 
     def __init__(
@@ -36,12 +39,14 @@ class ActionRuntime:
         executor: Executor,
         rebuild: Callable[[Config], Awaitable[Executor]],
         guard: LoopGuard,
+        observer: Observer | None = None,
     ) -> None:
         self.accounts = accounts
         self.counters = counters
         self._executor = executor
         self._rebuild = rebuild
         self._check_use = guard.check
+        self._observer = observer
         self._reloading = asyncio.Lock()
 
     @property
@@ -69,12 +74,14 @@ class ActionRuntime:
 
         Raises:
             UnknownAction: the account has no such action.
+            ActionSourceUnavailable: nobody can tell now which version is current. The actions of
+                the configuration are always known.
             ExecutionConflict: the ``execution_id`` was used for something else.
             WrongEventLoop: another event loop opened the runtime, or a process before a fork.
             RuntimeClosed: the block of ``open_runtime`` has ended.
         """
         self._check_use()
-        result, _ = await self._executor.execute_traced(request)
+        result, _ = await self._execute(request)
         return result
 
     async def execute_traced(
@@ -91,10 +98,11 @@ class ActionRuntime:
             had a prompt and a price, and of little use beside ``Pending``.
 
         Raises:
-            UnknownAction, ExecutionConflict, WrongEventLoop, RuntimeClosed: as ``execute``.
+            UnknownAction, ActionSourceUnavailable, ExecutionConflict: as ``execute``.
+            WrongEventLoop, RuntimeClosed: likewise.
         """
         self._check_use()
-        return await self._executor.execute_traced(request)
+        return await self._execute(request)
 
     async def execute_unpaid(
         self, request: ExecutionRequest, provider: Provider
@@ -146,6 +154,26 @@ class ActionRuntime:
         """
         return self._executor.resumes_in_ms(spec)
 
+    def open_breakers(self) -> list[str]:
+        """Return the endpoint of each breaker of a key or a model that stands open."""
+        return self._executor.open_breakers()
+
+    async def _execute(
+        self, request: ExecutionRequest
+    ) -> tuple[ExecutionResult | Pending, Execution | None]:
+        if self._observer is None:
+            return await self._executor.execute_traced(request)
+        source, since_s = str(request.source), time.perf_counter()
+        self._observer(ExecutionBegan(source))
+        result: ExecutionResult | Pending | None = None
+        execution: Execution | None = None
+        try:
+            result, execution = await self._executor.execute_traced(request)
+            return result, execution
+        finally:
+            seconds = time.perf_counter() - since_s
+            self._observer(_ended(source, result, execution, seconds))
+
     async def drain(self) -> None:
         """Finish the background work of executions that have ended.
 
@@ -155,3 +183,30 @@ class ActionRuntime:
         """
         self._check_use()
         await self._executor.drain()
+
+
+def _ended(
+    source: str,
+    result: ExecutionResult | Pending | None,
+    execution: Execution | None,
+    seconds: float,
+) -> ExecutionEnded:
+    status, reason, charged_mc, replayed = "error", None, 0, False
+    if isinstance(result, Pending):
+        status = "pending"
+    elif result is not None:
+        status, replayed = str(result.status), result.replayed
+        reasons = (origin.reason for origin in result.origins.values())
+        reason = next((found for found in reasons if found is not None), None)
+        charged_mc = 0 if replayed else result.charged_mc
+    return ExecutionEnded(
+        source=source,
+        status=status,
+        reason=reason,
+        charged_mc=charged_mc,
+        replayed=replayed,
+        seconds=seconds,
+        execution_key=None if execution is None else execution.attempt.execution_key,
+        model=None if execution is None else execution.model.id,
+        action_version=None if execution is None else execution.spec.version,
+    )

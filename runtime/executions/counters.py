@@ -17,6 +17,7 @@ class Counters:
         usage_capped: answers whose reported usage the request could not have used; they are charged
             at the bound, and the rest is exposure.
         cut_by_us: answers that are not charged: a limit that we had lowered cut them off.
+        reserved: executions that have a reservation now, and have not told how it is to end.
     """
 
     answers: int = 0
@@ -24,3 +25,4 @@ class Counters:
     quote_exceeded: int = 0
     usage_capped: int = 0
     cut_by_us: int = 0
+    reserved: int = 0

@@ -70,6 +70,7 @@ class Progress:
         quote: what is to be reserved; lowered where credits are short.
         lowered: true once we cut ``max_output_tokens`` to what the credits cover.
         reserved: the reservation, once there is one.
+        proven_s: the instant, by the event loop's clock, after which the ledger found nothing off.
         waited_ms: at most so long before the reservation the execution began.
         attempts: the calls of the provider so far.
         possibly_executed: how many of them gave no answer and may be billed by the provider.
@@ -86,6 +87,7 @@ class Progress:
     timings: Timings
     lowered: bool = False
     reserved: Reserved | None = None
+    proven_s: float = 0
     waited_ms: int = 0
     attempts: list[Attempt] = field(default_factory=list)
     possibly_executed: int = 0
@@ -95,9 +97,10 @@ class Progress:
     endpoint_refusal: EndpointRefusal | None = None
     provider_texts: dict[int, str] = field(default_factory=dict, repr=False)
 
-    def note_reserved(self, reserved: Reserved) -> None:
-        """Keep a reservation that was just made."""
+    def note_reserved(self, reserved: Reserved, asked_s: float) -> None:
+        """Keep a reservation that was just made, and when it was asked for."""
         self.reserved = reserved
+        self.proven_s = asked_s
         self.waited_ms = self.timings.elapsed_ms()
 
 

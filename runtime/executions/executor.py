@@ -161,6 +161,10 @@ class Executor:
         priced = self._quoter.price(spec)
         return self._calls.resumes_in_ms(priced.model) if isinstance(priced, Priced) else 0
 
+    def open_breakers(self) -> list[str]:
+        """Return the endpoint of each breaker that stands open, as ``ModelCalls`` does."""
+        return self._calls.open_breakers()
+
     async def drain(self) -> None:
         """Finish the background work, as ``ActionRuntime.drain`` says."""
         await self._outbox.drain()
@@ -194,9 +198,10 @@ class Executor:
                 async with session.turn() as turn:
                     if not session.allows():
                         break
+                    asked_s = loop_time()
                     answer = await self._reserve(execution)
                     if isinstance(answer, Reserved):
-                        execution.progress.note_reserved(answer)
+                        execution.progress.note_reserved(answer, asked_s)
                         return await self._reserved.run(execution, answer, session, turn)
             except NoTurn as missed:
                 detail = no_turn_text(missed.bottleneck)

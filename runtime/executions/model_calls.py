@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Self
 
+from pricing.usage import TokenUsage
 from providers.base import Completion, Provider
 from providers.errors import FailureKind, NotSent, PossiblyExecuted, ProviderError, Refusal
 from providers.pacing.breaker import Breaker, BreakerSettings, Caller
@@ -17,6 +18,8 @@ from runtime.catalog.models import Model
 from runtime.credits.results import Reserved
 from runtime.executions.execution import Execution
 from runtime.executions.provider_texts import ProviderTexts
+from runtime.executions.switch_watch import CallGate, SwitchWatch
+from runtime.observing import AttemptEnded, Observer
 from runtime.wording.reasons import next_attempt_text, provider_down_text, refused_text
 
 _DOWN = (FailureKind.ERROR, FailureKind.TIMEOUT)
@@ -28,7 +31,9 @@ class ModelCalls:
     Args:
         breakers: settings by endpoint name; each model, and each key, at an endpoint has its own
             breaker.
+        switches: says whether a call may begin.
         secrets: must not be shown where a provider quotes them.
+        observer: hears of each call that has ended.
     """
 
     def __init__(
@@ -36,12 +41,16 @@ class ModelCalls:
         provider: Provider,
         queues: EndpointQueues,
         breakers: Mapping[str, BreakerSettings],
+        switches: SwitchWatch,
         secrets: Iterable[str] = (),
+        observer: Observer | None = None,
     ) -> None:
         self._texts = ProviderTexts(secrets, time.monotonic)
         self._provider = provider
         self._queues = queues
         self._settings = breakers
+        self._switches = switches
+        self._observer = observer
         self._breakers: dict[tuple[str, str, str | None], Breaker] = {}
 
     def is_healthy(self, model: Model) -> bool | None:
@@ -62,6 +71,10 @@ class ModelCalls:
         known = [self._breakers.get(key) for key in (_of_key(model), _of_model(model))]
         return [breaker for breaker in known if breaker is not None]
 
+    def open_breakers(self) -> list[str]:
+        """Return the endpoint of each breaker of a key or a model that stands open."""
+        return [key[0] for key, breaker in self._breakers.items() if breaker.is_open]
+
     def session(self, execution: Execution) -> CallSession:
         """Return the session in which an execution makes its calls, in a ``with`` block."""
         model, limits = execution.model, execution.spec.limits
@@ -70,9 +83,11 @@ class ModelCalls:
             execution,
             self._provider,
             self._queues,
+            self._switches,
             self._texts,
             self._breaker(model, _of_key(model)).caller(limit_ms),
             self._breaker(model, _of_model(model)).caller(limit_ms),
+            self._observer,
         )
 
     def _breaker(self, model: Model, key: tuple[str, str, str | None]) -> Breaker:
@@ -98,16 +113,20 @@ class CallSession:
 
     __slots__ = (
         "_execution",
+        "_gate",
+        "_observer",
         "_of_key",
         "_of_model",
         "_provider",
         "_queues",
         "_reserved_until_s",
+        "_switches",
         "_texts",
         "_turn",
         "calling",
     )
 
+    _gate: CallGate
     _turn: Turn
     _reserved_until_s: float
 
@@ -116,13 +135,17 @@ class CallSession:
         execution: Execution,
         provider: Provider,
         queues: EndpointQueues,
+        switches: SwitchWatch,
         texts: ProviderTexts,
         of_key: Caller,
         of_model: Caller,
+        observer: Observer | None,
     ) -> None:
         self._execution = execution
+        self._observer = observer
         self._provider = provider
         self._queues = queues
+        self._switches = switches
         self._texts = texts
         self._of_key = of_key
         self._of_model = of_model
@@ -168,6 +191,7 @@ class CallSession:
 
         Raises:
             ProviderError: the model gave no answer.
+            CallHeld: something was switched off before a call, or nobody could tell.
         """
         execution = self._execution
         spec = execution.spec
@@ -184,7 +208,15 @@ class CallSession:
             record=self._record,
             may_retry=self._may_retry,
         )
-        return await call.complete()
+        attempt, proven_s = execution.attempt, execution.progress.proven_s
+        with self._switches.gate(attempt.account_id, attempt.dimensions, proven_s) as gate:
+            self._gate = gate
+            if not gate.is_open():
+                await gate.wait(execution.deadline.at_s)
+            completion = await call.complete()
+        if self._observer is not None:
+            self._observer(self._ended(execution.progress.attempts[-1], completion.usage))
+        return completion
 
     def _before_attempt(self, ends_s: float) -> None:
         # A process that was suspended must not call on an expired reservation.
@@ -198,6 +230,9 @@ class CallSession:
             await self._turn.another()
         except NoTurn:
             return False
+        # Last, for nothing may be waited for between this and the call.
+        if not self._gate.is_open():
+            await self._gate.wait(self._execution.deadline.at_s)
         return self.allows()
 
     def _record(self, number: int, error: ProviderError | None, latency_ms: int) -> None:
@@ -214,6 +249,22 @@ class CallSession:
             endpoint = self._execution.model.endpoint.name
             progress.endpoint_refusal = EndpointRefusal(endpoint, error.status)
         self._tell_breakers(error, latency_ms)
+        if error is not None and self._observer is not None:
+            self._observer(self._ended(progress.attempts[-1], None))
+
+    def _ended(self, attempt: Attempt, usage: TokenUsage | None) -> AttemptEnded:
+        model, quote = self._execution.model, self._execution.progress.quote
+        return AttemptEnded(
+            endpoint=model.endpoint.name,
+            model=model.litellm_model,
+            number=attempt.number,
+            outcome=attempt.outcome,
+            status=attempt.status,
+            seconds=attempt.latency_ms / 1000,
+            max_output_tokens=quote.max_output_tokens,
+            input_tokens=None if usage is None else usage.input_tokens,
+            output_tokens=None if usage is None else usage.output_tokens,
+        )
 
     def _tell_breakers(self, error: ProviderError | None, latency_ms: int) -> None:
         for_key, for_model = self._of_key, self._of_model

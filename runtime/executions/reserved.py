@@ -33,7 +33,8 @@ from runtime.executions.execution import Execution
 from runtime.executions.model_calls import CallSession
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
-from runtime.wording.reasons import refused_text
+from runtime.executions.switch_watch import CallHeld
+from runtime.wording.reasons import held_text, refused_text
 
 _log = logging.getLogger("creditgate.executor")
 
@@ -61,6 +62,7 @@ class ReservedExecutions:
     ) -> ExecutionResult | Pending:
         """Call the model, and end the reservation whatever is raised on the way (law 4)."""
         ended = False
+        self._counters.reserved += 1
         try:
             result = await self._call(execution, reserved, session, turn)
             ended = True
@@ -74,6 +76,7 @@ class ReservedExecutions:
             ended = True
             return await self._broken_off(execution, session)
         finally:
+            self._counters.reserved -= 1
             if not ended:
                 self._outbox.close_soon(execution.release(unpaid_mc=self._unsettled_mc(execution)))
 
@@ -112,6 +115,9 @@ class ReservedExecutions:
                 detail = refused_text(progress.endpoint_refusal, execution.model.id)
             reason = FallbackReason(f"provider_{error.kind}")
             return await self._release(execution, reason, detail=detail, status=error.status)
+        except CallHeld as held:
+            progress.timings.note("provider", since_s)
+            return await self._release(execution, held.reason, detail=held_text(held.reason))
         except Exception as error:  # noqa: BLE001 - law 4: whatever an adapter does
             # Its type alone: its message and its chain may quote the prompt, the answer or a key.
             _log.error("the provider adapter failed: %s", type(error).__name__)

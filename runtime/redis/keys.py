@@ -39,8 +39,8 @@ class Keys:
     ``<prefix>:{b<n>}:<part>`` for what its bucket shares; the braces are Redis
     Cluster's hash tag, so that one script may touch them all. What belongs
     to no account has no tag: ``<prefix>:installation``, ``<prefix>:sweeping``,
-    ``<prefix>:archiving``, ``<prefix>:processes``, ``<prefix>:schemas``,
-    ``<prefix>:learned:...``.
+    ``<prefix>:archiving``, ``<prefix>:watching``, ``<prefix>:processes``, ``<prefix>:schemas``,
+    ``<prefix>:key_changes``, ``<prefix>:learned:...``.
     """
 
     prefix: str
@@ -58,6 +58,10 @@ class Keys:
         """Return the key that says that a process archives now."""
         return f"{self.prefix}:archiving"
 
+    def watching(self) -> str:
+        """Return the key that says that a process has just looked ahead for alerts."""
+        return f"{self.prefix}:watching"
+
     def processes(self) -> str:
         """Return the sorted set of the processes that run."""
         return f"{self.prefix}:processes"
@@ -66,8 +70,12 @@ class Keys:
         """Return the sorted set of the highest schemas that processes which run can read."""
         return f"{self.prefix}:schemas"
 
+    def key_changes(self) -> str:
+        """Return the stream of the ids of API keys that were revoked or rotated lately."""
+        return f"{self.prefix}:key_changes"
+
     def bucket(self, number: int, part: str) -> str:
-        """Return a bucket's ``due``, ``news``, ``accounts`` or ``alerts``."""
+        """Return a bucket's ``due``, ``news``, ``accounts``, ``alerts`` or ``library``."""
         return f"{self.prefix}:{{b{number}}}:{part}"
 
     def of_account(self, account_id: str) -> tuple[str, ...]:
@@ -115,6 +123,18 @@ class Keys:
         """Return the keys that count an endpoint's limits, in the order of ``turns.lua``."""
         base = f"{self.prefix}:{{endpoint:{endpoint}}}"
         return (f"{base}:slots", f"{base}:waiting", f"{base}:seen", f"{base}:taken")
+
+    def library(self, number: int) -> str:
+        """Return the marker of a bucket that Redis has all published actions of its accounts."""
+        return self.bucket(number, "library")
+
+    def action(self, account_id: str, action_id: str) -> str:
+        """Return the key that names the current version of one of the account's own actions."""
+        return f"{_base(self.prefix, account_id)}:action:{action_id}"
+
+    def action_version(self, account_id: str, action_id: str, version: str) -> str:
+        """Return the key of a published version's content."""
+        return f"{_base(self.prefix, account_id)}:action:{action_id}:{version}"
 
     def learned(self, action_id: str, version: str, model_id: str) -> str:
         """Return the hash with the history of an action version's answers on a model."""

@@ -77,6 +77,15 @@ Index(
     sqlite_where=text("effective_ms <> at_ms"),
 )
 
+# An execution's entries, by the first characters of its key, which is the column of each body that
+# begins there: version, epoch, kind and time before it have fixed lengths.
+EXECUTION_KEY_AT, EXECUTION_KEY_INDEXED = 24, 8
+Index(
+    "entries_execution",
+    entries.c.account,
+    text(f"substr(body, {EXECUTION_KEY_AT}, {EXECUTION_KEY_INDEXED})"),
+)
+
 # The few entries that say what a grant is, which time zone an account has, what was repaired. Only
 # a query with the very words kind = 'g' (or o, y, z) is answered by it in SQLite.
 _CHANGES = text("kind = 'g' OR kind = 'o' OR kind = 'y' OR kind = 'z'")
@@ -244,6 +253,8 @@ choices = Table(
 ACCOUNT_ID_LENGTH = 64
 
 # Actions of accounts, with the draft that is worked on; etag changes with each change of the row.
+# draft_version is the version that the draft would be, none while it has mistakes. revision counts
+# publications, by the clock so that it never falls behind Redis; to_write is 1 until Redis has it.
 actions = Table(
     "actions",
     metadata,
@@ -252,12 +263,22 @@ actions = Table(
     Column("workspace_id", String(DIMENSION_LENGTH), nullable=True),
     Column("name", String(200), nullable=False),
     Column("etag", String(22), nullable=False),
-    Column("draft", Text, nullable=True),
+    Column("draft", Text, nullable=False),
+    Column("draft_version", String(64), nullable=True),
     Column("published", String(64), nullable=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("to_write", SmallInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Column("archived_ms", BigInteger, nullable=True),
     PrimaryKeyConstraint("account_id", "action_id", name="actions_pk"),
+)
+_TO_WRITE = text("to_write = 1")
+Index(
+    "actions_to_write",
+    actions.c.account_id,
+    postgresql_where=_TO_WRITE,
+    sqlite_where=_TO_WRITE,
 )
 
 # Published versions, which never change: version is the content hash, number counts from 1.
@@ -276,7 +297,23 @@ action_versions = Table(
     UniqueConstraint("account_id", "action_id", "number", name="action_versions_number"),
 )
 
-# Keys of the API: secret_hash is all that is stored of one. No account: a key of the operator's.
+# The history of an action: number counts from 1, kind is created, published, archived or restored.
+action_changes = Table(
+    "action_changes",
+    metadata,
+    Column("account_id", String(ACCOUNT_ID_LENGTH), nullable=False),
+    Column("action_id", String(64), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("version", String(64), nullable=True),
+    Column("note", String(200), nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("changed_by", String(200), nullable=False),
+    PrimaryKeyConstraint("account_id", "action_id", "number", name="action_changes_pk"),
+)
+
+# Keys of the API: hashes are all that is stored of their secrets; the previous one counts up to
+# previous_until_ms. No account: a key of the operator's.
 api_keys = Table(
     "api_keys",
     metadata,
@@ -284,6 +321,8 @@ api_keys = Table(
     Column("account_id", String(ACCOUNT_ID_LENGTH), nullable=True),
     Column("name", String(200), nullable=False),
     Column("secret_hash", String(64), nullable=False),
+    Column("previous_hash", String(64), nullable=True),
+    Column("previous_until_ms", BigInteger, nullable=True),
     Column("scopes", String(200), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("created_by", String(200), nullable=False),
@@ -316,17 +355,23 @@ destinations = Table(
     Column("target", String(2_000), nullable=False),
     Column("events", String(400), nullable=False),
     Column("generation", Integer, nullable=False),
+    Column("etag", String(22), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    Column("rotated_ms", BigInteger, nullable=True),
     Column("disabled_ms", BigInteger, nullable=True),
 )
 Index("destinations_account", destinations.c.account_id)
 
-# Messages on their way to a destination: state is waiting, delivered or dead.
+# Messages on their way to a destination: state is waiting, delivered or dead. kind and target are
+# the destination's; one that is a contact, or the operator's by the config, has no row of its own,
+# and kind none says that nobody was there to be told.
 deliveries = Table(
     "deliveries",
     metadata,
     Column("delivery_id", String(64), primary_key=True),
     Column("destination_id", String(22), nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("target", String(2_000), nullable=False),
     Column("account_id", String(ACCOUNT_ID_LENGTH), nullable=True),
     Column("event", String(40), nullable=False),
     Column("body", Text, nullable=False),
@@ -338,31 +383,65 @@ deliveries = Table(
     Column("fault", String(400), nullable=False),
 )
 Index("deliveries_due", deliveries.c.state, deliveries.c.next_ms)
+Index("deliveries_of_destination", deliveries.c.destination_id, deliveries.c.state)
+Index("deliveries_listed", deliveries.c.account_id, deliveries.c.created_ms)
 
-# Payments: kind is checkout or top_up. reference is under which the ledger credits it, once.
+# Payments: kind is checkout or top_up; reference is the caller's, or the number of a top-up. The
+# ledger credits payment:<payment_id>, once. sent_ms: when the provider was first asked to charge;
+# checked_ms: when a process last went on with it. dispute is '', open, won or lost. applied_cents
+# is what of refunded_cents and disputed_cents has been taken back in credits.
 payments = Table(
     "payments",
     metadata,
     Column("payment_id", String(22), primary_key=True),
     Column("account_id", String(ACCOUNT_ID_LENGTH), nullable=False),
     Column("kind", String(10), nullable=False),
+    Column("reference", String(200), nullable=False),
+    Column("packs", BigInteger, nullable=False),
     Column("amount_mc", BigInteger, nullable=False),
     Column("price_cents", BigInteger, nullable=False),
     Column("currency", String(3), nullable=False),
+    Column("keeps_method", SmallInteger, nullable=False),
+    Column("customer_id", String(100), nullable=True),
+    Column("method_id", String(100), nullable=True),
     Column("state", String(12), nullable=False),
     Column("session_id", String(100), nullable=True),
+    Column("session_url", Text, nullable=True),
     Column("intent_id", String(100), nullable=True),
-    Column("reference", String(200), nullable=False),
     Column("grant_id", String(20), nullable=True),
+    Column("refunded_cents", BigInteger, nullable=False),
+    Column("disputed_cents", BigInteger, nullable=False),
+    Column("dispute", String(10), nullable=False),
+    Column("applied_cents", BigInteger, nullable=False),
     Column("owed_mc", BigInteger, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
+    Column("sent_ms", BigInteger, nullable=True),
+    Column("checked_ms", BigInteger, nullable=False),
     Column("fault", String(400), nullable=False),
-    UniqueConstraint("reference", name="payments_reference"),
-    UniqueConstraint("session_id", name="payments_session"),
+    UniqueConstraint("account_id", "kind", "reference", name="payments_reference"),
 )
-Index("payments_account", payments.c.account_id, payments.c.created_ms)
+Index("payments_account", payments.c.account_id, payments.c.created_ms, payments.c.payment_id)
 Index("payments_intent", payments.c.intent_id)
+Index("payments_state", payments.c.state, payments.c.checked_ms)
+
+# What was taken back of a payment's credits, step by step: due_mc is what has to be taken back in
+# all, taken_mc what was; the grant is voided, and rest_grant_id given for what was too much.
+reversals = Table(
+    "reversals",
+    metadata,
+    Column("payment_id", String(22), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("cents", BigInteger, nullable=False),
+    Column("due_mc", BigInteger, nullable=False),
+    Column("reason", String(40), nullable=False),
+    Column("grant_id", String(20), nullable=True),
+    Column("taken_mc", BigInteger, nullable=True),
+    Column("rest_grant_id", String(20), nullable=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("done_ms", BigInteger, nullable=True),
+    PrimaryKeyConstraint("payment_id", "number", name="reversals_pk"),
+)
 
 # Events of the payment provider that were worked through, so that each counts once.
 payment_events = Table(

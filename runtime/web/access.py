@@ -10,13 +10,18 @@ from fastapi.security import HTTPBearer
 
 from runtime.api_keys.keys import ApiKey, Scope
 from runtime.web.problems import Problem, account_not_found, invalid
+from runtime.web.rate_headers import take_turn
 from runtime.web.service import ServiceOf
 
 _bearer = HTTPBearer(auto_error=False, scheme_name="key", description="A key of the API.")
 
 
-def caller(scope: Scope) -> Callable[..., Awaitable[ApiKey]]:
-    """Return a dependency that gives the caller's key, if that has the scope."""
+def caller(scope: Scope, *, operator: bool = False) -> Callable[..., Awaitable[ApiKey]]:
+    """Return a dependency that gives the caller's key, if that has the scope.
+
+    Args:
+        operator: keys of accounts are refused, whatever they may do otherwise.
+    """
 
     async def find(
         request: Request, service: ServiceOf, _: Annotated[object, Depends(_bearer)]
@@ -31,12 +36,21 @@ def caller(scope: Scope) -> Callable[..., Awaitable[ApiKey]]:
                 "Send a key that is in force: Authorization: Bearer KEY",
                 headers={"WWW-Authenticate": "Bearer"},
             )
+        take_turn(request, service.rates, key.key_id)
+        request.state.key_id = key.key_id
         if not key.allows(scope):
             raise Problem(
                 403,
                 "forbidden",
                 "The key does not allow this",
                 f"This takes a key with the scope {scope}.",
+            )
+        if operator and key.account_id is not None:
+            raise Problem(
+                403,
+                "forbidden",
+                "The key does not allow this",
+                "This takes a key of the operator's.",
             )
         return key
 
@@ -60,8 +74,17 @@ def account_of(key: ApiKey, account_id: str | None) -> str:
     return key.account_id
 
 
+def actor_of(key: ApiKey) -> str:
+    """Return the name under which the journal keeps what a key changed."""
+    return f"key {key.key_id}"
+
+
 Executing = Annotated[ApiKey, Depends(caller(Scope.EXECUTE))]
 Previewing = Annotated[ApiKey, Depends(caller(Scope.PREVIEW))]
 BillingReader = Annotated[ApiKey, Depends(caller(Scope.BILLING_READ))]
 BillingWriter = Annotated[ApiKey, Depends(caller(Scope.BILLING_WRITE))]
 Admin = Annotated[ApiKey, Depends(caller(Scope.ADMIN))]
+OperatorBilling = Annotated[ApiKey, Depends(caller(Scope.BILLING_WRITE, operator=True))]
+"""A key of the operator's: nobody gives credits to themselves."""
+OperatorAdmin = Annotated[ApiKey, Depends(caller(Scope.ADMIN, operator=True))]
+"""A key of the operator's that may do everything."""

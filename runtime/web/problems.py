@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from pricing.errors import CreditgateError
 from pricing.offers import PurchaseRefused
 from runtime.actions.requests import InvalidRequest
-from runtime.actions.source import UnknownAction
+from runtime.actions.source import ActionSourceUnavailable, UnknownAction
+from runtime.api_keys.errors import (
+    ApiKeyRevoked,
+    ApiKeyUnknown,
+    ChangeNotTold,
+    ScopesRefused,
+    TooManyApiKeys,
+)
 from runtime.archive.errors import ArchiveError, CursorRefused, NotArchived
 from runtime.credits.results import (
     AccountConflict,
@@ -26,6 +34,18 @@ from runtime.credits.results import (
     LedgerUnavailable,
     ReferenceConflict,
     TooManyGrants,
+)
+from runtime.library.errors import (
+    ActionArchived,
+    ActionChanged,
+    ActionExists,
+    TooManyActions,
+)
+from runtime.payments.errors import (
+    EventUnreadable,
+    PaymentsUnavailable,
+    PaymentUnknown,
+    SignatureRefused,
 )
 from runtime.store.database import StoreUnavailable
 
@@ -108,12 +128,19 @@ def account_not_found(account_id: str) -> Problem:
 
 def shown(value: object) -> str:
     """Return what was found, for a message: cut off where it is long."""
+    if isinstance(value, dict | list):
+        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value):,}"
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 _Row = tuple[int, str, str]
 _OF_ERRORS: Mapping[type[CreditgateError], _Row] = {
+    ActionSourceUnavailable: (503, "action_unavailable", "Nobody can tell what is published"),
+    ActionChanged: (412, "action_changed", "The action was changed meanwhile"),
+    ActionExists: (409, "action_exists", "The id is taken"),
+    ActionArchived: (409, "action_archived", "The action is archived"),
+    TooManyActions: (409, "too_many_actions", "The account has too many actions"),
     UnknownAction: (404, "action_not_found", "No such action"),
     ExecutionConflict: (409, "execution_conflict", "The execution_id was used for something else"),
     InvalidRequest: (422, "invalid_request", "The request is not valid"),
@@ -127,6 +154,15 @@ _OF_ERRORS: Mapping[type[CreditgateError], _Row] = {
     PurchaseRefused: (422, "purchase_refused", "Credits are bought in whole packs"),
     NotArchived: (404, "not_archived", "The archive has no such account or entry"),
     CursorRefused: (422, "cursor_refused", "The cursor is of another query"),
+    ApiKeyUnknown: (404, "key_not_found", "No such key"),
+    ApiKeyRevoked: (409, "key_revoked", "The key was revoked"),
+    ScopesRefused: (403, "scopes_refused", "The key may not make such a key"),
+    TooManyApiKeys: (409, "too_many_keys", "There are too many keys"),
+    ChangeNotTold: (503, "change_not_told", "The key is revoked, but not everywhere yet"),
+    PaymentUnknown: (404, "payment_not_found", "No such payment"),
+    SignatureRefused: (400, "signature_refused", "The event is not signed by Stripe"),
+    EventUnreadable: (400, "event_unreadable", "The event can't be read"),
+    PaymentsUnavailable: (503, "payments_unavailable", "The payment provider can't be used"),
     LedgerUnavailable: (503, "ledger_unavailable", "The ledger can't be reached"),
     StoreUnavailable: (503, "store_unavailable", "The database can't be reached"),
     ArchiveError: (503, "archive_unavailable", "The archive can't answer"),
@@ -173,20 +209,51 @@ async def _on_invalid(_: Request, error: Exception) -> JSONResponse:
     return _invalid([_field_error(each) for each in found]).response()
 
 
-async def _on_http(_: Request, error: Exception) -> JSONResponse:
+def invalid_body(error: ValidationError) -> Problem:
+    """Return the problem of a body that is not of its model."""
+    found = error.errors(include_url=False)[:_MOST_ERRORS]
+    return _invalid([_field_error({**each, "loc": ("body", *each["loc"])}) for each in found])
+
+
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - by its registration
-    name = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http")
-    detail = str(error.detail)
-    return Problem(error.status_code, name, detail, detail, headers=error.headers).response()
+    path = shown(request.url.path)
+    if error.status_code == 404:
+        detail = f"There is nothing at {path}; /openapi.json lists what there is."
+        return Problem(404, "not_found", "No such path", detail).response()
+    if error.status_code != 405:
+        detail = str(error.detail)
+        return Problem(error.status_code, "http", detail, detail, headers=error.headers).response()
+    allowed = ", ".join(_methods(request.app, request.url.path))
+    detail = f"{request.method} is not a method of {path}, allowed: {allowed}."
+    headers = {"Allow": allowed}
+    return Problem(405, "method_not_allowed", "No such method", detail, headers=headers).response()
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """Return the methods of a path; Starlette knows those of the first route that has it."""
+    paths = app.openapi()["paths"]
+    found: set[str] = set()
+    for part in ("[^/:]+", "[^/]+"):  # an id with a colon is not the name of what is done
+        found = {
+            method.upper()
+            for template, operations in paths.items()
+            if re.fullmatch(re.sub(r"\\{[a-z_]+\\}", part, re.escape(template)), path)
+            for method in operations
+        }
+        if found:
+            break
+    return sorted(found)
 
 
 def _field_error(error: Mapping[str, Any]) -> FieldError:
-    place, *path = error["loc"]
-    names = [str(name) for name in path] if place == "body" else [str(n) for n in error["loc"]]
+    names = [str(name) for name in error["loc"]]
+    if names[:1] == ["body"]:
+        del names[0]
     known = error["type"] not in ("missing", "extra_forbidden")
     return FieldError(
         field=".".join(names) or "body",
-        message=str(error["msg"]),
+        message=str(error["msg"]).removeprefix("Value error, "),
         found=shown(error["input"]) if known else None,
     )
 

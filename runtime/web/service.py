@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
-from runtime.api_keys.stored import StoredKeys
+from runtime.alerts.alerts import Alerts
+from runtime.api_keys.api_keys import ApiKeys
+from runtime.api_keys.rates import KeyRates
 from runtime.archive.archiving import Archiving
 from runtime.archive.opening import open_archive
+from runtime.background import TaskSet
 from runtime.bootstrap import open_estimator, open_runtime
 from runtime.campaigns.estimate import Estimator
 from runtime.config import Config
@@ -19,8 +22,18 @@ from runtime.credits.installation_key import identity_of
 from runtime.credits.ledger import CreditLedger
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.ledger_opening import at_end, connected, open_ledger
+from runtime.library.library import Library
+from runtime.library.opening import open_library
+from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
 from runtime.store.reopening import Store
+from runtime.telemetry.opening import Telemetry, open_telemetry
+from runtime.web.payment_alerts import telling
+from runtime.web.readiness import Readiness
+from runtime.web.readings import ScrapedMetrics
+
+if TYPE_CHECKING:
+    from runtime.payments.payments import Payments
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +41,26 @@ class Service:
     """Everything that a request may need.
 
     ``ledger`` is for accounts and reports; executions go through ``runtime``, which has its own.
+    ``installation`` tells the installation from others, for cursors.
     """
 
     config: Config
+    installation: str
     client: Client
     ledger: CreditLedger
     runtime: ActionRuntime
     store: Store
-    keys: StoredKeys
     estimator: Estimator
+    keys: ApiKeys
+    payments: Payments | None
+    alerts: Alerts
+    rates: KeyRates | None
+    library: Library
+    running: TaskSet
+    """The executions that run, whether or not somebody still waits for their answers."""
+    readiness: Readiness
+    telemetry: Telemetry
+    readings: ScrapedMetrics
 
 
 @asynccontextmanager
@@ -48,19 +72,69 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
     """
     key_check = identity_of(config).check_value()
     async with AsyncExitStack() as stack:
+        telemetry = await stack.enter_async_context(open_telemetry(config))
         client = await stack.enter_async_context(connected(config, None))
         ledger = await stack.enter_async_context(open_ledger(config, redis=client))
         store = Store(lambda: open_archive(config, key_check))
         at_end(stack, "closing the database", store.aclose)
         archiving = Archiving(config, key_check, client)
         at_end(stack, "archiving", archiving.aclose)
-        runtime = await stack.enter_async_context(open_runtime(config, redis=client))
+        names = Keys(config.redis.key_prefix)
+        keys = ApiKeys(store, client, names, config.redis.timeout_ms)
+        at_end(stack, "closing the keys", keys.aclose)
+        keys.start()
+        actions = await stack.enter_async_context(open_library(config, client, store))
+        runtime = await stack.enter_async_context(
+            open_runtime(config, redis=client, actions=actions.actions, observer=telemetry.observer)
+        )
+        alerts = Alerts(config, client, ledger, store)
+        at_end(stack, "telling", alerts.aclose)
+        alerts.start()
+        running = TaskSet()
+        at_end(stack, "the executions that run", running.drain)
+        payments = await _open_payments(stack, config, store, ledger, key_check)
+        if payments is not None:
+            payments.on_event(telling(alerts))
         estimator = await stack.enter_async_context(open_estimator(config, redis=client))
         archiving.start(after_s=1)
-        yield Service(config, client, ledger, runtime, store, StoredKeys(store), estimator)
+        yield Service(
+            config=config,
+            installation=f"{key_check} {config.redis.key_prefix}",
+            client=client,
+            ledger=ledger,
+            runtime=runtime,
+            store=store,
+            estimator=estimator,
+            keys=keys,
+            payments=payments,
+            alerts=alerts,
+            rates=_rates(config),
+            library=actions.library,
+            running=running,
+            readiness=Readiness(client, store),
+            telemetry=telemetry,
+            readings=ScrapedMetrics(config, client, runtime, telemetry.metrics),
+        )
 
 
-def _service(request: Request) -> Service:
+async def _open_payments(
+    stack: AsyncExitStack, config: Config, store: Store, ledger: CreditLedger, installation: str
+) -> Payments | None:
+    if config.stripe is None:
+        return None
+    from runtime.payments.opening import open_payments  # the extra "stripe"
+
+    return await stack.enter_async_context(
+        open_payments(config.stripe, store, ledger.accounts, config.build_pack(), installation)
+    )
+
+
+def _rates(config: Config) -> KeyRates | None:
+    per_second = config.service.requests_per_second
+    return None if per_second is None else KeyRates(per_second)
+
+
+async def _service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from runtime.credits.caps import Cap, CapStatus, CapWindow
+from runtime.credits.results import Switched
 from runtime.wording.amounts import credits_text, duration_text
 
 CAP_WINDOWS: Mapping[str, str] = MappingProxyType(
@@ -57,6 +58,16 @@ def switched_off_text(targets: Sequence[str]) -> str:
     if not targets:
         return "Nothing is switched off."
     return (
-        f"Switched off: {', '.join(targets)}. New executions there get fallback values; running "
-        "ones finish."
+        f"Switched off: {', '.join(targets)}. Executions there get fallback values; calls under "
+        "way finish."
     )
+
+
+def still_open_text(switched: Switched) -> str:
+    """Return what runs under a switch, and what it may cost at most."""
+    if not switched.open_executions:
+        return "Nothing is running there."
+    count = switched.open_executions
+    running = "1 execution is running" if count == 1 else f"{count:,} executions are running"
+    where = "there" if switched.exact else "in the whole account (too many to look at each)"
+    return f"{running} {where}, and may cost up to {credits_text(switched.open_mc)} credits."

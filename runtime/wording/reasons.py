@@ -94,6 +94,13 @@ def refused_text(refusal: EndpointRefusal, model_id: str) -> str:
     return f"HTTP {status} from endpoint {endpoint}: {why}"
 
 
+def held_text(reason: FallbackReason) -> str:
+    """Return why no further call was begun for an execution that had its credits."""
+    if reason is FallbackReason.SWITCHED_OFF:
+        return "it was switched off meanwhile, so no further call was made"
+    return "the ledger could not say whether it was switched off, so no further call was made"
+
+
 def unknown_model_text(model_id: str, known: Iterable[str]) -> str:
     """Return why an action can't run whose model the configuration lacks."""
     return f"the configuration has no model {model_id!r}{did_you_mean(model_id, known)}"

@@ -17,6 +17,7 @@ from creditgate import (
     ActionPerformance,
     ActionRuntime,
     ActionSource,
+    ActionSourceUnavailable,
     ActionSpec,
     Alert,
     ArchivedAccount,
@@ -184,6 +185,8 @@ class OwnActions:
     async def get(self, account_id: str, action_id: str, version: str | None = None) -> ActionSpec:
         if action_id not in self._specs:
             raise UnknownAction(action_id, version)
+        if not self._specs:
+            raise ActionSourceUnavailable("ask again later")
         return self._specs[action_id]
 
 

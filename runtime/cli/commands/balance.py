@@ -50,8 +50,9 @@ def balance(
     if zone_name is not None:
         raise BadInput("--tz is the time zone of --at")
     from runtime.cli.ledger import print_json, with_ledger
-    from runtime.cli.views.balance import balance_json, balance_lines, grants_lines
-    from runtime.cli.views.caps import caps_json, caps_lines
+    from runtime.cli.views.balance import balance_lines, grants_lines
+    from runtime.cli.views.caps import caps_lines
+    from runtime.formats.accounts import balance_json, caps_json
     from runtime.wording.caps import switched_off_text
 
     async def ask(ledger: CreditLedger) -> tuple[Balance, tuple[CapStatus, ...]]:
@@ -78,17 +79,21 @@ def _show_past(
     config: Config, account_id: str, moment: tuple[str, str | None], *, as_json: bool
 ) -> None:
     from runtime.archive.reports import open_reports
+    from runtime.cli.failures import refusals
     from runtime.cli.ledger import print_json, run_async
-    from runtime.cli.times import check_window, instant_ms, parse_instant, parse_zone
-    from runtime.cli.views.past_balance import past_balance_json, past_balance_lines
+    from runtime.cli.views.past_balance import past_balance_lines
+    from runtime.formats.accounts import past_balance_json
+    from runtime.formats.times import check_window, instant_ms, parse_instant, parse_zone
 
     at, zone_name = moment
 
     async def show() -> None:
         async with open_reports(config) as reports:
-            zone = parse_zone(zone_name or await reports.timezone(account_id))
-            instant = parse_instant(at, zone, "--at")
-            check_window(instant, None, datetime.now(UTC), ("--at", ""))
+            known = zone_name or await reports.timezone(account_id)
+            with refusals():
+                zone = parse_zone(known)
+                instant = parse_instant(at, zone, "--at")
+                check_window(instant, None, datetime.now(UTC), ("--at", ""))
             found = await reports.balance_at(account_id, instant_ms(instant))
         if as_json:
             print_json(past_balance_json(found))

@@ -176,7 +176,8 @@ def list_caps(config_path: Path, account_id: str, as_json: bool) -> None:
     charge that arrived late, or a limit that was lowered.
     """
     from runtime.cli.ledger import print_json, with_ledger
-    from runtime.cli.views.caps import caps_json, caps_lines
+    from runtime.cli.views.caps import caps_lines
+    from runtime.formats.accounts import caps_json
 
     caps = with_ledger(load(config_path), lambda ledger: ledger.accounts.caps(account_id))
     if as_json:
@@ -206,7 +207,8 @@ def _show(
     as_json: bool,
 ) -> None:
     from runtime.cli.ledger import print_json
-    from runtime.cli.views.caps import caps_json, caps_lines
+    from runtime.cli.views.caps import caps_lines
+    from runtime.formats.accounts import caps_json
     from runtime.wording.accounts import repeated_text
 
     if as_json:

@@ -11,7 +11,7 @@ from runtime.cli.config_file import require_config
 from runtime.cli.options import config_option, examples, json_option
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from runtime.cli.processes import Processes
     from runtime.config import Config, Mistake
@@ -51,7 +51,7 @@ def check_config(context: click.Context, config_path: Path, as_json: bool) -> No
     else:
         mistakes = refused_parameters(config, click.format_filename(config_path))
         check_data_folders(config.data_dir)
-    warnings = config.warnings if config else ()
+    warnings = (*config.warnings, *_of_nobody(config, config_path)) if config else ()
     processes = processes_of(config) if config and not mistakes else None
     if as_json:
         _print_json(mistakes, warnings, processes)
@@ -83,6 +83,19 @@ def _print_json(
         "processes": processes.to_json() if processes else None,
     }
     click.echo(json.dumps(found, indent=2))
+
+
+def _of_nobody(config: Config, config_path: Path) -> Iterator[Mistake]:
+    """Yield a warning where nobody hears of accounts without contacts."""
+    from runtime.config import Mistake
+
+    operator = config.alerts.operator
+    if not operator.emails and operator.webhook is None:
+        text = (
+            "has neither emails nor webhook: alerts of accounts without contacts reach nobody, "
+            "unless the operator has a destination by POST /v1/destinations"
+        )
+        yield Mistake(click.format_filename(config_path), None, None, "alerts.operator", text)
 
 
 def _contents(config: Config) -> str:

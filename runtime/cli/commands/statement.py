@@ -117,17 +117,21 @@ class _Wanted:
 
 
 def _zone(name: str) -> ZoneInfo:
-    from runtime.cli.times import parse_zone
+    from runtime.cli.failures import refusals
+    from runtime.formats.times import parse_zone
 
-    return parse_zone(name)
+    with refusals():
+        return parse_zone(name)
 
 
 def _window(since: str | None, until: str | None, zone: ZoneInfo) -> tuple[int | None, int | None]:
-    from runtime.cli.times import check_window, parse_instant
+    from runtime.cli.failures import refusals
+    from runtime.formats.times import check_window, parse_instant
 
-    begins = None if since is None else parse_instant(since, zone, "--from")
-    ends = None if until is None else parse_instant(until, zone, "--to")
-    check_window(begins, ends, datetime.now(UTC), ("--from", "--to"))
+    with refusals():
+        begins = None if since is None else parse_instant(since, zone, "--from")
+        ends = None if until is None else parse_instant(until, zone, "--to")
+        check_window(begins, ends, datetime.now(UTC), ("--from", "--to"))
     return _ms(begins), _ms(ends)
 
 
@@ -137,7 +141,8 @@ def _ms(instant: datetime | None) -> int | None:
 
 def _print_entry(line: StatementLine, config: Config, zone: ZoneInfo, as_json: bool) -> None:
     from runtime.cli.ledger import print_json
-    from runtime.cli.views.charge import charge_json, charge_lines
+    from runtime.cli.views.charge import charge_lines
+    from runtime.formats.charge import charge_json
 
     if as_json:
         print_json(charge_json(line, config))
@@ -148,9 +153,10 @@ def _print_entry(line: StatementLine, config: Config, zone: ZoneInfo, as_json: b
 async def _print_page(
     statements: Statements, wanted: _Wanted, window: tuple[int | None, int | None], zone: ZoneInfo
 ) -> None:
-    from runtime.cli.csv_cells import csv_text
     from runtime.cli.ledger import print_json
-    from runtime.cli.views import statement as view
+    from runtime.cli.views.statement import statement_lines
+    from runtime.formats.csv_cells import csv_text
+    from runtime.formats.statement import CSV_HEADER, account_json, csv_row, line_json
 
     page = await statements.page(
         wanted.account_id,
@@ -161,14 +167,14 @@ async def _print_page(
         cursor=wanted.cursor,
     )
     if wanted.as_json:
-        lines = [view.line_json(line) for line in page.lines]
+        lines = [line_json(line) for line in page.lines]
         found = {"lines": lines, "next_cursor": page.next_cursor}
-        print_json(view.account_json(page.account) | found)
+        print_json(account_json(page.account) | found)
         return
     if wanted.as_csv:
-        click.echo(csv_text([view.CSV_HEADER, *map(view.csv_row, page.lines)]), nl=False)
+        click.echo(csv_text([CSV_HEADER, *map(csv_row, page.lines)]), nl=False)
     else:
-        click.echo("\n".join(view.statement_lines(page.account, page.lines, zone)))
+        click.echo("\n".join(statement_lines(page.account, page.lines, zone)))
     if page.next_cursor is not None:
         click.echo(f"There is more: --cursor {page.next_cursor}", err=True)
 
@@ -176,8 +182,8 @@ async def _print_page(
 async def _print_all(
     statements: Statements, account_id: str, window: tuple[int | None, int | None]
 ) -> None:
-    from runtime.cli.csv_cells import csv_text
-    from runtime.cli.views.statement import CSV_HEADER, csv_row
+    from runtime.formats.csv_cells import csv_text
+    from runtime.formats.statement import CSV_HEADER, csv_row
 
     rows: list[tuple[str | int | None, ...]] = [CSV_HEADER]
     async for line in statements.lines(

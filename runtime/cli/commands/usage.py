@@ -101,9 +101,11 @@ class _Wanted:
 
 
 async def _show(reports: Reports, wanted: _Wanted) -> None:
-    from runtime.cli.times import parse_zone
+    from runtime.cli.failures import refusals
+    from runtime.formats.times import parse_zone
 
-    zone = parse_zone(wanted.zone_name or await reports.timezone(wanted.account_id))
+    with refusals():
+        zone = parse_zone(wanted.zone_name or await reports.timezone(wanted.account_id))
     from_ms, to_ms = _window(wanted, zone)
     if wanted.performance:
         await _show_performance(reports, wanted, zone, (from_ms, to_ms))
@@ -112,25 +114,28 @@ async def _show(reports: Reports, wanted: _Wanted) -> None:
 
 
 def _window(wanted: _Wanted, zone: ZoneInfo) -> tuple[int, int | None]:
-    from runtime.cli.times import check_window, instant_ms, month_begin, parse_instant
+    from runtime.cli.failures import refusals
+    from runtime.formats.times import check_window, instant_ms, month_begin, parse_instant
 
     now = datetime.now(UTC)
-    ends = None if wanted.until is None else parse_instant(wanted.until, zone, "--to")
-    if wanted.since is None:
-        begins = month_begin(now if ends is None else min(now, ends), zone)
-    else:
-        begins = parse_instant(wanted.since, zone, "--from")
-    check_window(begins, ends, now, ("--from", "--to"))
+    with refusals():
+        ends = None if wanted.until is None else parse_instant(wanted.until, zone, "--to")
+        if wanted.since is None:
+            begins = month_begin(now if ends is None else min(now, ends), zone)
+        else:
+            begins = parse_instant(wanted.since, zone, "--from")
+        check_window(begins, ends, now, ("--from", "--to"))
     return instant_ms(begins), None if ends is None else instant_ms(ends)
 
 
 async def _show_usage(
     reports: Reports, wanted: _Wanted, zone: ZoneInfo, window: tuple[int, int | None]
 ) -> None:
-    from runtime.cli.csv_cells import csv_text
     from runtime.cli.failures import refusals
     from runtime.cli.ledger import print_json
-    from runtime.cli.views.usage import usage_cells, usage_json, usage_lines
+    from runtime.cli.views.usage import usage_lines
+    from runtime.formats.csv_cells import csv_text
+    from runtime.formats.usage import usage_cells, usage_json
 
     with refusals():
         report = await reports.usage(
@@ -151,9 +156,10 @@ async def _show_usage(
 async def _show_performance(
     reports: Reports, wanted: _Wanted, zone: ZoneInfo, window: tuple[int, int | None]
 ) -> None:
-    from runtime.cli.csv_cells import csv_text
     from runtime.cli.ledger import print_json
-    from runtime.cli.views.usage import performance_cells, performance_json, performance_lines
+    from runtime.cli.views.usage import performance_lines
+    from runtime.formats.csv_cells import csv_text
+    from runtime.formats.usage import performance_cells, performance_json
 
     report = await reports.performance(wanted.account_id, from_ms=window[0], to_ms=window[1])
     if wanted.as_json:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from runtime.cli.views.table import table
@@ -14,16 +12,6 @@ from runtime.wording.accounts import BALANCE_PARTS, clock_ahead_text, conserved_
 from runtime.wording.amounts import credits_text
 
 PARTS = ("available", "reserved", "charged", "expired", "voided")
-
-
-def balance_json(balance: Balance) -> dict[str, Any]:
-    """Return the balance in JSON types; amounts are millicredits."""
-    plain = asdict(balance)
-    for grant, found in zip(plain["grants"], balance.grants, strict=True):
-        grant["expires_at"] = found.expires_at and found.expires_at.isoformat()
-    plain["at"] = datetime.fromtimestamp(balance.at_ms / 1000, UTC).isoformat()
-    plain["conserved"] = balance.conserved
-    return plain
 
 
 def balance_lines(balance: Balance) -> Iterator[str]:

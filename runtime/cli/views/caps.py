@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from runtime.cli.views.table import table
 from runtime.credits.caps import CapStatus
 from runtime.wording.amounts import credits_text, duration_text
 from runtime.wording.caps import CAP_WINDOWS, cap_target_text
-
-
-def caps_json(caps: Sequence[CapStatus]) -> list[dict[str, Any]]:
-    """Return caps in JSON types; amounts are millicredits."""
-    found = []
-    for status in caps:
-        plain = asdict(status)
-        found.append({**plain.pop("cap"), **plain, "cap_excess_mc": status.cap_excess_mc})
-    return found
 
 
 def caps_lines(caps: Sequence[CapStatus]) -> Iterator[str]:

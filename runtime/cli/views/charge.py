@@ -4,55 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from pricing.quote import cost_mc
-from pricing.rate_card import Rates
 from pricing.usage import TokenUsage
-from runtime.actions.spec import ActionSpec
 from runtime.archive.lines import StatementLine
-from runtime.cli.views.statement import amount_text, line_json, shown_time
+from runtime.cli.views.statement import amount_text, shown_time
 from runtime.cli.views.table import table
 from runtime.config import Config
+from runtime.formats.charge import billed_classes, choices_of, rates_of
 from runtime.wording.reasons import REASONS
 from runtime.wording.runs import TOKEN_CLASSES
 from runtime.wording.statement import FLAGS, entry_text
 
 _PER_TOKENS = 1_000_000
-
-
-def charge_json(line: StatementLine, config: Config) -> dict[str, Any]:
-    """Return an entry in JSON types, with its cost by the rate card; amounts are millicredits."""
-    rates = _rates(line, config)
-    reserved_at = line.reserved_at
-    return {
-        **line_json(line),
-        "reserved_at": reserved_at and reserved_at.isoformat(),
-        "reserved_mc": line.reserved_mc,
-        "slices": line.entry.slices,
-        "postings": [
-            {
-                "grant_id": posting.grant_id,
-                "from": posting.source.name.lower(),
-                "to": posting.target.name.lower(),
-                "amount_mc": posting.amount_mc,
-            }
-            for posting in line.entry.postings
-        ],
-        "choices": _choices(line, config),
-        "by_rate_card": None
-        if rates is None or line.tokens is None
-        else {
-            "cost_mc": cost_mc(rates, line.tokens),
-            "per_request_mc": rates.per_request_mc,
-            "classes": [
-                {"class": name, "tokens": tokens, "rate_mc": rate_mc}
-                for name, tokens, rate_mc in _classes(rates, line.tokens)
-            ],
-        },
-        "body": line.entry.body,
-    }
 
 
 def charge_lines(line: StatementLine, config: Config, zone: ZoneInfo) -> Iterator[str]:
@@ -73,7 +38,7 @@ def charge_lines(line: StatementLine, config: Config, zone: ZoneInfo) -> Iterato
     if line.tokens is not None:
         yield ""
         yield from _bill(line, line.tokens, config)
-    if choices := _choices(line, config):
+    if choices := choices_of(line, config):
         yield ""
         yield "Options chosen by the model"
         yield from table([(str(chosen["output"]), str(chosen["option"])) for chosen in choices])
@@ -120,7 +85,7 @@ def _facts(line: StatementLine, zone: ZoneInfo) -> Iterator[tuple[str, str]]:
 
 def _bill(line: StatementLine, tokens: TokenUsage, config: Config) -> Iterator[str]:
     version = line.entry.rate_card_version
-    rates = _rates(line, config)
+    rates = rates_of(line, config)
     if rates is None:
         yield f"Tokens (the config has no rates of rate card {version!r} for this model any more)"
         counts = [(name, getattr(tokens, name)) for name in TOKEN_CLASSES]
@@ -129,7 +94,7 @@ def _bill(line: StatementLine, tokens: TokenUsage, config: Config) -> Iterator[s
     yield f"Tokens by rate card {version}, credits per 1,000,000"
     rows = [
         (name, f"{count:,}", amount_text(rate_mc), _exact(Fraction(count * rate_mc, _PER_TOKENS)))
-        for name, count, rate_mc in _classes(rates, tokens)
+        for name, count, rate_mc in billed_classes(rates, tokens)
         if count
     ]
     if rates.per_request_mc:
@@ -142,50 +107,6 @@ def _bill(line: StatementLine, tokens: TokenUsage, config: Config) -> Iterator[s
         yield "  That is what was booked: charged, overage and free together."
     else:
         yield f"  Booked were {amount_text(booked_mc)} credits: charged, overage and free together."
-
-
-def _rates(line: StatementLine, config: Config) -> Rates | None:
-    found = line.dimensions
-    if found is None:
-        return None
-    for card in config.rate_cards:
-        if card.version == line.entry.rate_card_version and found.model in card.rates:
-            return card.rates[found.model].build()
-    return None
-
-
-def _classes(rates: Rates, tokens: TokenUsage) -> list[tuple[str, int, int]]:
-    """Return each class of tokens, every token in one of them, with its rate."""
-    tier = rates.at(tokens.input_tokens)
-    plain = tokens.input_tokens - tokens.cached_input_tokens - tokens.cache_write_tokens
-    return [
-        ("input", plain, tier.input_mc),
-        ("cached input", tokens.cached_input_tokens, tier.cached_input_mc),
-        ("cache write", tokens.cache_write_tokens, tier.cache_write_mc),
-        ("output", tokens.output_tokens - tokens.reasoning_tokens, tier.output_mc),
-        ("reasoning", tokens.reasoning_tokens, tier.reasoning_mc),
-    ]
-
-
-def _choices(line: StatementLine, config: Config) -> list[dict[str, Any]] | None:
-    """Return the options that the model chose, by name where the config has this version."""
-    detail = line.entry.detail
-    if line.dimensions is None or line.entry.kind != "settled" or len(detail) <= 1:
-        return None
-    action = config.actions.get(line.dimensions.action)
-    if action is not None and action.version != line.dimensions.action_version:
-        action = None
-    return [_choice(chosen, action) for chosen in detail[1].split(",") if chosen]
-
-
-def _choice(chosen: str, action: ActionSpec | None) -> dict[str, Any]:
-    output, option = (int(number) for number in chosen.split("."))
-    if action is not None and output < len(action.outputs):
-        name, declared = list(action.outputs.items())[output]
-        options = getattr(declared, "options", ())
-        if option < len(options):
-            return {"output": name, "option": options[option]}
-    return {"output": output, "option": option}
 
 
 def _exact(amount_mc: Fraction) -> str:

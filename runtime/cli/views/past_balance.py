@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from runtime.archive.figures import PastBalance
@@ -21,15 +19,6 @@ _MEANINGS = {
     "expired": "expired before they were used",
     "voided": "taken back",
 }
-
-
-def past_balance_json(balance: PastBalance) -> dict[str, Any]:
-    """Return the balance in JSON types; amounts are millicredits."""
-    return {
-        **asdict(balance),
-        "at": _instant(balance.at_ms).isoformat(),
-        "complete_to": balance.complete_to_ms and _instant(balance.complete_to_ms).isoformat(),
-    }
 
 
 def past_balance_lines(balance: PastBalance, zone: ZoneInfo) -> Iterator[str]:

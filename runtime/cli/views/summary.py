@@ -9,8 +9,9 @@ from typing import Any
 from runtime.campaigns.campaign import Campaign, Tally
 from runtime.campaigns.column_types import Columns
 from runtime.cli.campaign_run import GivenUp, RunReport
-from runtime.cli.views.balance import balance_json, balance_lines
+from runtime.cli.views.balance import balance_lines
 from runtime.cli.views.table import table
+from runtime.formats.accounts import balance_json
 from runtime.wording.amounts import credits_text
 from runtime.wording.reasons import REASONS
 from runtime.wording.runs import (

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from pricing.offers import MC_PER_CREDIT
-from runtime.archive.figures import ActionPerformance, PerformanceReport, UsageReport, UsageSums
+from runtime.archive.figures import ActionPerformance, PerformanceReport, UsageReport
 from runtime.cli.views.table import table
 from runtime.wording.amounts import credits_text
 from runtime.wording.usage import NOT_COUNTED, complete_text, why_text
@@ -17,38 +15,12 @@ from runtime.wording.usage import NOT_COUNTED, complete_text, why_text
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BAR, _NO_VALUE = 32, "-"
 _EIGHTHS = " ▏▎▍▌▋▊▉"
-_SUMS = tuple(field.name for field in fields(UsageSums))
 _COLUMNS = {
     "charged": "charged_mc",
     "free": "free_mc",
     "overage": "overage_mc",
     "exposure": "exposure_mc",
 }
-PERFORMANCE_HEADER = (
-    *("action", "action_version", "model", "runs", "answered", "fell_back", "charged_mc"),
-    *("charged_mc_per_answer", "latency_p50_ms", "latency_p95_ms", "options"),
-)
-
-
-def usage_json(report: UsageReport) -> dict[str, Any]:
-    """Return the report in JSON types; amounts are millicredits."""
-    return {
-        **_window_json(report),
-        "timezone": report.timezone,
-        "by": list(report.by),
-        "rows": [
-            {**dict(zip(report.by, row.keys, strict=True)), **asdict(row.sums)}
-            for row in report.rows
-        ],
-        "total": asdict(report.total),
-    }
-
-
-def usage_cells(report: UsageReport) -> Iterator[Sequence[str | int]]:
-    """Yield the report as rows of CSV, a header first; amounts are millicredits."""
-    yield (*report.by, *_SUMS)
-    for row in report.rows:
-        yield (*row.keys, *(getattr(row.sums, name) for name in _SUMS))
 
 
 def usage_lines(report: UsageReport, zone: ZoneInfo, *, bars: bool) -> Iterator[str]:
@@ -81,33 +53,6 @@ def usage_lines(report: UsageReport, zone: ZoneInfo, *, bars: bool) -> Iterator[
         rows = [(*row, bar) for row, bar in zip(rows, drawn, strict=True)]
     yield from table(rows, right=right)
     yield from _notes(report, zone)
-
-
-def performance_json(report: PerformanceReport) -> dict[str, Any]:
-    """Return the report in JSON types; amounts are millicredits."""
-    return {
-        **_window_json(report),
-        "actions": [
-            {**asdict(action), "charged_mc_per_answer": action.charged_mc_per_answer}
-            for action in report.actions
-        ],
-        "not_counted": NOT_COUNTED,
-    }
-
-
-def performance_cells(report: PerformanceReport) -> Iterator[Sequence[str | int | None]]:
-    """Yield the report as rows of CSV, a header first; amounts are millicredits."""
-    yield PERFORMANCE_HEADER
-    for action in report.actions:
-        yield (
-            *(action.action, action.action_version, action.model, action.runs, action.answered),
-            ";".join(f"{reason}:{count}" for reason, count in action.fell_back.items()),
-            action.charged_mc,
-            _number(action.charged_mc_per_answer),
-            _number(action.latency_p50_ms),
-            _number(action.latency_p95_ms),
-            ";".join(f"{one.output}.{one.option}:{one.count}" for one in action.options),
-        )
 
 
 def performance_lines(report: PerformanceReport, zone: ZoneInfo) -> Iterator[str]:
@@ -169,26 +114,11 @@ def _share(count: int, of: int) -> str:
     return f"{count:,} ({count / of:4.0%})" if of else f"{count:,}"
 
 
-def _number(value: float | None) -> str | None:
-    return None if value is None else f"{value:.1f}"
-
-
 def _bar(value: int, most: int) -> str:
     """Return a bar as long as the value, to an eighth of a character."""
     eighths = 0 if most <= 0 or value <= 0 else max(1, value * _BAR * 8 // most)
     whole, rest = divmod(eighths, 8)
     return "█" * whole + (_EIGHTHS[rest] if rest else "")
-
-
-def _window_json(report: UsageReport | PerformanceReport) -> dict[str, Any]:
-    return {
-        "account_id": report.account_id,
-        "from": _instant(report.from_ms).isoformat(),
-        "to": _instant(report.to_ms).isoformat(),
-        "complete_to": None
-        if report.complete_to_ms is None
-        else _instant(report.complete_to_ms).isoformat(),
-    }
 
 
 def _title(report: UsageReport | PerformanceReport, zone: ZoneInfo) -> str:

@@ -1,9 +1,12 @@
 -- balance: the parts of the balance and every grant; caps: what their windows have used. As of
 -- now; they write nothing. stored: the balance as its journal has it, without what is due.
+-- switches: what is off.
 -- args: none, or the page that the script before answered (due.lua)
 -- answers: {'balance', {name, value, ...}, {grant id, record, ...}, now_ms, {what is off, ...}}
 --        | {'stored', {name, value, ...}, {grant id, record, ...}, chain}
 --        | {'caps', {field, limit, charged, reserved, resets_in_ms (-1 for never)}, ...}
+--        | {'switches', {{what is off, since when in ms or 0, actor, reference}, ...}}, where 0 and two
+--          empty texts stand for what is not known
 --        | {'more', page, {grant id, record, ...}} where one script can't look at all of it
 
 local PARTS = { 'available', 'reserved', 'charged', 'expired', 'voided' }
@@ -85,11 +88,20 @@ local function all_limits()
   return found
 end
 
-local function switched_off()
+local function switches()
   local off = {}
   for _, limit in ipairs(all_limits()) do
-    if string.sub(limit.field, 1, 4) == 'off ' then off[#off + 1] = string.sub(limit.field, 5) end
+    if string.sub(limit.field, 1, 4) == 'off ' then
+      local since, actor, reference = string.match(limit.record, '^1\t(%d+)\t([^\t]*)\t([^\t]*)$')
+      off[#off + 1] = { string.sub(limit.field, 5), tonumber(since) or 0, actor or '', reference or '' }
+    end
   end
+  return off
+end
+
+local function switched_off()
+  local off = switches()
+  for i, switch in ipairs(off) do off[i] = switch[1] end
   return off
 end
 
@@ -143,4 +155,8 @@ V.caps = function(args)
     end
   end
   return answer
+end
+
+V.switches = function()
+  return { 'switches', switches() }
 end

@@ -19,6 +19,8 @@ V.set_cap = function(args)
     local cap = read_cap(field, raw)
     cap.limit = limit
     save_cap(cap)
+    rearm_cap(cap)
+    check_cap(cap)
   else
     local counts, names = counted_sorts()
     if not counts[sort] and #names >= MOST_SORTS then return { 'too_many', #names } end
@@ -48,6 +50,7 @@ V.remove_cap = function(args)
     drop_use(use)
   end
   S.dirty_limits[field] = false
+  drop_told(cap)
   recount(sort, -1)
   remember(reference, 'cap', compared)
   journal({ kind = 'cap_removed', actor = actor, reference = reference, detail = name })

@@ -4,7 +4,10 @@
 --                           a window's letter (d day, m month, t total) and which dimensions are
 --                           named (1 workspace, 2 campaign, 4 action, 8 source, added up).
 -- use <letter><number>:<window>   '1\t<charged>\t<reserved>\t<removed>': what one window has used
--- off account | off workspace\t<id> | off campaign\t<id> | off action\t<id>   '1': switched off
+-- told <letter><number>:<window>  '80,100': the marks that were told of that window: cap_marks.lua
+-- off account | off workspace\t<id> | off campaign\t<id> | off action\t<id>
+--                           '1\t<since>\t<actor>\t<reference>': switched off; earlier releases, and
+--                           accounts that were made again, have '1'
 --
 -- Windows are numbered as windows.lua says.
 
@@ -96,12 +99,17 @@ local function current_use(cap)
   return use
 end
 
+local function drop_told(cap)
+  S.dirty_limits['told ' .. cap.letter .. cap.number .. ':' .. cap.window] = false
+end
+
 -- Writes the current use, and lets the window before go where nothing is reserved in it any more.
 local function keep_use(cap)
   local use = cap.use
   if use.fresh then
     local before = use_of(use_field(cap.letter, cap.number, cap.window))
     if before and before.reserved == 0 then drop_use(before) end
+    if cap.window ~= use.fresh then drop_told(cap) end
     cap.window, use.fresh = use.fresh, nil
     USES[use.field] = use
     save_cap(cap)

@@ -6,7 +6,8 @@
 --       memory of the process that asks (trust.lua), windows of caps (windows.lua), then for each
 --       call: verb, number of arguments, arguments. Where the call takes an execution, the first
 --       four are its key, attempt, fingerprint and dimensions; the verb's own follow.
--- answer: {answers in the order of the calls, alerts as {name, threshold, left}, what to remember}
+-- answer: {answers in the order of the calls, alerts as {name, threshold, left, lag, and where a cap
+--         raised it, its field, limit and charges}, what to remember}
 
 local FIRST_CALL, ACCOUNT_KEYS = 11, 14
 local ENDS = { settle = true, release = true, expire = true }
@@ -101,7 +102,8 @@ local function run()
   end
   if S.rebuilt and not READ_ONLY then write_rebuilt() end
   for i, alert in ipairs(S.alerts) do
-    alerts[i] = { alert.name, alert.threshold, alert.left, alert.lag }
+    alerts[i] = { alert.name, alert.threshold, alert.left, alert.lag or 0, alert.cap, alert.limit,
+      alert.charged }
   end
   return { answers, alerts, memory_text() }
 end

@@ -1,31 +1,42 @@
 -- Alerts: each mark is told once per downward crossing of left = available + reserved, exactly-at
 -- included, and is armed again by a grant that lifts left above it. ARGV[4]: 'p20,a5000' are a
--- mark at 20% of what the last grant left and one at 5,000 mc. ARGV[5]: a mark is told at most
--- once within so many milliseconds; a crossing before that waits, so that a balance that hovers
--- around a mark does not send a mail an hour.
+-- mark at 20% of what the last grant left and one at 5,000 mc; an account may have marks of its own
+-- in their place (alert_marks.lua). ARGV[5]: a mark is told at most once within so many milliseconds;
+-- a crossing before that waits, so that a balance that hovers around a mark does not send a mail an
+-- hour.
 --
 -- account.marks: 'p20:t:1700000000000,...' for each mark that was ever reached: its state (t told,
 -- w waits, a armed again) and when it was last told, 0 for never.
 
 local COOLDOWN_MS = tonumber(ARGV[5])
-local MARKS = {}
-for sort, number in string.gmatch(ARGV[4], '([pa])(%d+)') do
-  MARKS[#MARKS + 1] = { name = sort .. number, sort = sort, number = tonumber(number) }
+local MARKS
+
+local function mark_texts() return S.account.own_marks or ARGV[4] end
+
+local function parsed_marks()
+  local found = {}
+  for sort, number in string.gmatch(mark_texts(), '([pa])(%d+)') do
+    found[#found + 1] = { name = sort .. number, sort = sort, number = tonumber(number) }
+  end
+  return found
 end
 
 local function left()
   return S.account and S.account.available + S.account.reserved or 0
 end
 
--- In two steps, because top * percent may exceed what a number holds exactly.
+-- In two steps, because the whole * percent may exceed what a number holds exactly.
+local function share_of(top, percent)
+  return math.floor(top / 100) * percent + math.floor(top % 100 * percent / 100)
+end
+
 local function threshold_of(mark)
-  if mark.sort == 'a' then return mark.number end
-  local top = S.account.top
-  return math.floor(top / 100) * mark.number + math.floor(top % 100 * mark.number / 100)
+  return mark.sort == 'a' and mark.number or share_of(S.account.top, mark.number)
 end
 
 -- The marks with their thresholds, which a grant moves.
 local function marks()
+  MARKS = MARKS or parsed_marks()
   if MARKS.top ~= S.account.top then
     MARKS.top, MARKS.highest, MARKS.lowest = S.account.top, 0, nil
     for _, mark in ipairs(MARKS) do

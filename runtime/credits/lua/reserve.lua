@@ -61,6 +61,7 @@ V.reserve = function(execution, record, args)
   end
   if listed(final, reason) then
     conclude_refusal(execution, S.open[execution.key], reason, bytes)
+    if cap then check_cap_reached(cap[1]) end
   end
   return { 'refused', reason, S.account.available, home, cap }
 end

@@ -97,6 +97,7 @@ V.settle = function(execution, record, args)
   local charged = bill.cost - overage
   -- A free answer counts with what it would have cost, else nothing would ever reach a cap.
   count_charge(execution, record, found, note, plus(charged, bill.free))
+  check_caps(execution.dimensions)
   count('overage', overage)
   correct_exposure(entry, booked)
   entry.overage = overage

@@ -2,7 +2,8 @@
 --
 -- account  hash    schema, profile, books and order: the records below; archived: the sequence up
 --                  to which the archive has the journal; stopped: why nothing is booked (stop.lua);
---                  forgotten: until when somebody in the key of that name counts
+--                  forgotten: until when somebody in the key of that name counts; alerts: the
+--                  account's own alert marks (alert_marks.lua)
 -- grants   hash    grant id -> record, only grants with something available or reserved
 -- ended    hash    grant id -> record, grants with nothing left; never changed again
 -- open     hash    execution key -> reservation record, open, or expired until the horizon
@@ -74,7 +75,7 @@ end
 
 local function load_account()
   local raw = fetch('HMGET', K.account, 'schema', 'profile', 'books', 'order', 'archived', 'stopped',
-    'forgotten')
+    'forgotten', 'alerts')
   local schema, profile, books, order = raw[1], raw[2], raw[3], raw[4]
   if not schema then return unknown_account(profile or books or order) end
   local number = SCHEMAS[schema] or whole(schema, K.account .. ' schema')
@@ -82,7 +83,8 @@ local function load_account()
     stop('SCHEMA', K.account .. ': schema ' .. schema .. string.format(NEWER, SCHEMA))
   end
   if not (profile and books and order) then return unknown_account(true) end
-  local account = { schema = number, order = order, stopped = raw[6], forgotten = tonumber(raw[7]) or 0 }
+  local account = { schema = number, order = order, stopped = raw[6], forgotten = tonumber(raw[7]) or 0,
+    own_marks = raw[8] or nil }
   account.archived = raw[5] and archived_in(raw[5]) or 0
   for i, text in ipairs(fields_of(profile, PROFILE_PATTERN, K.account .. ' profile')) do
     account[PROFILE[i]] = text

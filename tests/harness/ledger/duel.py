@@ -71,6 +71,7 @@ class Duel:
             HORIZON_MS,
             PLANS,
             settings.low_marks,
+            tuple(int(mark[1:]) for mark in settings.cap_marks),
             settings.alert_cooldown_ms,
             tuple((cap.dimension, str(cap.window), cap.limit_mc) for cap in settings.default_caps),
         )

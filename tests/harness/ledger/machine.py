@@ -97,6 +97,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             (3 * dice.pick(weights), alone(self._void)),
             (5 * dice.pick(weights), alone(self._set_cap)),
             (2 * dice.pick(weights), alone(self._remove_cap)),
+            (2 * dice.pick(weights), alone(self._set_alert_marks)),
             (2 * dice.pick(weights), alone(self._switch)),
             (3 * dice.pick((1, 1, 2, 3)), alone(self._change_plan)),
             (1 * dice.pick(weights), alone(self._open_again)),
@@ -349,6 +350,13 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         used_mc = dice.pick((0, 0, 0, 0, 0, 0, 30, MAX_MC))
         note(f"set cap {reference}: {cap} {limit_mc=} {used_mc=}")
         return self._account_ask(questions.set_cap(self.duel, reference, cap, limit_mc, used_mc))
+
+    def _set_alert_marks(self, dice: Dice) -> Ask:
+        own = self.duel.model.own_marks
+        before = own if dice.below(4) else None
+        after = dice.pick((None, (("p30", "a90"), (70, 100)), ((), ()), (("p20",), (50,))))
+        note(f"set alert marks: {before} -> {after}")
+        return questions.set_alert_marks(self.duel, before, after)
 
     def _just_above(self, name: CapName, dice: Dice) -> int:
         """A limit that what runs already nearly fills."""

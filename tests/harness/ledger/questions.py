@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from fallback.reasons import FallbackReason
 from pricing.offers import MAX_MC, GrantKind
+from runtime.credits.alert_marks import AlertMarks
 from runtime.credits.batch import Call, Mode
 from runtime.credits.endings import Release, Settlement
 from runtime.credits.results import NotBooked
@@ -14,7 +15,7 @@ from tests.harness.ledger.desk import instant
 from tests.harness.ledger.duel import Ask, Duel, Made
 from tests.harness.ledger.plain import cap_of
 from tests.harness.model import CapName
-from tests.harness.model.books import Choices
+from tests.harness.model.books import Choices, Marks
 from tests.harness.model.references import Answer
 
 ORPHAN_MC = 50
@@ -109,6 +110,19 @@ def set_cap(duel: Duel, reference: str, name: CapName, limit_mc: int, used_mc: i
         lambda: duel.model.set_cap(reference, name, limit_mc, used_mc),
         is_about_account=True,
     )
+
+
+def set_alert_marks(duel: Duel, before: Marks | None, after: Marks | None) -> Ask:
+    async def ledger() -> Answer:
+        accounts = duel.desk.ledger.accounts
+        own, found = _marks(after), _marks(before)
+        return ("marks", await accounts.set_alert_marks(duel.account_id, own, before=found))
+
+    return Ask(ledger, lambda: duel.model.set_alert_marks(before, after), is_about_account=True)
+
+
+def _marks(marks: Marks | None) -> AlertMarks | None:
+    return None if marks is None else AlertMarks(marks[0], tuple(f"c{p}" for p in marks[1]))
 
 
 def remove_cap(duel: Duel, reference: str, name: CapName) -> Ask:

@@ -25,6 +25,7 @@ DEFAULT_CAPS = (
     (DefaultCap("workspace_id", "day", 150), DefaultCap("campaign_id", "total", 400)),
     (DefaultCap("campaign_id", "month", 100),),
 )
+CAP_MARKS = (("c80", "c100"), (), ("c50", "c100", "c1"))
 # No command within a script takes so long, and no script is quicker.
 SCRIPTS_TAKE_AT_LEAST_US = 20
 
@@ -56,11 +57,12 @@ def walk(
                     outcome_ttl_ms=HORIZON_MS,
                     alert_cooldown_ms=COOLDOWN_MS,
                     low_marks=marks,
+                    cap_marks=cap_marks,
                     default_caps=caps,
                     offers=OFFERS,
                 )
             )
-            for marks, caps in zip(LOW_MARKS, DEFAULT_CAPS, strict=True)
+            for marks, cap_marks, caps in zip(LOW_MARKS, CAP_MARKS, DEFAULT_CAPS, strict=True)
         ]
         machine.wire = enter(open_wire(machine.desks[0].client))
         logged_us = ("slowlog-log-slower-than", SCRIPTS_TAKE_AT_LEAST_US)

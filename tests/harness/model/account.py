@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.harness.model.books import MAX_MC, Books
-from tests.harness.model.caps import CapName
+from collections.abc import Iterable
+
+from tests.harness.model.books import MAX_MC, Books, Marks
+from tests.harness.model.caps import Cap, CapName
 from tests.harness.model.references import Answer
 
 DEFAULT_PRIORITY = {
@@ -105,7 +107,10 @@ class AccountVerbs(Books):
             return _again(known)
         if not self.caps.has_room_for(cap):
             return ("refused_outright",)
+        is_new = cap not in self.caps.by_name
         self.caps.set(cap, limit, used, self.moment)
+        if not is_new:
+            self._look_at_caps([self.caps.by_name[cap]])
         return self._done(reference, ("done", True), kind="cap", cap=cap, limit_mc=limit)
 
     def remove_cap(self, reference: str, cap: CapName) -> Answer:
@@ -116,6 +121,20 @@ class AccountVerbs(Books):
             return ("cap_unknown",)
         del self.caps.by_name[cap]
         return self._done(reference, ("done", True), kind="cap", cap=cap, limit_mc="none")
+
+    def set_alert_marks(self, before: Marks | None, after: Marks | None) -> Answer:
+        """Marks of its own, in place of the configured ones; what is known of others is dropped."""
+        if self.own_marks not in (before, after):
+            return ("marks", False)
+        if self.own_marks != after:
+            self.own_marks, self.changed = after, True
+            low, self.caps.marks = after or (self.rules.marks, self.rules.cap_marks)
+            self.alarms.change(low)
+        return ("marks", True)
+
+    def _look_at_caps(self, caps: Iterable[Cap]) -> None:
+        if self.state == "open":
+            self._tell_of_caps(self.caps.reached(caps, self.moment))
 
     def switch(self, reference: str, target: str, on: bool) -> Answer:
         known = self.references.first_answer(reference, kind="switch", target=target, on=on)

@@ -32,6 +32,13 @@ class Alarms:
     def lowest(self) -> int:
         return min(map(self.threshold, self.marks), default=self.top // 100)
 
+    def change(self, marks: tuple[str, ...]) -> None:
+        """Other marks from now on; those that went are forgotten, as if they had never been."""
+        self.marks, kept = marks, (*marks, EXHAUSTED)
+        self.crossed = [mark for mark in self.crossed if mark in kept]
+        self.pending = [mark for mark in self.pending if mark in kept]
+        self.told_at = {mark: at for mark, at in self.told_at.items() if mark in kept}
+
     def fell(self, before: int, left: int, now: int) -> None:
         """What is left went down (or not) from ``before``."""
         for mark in self.marks:

@@ -16,6 +16,8 @@ from tests.harness.model.references import Answer, References
 
 Call = Callable[[], Answer]
 MAX_MC = 2**53 - 1
+Marks = tuple[tuple[str, ...], tuple[int, ...]]
+"""Alert marks of what is left, and of caps in per cent."""
 Choices = tuple[tuple[int, int], ...]
 
 
@@ -38,6 +40,7 @@ class Rules:
     horizon: int
     plans: Mapping[str, bool]
     marks: tuple[str, ...] = ("p20",)
+    cap_marks: tuple[int, ...] = ()
     cooldown: int = 3_600_000
     default_caps: tuple[tuple[str, str, int], ...] = ()
 
@@ -55,6 +58,7 @@ class Books:
     plan: str
     timezone: str = "UTC"
     schema: int = 2
+    own_marks: Marks | None = None
     state: str = "open"
     last: int = 0
     now: int = 0
@@ -72,7 +76,8 @@ class Books:
 
     def __post_init__(self) -> None:
         self.last = self.now = self.last or self.clock
-        self.alarms = Alarms(self.rules.marks, self.rules.cooldown, self._tell)
+        low, self.caps.marks = self.own_marks or (self.rules.marks, self.rules.cap_marks)
+        self.alarms = Alarms(low, self.rules.cooldown, self._tell)
 
     # Scripts and time
 
@@ -133,6 +138,10 @@ class Books:
 
     def _tell(self, mark: str, threshold: int, left: int) -> None:
         self.alerts.append((mark, threshold, left, self.now))
+
+    def _tell_of_caps(self, told: list[tuple[str, int]]) -> None:
+        for mark, threshold in told:
+            self._tell(mark, threshold, self.purse.left)
 
     def _end_what_is_due(self) -> None:
         while due := [e for e in self.executions.values() if self._is_due(e)]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -66,6 +67,8 @@ class Counter:
     ends: int | None
     charged: int = 0
     reserved: int = 0
+    told: set[int] = field(default_factory=set)
+    """The marks, in per cent of the limit, that were told of this window."""
 
     def lasts(self, at: int) -> bool:
         return self.ends is None or at < self.ends
@@ -102,6 +105,9 @@ class Cap:
         counter = self.window(moment)
         return amount > 0 and counter.charged + counter.reserved + amount > self.limit
 
+    def reached(self, percent: int) -> bool:
+        return self.begun.charged >= self.limit * percent // 100
+
     def lets_pass_later(self, amount: int, moment: Moment) -> bool:
         """Whether only what is reserved stands in the way."""
         return self.window(moment).charged + amount <= self.limit
@@ -116,6 +122,7 @@ class Caps:
     """The account's caps."""
 
     by_name: dict[CapName, Cap] = field(default_factory=dict)
+    marks: tuple[int, ...] = ()
 
     def has_room_for(self, name: CapName) -> bool:
         shapes = {cap.shape for cap in self.by_name}
@@ -123,7 +130,9 @@ class Caps:
 
     def set(self, name: CapName, limit: int, used: int, moment: Moment) -> None:
         if name in self.by_name:
-            self.by_name[name].limit = limit
+            cap = self.by_name[name]
+            cap.limit = limit
+            cap.begun.told = {percent for percent in cap.begun.told if cap.reached(percent)}
         else:
             begun = Counter(moment.end_of(name.window), charged=used)
             self.by_name[name] = Cap(name, limit, begun)
@@ -140,3 +149,27 @@ class Caps:
 
     def begin_windows(self, execution: Dimensions, moment: Moment) -> list[Note]:
         return [cap.begin_window(moment) for cap in self.matching(execution)]
+
+    def reached(self, caps: Iterable[Cap], moment: Moment) -> list[tuple[str, int]]:
+        """The marks that these caps' charges have reached and nobody was told of: mark, amount."""
+        return [
+            told
+            for cap in caps
+            if cap.begun.lasts(moment.at) and cap.begun.charged
+            for percent in self.marks
+            if cap.reached(percent)
+            for told in self._tell(cap, percent)
+        ]
+
+    def refused(self, cap: Cap, moment: Moment) -> list[tuple[str, int]]:
+        """A refusal by a cap was concluded: it is used up, though it may not be charged in full."""
+        if 100 not in self.marks:
+            return []
+        cap.begin_window(moment)
+        return self._tell(cap, 100)
+
+    def _tell(self, cap: Cap, percent: int) -> list[tuple[str, int]]:
+        if percent in cap.begun.told:
+            return []
+        cap.begun.told.add(percent)
+        return [(f"c{percent}", cap.limit * percent // 100)]

@@ -37,6 +37,8 @@ class Model(AccountVerbs):
                 reason = str(refusal[1])
                 if final and reason not in MAY_PASS:
                     self._conclude(execution, attempt, "refused", reason=reason, body=body)
+                    if reason == "cap_reached":
+                        self._tell_of_refusal(identity, amount)
                 return refusal
             self._set_aside(execution, attempt, amount, ttl)
         reservation = execution.open
@@ -54,7 +56,7 @@ class Model(AccountVerbs):
             reason = "plan_not_eligible"
         elif self._is_switched_off(identity):
             reason = "switched_off"
-        elif cap := self._cap_refusing(identity, amount):
+        elif cap := self._refusing(identity, amount):
             reason, may_clear = "cap_reached", cap.lets_pass_later(amount, self.moment)
         elif amount <= available:
             return None
@@ -66,7 +68,12 @@ class Model(AccountVerbs):
             reason = "insufficient_credits"
         return ("refused", reason, available, home, cap and cap.status(self.moment), may_clear)
 
-    def _cap_refusing(self, identity: Identity, amount: int) -> Cap | None:
+    def _tell_of_refusal(self, identity: Identity, amount: int) -> None:
+        cap = self._refusing(identity, amount)
+        assert cap
+        self._tell_of_caps(self.caps.refused(cap, self.moment))
+
+    def _refusing(self, identity: Identity, amount: int) -> Cap | None:
         """The cap that refuses, of those that are there and those that new names begin with."""
         for dimension, window, limit in self.rules.default_caps if amount else ():
             name = str(getattr(identity, dimension))
@@ -141,6 +148,7 @@ class Model(AccountVerbs):
             noted = self.caps.begin_windows(identity, self.moment)
         for counter in noted:
             counter.charged = min(MAX_MC, counter.charged + min(MAX_MC, charged + free))
+        self._look_at_caps(self.caps.matching(identity))
         self.overage += overage
         self._expose(exposure - execution.booked_for(attempt))
         self._conclude(execution, attempt, "settled", charged, overage, body=body)

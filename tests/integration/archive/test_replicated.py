@@ -30,6 +30,7 @@ def servers(tmp_path: Path) -> Iterator[ReplicaSet]:
     servers.stop()
 
 
+@pytest.mark.long
 async def test_law_1a_what_the_replica_may_not_have_is_archived_once_it_has_it(
     servers: ReplicaSet, database: Database, key_prefix: str
 ) -> None:

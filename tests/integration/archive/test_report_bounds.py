@@ -68,6 +68,7 @@ async def test_law_15_a_report_of_too_many_rows_is_refused(tmp_path: Path) -> No
         assert report.total.executions == MOST_ROWS + 1
 
 
+@pytest.mark.long
 def test_law_15_a_report_of_the_most_rows_holds_the_event_loop_for_less_than_50_ms(
     tmp_path: Path,
 ) -> None:

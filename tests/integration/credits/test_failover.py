@@ -216,8 +216,17 @@ async def test_law_1a_a_switchover_of_a_living_primary_costs_moments(
             charged_then = len(load.acknowledged)
             await asyncio.sleep(0.5)
             assert len(load.acknowledged) > charged_then
+        await until_all_follow(group, load)
         await nothing_is_lost_silently(desk, load, caplog)
         await asyncio.to_thread(group.wait_until_in_step)
+
+
+async def until_all_follow(group: SentinelGroup, load: Load) -> None:
+    """Wait until no process asks the former primary any more: they look once a second."""
+    async with asyncio.timeout(20):
+        for campaign in load.campaigns:
+            while (await campaign.desk.client.info("server"))["tcp_port"] != group.primary.port:  # noqa: ASYNC110 - Redis tells nobody
+                await asyncio.sleep(0.05)
 
 
 async def test_a_demoted_primary_takes_no_write_that_counts(

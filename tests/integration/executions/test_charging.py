@@ -25,6 +25,7 @@ LEDGER = {
     "key_check",
     "look_up",
     "migration",
+    "outcomes",
     "rebuilding",
     "release",
     "repairs",
@@ -48,8 +49,10 @@ ACCOUNTS = {
     "purchase",
     "remove_cap",
     "set_cap",
+    "switch",
     "switch_off",
     "switch_on",
+    "switches",
     "void",
 }
 NEW_VERB = "does the new verb charge? then this test must say so"

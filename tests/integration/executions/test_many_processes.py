@@ -19,6 +19,7 @@ PAYS_FOR_HALF_MC = 430_000
 CREDIT_REASONS = {"insufficient_credits", "execution_too_large", "credits_reserved_elsewhere"}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_law_1_four_processes_never_overspend_one_account(
     open_bench: OpenWorkbench, redis_url: str, key_prefix: str, tmp_path: Path

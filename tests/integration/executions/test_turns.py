@@ -28,6 +28,7 @@ async def count_requests(mock: MockServer, seen: list[tuple[float, int]]) -> Non
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_processes_together_never_exceed_the_limits_as_the_provider_sees_it(
     open_bench: OpenWorkbench, redis_url: str, key_prefix: str, tmp_path: Path

@@ -206,6 +206,7 @@ async def test_while_redis_is_away_what_is_known_stays_known_and_nothing_is_lost
         assert (await known.history(ROUTE)).answers == 65
 
 
+@pytest.mark.long
 async def test_a_cluster_shares_it_as_one_server_does(
     ledger_servers: LedgerServers, key_prefix: str
 ) -> None:

@@ -160,6 +160,7 @@ async def call_all(provider: RouteProvider, addresses: list[str]) -> None:
     await provider.aclose()
 
 
+@pytest.mark.long
 async def test_law_16_nothing_of_a_hostile_environment_counts_for_any_provider(
     tmp_path: Path,
 ) -> None:

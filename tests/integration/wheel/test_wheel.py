@@ -105,6 +105,7 @@ def test_the_wheel_holds_every_file_of_the_folders_in_one_package(wheel: Path) -
         assert any(name.endswith(kind) for name in held), kind
 
 
+@pytest.mark.long
 def test_every_module_works_without_the_checkouts_names(unpacked: Path, tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-P", "-W", "error", "-c", IMPORT_ALL, unpacked],

@@ -17,12 +17,14 @@ from fallback.reasons import FallbackReason
 from pricing.offers import GrantKind
 from runtime.campaigns.estimate import Estimator, Sample
 from runtime.credits.accounts import Accounts
+from runtime.credits.alert_marks import AlertMarks
 from runtime.credits.caps import Cap
 from runtime.credits.endings import Release, Settlement
 from runtime.credits.erasure import Erasure, Forgetting, Person
 from runtime.credits.identity import Identity
 from runtime.credits.inspection import Inspection
 from runtime.credits.ledger import Commerce, CreditLedger
+from runtime.credits.outcomes import Outcomes
 from runtime.credits.repairs import Repairs
 from tests.harness.workbench import action
 
@@ -89,8 +91,12 @@ VALID: dict[type, dict[str, dict[str, Any]]] = {
         "remove_cap": _REF | {"cap": Cap("day")},
         "switch_off": _SWITCH,
         "switch_on": _SWITCH,
+        "switch": _SWITCH | {"off": True, "reason": "it broke"},
+        "switches": _ID,
         "balance": _ID,
         "caps": _ID,
+        "alert_marks": _ID,
+        "set_alert_marks": _ID | {"marks": AlertMarks(("p20",)), "before": None},
     },
     CreditLedger: {
         "reserve": {"attempt": MADE, "amount_mc": 1, "ttl_ms": 1, "final": True, "outcome": b""},
@@ -104,6 +110,7 @@ VALID: dict[type, dict[str, dict[str, Any]]] = {
             "outcome": b"",
         },
     },
+    Outcomes: {"known": _ID | {"execution_ids": ["j:s:1"]}},
     Inspection: {"stored": _ID, "journal": _ID | {"after_seq": 1, "most": 1}},
     Repairs: {
         "accept_loss": _ID | {"reason": "a failover", "actor": "me"},
@@ -203,7 +210,7 @@ def test_no_part_of_the_ledger_is_left_out(ledger: CreditLedger) -> None:
         for name, part in vars(CreditLedger).items()
         if isinstance(part, cached_property) and not name.startswith("_")
     }
-    assert lazy == {"erasure", "inspection", "migration"}
+    assert lazy == {"erasure", "inspection", "migration", "outcomes"}
     names = lazy | {name for name in vars(ledger) if not name.startswith("_")}
     public = {type(getattr(ledger, name)) for name in names}
     taking = {part for part in public for verb in verbs(part).values() if takes_arguments(verb)}
@@ -221,6 +228,7 @@ async def test_a_wrong_argument_is_named_before_redis_is_asked(
         CreditLedger: ledger,
         Erasure: ledger.erasure,
         Inspection: ledger.inspection,
+        Outcomes: ledger.outcomes,
         Repairs: ledger.repairs,
         Estimator: estimator,
     }

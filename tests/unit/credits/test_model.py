@@ -20,7 +20,7 @@ JOB = Identity("retail", "welcome", "route", "person-1", "live")
 
 def account(*grants: int, marks: tuple[str, ...] = ("p20",), clock: int = NOON) -> Model:
     """An account with grants that never expire."""
-    rules = Rules(HORIZON_MS, {"growth": True, "trial": False}, marks, COOLDOWN_MS)
+    rules = Rules(HORIZON_MS, {"growth": True, "trial": False}, marks, cooldown=COOLDOWN_MS)
     model = Model(rules, clock=clock, plan="growth")
     for number, amount in enumerate(grants):
         grant(model, amount, reference=f"first-{number}")

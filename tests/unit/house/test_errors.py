@@ -21,13 +21,26 @@ from providers.litellm import loading
 # None of these leaves creditgate: each is answered, or turned into another, where it arises.
 INTERNAL = {
     "Problem",  # of the service: it becomes an answer
+    "ApiKeyError",  # of the service's keys, which hosts don't have: the root of the next five
+    "ApiKeyUnknown",
+    "ApiKeyRevoked",
+    "ScopesRefused",
+    "TooManyApiKeys",
+    "ChangeNotTold",
+    "LibraryError",  # of the library behind the service: the root of the next four
+    "ActionChanged",
+    "ActionExists",
+    "ActionArchived",
+    "TooManyActions",
+    "RecordDamaged",  # a record in Redis that becomes ActionSourceUnavailable
+    "DraftRefused",  # an action in a body, which becomes a problem
     "ArchivedMeanwhile",  # two archivers at once, of which one looks again
     "BadEncoding",  # an HTTP answer that becomes PossiblyExecuted
     "BeyondBound",  # YAML beyond a bound, which becomes a mistake of the config
+    "CallHeld",  # a call that does not begin, for which fallback values stand in
     "BadInput",  # click's own way to refuse an argument
     "HttpError",  # the root of what our HTTP client raises
     "LearningUnavailable",  # counts that can't be read, for which limits stand in
-    "DraftRefused",  # an action in a body: each mistake becomes a field of the answer
     "FileTooLarge",  # a file that its reader refuses in words of its own
     "JournalError",  # a damaged entry, for those who replay the journal
     "Lost",  # an HTTP answer that becomes PossiblyExecuted

@@ -15,7 +15,7 @@ from tests.harness.paths import ROOT
 
 PUBLIC = """
     AccountConflict AccountDamaged AccountStopped AccountUnknown Accounts ActionRuntime
-    ActionSource ActionSpec
+    ActionSource ActionSourceUnavailable ActionSpec
     Alert Attempt Balance BookingUnknown
     Cap CapStatus CapUnknown CapWindow Completion CompletionRequest Config
     ConfigError Cost Counters Covers CreditLedger CreditgateError EmbeddedRedisUnavailable Endpoint

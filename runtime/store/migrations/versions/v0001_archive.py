@@ -37,6 +37,18 @@ def upgrade() -> None:
         sa.UniqueConstraint("account_id", name="accounts_account_id"),
     )
     op.create_table(
+        "action_changes",
+        sa.Column("account_id", sa.String(length=64), nullable=False),
+        sa.Column("action_id", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("version", sa.String(length=64), nullable=True),
+        sa.Column("note", sa.String(length=200), nullable=False),
+        sa.Column("changed_ms", sa.BigInteger(), nullable=False),
+        sa.Column("changed_by", sa.String(length=200), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "action_id", "number", name="action_changes_pk"),
+    )
+    op.create_table(
         "action_versions",
         sa.Column("account_id", sa.String(length=64), nullable=False),
         sa.Column("action_id", sa.String(length=64), nullable=False),
@@ -56,12 +68,23 @@ def upgrade() -> None:
         sa.Column("workspace_id", sa.String(length=200), nullable=True),
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("etag", sa.String(length=22), nullable=False),
-        sa.Column("draft", sa.Text(), nullable=True),
+        sa.Column("draft", sa.Text(), nullable=False),
+        sa.Column("draft_version", sa.String(length=64), nullable=True),
         sa.Column("published", sa.String(length=64), nullable=True),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("to_write", sa.SmallInteger(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("updated_ms", sa.BigInteger(), nullable=False),
         sa.Column("archived_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("account_id", "action_id", name="actions_pk"),
+    )
+    op.create_index(
+        "actions_to_write",
+        "actions",
+        ["account_id"],
+        unique=False,
+        postgresql_where=sa.text("to_write = 1"),
+        sqlite_where=sa.text("to_write = 1"),
     )
     op.create_table(
         "api_keys",
@@ -69,6 +92,8 @@ def upgrade() -> None:
         sa.Column("account_id", sa.String(length=64), nullable=True),
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("secret_hash", sa.String(length=64), nullable=False),
+        sa.Column("previous_hash", sa.String(length=64), nullable=True),
+        sa.Column("previous_until_ms", sa.BigInteger(), nullable=True),
         sa.Column("scopes", sa.String(length=200), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("created_by", sa.String(length=200), nullable=False),
@@ -103,6 +128,8 @@ def upgrade() -> None:
         "deliveries",
         sa.Column("delivery_id", sa.String(length=64), nullable=False),
         sa.Column("destination_id", sa.String(length=22), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("target", sa.String(length=2000), nullable=False),
         sa.Column("account_id", sa.String(length=64), nullable=True),
         sa.Column("event", sa.String(length=40), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
@@ -115,6 +142,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("delivery_id"),
     )
     op.create_index("deliveries_due", "deliveries", ["state", "next_ms"], unique=False)
+    op.create_index("deliveries_listed", "deliveries", ["account_id", "created_ms"], unique=False)
+    op.create_index(
+        "deliveries_of_destination", "deliveries", ["destination_id", "state"], unique=False
+    )
     op.create_table(
         "destinations",
         sa.Column("destination_id", sa.String(length=22), nullable=False),
@@ -123,7 +154,9 @@ def upgrade() -> None:
         sa.Column("target", sa.String(length=2000), nullable=False),
         sa.Column("events", sa.String(length=400), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("etag", sa.String(length=22), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("rotated_ms", sa.BigInteger(), nullable=True),
         sa.Column("disabled_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("destination_id"),
     )
@@ -258,24 +291,51 @@ def upgrade() -> None:
         sa.Column("payment_id", sa.String(length=22), nullable=False),
         sa.Column("account_id", sa.String(length=64), nullable=False),
         sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("reference", sa.String(length=200), nullable=False),
+        sa.Column("packs", sa.BigInteger(), nullable=False),
         sa.Column("amount_mc", sa.BigInteger(), nullable=False),
         sa.Column("price_cents", sa.BigInteger(), nullable=False),
         sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("keeps_method", sa.SmallInteger(), nullable=False),
+        sa.Column("customer_id", sa.String(length=100), nullable=True),
+        sa.Column("method_id", sa.String(length=100), nullable=True),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("session_id", sa.String(length=100), nullable=True),
+        sa.Column("session_url", sa.Text(), nullable=True),
         sa.Column("intent_id", sa.String(length=100), nullable=True),
-        sa.Column("reference", sa.String(length=200), nullable=False),
         sa.Column("grant_id", sa.String(length=20), nullable=True),
+        sa.Column("refunded_cents", sa.BigInteger(), nullable=False),
+        sa.Column("disputed_cents", sa.BigInteger(), nullable=False),
+        sa.Column("dispute", sa.String(length=10), nullable=False),
+        sa.Column("applied_cents", sa.BigInteger(), nullable=False),
         sa.Column("owed_mc", sa.BigInteger(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("updated_ms", sa.BigInteger(), nullable=False),
+        sa.Column("sent_ms", sa.BigInteger(), nullable=True),
+        sa.Column("checked_ms", sa.BigInteger(), nullable=False),
         sa.Column("fault", sa.String(length=400), nullable=False),
         sa.PrimaryKeyConstraint("payment_id"),
-        sa.UniqueConstraint("reference", name="payments_reference"),
-        sa.UniqueConstraint("session_id", name="payments_session"),
+        sa.UniqueConstraint("account_id", "kind", "reference", name="payments_reference"),
     )
-    op.create_index("payments_account", "payments", ["account_id", "created_ms"], unique=False)
+    op.create_index(
+        "payments_account", "payments", ["account_id", "created_ms", "payment_id"], unique=False
+    )
     op.create_index("payments_intent", "payments", ["intent_id"], unique=False)
+    op.create_index("payments_state", "payments", ["state", "checked_ms"], unique=False)
+    op.create_table(
+        "reversals",
+        sa.Column("payment_id", sa.String(length=22), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("cents", sa.BigInteger(), nullable=False),
+        sa.Column("due_mc", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.String(length=40), nullable=False),
+        sa.Column("grant_id", sa.String(length=20), nullable=True),
+        sa.Column("taken_mc", sa.BigInteger(), nullable=True),
+        sa.Column("rest_grant_id", sa.String(length=20), nullable=True),
+        sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("done_ms", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("payment_id", "number", name="reversals_pk"),
+    )
     op.create_table(
         "totals",
         sa.Column("account", sa.Integer(), nullable=False),
@@ -318,12 +378,17 @@ def upgrade() -> None:
         ),
         sqlite_with_rowid=False,
     )
+    op.create_index(
+        "entries_execution", "entries", ["account", sa.text("substr(body, 24, 8)")], unique=False
+    )
 
 
 def downgrade() -> None:
     """Drop the tables."""
     op.drop_table("usage")
     op.drop_table("totals")
+    op.drop_table("reversals")
+    op.drop_index("payments_state", table_name="payments")
     op.drop_index("payments_intent", table_name="payments")
     op.drop_index("payments_account", table_name="payments")
     op.drop_table("payments")
@@ -352,13 +417,22 @@ def downgrade() -> None:
     op.drop_table("dimensions")
     op.drop_index("destinations_account", table_name="destinations")
     op.drop_table("destinations")
+    op.drop_index("deliveries_of_destination", table_name="deliveries")
+    op.drop_index("deliveries_listed", table_name="deliveries")
     op.drop_index("deliveries_due", table_name="deliveries")
     op.drop_table("deliveries")
     op.drop_table("days")
     op.drop_table("choices")
     op.drop_index("api_keys_account", table_name="api_keys")
     op.drop_table("api_keys")
+    op.drop_index(
+        "actions_to_write",
+        table_name="actions",
+        postgresql_where=sa.text("to_write = 1"),
+        sqlite_where=sa.text("to_write = 1"),
+    )
     op.drop_table("actions")
     op.drop_table("action_versions")
+    op.drop_table("action_changes")
     op.drop_table("accounts")
     op.drop_table("account_settings")

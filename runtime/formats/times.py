@@ -1,11 +1,9 @@
-"""Instants and windows of time that commands are given."""
+"""Instants and windows of time as people write them."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
-
-from runtime.cli.options import BadInput
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -15,14 +13,14 @@ def parse_zone(name: str, param: str = "--tz") -> ZoneInfo:
     """Return the time zone of an IANA name.
 
     Raises:
-        BadInput: there is no such zone.
+        ValueError: there is no such zone.
     """
     from pricing.offers import check_timezone
 
     try:
         return check_timezone(name)
     except ValueError:
-        raise BadInput(
+        raise ValueError(
             f"{param}: there is no time zone {name!r}; write it like UTC or Europe/Berlin"
         ) from None
 
@@ -36,7 +34,7 @@ def parse_instant(text: str, zone: ZoneInfo, param: str) -> datetime:
     datetime.datetime(2026, 4, 30, 22, 0, tzinfo=datetime.timezone.utc)
 
     Raises:
-        BadInput: it is neither; the message names ``param``.
+        ValueError: it is neither; the message names ``param``.
     """
     try:
         if len(text) <= len("2026-05-01"):
@@ -46,7 +44,7 @@ def parse_instant(text: str, zone: ZoneInfo, param: str) -> datetime:
             return instant.astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise BadInput(
+    raise ValueError(
         f"{param}: found {text!r}; write a date like 2026-05-01, or an instant with its offset "
         "like 2026-05-01T12:00:00+02:00"
     )
@@ -75,12 +73,12 @@ def check_window(
     """Check that a window of time begins before its end, and before now.
 
     Raises:
-        BadInput: it does not; the message names the option.
+        ValueError: it does not; the message names the option.
     """
     if since is not None and since > now:
-        raise BadInput(f"{names[0]}: {_shown(since)} is in the future, it is {_shown(now)} now")
+        raise ValueError(f"{names[0]}: {_shown(since)} is in the future, it is {_shown(now)} now")
     if since is not None and until is not None and since >= until:
-        raise BadInput(
+        raise ValueError(
             f"{names[1]}: {_shown(until)} is not after {names[0]}, which is {_shown(since)}"
         )
 

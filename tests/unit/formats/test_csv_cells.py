@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from runtime.cli.csv_cells import csv_cell, csv_text
+from runtime.formats.csv_cells import csv_cell, csv_text
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])

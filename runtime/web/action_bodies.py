@@ -1,0 +1,292 @@
+"""Bodies of actions and the answers about them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+
+from runtime.config.drafts import CheckedDraft, DraftMistake
+from runtime.library.differences import Difference
+from runtime.library.stored import Change, StoredAction, StoredVersion
+from runtime.library.used import UsedIn
+from runtime.web.bodies import Body, IdText, Reference, StrictId
+
+EXAMPLE_DRAFT: dict[str, Any] = {
+    "model": "quick",
+    "user": "Route this message: {{ customer.message }}",
+    "outputs": {
+        "intent": {
+            "type": "single_select",
+            "options": ["card", "transfer", "other"],
+            "fallback": "other",
+        }
+    },
+    "limits": {"max_output_tokens": 200},
+}
+EXAMPLE_ACTION: dict[str, Any] = {
+    "name": "Route messages",
+    "workspace_id": "retail",
+    "draft": EXAMPLE_DRAFT,
+}
+
+Instant = Annotated[
+    datetime,
+    PlainSerializer(
+        lambda at: at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), return_type=str
+    ),
+]
+"""An instant in an answer: RFC 3339 in UTC, with milliseconds."""
+
+_Draft = Annotated[
+    dict[str, Any],
+    Field(
+        description="Model, prompts, outputs with their fallback values, and limits, like an entry "
+        "of `actions` in the config. It may be unfinished: its mistakes are in the answer, and "
+        "only publishing refuses them."
+    ),
+]
+_WorkspaceId = Annotated[
+    IdText | None,
+    Field(description="The workspace that it belongs to; null for all of the account's."),
+]
+_Version = Annotated[str, Field(description="The name of a published content.")]
+
+
+class ActionBody(Body):
+    """An action as a whole: what is left out takes its default."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_ACTION]})
+
+    name: Reference
+    workspace_id: _WorkspaceId = None
+    draft: _Draft
+
+
+class PublishBody(Body):
+    """A publication."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"note": "Shorter prompt"}]})
+
+    note: Annotated[str, Field(max_length=200, description="What changed, for the history.")] = ""
+
+
+class DuplicateBody(Body):
+    """A copy of an action's draft under another id."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"action_id": "route_2", "name": "Route, second try"}]}
+    )
+
+    action_id: StrictId
+    name: Reference | None = Field(None, description="By default the original's.")
+    workspace_id: _WorkspaceId = None
+
+
+class Mistake(BaseModel):
+    """A mistake in a draft, or a warning."""
+
+    field: str = Field(description="Its path, such as `draft.outputs.intent.fallback`.")
+    message: str = Field(description="What was found, and what is allowed.")
+    line: int | None = Field(description="The line within a template, from 1.")
+
+
+class ActionInfo(BaseModel):
+    """An action in a list."""
+
+    action_id: str
+    account_id: str
+    workspace_id: str | None
+    name: str
+    etag: str
+    published: str | None = Field(description="The version that runs; null before the first one.")
+    published_number: int | None
+    is_changed: bool = Field(description="The draft is not what is published.")
+    created_at: Instant
+    updated_at: Instant
+    archived_at: Instant | None
+
+
+class ActionPage(BaseModel):
+    """Actions in the order of their ids."""
+
+    items: list[ActionInfo]
+    next_cursor: str | None
+
+
+class Action(ActionInfo):
+    """An action with its draft."""
+
+    draft: dict[str, Any]
+    draft_version: str | None = Field(
+        description="The version that the draft would be; null while it has mistakes."
+    )
+    mistakes: list[Mistake] = Field(description="What keeps the draft from being published.")
+    warnings: list[Mistake] = Field(description="Worth a look, no more.")
+
+
+class VersionInfo(BaseModel):
+    """A published version."""
+
+    version: _Version
+    number: int = Field(description="Counts from 1.")
+    note: str
+    published_at: Instant
+    published_by: str
+
+
+class VersionPage(BaseModel):
+    """Versions, the last one first."""
+
+    items: list[VersionInfo]
+    next_cursor: str | None
+
+
+class Version(VersionInfo):
+    """A published version with its content."""
+
+    content: dict[str, Any]
+
+
+class Publication(Version):
+    """A publication."""
+
+    is_new: bool = Field(description="False where this content was published before.")
+    in_force: bool = Field(
+        description="False while Redis could not be told; it is told as soon as it answers."
+    )
+    etag: str
+
+
+class FieldDifference(BaseModel):
+    """A field that differs; `before` or `after` is null for one that is not there."""
+
+    path: str
+    kind: Literal["added", "removed", "changed"]
+    before: Any
+    after: Any
+
+
+class Differences(BaseModel):
+    """The fields in which two contents of an action differ. Lists are compared as a whole."""
+
+    before: str
+    after: str
+    items: list[FieldDifference]
+
+
+class ChangeMade(BaseModel):
+    """A change of an action."""
+
+    number: int
+    kind: str = Field(description="`created`, `published`, `archived` or `restored`.")
+    version: str | None
+    note: str
+    changed_at: Instant
+    changed_by: str
+
+
+class ChangePage(BaseModel):
+    """Changes, the last one first."""
+
+    items: list[ChangeMade]
+    next_cursor: str | None
+
+
+class Use(BaseModel):
+    """A campaign that ran an action."""
+
+    workspace_id: str
+    campaign_id: str
+    executions: int
+    charged_mc: int
+    last_run_at: Instant = Field(
+        description="The begin of the quarter of an hour in which the last execution ended."
+    )
+
+
+class Uses(BaseModel):
+    """The campaigns that ran an action, those that ran it last first."""
+
+    items: list[Use]
+
+
+def info_of(action: StoredAction) -> dict[str, Any]:
+    """Return the members of ``ActionInfo``."""
+    return {
+        "action_id": action.action_id,
+        "account_id": action.account_id,
+        "workspace_id": action.workspace_id,
+        "name": action.name,
+        "etag": action.etag,
+        "published": action.published,
+        "published_number": action.number,
+        "is_changed": action.is_changed,
+        "created_at": _instant(action.created_ms),
+        "updated_at": _instant(action.updated_ms),
+        "archived_at": None if action.archived_ms is None else _instant(action.archived_ms),
+    }
+
+
+def action_answer(action: StoredAction, checked: CheckedDraft) -> Action:
+    """Return an action with what the checks say of its draft."""
+    return Action(
+        **info_of(action),
+        draft=action.draft,
+        draft_version=None if checked.spec is None else checked.spec.version,
+        mistakes=[_mistake(one) for one in checked.mistakes],
+        warnings=[_mistake(one) for one in checked.warnings],
+    )
+
+
+def version_info(version: StoredVersion) -> dict[str, Any]:
+    """Return the members of ``VersionInfo``."""
+    return {
+        "version": version.version,
+        "number": version.number,
+        "note": version.note,
+        "published_at": _instant(version.published_ms),
+        "published_by": version.published_by,
+    }
+
+
+def change_answer(change: Change) -> ChangeMade:
+    """Return a change of an action."""
+    return ChangeMade(
+        number=change.number,
+        kind=change.kind,
+        version=change.version,
+        note=change.note,
+        changed_at=_instant(change.changed_ms),
+        changed_by=change.changed_by,
+    )
+
+
+def difference_answer(found: Difference) -> FieldDifference:
+    """Return a field that differs."""
+    return FieldDifference(path=found.path, kind=found.kind, before=found.before, after=found.after)
+
+
+def use_answer(use: UsedIn) -> Use:
+    """Return a campaign that ran an action."""
+    return Use(
+        workspace_id=use.workspace_id,
+        campaign_id=use.campaign_id,
+        executions=use.executions,
+        charged_mc=use.charged_mc,
+        last_run_at=_instant(use.last_run_ms),
+    )
+
+
+def field_of(mistake: DraftMistake) -> str:
+    """Return the path of a mistake in the body that has the draft."""
+    return f"draft.{mistake.field}" if mistake.field else "draft"
+
+
+def _mistake(mistake: DraftMistake) -> Mistake:
+    return Mistake(field=field_of(mistake), message=mistake.message, line=mistake.line)
+
+
+def _instant(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
