@@ -32,6 +32,7 @@ _CREDITS = {
     "rates": "Show what models cost in credits, or suggest a rate card.",
 }
 _OPERATE = {
+    "actions": "List, publish and archive the actions that an account has of its own.",
     "sweep": "End expired reservations and grants, and raise the alerts that are due.",
     "spool": "List, replay or retire charges that wait on disk because Redis did not take them.",
     "archive": (

@@ -27,7 +27,7 @@ async def test_a_publication_reaches_another_process_within_a_second(desk: Libra
     assert await desk.prompt_of(other) == "One"
     await desk.publish("Two")
     since_s = time.monotonic()
-    while await desk.prompt_of(other) == "One":
+    while await desk.prompt_of(other) == "One":  # noqa: ASYNC110 - of other processes
         await asyncio.sleep(0.01)
     assert time.monotonic() - since_s < 1
 
@@ -41,7 +41,7 @@ async def test_a_new_action_of_the_account_reaches_another_process_within_a_seco
     assert (await other.get(ACCOUNT, ACTION)).user == "Shared"
     await desk.publish("Own")
     async with asyncio.timeout(1):
-        while (await other.get(ACCOUNT, ACTION)).user != "Own":
+        while (await other.get(ACCOUNT, ACTION)).user != "Own":  # noqa: ASYNC110 - of other processes
             await asyncio.sleep(0.01)
     assert (await other.get("another", ACTION)).user == "Shared"
 
@@ -162,9 +162,9 @@ async def test_law_4_what_memory_has_goes_on_while_redis_is_away_and_nothing_els
             else:
                 private_redis.resume()
             async with asyncio.timeout(5):
-                while not await desk.republishing.run_once():
+                while not await desk.republishing.run_once():  # noqa: ASYNC110 - of other processes
                     await asyncio.sleep(0.05)
-                while await desk.prompt_of(running) != f"After {outage}":
+                while await desk.prompt_of(running) != f"After {outage}":  # noqa: ASYNC110 - of other processes
                     await asyncio.sleep(0.05)
             await desk.publish("One")
             await asyncio.sleep(source_module.FRESH_S + 0.05)
