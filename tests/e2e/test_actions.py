@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from tests.harness.command_line import Ended, Home
+from tests.harness.pages import blocks
 
 ACCOUNT = ("--account", "acme")
 ACTION = """
 id: greet
-model: quick
+model: writer
 user: |
   Greet this person.
   {{ customer.first_name }}
@@ -61,13 +63,13 @@ def test_an_action_is_published_from_a_file_and_run(home: Home, tmp_path: Path) 
 
 def test_an_action_with_mistakes_is_not_saved(home: Home, tmp_path: Path) -> None:
     file = written(
-        tmp_path, ACTION.replace("quick", "quik").replace("first_name }}", "first_name }")
+        tmp_path, ACTION.replace("writer", "writr").replace("first_name }}", "first_name }")
     )
     refused = home.invoke("actions", "publish", file, *ACCOUNT)
     assert refused.status == 2
     assert "2 mistakes" in refused.stderr
-    assert "did you mean 'quick'" in refused.stderr
-    assert "user: line 2" in refused.stderr
+    assert "did you mean 'writer'" in refused.stderr
+    assert "user: user prompt, line 2" in refused.stderr
     assert done(home.invoke("actions", "list", *ACCOUNT)).stdout.strip() == "No actions."
     unknown = home.invoke("actions", "show", "greet", *ACCOUNT)
     assert unknown.status == 2
@@ -75,3 +77,13 @@ def test_an_action_with_mistakes_is_not_saved(home: Home, tmp_path: Path) -> Non
     broken = home.invoke("actions", "publish", written(tmp_path, "a: [b"), *ACCOUNT)
     assert broken.status == 2
     assert "greet.yaml:1" in broken.stderr
+
+
+def test_every_command_of_the_page_about_actions_does_what_it_says(home: Home) -> None:
+    home.open_account("acme", amount_mc=5_000_000)
+    [action] = blocks("docs/actions.md", "yaml")
+    home.write("greet.yaml", action)
+    lines = [line for block in blocks("docs/actions.md", "console") for line in block.splitlines()]
+    assert len(lines) == 7
+    for line in lines:
+        done(home.invoke(*shlex.split(line.removeprefix("$ creditgate "))))
