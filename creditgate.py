@@ -95,6 +95,8 @@ if TYPE_CHECKING:
         LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
+        Switch,
+        Switched,
         TooManyGrants,
         Voided,
     )
@@ -296,6 +298,8 @@ def _accounts() -> dict[str, Any]:
         LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
+        Switch,
+        Switched,
         TooManyGrants,
         Voided,
     )
