@@ -96,6 +96,8 @@ if TYPE_CHECKING:
         LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
+        Switch,
+        Switched,
         TooManyGrants,
         Voided,
     )
@@ -197,6 +199,8 @@ __all__ = [
     "Statements",
     "StoreError",
     "StoreUnavailable",
+    "Switch",
+    "Switched",
     "TokenUsage",
     "TooManyGrants",
     "TypicalRun",
@@ -299,6 +303,8 @@ def _accounts() -> dict[str, Any]:
         LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
+        Switch,
+        Switched,
         TooManyGrants,
         Voided,
     )
