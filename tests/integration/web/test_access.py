@@ -155,7 +155,7 @@ async def api(
 ) -> AsyncIterator[Api]:
     folder = tmp_path_factory.mktemp("access")
     async with (
-        open_served(folder, redis_server.url, "access") as served,
+        open_served(folder, redis_server.url, "access", timeout_ms=10_000) as served,
         httpx.AsyncClient(base_url=served.url) as client,
     ):
         await served.open_account(ACCOUNT)
