@@ -63,7 +63,7 @@ class PayerBody(Body):
 
 
 class TopUpBody(Body):
-    """When credits are bought by themselves, and how many at most."""
+    """The rule by which credits are bought by themselves, and its limit."""
 
     enabled: bool = Field(examples=[True])
     below_mc: AmountMc = Field(
@@ -129,7 +129,7 @@ class PaymentPage(BaseModel):
 
 
 class StoppedAnswer(BaseModel):
-    """Why top-ups stopped, until they are set again."""
+    """The reason why top-ups stopped, until they are set again."""
 
     reason: str = Field(examples=["the payment was declined: card_declined"])
     at: str = Field(examples=["2026-07-08T00:00:00.000Z"])
@@ -149,7 +149,7 @@ class TopUpAnswer(BaseModel):
 
 
 class TakenAnswer(BaseModel):
-    """What became of an event."""
+    """The result of an event."""
 
     result: Literal["done", "repeated", "ignored"]
 
