@@ -33,6 +33,8 @@ _CREDITS = {
     "rates": "Show what models cost in credits, or suggest a rate card.",
 }
 _OPERATE = {
+    "keys": "Create, list, rotate and revoke the keys of the HTTP API.",
+    "alerts": "List alerts that were sent or wait, send a test, and send again what was given up.",
     "sweep": "End expired reservations and grants, and raise the alerts that are due.",
     "spool": "List, replay or retire charges that wait on disk because Redis did not take them.",
     "archive": (
