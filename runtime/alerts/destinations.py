@@ -138,7 +138,13 @@ class Destinations:
         return _destination(row)
 
     async def add(
-        self, account_id: str | None, kind: str, target: str, events: Collection[str]
+        self,
+        account_id: str | None,
+        kind: str,
+        target: str,
+        events: Collection[str],
+        *,
+        enabled: bool = True,
     ) -> Destination:
         """Make a destination.
 
@@ -153,6 +159,7 @@ class Destinations:
             tuple(dict.fromkeys(events)),
             etag=secrets.token_urlsafe(16),
             created_ms=_now_ms(),
+            disabled_ms=None if enabled else _now_ms(),
         )
         async with self._store.begin() as connection:
             if len(await self._rows(connection, account_id)) >= MOST_DESTINATIONS:

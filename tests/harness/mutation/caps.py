@@ -6,6 +6,46 @@ from tests.harness.mutation.mutation import Mutation
 
 MUTATIONS = (
     Mutation(
+        "default_cap_after_the_decision",
+        "credits/lua/reserve.lua",
+        "caps = amount > 0 and caps_with_defaults(dimensions, caps) or {}",
+        "caps = amount > 0 and (caps_with_defaults(dimensions, caps) and caps) or {}",
+        "the first reservation of a new name passes the cap that it begins with",
+        "a_new_name_begins_with_its_cap_and_its_first_reservation_is_held_to_it",
+    ),
+    Mutation(
+        "default_cap_not_noted",
+        "credits/lua/reserve.lua",
+        "ttl, matching_caps(execution.dimensions))",
+        "ttl, caps)",
+        "the first reservation of a new name does not count in its cap",
+        "a_new_name_begins_with_its_cap_and_its_first_reservation_is_held_to_it",
+    ),
+    Mutation(
+        "default_cap_again",
+        "credits/lua/default_caps.lua",
+        "  remember(reference, 'cap', compared)\n",
+        "",
+        "a name is given its cap again after it was removed",
+        "a_default_cap_that_was_changed_or_removed_stays_as_it_is",
+    ),
+    Mutation(
+        "default_cap_unseen_in_its_batch",
+        "credits/lua/default_caps.lua",
+        "  MATCHING = {}\n",
+        "",
+        "a cap that began in a batch is not looked at by later calls of it",
+        "of_many_first_reservations_at_once_none_passes_the_cap",
+    ),
+    Mutation(
+        "lost_references_in_a_batch",
+        "credits/lua/references.lua",
+        "fetch('HLEN', K.refs) + S.new_refs_n ~=",
+        "fetch('HLEN', K.refs) ~=",
+        "two new names in one batch look like a lost reference",
+        "new_names_in_one_batch_each_begin_with_a_cap",
+    ),
+    Mutation(
         "cap_without_what_is_reserved",
         "credits/lua/caps.lua",
         "use.charged + use.reserved + amount > cap.limit",
@@ -191,7 +231,7 @@ MUTATIONS = (
     ),
     Mutation(
         "caps_share_a_number",
-        "credits/lua/cap.lua",
+        "credits/lua/new_caps.lua",
         "S.account.caps_n = S.account.caps_n + 1",
         "S.account.caps_n = S.account.caps_n + 0",
         "two caps of a window count as one",
@@ -199,7 +239,7 @@ MUTATIONS = (
     ),
     Mutation(
         "seed_ignored",
-        "credits/lua/cap.lua",
+        "credits/lua/new_caps.lua",
         "charged = used, reserved = 0",
         "charged = 0, reserved = 0",
         "what a new cap's window holds already is forgotten",
@@ -248,8 +288,8 @@ MUTATIONS = (
     Mutation(
         "reference_forgotten",
         "credits/lua/references.lua",
-        "  S.account.refs_n = S.account.refs_n + 1\n",
-        "",
+        "S.account.refs_n + 1, S.new_refs_n + 1",
+        "S.account.refs_n, S.new_refs_n",
         "references are not counted, so that lost ones are not noticed",
         "a_later_change_under_another_reference_stands_when_the_first_is_repeated",
     ),

@@ -34,6 +34,13 @@ INTERNAL = {
     "TooManyActions",
     "RecordDamaged",  # a record in Redis that becomes ActionSourceUnavailable
     "DraftRefused",  # an action in a body, which becomes a problem
+    "ChangedMeanwhile",  # of the service's alerts, which hosts don't have; and the next five
+    "DestinationRefused",
+    "DestinationUnknown",
+    "DeliveryRefused",
+    "DeliveryUnknown",
+    "SendingFailed",
+    "AddressRefused",  # a webhook's host, which becomes SendingFailed
     "ArchivedMeanwhile",  # two archivers at once, of which one looks again
     "BadEncoding",  # an HTTP answer that becomes PossiblyExecuted
     "BeyondBound",  # YAML beyond a bound, which becomes a mistake of the config
@@ -41,6 +48,7 @@ INTERNAL = {
     "BadInput",  # click's own way to refuse an argument
     "HttpError",  # the root of what our HTTP client raises
     "LearningUnavailable",  # counts that can't be read, for which limits stand in
+    # an action in a body: each mistake becomes a field of the answer
     "FileTooLarge",  # a file that its reader refuses in words of its own
     "JournalError",  # a damaged entry, for those who replay the journal
     "Lost",  # an HTTP answer that becomes PossiblyExecuted
