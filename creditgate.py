@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from runtime.catalog.choice import ModelChoice, TypicalRun, model_choices
     from runtime.config import Config, ConfigError, Mistake, load_config, parse_config
     from runtime.credits.accounts import Accounts
+    from runtime.credits.alert_marks import AlertMarks
     from runtime.credits.caps import Cap, CapStatus, CapWindow
     from runtime.credits.identity import InstallationKeyTooShort
     from runtime.credits.ledger import CreditLedger
@@ -118,6 +119,7 @@ __all__ = [
     "ActionSourceUnavailable",
     "ActionSpec",
     "Alert",
+    "AlertMarks",
     "ArchiveError",
     "ArchivedAccount",
     "Attempt",
@@ -276,6 +278,7 @@ def _config() -> dict[str, Any]:
 
 
 def _accounts() -> dict[str, Any]:
+    from runtime.credits.alert_marks import AlertMarks
     from runtime.credits.caps import Cap, CapStatus, CapWindow
     from runtime.credits.identity import InstallationKeyTooShort
     from runtime.credits.results import (

@@ -92,6 +92,11 @@ class Destinations:
             found = [each for each in rows if each.disabled_ms is None] + self._operator
         return [each for each in found if each.wants(message.event)] if found else None
 
+    async def told_of(self, message: Message) -> list[Destination]:
+        """Return where a message goes, as ``of_message`` has it."""
+        async with self._store.connect() as connection:
+            return await self.of_message(connection, message) or []
+
     async def contacts(self, account_id: str) -> tuple[tuple[str, ...], str]:
         """Return an account's contacts, and their etag; "" before they were ever set."""
         async with self._store.connect() as connection:

@@ -106,7 +106,9 @@ async def open_till(
 ) -> AsyncIterator[Till]:
     """Open payments, which do nothing by themselves; with another's fake, as another process."""
     async with AsyncExitStack() as stack:
-        fake = another or await stack.enter_async_context(open_stripe())
+        fake = another
+        if fake is None:
+            fake = await stack.enter_async_context(open_stripe())
         client = connect(redis_url)
         stack.push_async_callback(client.aclose)
         ledger = make_ledger(client, key_prefix)

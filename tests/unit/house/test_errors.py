@@ -32,6 +32,11 @@ INTERNAL = {
     "ActionExists",
     "ActionArchived",
     "TooManyActions",
+    "PaymentError",  # of the service's payments: the root of the next four
+    "PaymentUnknown",
+    "PaymentsUnavailable",
+    "SignatureRefused",
+    "EventUnreadable",
     "RecordDamaged",  # a record in Redis that becomes ActionSourceUnavailable
     "DraftRefused",  # an action in a body, which becomes a problem
     "ChangedMeanwhile",  # of the service's alerts, which hosts don't have; and the next five

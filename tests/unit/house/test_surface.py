@@ -16,7 +16,7 @@ from tests.harness.paths import ROOT
 PUBLIC = """
     AccountConflict AccountDamaged AccountStopped AccountUnknown Accounts ActionRuntime
     ActionSource ActionSourceUnavailable ActionSpec
-    Alert Attempt Balance BookingUnknown
+    Alert AlertMarks Attempt Balance BookingUnknown
     Cap CapStatus CapUnknown CapWindow Completion CompletionRequest Config
     ConfigError Cost Counters Covers CreditLedger CreditgateError EmbeddedRedisUnavailable Endpoint
     EndpointRefusal
