@@ -104,6 +104,13 @@ if TYPE_CHECKING:
     from runtime.files.private import NotPrivate
     from runtime.ledger_opening import open_ledger
     from runtime.loop_guard import RuntimeClosed, WrongEventLoop
+    from runtime.observing import (
+        AttemptEnded,
+        ExecutionBegan,
+        ExecutionEnded,
+        Observer,
+        ScriptEnded,
+    )
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
     from runtime.store.database import StoreError, StoreUnavailable
 
@@ -123,6 +130,7 @@ __all__ = [
     "ArchiveError",
     "ArchivedAccount",
     "Attempt",
+    "AttemptEnded",
     "Balance",
     "BookingUnknown",
     "Cap",
@@ -145,7 +153,9 @@ __all__ = [
     "EntryDamaged",
     "Estimate",
     "Estimator",
+    "ExecutionBegan",
     "ExecutionConflict",
+    "ExecutionEnded",
     "ExecutionRequest",
     "ExecutionResult",
     "FailureKind",
@@ -170,6 +180,7 @@ __all__ = [
     "NotPrivate",
     "NotSent",
     "NotSuggested",
+    "Observer",
     "OptionCount",
     "Origin",
     "PastBalance",
@@ -190,6 +201,7 @@ __all__ = [
     "Reports",
     "RuntimeClosed",
     "Sample",
+    "ScriptEnded",
     "Source",
     "StatementKind",
     "StatementLine",
@@ -354,6 +366,18 @@ def _archive() -> dict[str, Any]:
     return locals()
 
 
+def _observing() -> dict[str, Any]:
+    from runtime.observing import (
+        AttemptEnded,
+        ExecutionBegan,
+        ExecutionEnded,
+        Observer,
+        ScriptEnded,
+    )
+
+    return locals()
+
+
 def _runtime() -> dict[str, Any]:
     from runtime.bootstrap import open_estimator, open_runtime
     from runtime.campaigns.estimate import Cost, Covers, Estimate, Estimator, Reach, Sample
@@ -373,6 +397,7 @@ _GROUPS = (
     _people,
     _ledger,
     _archive,
+    _observing,
     _runtime,
 )
 # A function's only local names are those that it imports.
