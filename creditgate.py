@@ -47,7 +47,7 @@ if TYPE_CHECKING:
         Pending,
         Source,
     )
-    from runtime.actions.source import ActionSource, UnknownAction
+    from runtime.actions.source import ActionSource, ActionSourceUnavailable, UnknownAction
     from runtime.actions.spec import ActionSpec
     from runtime.archive.errors import ArchiveError, CursorRefused, EntryDamaged, NotArchived
     from runtime.archive.figures import (
@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from runtime.catalog.choice import ModelChoice, TypicalRun, model_choices
     from runtime.config import Config, ConfigError, Mistake, load_config, parse_config
     from runtime.credits.accounts import Accounts
+    from runtime.credits.alert_marks import AlertMarks
     from runtime.credits.caps import Cap, CapStatus, CapWindow
     from runtime.credits.identity import InstallationKeyTooShort
     from runtime.credits.ledger import CreditLedger
@@ -95,6 +96,8 @@ if TYPE_CHECKING:
         LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
+        Switch,
+        Switched,
         TooManyGrants,
         Voided,
     )
@@ -103,6 +106,13 @@ if TYPE_CHECKING:
     from runtime.files.private import NotPrivate
     from runtime.ledger_opening import open_ledger
     from runtime.loop_guard import RuntimeClosed, WrongEventLoop
+    from runtime.observing import (
+        AttemptEnded,
+        ExecutionBegan,
+        ExecutionEnded,
+        Observer,
+        ScriptEnded,
+    )
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
     from runtime.store.database import StoreError, StoreUnavailable
 
@@ -115,11 +125,14 @@ __all__ = [
     "ActionPerformance",
     "ActionRuntime",
     "ActionSource",
+    "ActionSourceUnavailable",
     "ActionSpec",
     "Alert",
+    "AlertMarks",
     "ArchiveError",
     "ArchivedAccount",
     "Attempt",
+    "AttemptEnded",
     "Balance",
     "BookingUnknown",
     "Cap",
@@ -142,7 +155,9 @@ __all__ = [
     "EntryDamaged",
     "Estimate",
     "Estimator",
+    "ExecutionBegan",
     "ExecutionConflict",
+    "ExecutionEnded",
     "ExecutionRequest",
     "ExecutionResult",
     "FailureKind",
@@ -167,6 +182,7 @@ __all__ = [
     "NotPrivate",
     "NotSent",
     "NotSuggested",
+    "Observer",
     "OptionCount",
     "Origin",
     "PastBalance",
@@ -187,6 +203,7 @@ __all__ = [
     "Reports",
     "RuntimeClosed",
     "Sample",
+    "ScriptEnded",
     "Source",
     "StatementKind",
     "StatementLine",
@@ -194,6 +211,8 @@ __all__ = [
     "Statements",
     "StoreError",
     "StoreUnavailable",
+    "Switch",
+    "Switched",
     "TokenUsage",
     "TooManyGrants",
     "TypicalRun",
@@ -262,7 +281,7 @@ def _requests() -> dict[str, Any]:
         Pending,
         Source,
     )
-    from runtime.actions.source import ActionSource, UnknownAction
+    from runtime.actions.source import ActionSource, ActionSourceUnavailable, UnknownAction
     from runtime.actions.spec import ActionSpec
 
     return locals()
@@ -275,6 +294,7 @@ def _config() -> dict[str, Any]:
 
 
 def _accounts() -> dict[str, Any]:
+    from runtime.credits.alert_marks import AlertMarks
     from runtime.credits.caps import Cap, CapStatus, CapWindow
     from runtime.credits.identity import InstallationKeyTooShort
     from runtime.credits.results import (
@@ -295,6 +315,8 @@ def _accounts() -> dict[str, Any]:
         LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
+        Switch,
+        Switched,
         TooManyGrants,
         Voided,
     )
@@ -350,6 +372,18 @@ def _archive() -> dict[str, Any]:
     return locals()
 
 
+def _observing() -> dict[str, Any]:
+    from runtime.observing import (
+        AttemptEnded,
+        ExecutionBegan,
+        ExecutionEnded,
+        Observer,
+        ScriptEnded,
+    )
+
+    return locals()
+
+
 def _runtime() -> dict[str, Any]:
     from runtime.bootstrap import open_estimator, open_runtime
     from runtime.campaigns.estimate import Cost, Covers, Estimate, Estimator, Reach, Sample
@@ -369,6 +403,7 @@ _GROUPS = (
     _people,
     _ledger,
     _archive,
+    _observing,
     _runtime,
 )
 # A function's only local names are those that it imports.

@@ -9,6 +9,7 @@ CreditgateError
 ├── EmbeddedRedisUnavailable    no Redis or Valkey server was found, and none could be fetched
 ├── InvalidRequest              a field of a request is not what it must be (a ValueError)
 ├── UnknownAction               no action has this id for this account (a LookupError)
+├── ActionSourceUnavailable     nobody can tell now which version of an action is current
 ├── PromptSyntaxError           a template can't be used (a ValueError)
 ├── PromptError                 a template can't be rendered for one person's data
 ├── PeopleError                 a people file, or a person in it, can't be read (a ValueError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import tempfile
@@ -31,7 +32,7 @@ LOW_ACCOUNT = "corner-shop"
 _ACTION = "route_message"
 _PLAN = "growth"
 _CREDITS_MC = 100_000_000
-_LOW_CREDITS_MC = 300_000
+_LOW_CREDITS_MC = 1_000_000
 # Alerts say that credits run low at 20%, as the example config has it.
 _LOW_SHARE = 0.2
 _PEOPLE = 12
@@ -64,8 +65,8 @@ def serve_demo(host: str | None, port: int | None, *, as_json: bool) -> None:
     try:
         shutil.copy(EXAMPLE, folder / "config.yaml")
         config = _at_home(load_config(folder / "config.yaml"))
-        begin_logs()
         listeners = listeners_of(config, host, port)
+        begin_logs()
         click.echo("Starting a Redis server, a mock model and the service ...", err=True)
         run_async(_serve(config, listeners, as_json=as_json))
     finally:
@@ -107,12 +108,13 @@ async def _run_samples(service: Service, config: Config) -> None:
     file = PeopleFile(Path(__file__).parents[1] / "demo_data" / "banking77" / "people.csv")
     people = list(islice(file.read(), _MOST_LOW_PEOPLE))
     action = find_action(config, _ACTION)
-    for account_id, count in ((ACCOUNT, _PEOPLE), (LOW_ACCOUNT, _MOST_LOW_PEOPLE)):
-        campaign = Campaign(account_id, "demo", "welcome", action)
-        for person in people[:count]:
-            result = await service.runtime.execute(campaign.request(person))
-            if account_id == LOW_ACCOUNT and _is_low(result):
-                break
+    campaign = Campaign(ACCOUNT, "demo", "welcome", action)
+    requests = [campaign.request(person) for person in people[:_PEOPLE]]
+    await asyncio.gather(*map(service.runtime.execute, requests))
+    campaign = Campaign(LOW_ACCOUNT, "demo", "welcome", action)
+    for person in people:
+        if _is_low(await service.runtime.execute(campaign.request(person))):
+            break
 
 
 def _is_low(result: object) -> bool:

@@ -51,8 +51,8 @@ def serve(config_path: Path, host: str | None, port: int | None, *, as_json: boo
             "redis.url is embedded, which serves one process and no other one. Set it to the "
             "address of a Redis, or try the service with --demo"
         )
-    begin_logs()
     listeners = listeners_of(config, host, port)
+    begin_logs()
     run_async(_serve(config, listeners, config_path, as_json=as_json))
 
 
@@ -97,9 +97,9 @@ async def run_service(
             url = await stack.enter_async_context(serving(app, listeners.metrics))
             _log.info("metrics", extra={"url": f"{url}/metrics"})
         await stack.enter_async_context(ending_with(service.running, within_s=within_s))
-        url = await stack.enter_async_context(
-            serving(create_app(service), listeners.api, answer_within_s=within_s)
-        )
+        app = create_app(service)
+        await asyncio.to_thread(app.openapi)  # now, for it would hold up requests
+        url = await stack.enter_async_context(serving(app, listeners.api, answer_within_s=within_s))
         interruption.steps = [stopped.set, *interruption.steps]
         await on_ready(service, url)
         await stopped.wait()

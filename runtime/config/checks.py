@@ -66,9 +66,13 @@ class Checker:
         """Yield the findings, section by section, ``MOST_FINDINGS`` at most."""
         return self._own(self._findings())
 
-    def findings_of(self, action: ActionSpec) -> Iterator[Finding]:
-        """Yield the findings about one action, which need not be one of the config's."""
-        return self._own(self._action(action.id, action))
+    def findings_of(self, action: ActionSpec, path: ValuePath) -> Iterator[Finding]:
+        """Yield the findings about one action, which need not be one of the config's.
+
+        Args:
+            path: of the action in the findings.
+        """
+        return self._own(self._action(path, action))
 
     def _own(self, found: Iterator[Finding]) -> Iterator[Finding]:
         own = (one for one in found if not is_within(one.path, self.wrong))
@@ -83,7 +87,10 @@ class Checker:
         yield from self._models()
         yield from self._rate_cards()
         for action_id, action in self.config.actions.items():
-            yield from self._action(action_id, action)
+            path: ValuePath = ("actions", action_id)
+            if action.id != action_id:
+                yield Finding((*path, "id"), "must be left out: an action's id is its key")
+            yield from self._action(path, action)
 
     def _executions(self) -> Iterator[Finding]:
         settings = self.config.executions
@@ -242,10 +249,7 @@ class Checker:
                     rates = (*path, "rates", model_id)
                     yield Finding(rates, unknown, warning=True, at_key=True)
 
-    def _action(self, action_id: str, action: ActionSpec) -> Iterator[Finding]:
-        path: ValuePath = ("actions", action_id)
-        if action.id != action_id:
-            yield Finding((*path, "id"), "must be left out: an action's id is its key")
+    def _action(self, path: ValuePath, action: ActionSpec) -> Iterator[Finding]:
         yield from self._limits(path, action)
         if found := self._unknown("models", action.model):
             yield Finding((*path, "model"), found)

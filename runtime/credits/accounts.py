@@ -384,7 +384,7 @@ class Accounts:
         *,
         off: bool,
         reference: str | None = None,
-        reason: str = "",
+        reason: str | None = None,
         workspace_id: str | None = None,
         campaign_id: str | None = None,
         action: str | None = None,
@@ -404,14 +404,14 @@ class Accounts:
             ReferenceConflict: see the module.
         """
         check_is(off, bool, "off")
-        if reason:
+        if reason is not None:
             check_reference(reason, "reason")
         named = (workspace_id, campaign_id, action)
         on = "0" if off else "1"
         if reference is not None:
             return await self._switch(account_id, named, on, reference, actor)
         own = f"[{secrets.token_urlsafe(_REFERENCE_BYTES)}]"
-        own = f"{reason[:_LONGEST_REASON]} {own}" if reason else own
+        own = own if reason is None else f"{reason[:_LONGEST_REASON]} {own}"
         return await self._switch(account_id, named, on, own, actor, only_if_different=True)
 
     async def switches(self, account_id: str) -> tuple[Switch, ...]:

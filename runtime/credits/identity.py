@@ -105,6 +105,11 @@ class Identity:
         """
         return _part(self._digest(value))
 
+    def derived(self, purpose: str) -> bytes:
+        """Return a key of 32 bytes for another purpose, from which nobody finds this one."""
+        # No account's id has a space, so no execution's key is made of such a text.
+        return self._digest(f"creditgate derived key\0{purpose}")
+
     def attempt(  # noqa: PLR0913 - what names an execution, each by keyword
         self,
         *,

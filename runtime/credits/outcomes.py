@@ -45,8 +45,10 @@ class Outcomes:
             LedgerUnavailable: as the other verbs.
         """
         check_account_id(account_id)
+        if not isinstance(execution_ids, list | tuple) or not execution_ids:
+            raise ValueError(f"execution_ids: found {execution_ids!r}, expected a list of ids")
         for execution_id in execution_ids:
-            check_column(execution_id, "execution_id")
+            check_column(execution_id, "execution_ids")
         known: list[Known] = []
         for at in range(0, len(execution_ids), MAX_CALLS):
             asked = [self._attempt(account_id, each) for each in execution_ids[at : at + MAX_CALLS]]

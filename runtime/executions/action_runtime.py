@@ -74,6 +74,8 @@ class ActionRuntime:
 
         Raises:
             UnknownAction: the account has no such action.
+            ActionSourceUnavailable: nobody can tell now which version is current. The actions of
+                the configuration are always known.
             ExecutionConflict: the ``execution_id`` was used for something else.
             WrongEventLoop: another event loop opened the runtime, or a process before a fork.
             RuntimeClosed: the block of ``open_runtime`` has ended.
@@ -96,7 +98,8 @@ class ActionRuntime:
             had a prompt and a price, and of little use beside ``Pending``.
 
         Raises:
-            UnknownAction, ExecutionConflict, WrongEventLoop, RuntimeClosed: as ``execute``.
+            UnknownAction, ActionSourceUnavailable, ExecutionConflict: as ``execute``.
+            WrongEventLoop, RuntimeClosed: likewise.
         """
         self._check_use()
         return await self._execute(request)

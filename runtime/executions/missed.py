@@ -34,7 +34,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What an execution came to.
+    """The outcome of an execution, or what stands in for one.
 
     Args:
         asked_as: the id under which it was asked last, as far as that is kept: its own, or a

@@ -4,19 +4,12 @@ LibraryError
 ├── ActionChanged       somebody else changed the action meanwhile
 ├── ActionExists        the id is taken
 ├── ActionArchived      an archived action can't be changed
-├── TooManyActions      the account has as many as it may have
-└── DraftInvalid        a draft with mistakes can't be published; ``mistakes`` has all of them
+└── TooManyActions      the account has as many as it may have
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from pricing.errors import CreditgateError
-
-if TYPE_CHECKING:
-    from runtime.library.checking import DraftMistake
 
 
 class LibraryError(CreditgateError):
@@ -48,12 +41,3 @@ class ActionArchived(LibraryError):
 
 class TooManyActions(LibraryError):
     """The account has as many actions as it may have."""
-
-
-class DraftInvalid(LibraryError):
-    """A draft with mistakes can't be published."""
-
-    def __init__(self, mistakes: Sequence[DraftMistake]) -> None:
-        more = f" ({len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
-        super().__init__(f"the draft has mistakes: {mistakes[0]}{more}")
-        self.mistakes = tuple(mistakes)

@@ -13,11 +13,11 @@ from sqlalchemy import Row, func, or_, select
 
 from runtime.actions.source import UnknownAction
 from runtime.config import Config
-from runtime.library.checking import CheckedDraft, DraftMistake, check_draft, draft_text
+from runtime.config.drafts import CheckedDraft, DraftMistake, DraftRefused
+from runtime.library.checking import check_action, draft_text
 from runtime.library.errors import (
     ActionChanged,
     ActionExists,
-    DraftInvalid,
     TooManyActions,
 )
 from runtime.library.records import Pointer, Records, content_of, spec_of
@@ -81,13 +81,21 @@ class Library:
 
     Args:
         configured: returns the configuration that drafts are checked against.
+        on_published: called with account and action, once Redis has a publication.
 
     Raises (all methods):
         StoreUnavailable: the database can't be reached.
         UnknownAction: the account has no such action, in all methods that name one.
     """
 
-    def __init__(self, store: Store, records: Records, configured: Callable[[], Config]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        records: Records,
+        configured: Callable[[], Config],
+        on_published: Callable[[str, str], object] = lambda account_id, action_id: None,
+    ) -> None:
+        self._on_published = on_published
         self._store = store
         self._records = records
         self._configured = configured
@@ -110,7 +118,7 @@ class Library:
     async def check(self, action_id: str, draft: Mapping[str, Any]) -> CheckedDraft:
         """Return what a draft becomes, with its mistakes."""
         return await asyncio.to_thread(
-            check_draft, self._configured(), action_id, draft, datetime.now(UTC)
+            check_action, self._configured(), action_id, draft, datetime.now(UTC)
         )
 
     async def page(
@@ -193,7 +201,7 @@ class Library:
         Raises:
             ActionExists: the id is taken.
             TooManyActions: the account has as many as it may have.
-            DraftInvalid: the draft can't be stored.
+            DraftRefused: the draft can't be stored.
         """
         text, checked = await self._draft(action_id, draft)
         at_ms = now_ms()
@@ -241,7 +249,7 @@ class Library:
         Raises:
             ActionChanged: it has another etag by now.
             ActionArchived: it is archived.
-            DraftInvalid: the draft can't be stored.
+            DraftRefused: the draft can't be stored.
         """
         text, checked = await self._draft(action_id, draft)
         values = {
@@ -265,14 +273,14 @@ class Library:
         Raises:
             ActionChanged: it has another etag by now.
             ActionArchived: it is archived.
-            DraftInvalid: the draft has mistakes.
+            DraftRefused: the draft has mistakes.
         """
         before = await self.find(account_id, action_id)
         if before.etag != etag:
             raise ActionChanged(action_id)
         checked = await self.check(action_id, before.draft)
         if checked.spec is None:
-            raise DraftInvalid(checked.mistakes)
+            raise DraftRefused(checked.mistakes)
         spec = checked.spec
         at_ms = now_ms()
         values = {
@@ -292,7 +300,7 @@ class Library:
             else:
                 is_new = False
                 if spec_of(stored.spec) != spec:
-                    raise DraftInvalid([_SAME_NAME])
+                    raise DraftRefused([_SAME_NAME])
             await note_change(
                 connection, account_id, action_id, "published", spec.version, note, by
             )
@@ -355,7 +363,7 @@ class Library:
         try:
             text = draft_text(draft)
         except ValueError as error:
-            raise DraftInvalid([DraftMistake("", str(error))]) from None
+            raise DraftRefused([DraftMistake("", str(error))]) from None
         return text, await self.check(action_id, draft)
 
     async def _tell(self, row: Row[Any], content: str) -> bool:
@@ -366,6 +374,7 @@ class Library:
         except RedisUnavailable as error:
             _log.warning("a publication is written to Redis later: %s", error)
             return False
+        self._on_published(row.account_id, row.action_id)
         await written(self._store, row.account_id, row.action_id, row.revision)
         return True
 

@@ -1,4 +1,4 @@
-"""What Redis holds of published actions: a pointer to the current version, and contents.
+"""Published actions in Redis: a pointer to each current version, and contents.
 
 Records are not trusted: they are bounded when they are read, and a content must have the version
 that names it.
@@ -24,7 +24,7 @@ from runtime.redis.script import Script, read_lua
 MOST_CONTENT_BYTES = 524_288
 """The most bytes of a version's content in Redis: a draft's bound, and room for its defaults."""
 KEEP_BEFORE_S = 30 * 86_400
-"""How long Redis keeps a version that is no longer current."""
+"""The time for which Redis keeps a version that is no longer current."""
 
 _MOST_POINTER_BYTES = 100
 _POINTER = re.compile(r"([0-9]{1,16});([0-9a-f]{12})")
@@ -115,12 +115,17 @@ class Records:
         """Return the content of a version, ``None`` if Redis has none.
 
         Raises:
-            RecordDamaged: the record is too long.
+            RecordDamaged: the record is none, or too long.
         """
         key = self._keys.action_version(account_id, action_id, version)
         asked: Any = self._client
-        async with bounded(self._timeout_s):
-            text: bytes | str = await asked.getrange(key, 0, MOST_CONTENT_BYTES)
+        try:
+            async with bounded(self._timeout_s):
+                text: bytes | str = await asked.getrange(key, 0, MOST_CONTENT_BYTES)
+        except RedisUnavailable as error:
+            if str(error.__cause__).startswith("WRONGTYPE"):
+                raise RecordDamaged(f"{key} is no text") from error
+            raise
         content = text.encode() if isinstance(text, str) else text
         if len(content) > MOST_CONTENT_BYTES:
             raise RecordDamaged(f"{key} has more than {MOST_CONTENT_BYTES:,} bytes")

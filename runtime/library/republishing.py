@@ -20,7 +20,7 @@ from runtime.store.schema import action_versions, actions
 
 REPUBLISH_EVERY_S = 5.0
 LOOK_EVERY_S = 60.0
-"""How often Redis is asked for the markers of all buckets where no execution missed one."""
+"""The time after which Redis is asked for all markers, even if no execution missed one."""
 
 _FIRST_ROUND_S = 5.0
 _PAUSE_S = 1.0

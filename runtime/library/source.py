@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from time import monotonic
 
 from runtime.actions.source import ActionSource, ActionSourceUnavailable, UnknownAction
@@ -15,7 +16,7 @@ from runtime.library.records import RecordDamaged, Records, spec_of
 from runtime.redis.errors import RedisUnavailable
 
 FRESH_S = 0.5
-"""For so long an action is run as it was found: a publication reaches every process within it."""
+"""The time for which a process runs a version without asking whether it is still current."""
 MOST_KNOWN = 10_000
 """The most actions of which a process remembers the version that is current."""
 MOST_SPECS = 1_000
@@ -23,7 +24,7 @@ MOST_SPEC_BYTES = 33_554_432
 """The most versions that a process remembers, and the most bytes of their contents together."""
 
 _WAIT_S = 0.25
-"""How long an execution waits for Redis while memory has a version of the action."""
+"""The time that an execution waits for Redis while memory has a version of the action."""
 _AWAY_S = 1.0
 _MOST_TOLD = 1_000
 
@@ -101,6 +102,12 @@ class LibraryActions:
         if spec is None and (await self._ask(key)).version == version:
             raise self._gap(key, "Redis has lost its content")
         return spec
+
+    def look_again(self, account_id: str, action_id: str) -> None:
+        """Let the next execution of an action ask Redis: this process published it."""
+        key = (account_id, action_id)
+        if key in self._known:
+            self._known[key] = replace(self._known[key], checked_s=-inf)
 
     async def aclose(self) -> None:
         """Ask Redis nothing more."""

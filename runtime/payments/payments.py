@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from pricing.errors import CreditgateError
 from pricing.offers import Pack
-from runtime.background import Periodic
-from runtime.config.payments import StripeSection
 from runtime.credits.accounts import Accounts
 from runtime.payments.checkouts import Checkouts
 from runtime.payments.crediting import Crediting
@@ -20,18 +17,16 @@ from runtime.payments.payment import GIVEN, Kind, Payment, State
 from runtime.payments.reversing import Reversing
 from runtime.payments.stored import Payer, StoredPayments
 from runtime.payments.stored_settings import SettingsStore, StoredSettings
-from runtime.payments.stripe_gateway import StripeGateway, open_gateway
+from runtime.payments.stripe_gateway import StripeGateway
 from runtime.payments.top_up import TopUpSettings
 from runtime.payments.topping_up import ToppingUp
 from runtime.payments.webhook import Webhook
 from runtime.store.reopening import Store
 
-PAUSE_S = 5.0
-"""The pause between two looks at the accounts that are topped up."""
 RETRY_MS = 30_000
 ASK_MS = 3_600_000
 AT_ONCE = 100
-"""How many payments a round goes on with."""
+"""The most payments that a round goes on with."""
 
 _log = logging.getLogger("creditgate.payments")
 
@@ -92,6 +87,17 @@ class Payments:
             raise PaymentUnknown(account_id, payment_id)
         return payment
 
+    async def look_up(self, payment_id: str) -> Payment:
+        """Return a payment of any account.
+
+        Raises:
+            PaymentUnknown: there is none.
+        """
+        payment = await self._stored.find(payment_id)
+        if payment is None:
+            raise PaymentUnknown(None, payment_id)
+        return payment
+
     async def page(
         self, account_id: str | None, *, limit: int, before: tuple[int, str] | None = None
     ) -> Sequence[Payment]:
@@ -105,11 +111,8 @@ class Payments:
             PaymentUnknown: there is none.
             LedgerUnavailable, StoreUnavailable, PaymentsUnavailable: try later.
         """
-        payment = await self._stored.find(payment_id)
-        if payment is None:
-            raise PaymentUnknown("", payment_id)
-        await self._go_on(payment, ask=True)
-        return await self._stored.find(payment_id) or payment
+        await self._go_on(await self.look_up(payment_id), ask=True)
+        return await self.look_up(payment_id)
 
     async def settings(self, account_id: str) -> tuple[StoredSettings, Payer | None]:
         """Return what an account has set for top-ups, and who pays for them."""
@@ -179,31 +182,3 @@ async def _try(name: str, work: Callable[[], Awaitable[object]]) -> None:
         await work()
     except CreditgateError as exc:
         _log.warning("%s goes on later: %s", name, exc)
-
-
-@asynccontextmanager
-async def open_payments(
-    config: StripeSection,
-    store: Store,
-    accounts: Accounts,
-    pack: Pack,
-    installation: str,
-    *,
-    pause_s: float | None = PAUSE_S,
-) -> AsyncIterator[Payments]:
-    """Open payments, with the work beside them unless ``pause_s`` is ``None``; close them.
-
-    Args:
-        installation: tells this installation's payments from others' of the same Stripe account.
-    """
-    async with open_gateway(config, installation) as gateway:
-        payments = Payments(store, gateway, accounts, pack)
-        if pause_s is None:
-            yield payments
-            return
-        periodic = Periodic("payments", payments.round, pause_s, spread=0.2)
-        periodic.start(after_s=pause_s)
-        try:
-            yield payments
-        finally:
-            await periodic.aclose()

@@ -1,4 +1,4 @@
-"""What is asked of Stripe, and how its events are verified. No other module knows its library.
+"""Requests to Stripe, and the check of its events. No other module knows its library.
 
 Everything that is created has the payment's id as its idempotency key, so that asking again after
 a lost answer tells what became of the first request. The library itself tries nothing again.
@@ -81,7 +81,7 @@ class StripeGateway:
             stripe.WebhookSignature.verify_header(body, signature, secret, TOLERANCE_S)
         except stripe.SignatureVerificationError as exc:
             raise SignatureRefused(str(exc).split("(HINT")[0].strip()) from None
-        except (UnicodeDecodeError, ValueError):
+        except (UnicodeDecodeError, ValueError, TypeError):  # TypeError: not ASCII
             raise SignatureRefused("the body or its signature is not text") from None
         try:
             found = json.loads(body)

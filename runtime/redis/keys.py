@@ -39,7 +39,7 @@ class Keys:
     ``<prefix>:{b<n>}:<part>`` for what its bucket shares; the braces are Redis
     Cluster's hash tag, so that one script may touch them all. What belongs
     to no account has no tag: ``<prefix>:installation``, ``<prefix>:sweeping``,
-    ``<prefix>:archiving``, ``<prefix>:processes``, ``<prefix>:schemas``,
+    ``<prefix>:archiving``, ``<prefix>:watching``, ``<prefix>:processes``, ``<prefix>:schemas``,
     ``<prefix>:key_changes``, ``<prefix>:learned:...``.
     """
 
@@ -57,6 +57,10 @@ class Keys:
     def archiving(self) -> str:
         """Return the key that says that a process archives now."""
         return f"{self.prefix}:archiving"
+
+    def watching(self) -> str:
+        """Return the key that says that a process has just looked ahead for alerts."""
+        return f"{self.prefix}:watching"
 
     def processes(self) -> str:
         """Return the sorted set of the processes that run."""

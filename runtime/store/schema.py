@@ -355,17 +355,23 @@ destinations = Table(
     Column("target", String(2_000), nullable=False),
     Column("events", String(400), nullable=False),
     Column("generation", Integer, nullable=False),
+    Column("etag", String(22), nullable=False),
     Column("created_ms", BigInteger, nullable=False),
+    Column("rotated_ms", BigInteger, nullable=True),
     Column("disabled_ms", BigInteger, nullable=True),
 )
 Index("destinations_account", destinations.c.account_id)
 
-# Messages on their way to a destination: state is waiting, delivered or dead.
+# Messages on their way to a destination: state is waiting, delivered or dead. kind and target are
+# the destination's; one that is a contact, or the operator's by the config, has no row of its own,
+# and kind none says that nobody was there to be told.
 deliveries = Table(
     "deliveries",
     metadata,
     Column("delivery_id", String(64), primary_key=True),
     Column("destination_id", String(22), nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("target", String(2_000), nullable=False),
     Column("account_id", String(ACCOUNT_ID_LENGTH), nullable=True),
     Column("event", String(40), nullable=False),
     Column("body", Text, nullable=False),
@@ -377,11 +383,13 @@ deliveries = Table(
     Column("fault", String(400), nullable=False),
 )
 Index("deliveries_due", deliveries.c.state, deliveries.c.next_ms)
+Index("deliveries_of_destination", deliveries.c.destination_id, deliveries.c.state)
+Index("deliveries_listed", deliveries.c.account_id, deliveries.c.created_ms)
 
 # Payments: kind is checkout or top_up; reference is the caller's, or the number of a top-up. The
 # ledger credits payment:<payment_id>, once. sent_ms: when the provider was first asked to charge;
-# checked_ms: when a process last went on with it. dispute: empty, open, won, lost. applied_cents is
-# what of refunded_cents and disputed_cents has been taken back in credits.
+# checked_ms: when a process last went on with it. dispute is '', open, won or lost. applied_cents
+# is what of refunded_cents and disputed_cents has been taken back in credits.
 payments = Table(
     "payments",
     metadata,

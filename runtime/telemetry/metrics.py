@@ -11,7 +11,14 @@ from collections import Counter as CountOf
 from dataclasses import dataclass
 from importlib import metadata
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
@@ -41,6 +48,8 @@ class Metrics:
     """The metrics, in a registry of their own."""
 
     def __init__(self) -> None:
+        # A second series for each, which nobody asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own
         self.registry = registry = CollectorRegistry()
         self._executions = Counter(
             "creditgate_executions",

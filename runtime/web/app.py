@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 
 from runtime.web import problems, request_bounds
+from runtime.web.document import document_of
 from runtime.web.observed import ObservedApp
 from runtime.web.rate_headers import RateHeaders
 from runtime.web.routes import (
     accounts,
     actions,
+    alerts,
     caps,
+    deliveries,
+    destinations,
     docs,
+    estimates,
     executions,
     grants,
     health,
     keys,
     missed,
     models,
+    payments,
     previews,
     reports,
     switches,
@@ -32,6 +35,7 @@ _ROUTERS = (
     actions.router,
     caps.router,
     docs.router,
+    estimates.router,
     executions.router,
     grants.router,
     health.router,
@@ -41,14 +45,25 @@ _ROUTERS = (
     models.router,
     previews.router,
     reports.router,
+    payments.router,
     switches.router,
+    alerts.router,
+    destinations.router,
+    destinations.operator_router,
+    deliveries.router,
+    deliveries.operator_router,
 )
 
 
 def create_app(service: Service) -> FastAPI:
     """Return the app in front of a service's parts."""
     app = FastAPI(
-        title="creditgate", version="1", openapi_url="/openapi.json", docs_url=None, redoc_url=None
+        title="creditgate",
+        version="1",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = service
     problems.add_handlers(app)
@@ -59,7 +74,7 @@ def create_app(service: Service) -> FastAPI:
     if service.config.service.metrics_port is None:
         app.include_router(health.metrics_router)
     app.add_middleware(ObservedApp, observer=service.telemetry.observer)
-    app.openapi = lambda: _document(app)  # type: ignore[method-assign]  # FastAPI's own way
+    app.openapi = lambda: document_of(app, _ROUTERS)  # type: ignore[method-assign]  # FastAPI's own way
     return app
 
 
@@ -69,17 +84,3 @@ def create_metrics_app(service: Service) -> FastAPI:
     app.state.service = service
     app.include_router(health.metrics_router)
     return app
-
-
-def _document(app: FastAPI) -> dict[str, Any]:
-    if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schema = problems.ProblemDetails.model_json_schema(
-            ref_template="#/components/schemas/{model}"
-        )
-        schemas.update(schema.pop("$defs", {}))
-        schemas[problems.ProblemDetails.__name__] = schema
-        request_bounds.describe(document)
-        app.openapi_schema = document
-    return app.openapi_schema

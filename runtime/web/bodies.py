@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any
 
 from fastapi import Path
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+from starlette.convertors import Convertor, register_url_convertor
 
 from pricing.offers import MAX_MC
 from runtime.ids import ID_PATTERN, ID_RULE, ID_TEXT_RULE, is_id_text, is_reference
 from runtime.web.problems import ProblemDetails
+
+
+class _PathId(Convertor[str]):
+    """A part of a path without a colon, which parts an id from the name of what is done."""
+
+    regex = "[^/:]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("id", _PathId())
 
 ACCOUNT_ID = Annotated[str, Path(pattern=ID_PATTERN, description=ID_RULE, examples=["acme"])]
 """A path's parameter: an account's id."""
@@ -45,9 +70,26 @@ def _reference(value: str) -> str:
     return value
 
 
-IdText = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_id_text)]
+def _date_text(value: Any) -> Any:
+    # pydantic would take numbers too, as seconds since 1970.
+    if isinstance(value, (str, date)) and not str(value).lstrip("+-").replace(".", "").isdigit():
+        return value
+    raise ValueError("must be text like 2026-05-02, or with a time and an offset, or Z")
+
+
+def _documented(pattern: str) -> Any:
+    return Field(min_length=1, max_length=200, json_schema_extra={"pattern": pattern})
+
+
+_NO_CONTROLS = r"^[^\x00-\x1f\x7f]+$"
+_PLAIN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
+IdText = Annotated[str, _documented(_PLAIN), AfterValidator(_id_text)]
 StrictId = Annotated[str, Field(pattern=ID_PATTERN, description=ID_RULE)]
-Reference = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_reference)]
+Reference = Annotated[str, _documented(_NO_CONTROLS), AfterValidator(_reference)]
+Day = Annotated[date, Field(strict=False), BeforeValidator(_date_text)]
+"""A calendar date as text."""
+Instant = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_date_text)]
+"""An instant as text, with its offset."""
 AmountMc = Annotated[int, Field(gt=0, le=MAX_MC, description="Millicredits: 1 credit is 1,000.")]
 
 _WORDS = {

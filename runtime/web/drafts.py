@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from runtime.actions.source import UnknownAction
 from runtime.actions.spec import ActionSpec
 from runtime.config.drafts import DraftRefused, read_draft
 from runtime.web.bodies import Body, StrictId
@@ -61,10 +62,23 @@ class ActionBody(Body):
         if (self.action is None) == (self.draft is None):
             raise invalid(f"{at}action", "give either `action` or `draft`")
         if self.action is not None:
-            return await service.runtime.actions.get(account_id, self.action, self.version)
+            return await _saved(service, account_id, self.action, self.version)
         if self.version is not None:
             raise invalid(f"{at}version", "a draft has no version yet; leave it out")
         return await checked_draft(service, self.draft or {}, f"{at}draft.")
+
+
+async def _saved(
+    service: Service, account_id: str, action_id: str, version: str | None
+) -> ActionSpec:
+    try:
+        return await service.runtime.actions.get(account_id, action_id, version)
+    except UnknownAction:
+        if version is None:
+            raise
+    # Redis keeps versions that are no longer current for a while; SQL has them all.
+    stored = await service.library.version(account_id, action_id, version)
+    return await asyncio.to_thread(ActionSpec.model_validate, stored.content)
 
 
 async def checked_draft(service: Service, fields: Mapping[str, Any], at: str) -> ActionSpec:
@@ -82,7 +96,9 @@ async def checked_draft(service: Service, fields: Mapping[str, Any], at: str) ->
 def draft_problem(error: DraftRefused, at: str) -> Problem:
     """Return the problem of a draft; ``at`` stands before its fields, such as ``draft.``."""
     errors = [
-        FieldError(field=f"{at}{mistake.field}", message=mistake.message, line=mistake.line)
+        FieldError(
+            field=f"{at}{mistake.field}".rstrip("."), message=mistake.message, line=mistake.line
+        )
         for mistake in error.mistakes[:_MOST_ERRORS]
     ]
     rest = f" ({len(error.mistakes) - 1} more below)" if len(error.mistakes) > 1 else ""

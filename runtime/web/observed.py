@@ -20,6 +20,8 @@ _REQUEST_ID = b"x-request-id"
 _TRACEPARENT = b"traceparent"
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _CLIENT_GONE = 499
+_PLAIN = {path: path for path in ("/openapi.json",)}
+"""Paths that are no routes of FastAPI's."""
 NO_ROUTE = "none"
 """Stands for the route of a request whose path the API does not have."""
 
@@ -61,10 +63,16 @@ class ObservedApp:
             raise
         finally:
             seconds = perf_counter() - since_s
-            route = getattr(scope.get("route"), "path", NO_ROUTE)
+            route = _route(scope)
             key_id = state.get("key_id")
             self._observe(RequestEnded(scope["method"], route, status, seconds, key_id, request))
             current_request.reset(token)
+
+
+def _route(scope: Scope) -> str:
+    """Return the template of the path, as the OpenAPI document has it."""
+    template = getattr(scope.get("route"), "path_format", None)
+    return template or _PLAIN.get(scope["path"], NO_ROUTE)
 
 
 def _headers(scope: Scope) -> tuple[str | None, str | None]:

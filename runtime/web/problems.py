@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,12 @@ from pricing.errors import CreditgateError
 from pricing.offers import PurchaseRefused
 from runtime.actions.requests import InvalidRequest
 from runtime.actions.source import ActionSourceUnavailable, UnknownAction
+from runtime.alerts.deliveries import DeliveryRefused, DeliveryUnknown
+from runtime.alerts.destinations import (
+    ChangedMeanwhile,
+    DestinationRefused,
+    DestinationUnknown,
+)
 from runtime.api_keys.errors import (
     ApiKeyRevoked,
     ApiKeyUnknown,
@@ -39,6 +46,12 @@ from runtime.library.errors import (
     ActionChanged,
     ActionExists,
     TooManyActions,
+)
+from runtime.payments.errors import (
+    EventUnreadable,
+    PaymentsUnavailable,
+    PaymentUnknown,
+    SignatureRefused,
 )
 from runtime.store.database import StoreUnavailable
 
@@ -129,6 +142,11 @@ def shown(value: object) -> str:
 
 _Row = tuple[int, str, str]
 _OF_ERRORS: Mapping[type[CreditgateError], _Row] = {
+    DestinationUnknown: (404, "destination_not_found", "No such destination"),
+    DestinationRefused: (409, "too_many_destinations", "There are too many destinations"),
+    DeliveryUnknown: (404, "delivery_not_found", "No such delivery"),
+    DeliveryRefused: (409, "delivery_not_ended", "The delivery can't be sent again"),
+    ChangedMeanwhile: (412, "changed_meanwhile", "It was changed meanwhile"),
     ActionSourceUnavailable: (503, "action_unavailable", "Nobody can tell what is published"),
     ActionChanged: (412, "action_changed", "The action was changed meanwhile"),
     ActionExists: (409, "action_exists", "The id is taken"),
@@ -152,6 +170,10 @@ _OF_ERRORS: Mapping[type[CreditgateError], _Row] = {
     ScopesRefused: (403, "scopes_refused", "The key may not make such a key"),
     TooManyApiKeys: (409, "too_many_keys", "There are too many keys"),
     ChangeNotTold: (503, "change_not_told", "The key is revoked, but not everywhere yet"),
+    PaymentUnknown: (404, "payment_not_found", "No such payment"),
+    SignatureRefused: (400, "signature_refused", "The event is not signed by Stripe"),
+    EventUnreadable: (400, "event_unreadable", "The event can't be read"),
+    PaymentsUnavailable: (503, "payments_unavailable", "The payment provider can't be used"),
     LedgerUnavailable: (503, "ledger_unavailable", "The ledger can't be reached"),
     StoreUnavailable: (503, "store_unavailable", "The database can't be reached"),
     ArchiveError: (503, "archive_unavailable", "The archive can't answer"),
@@ -204,20 +226,45 @@ def invalid_body(error: ValidationError) -> Problem:
     return _invalid([_field_error({**each, "loc": ("body", *each["loc"])}) for each in found])
 
 
-async def _on_http(_: Request, error: Exception) -> JSONResponse:
+async def _on_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - by its registration
-    name = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http")
-    detail = str(error.detail)
-    return Problem(error.status_code, name, detail, detail, headers=error.headers).response()
+    path = shown(request.url.path)
+    if error.status_code == 404:
+        detail = f"There is nothing at {path}; /openapi.json lists what there is."
+        return Problem(404, "not_found", "No such path", detail).response()
+    if error.status_code != 405:
+        detail = str(error.detail)
+        return Problem(error.status_code, "http", detail, detail, headers=error.headers).response()
+    allowed = ", ".join(_methods(request.app, request.url.path))
+    detail = f"{request.method} is not a method of {path}, allowed: {allowed}."
+    headers = {"Allow": allowed}
+    return Problem(405, "method_not_allowed", "No such method", detail, headers=headers).response()
+
+
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """Return the methods of a path; Starlette knows those of the first route that has it."""
+    paths = app.openapi()["paths"]
+    found: set[str] = set()
+    for part in ("[^/:]+", "[^/]+"):  # an id with a colon is not the name of what is done
+        found = {
+            method.upper()
+            for template, operations in paths.items()
+            if re.fullmatch(re.sub(r"\\{[a-z_]+\\}", part, re.escape(template)), path)
+            for method in operations
+        }
+        if found:
+            break
+    return sorted(found)
 
 
 def _field_error(error: Mapping[str, Any]) -> FieldError:
-    place, *path = error["loc"]
-    names = [str(name) for name in path] if place == "body" else [str(n) for n in error["loc"]]
+    names = [str(name) for name in error["loc"]]
+    if names[:1] == ["body"]:
+        del names[0]
     known = error["type"] not in ("missing", "extra_forbidden")
     return FieldError(
         field=".".join(names) or "body",
-        message=str(error["msg"]),
+        message=str(error["msg"]).removeprefix("Value error, "),
         found=shown(error["input"]) if known else None,
     )
 

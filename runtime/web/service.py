@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
+from runtime.alerts.alerts import Alerts
 from runtime.api_keys.api_keys import ApiKeys
 from runtime.api_keys.rates import KeyRates
 from runtime.archive.archiving import Archiving
@@ -22,15 +23,17 @@ from runtime.credits.ledger import CreditLedger
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.ledger_opening import at_end, connected, open_ledger
 from runtime.library.library import Library
-from runtime.library.records import Records
-from runtime.library.republishing import Republishing
-from runtime.library.source import LibraryActions
+from runtime.library.opening import open_library
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
 from runtime.store.reopening import Store
 from runtime.telemetry.opening import Telemetry, open_telemetry
+from runtime.web.payment_alerts import telling
 from runtime.web.readiness import Readiness
 from runtime.web.readings import ScrapedMetrics
+
+if TYPE_CHECKING:
+    from runtime.payments.payments import Payments
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class Service:
     store: Store
     estimator: Estimator
     keys: ApiKeys
+    payments: Payments | None
+    alerts: Alerts
     rates: KeyRates | None
     library: Library
     running: TaskSet
@@ -78,17 +83,18 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         keys = ApiKeys(store, client, names, config.redis.timeout_ms)
         at_end(stack, "closing the keys", keys.aclose)
         keys.start()
-        records = Records(client, names, config.redis.timeout_ms)
-        republishing = Republishing(store, records)
-        at_end(stack, "publishing actions", republishing.aclose)
-        await republishing.start()
-        actions = LibraryActions(records, republishing.want)
-        at_end(stack, "closing the actions", actions.aclose)
+        actions = await stack.enter_async_context(open_library(config, client, store))
         runtime = await stack.enter_async_context(
-            open_runtime(config, redis=client, actions=actions, observer=telemetry.observer)
+            open_runtime(config, redis=client, actions=actions.actions, observer=telemetry.observer)
         )
+        alerts = Alerts(config, client, ledger, store)
+        at_end(stack, "telling", alerts.aclose)
+        alerts.start()
         running = TaskSet()
         at_end(stack, "the executions that run", running.drain)
+        payments = await _open_payments(stack, config, store, ledger, key_check)
+        if payments is not None:
+            payments.on_event(telling(alerts))
         estimator = await stack.enter_async_context(open_estimator(config, redis=client))
         archiving.start(after_s=1)
         yield Service(
@@ -100,13 +106,27 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             store=store,
             estimator=estimator,
             keys=keys,
+            payments=payments,
+            alerts=alerts,
             rates=_rates(config),
-            library=Library(store, records, lambda: config),
+            library=actions.library,
             running=running,
             readiness=Readiness(client, store),
             telemetry=telemetry,
             readings=ScrapedMetrics(config, client, runtime, telemetry.metrics),
         )
+
+
+async def _open_payments(
+    stack: AsyncExitStack, config: Config, store: Store, ledger: CreditLedger, installation: str
+) -> Payments | None:
+    if config.stripe is None:
+        return None
+    from runtime.payments.opening import open_payments  # the extra "stripe"
+
+    return await stack.enter_async_context(
+        open_payments(config.stripe, store, ledger.accounts, config.build_pack(), installation)
+    )
 
 
 def _rates(config: Config) -> KeyRates | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from runtime.credits.caps import Cap, CapStatus, CapWindow
+from runtime.credits.results import Switched
 from runtime.wording.amounts import credits_text, duration_text
 
 CAP_WINDOWS: Mapping[str, str] = MappingProxyType(
@@ -52,11 +53,28 @@ def above_limit_text(quote_mc: int, limit_mc: int) -> str:
     )
 
 
+def cap_mark_text(account_id: str, cap: Cap, percent: int, limit_mc: int, charged_mc: int) -> str:
+    """Return how far a cap is used, for the terminal."""
+    used = f"{credits_text(charged_mc)} of the cap of {cap_text(cap, limit_mc)}"
+    then = "What it counts uses fallback values until it starts again." if percent >= 100 else ""
+    return f"Account {account_id} has used {used}. {then}".rstrip()
+
+
 def switched_off_text(targets: Sequence[str]) -> str:
     """Return what is switched off now."""
     if not targets:
         return "Nothing is switched off."
     return (
-        f"Switched off: {', '.join(targets)}. New executions there get fallback values; running "
-        "ones finish."
+        f"Switched off: {', '.join(targets)}. Executions there get fallback values; calls under "
+        "way finish."
     )
+
+
+def still_open_text(switched: Switched) -> str:
+    """Return what runs under a switch, and what it may cost at most."""
+    if not switched.open_executions:
+        return "Nothing is running there."
+    count = switched.open_executions
+    running = "1 execution is running" if count == 1 else f"{count:,} executions are running"
+    where = "there" if switched.exact else "in the whole account (too many to look at each)"
+    return f"{running} {where}, and may cost up to {credits_text(switched.open_mc)} credits."

@@ -1,4 +1,4 @@
-"""Why executions have no answer, and what asking again does."""
+"""Sentences about executions without an answer, and what asking again does."""
 
 from __future__ import annotations
 

@@ -102,7 +102,9 @@ def test_a_switch_stops_what_it_names_until_it_is_on_again(home: Home) -> None:
     home.open_account("acme", amount_mc=100_000_000)
     calls = home.calls()
     off = ("account", "switch", "acme", "off", "--workspace", "retail", "--reference", "s-1")
-    assert "Switched off: workspace retail." in done(home.run(*off)).stdout
+    shown_off = done(home.run(*off)).stdout
+    assert "Switched off: workspace retail." in shown_off
+    assert "Nothing is running there." in shown_off
 
     stopped = done(home.invoke(*RUN, home.people(5)))
     assert "5 the account, the workspace, the campaign or the action is switched off" in " ".join(
@@ -114,6 +116,9 @@ def test_a_switch_stops_what_it_names_until_it_is_on_again(home: Home) -> None:
     assert done(home.invoke(*more, "--json")).json == {
         "account_id": "acme",
         "new": True,
+        "open_executions": 0,
+        "open_mc": 0,
+        "exact": True,
         "switched_off": ["campaign other", "workspace retail"],
     }
 

@@ -25,6 +25,7 @@ from runtime.executions.spool import Spool
 from runtime.ledger_opening import open_ledger
 from runtime.redis.embedded import EmbeddedRedis
 from runtime.redis.keys import Keys
+from tests.harness.postgres import PostgresServer, PostgresUnavailable, refuse_or_skip
 from tests.harness.private_redis import PrivateRedis
 from tests.harness.servers import LedgerServers
 from tests.harness.service import OpenService, open_served
@@ -52,6 +53,19 @@ def ledger_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LedgerS
     servers = LedgerServers(tmp_path_factory.mktemp("servers"))
     yield servers
     servers.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The session's PostgreSQL."""
+    try:
+        server = PostgresServer()
+        server.start()
+    except PostgresUnavailable as error:
+        refuse_or_skip(error)
+        raise
+    yield server
+    server.stop()
 
 
 @pytest.fixture

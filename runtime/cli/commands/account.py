@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from runtime.credits.ledger import CreditLedger
-    from runtime.credits.results import Balance
+    from runtime.credits.results import Balance, Switched
 
 _id_argument = click.argument("account_id", metavar="ID")
 _plan_option = click.option("--plan", required=True, help="A plan of the config.")
@@ -244,18 +245,20 @@ def switch(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Switch an account, a workspace, a campaign or an action off or on, effective at once.
 
-    While it is off, new executions get fallback values, which are not kept: the same ids can
-    be asked again once it is on. Running executions finish. Each switch stands alone: a workspace,
-    campaign or action that was switched off stays off when the account is switched on.
+    While it is off, executions get fallback values, which are not kept: the same ids can be asked
+    again once it is on. No model is called for it later than a second after this command has
+    ended. Calls that are under way finish; the command says what they may cost. Each switch stands
+    alone: a workspace, campaign or action that was switched off stays off when the account is
+    switched on.
     """
     from runtime.cli.ledger import print_json, with_ledger
     from runtime.wording.accounts import repeated_text
-    from runtime.wording.caps import switched_off_text
+    from runtime.wording.caps import still_open_text, switched_off_text
 
-    async def ask(ledger: CreditLedger) -> tuple[bool, Balance]:
-        change = ledger.accounts.switch_off if state == "off" else ledger.accounts.switch_on
-        switched = await change(
+    async def ask(ledger: CreditLedger) -> tuple[Switched, Balance]:
+        switched = await ledger.accounts.switch(
             account_id,
+            off=state == "off",
             workspace_id=workspace_id,
             campaign_id=campaign_id,
             action=action,
@@ -266,12 +269,14 @@ def switch(  # noqa: PLR0913 - one for each option
 
     switched, balance = with_ledger(load(config_path), ask)
     if as_json:
-        found = {"new": switched, "switched_off": balance.switched_off}
-        print_json({"account_id": account_id, **found})
+        done = asdict(switched)
+        print_json({"account_id": account_id, **done, "switched_off": balance.switched_off})
         return
-    if not switched:
+    if not switched.new:
         click.echo(repeated_text(reference))
     click.echo(switched_off_text(balance.switched_off))
+    if state == "off":
+        click.echo(still_open_text(switched))
 
 
 def _day(instant: object) -> date | None:

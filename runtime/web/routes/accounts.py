@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -16,11 +16,11 @@ from runtime.formats.accounts import balance_json, caps_json, past_balance_json
 from runtime.formats.times import check_window, instant_ms, parse_instant
 from runtime.web.access import BillingReader, OperatorBilling, account_of, actor_of
 from runtime.web.answers import AccountState, Balance, PastBalance
-from runtime.web.bodies import ACCOUNT_ID, Body, Reference, StrictId, problems
+from runtime.web.bodies import ACCOUNT_ID, Body, Day, Reference, StrictId, problems
 from runtime.web.parameters import naming
 from runtime.web.service import Service, ServiceOf
 
-router = APIRouter(prefix="/v1/accounts/{account_id}", tags=["accounts"])
+router = APIRouter(prefix="/v1/accounts/{account_id:id}", tags=["accounts"])
 
 
 class AccountBody(Body):
@@ -30,9 +30,8 @@ class AccountBody(Body):
     timezone: str = Field(
         "UTC", max_length=64, description="An IANA name.", examples=["Europe/Berlin"]
     )
-    paid_since: date | None = Field(
+    paid_since: Day | None = Field(
         None,
-        strict=False,
         description="The first paid day in that time zone, by which offers are given; by default "
         "the day on which the account is opened, or its plan changed.",
         examples=["2026-05-02"],

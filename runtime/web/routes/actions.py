@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
+from runtime.config.drafts import DraftRefused
 from runtime.ids import ID_PATTERN, ID_RULE
 from runtime.library.differences import differences
-from runtime.library.errors import DraftInvalid
+from runtime.library.forms import action_json, change_json, version_json
 from runtime.library.library import Saved
 from runtime.library.stored import StoredAction
 from runtime.library.used import used_in
@@ -20,6 +21,7 @@ from runtime.web.action_bodies import (
     ActionBody,
     ActionInfo,
     ActionPage,
+    ChangeMade,
     ChangePage,
     Differences,
     DuplicateBody,
@@ -30,17 +32,13 @@ from runtime.web.action_bodies import (
     VersionInfo,
     VersionPage,
     action_answer,
-    change_answer,
     difference_answer,
-    field_of,
-    info_of,
     use_answer,
-    version_info,
 )
 from runtime.web.bodies import ACCOUNT_ID, IdText, Responses, problems
+from runtime.web.drafts import draft_problem
 from runtime.web.etags import ETAG, IfMatch, etag_header, etag_of
 from runtime.web.parameters import Limit
-from runtime.web.problems import FieldError, Problem
 from runtime.web.service import Service, ServiceOf
 
 router = APIRouter(prefix="/v1/accounts/{account_id}/actions", tags=["actions"])
@@ -90,12 +88,12 @@ async def list_actions(
     )
     page = found[:limit]
     return ActionPage(
-        items=[ActionInfo(**info_of(one)) for one in page],
+        items=[ActionInfo(**action_json(one)) for one in page],
         next_cursor=page[-1].action_id if len(found) > limit else None,
     )
 
 
-@router.get("/{action_id}", operation_id="get_action", responses=_READING | _with_etag(200))
+@router.get("/{action_id:id}", operation_id="get_action", responses=_READING | _with_etag(200))
 async def get_action(
     account_id: ACCOUNT_ID,
     action_id: ActionId,
@@ -111,7 +109,7 @@ async def get_action(
 
 
 @router.put(
-    "/{action_id}",
+    "/{action_id:id}",
     operation_id="put_action",
     responses=_CHANGING
     | _with_etag(200)
@@ -150,7 +148,7 @@ async def put_action(
 
 
 @router.post(
-    "/{action_id}:publish",
+    "/{action_id:id}:publish",
     operation_id="publish_action",
     responses=_CHANGING | _with_etag(200),
 )
@@ -175,7 +173,7 @@ async def publish_action(
         )
     response.headers["ETag"] = etag_header(done.action.etag)
     return Publication(
-        **version_info(done.version),
+        **version_json(done.version),
         content=done.version.content,
         is_new=done.is_new,
         in_force=done.in_force,
@@ -184,7 +182,7 @@ async def publish_action(
 
 
 @router.post(
-    "/{action_id}:duplicate",
+    "/{action_id:id}:duplicate",
     operation_id="duplicate_action",
     status_code=201,
     responses=problems(400, 401, 403, 404, 409, 422, 429, 503) | _with_etag(201),
@@ -212,7 +210,7 @@ async def duplicate_action(
 
 
 @router.post(
-    "/{action_id}:archive", operation_id="archive_action", responses=_CHANGING | _with_etag(200)
+    "/{action_id:id}:archive", operation_id="archive_action", responses=_CHANGING | _with_etag(200)
 )
 async def archive_action(
     account_id: ACCOUNT_ID,
@@ -235,7 +233,7 @@ async def archive_action(
 
 
 @router.post(
-    "/{action_id}:restore", operation_id="restore_action", responses=_CHANGING | _with_etag(200)
+    "/{action_id:id}:restore", operation_id="restore_action", responses=_CHANGING | _with_etag(200)
 )
 async def restore_action(
     account_id: ACCOUNT_ID,
@@ -253,7 +251,7 @@ async def restore_action(
     return _info(done, response)
 
 
-@router.get("/{action_id}/versions", operation_id="list_action_versions", responses=_READING)
+@router.get("/{action_id:id}/versions", operation_id="list_action_versions", responses=_READING)
 async def list_action_versions(
     account_id: ACCOUNT_ID,
     action_id: ActionId,
@@ -268,13 +266,13 @@ async def list_action_versions(
     )
     page = found[:limit]
     return VersionPage(
-        items=[VersionInfo(**version_info(one)) for one in page],
+        items=[VersionInfo(**version_json(one)) for one in page],
         next_cursor=str(page[-1].number) if len(found) > limit else None,
     )
 
 
 @router.get(
-    "/{action_id}/versions/{version}", operation_id="get_action_version", responses=_READING
+    "/{action_id:id}/versions/{version}", operation_id="get_action_version", responses=_READING
 )
 async def get_action_version(
     account_id: ACCOUNT_ID,
@@ -285,11 +283,11 @@ async def get_action_version(
 ) -> Version:
     """Return a published version with its content."""
     found = await service.library.version(account_of(key, account_id), action_id, version)
-    return Version(**version_info(found), content=found.content)
+    return Version(**version_json(found), content=found.content)
 
 
 @router.get(
-    "/{action_id}/versions/{version}/differences",
+    "/{action_id:id}/versions/{version}/differences",
     operation_id="compare_action_versions",
     responses=_READING,
 )
@@ -323,7 +321,7 @@ async def compare_action_versions(
     )
 
 
-@router.get("/{action_id}/history", operation_id="list_action_history", responses=_READING)
+@router.get("/{action_id:id}/history", operation_id="list_action_history", responses=_READING)
 async def list_action_history(
     account_id: ACCOUNT_ID,
     action_id: ActionId,
@@ -338,12 +336,12 @@ async def list_action_history(
     )
     page = found[:limit]
     return ChangePage(
-        items=[change_answer(one) for one in page],
+        items=[ChangeMade(**change_json(one)) for one in page],
         next_cursor=str(page[-1].number) if len(found) > limit else None,
     )
 
 
-@router.get("/{action_id}/used-where", operation_id="list_action_uses", responses=_READING)
+@router.get("/{action_id:id}/used-where", operation_id="list_action_uses", responses=_READING)
 async def list_action_uses(
     account_id: ACCOUNT_ID, action_id: ActionId, key: Previewing, service: ServiceOf
 ) -> Uses:
@@ -375,20 +373,12 @@ async def _created(
 
 def _info(action: StoredAction, response: Response) -> ActionInfo:
     response.headers["ETag"] = etag_header(action.etag)
-    return ActionInfo(**info_of(action))
+    return ActionInfo(**action_json(action))
 
 
 @contextmanager
 def _draft_refused() -> Iterator[None]:
     try:
         yield
-    except DraftInvalid as error:
-        raise _invalid_draft(error) from None
-
-
-def _invalid_draft(error: DraftInvalid) -> Problem:
-    errors: list[Any] = [
-        FieldError(field=field_of(one), message=one.message, line=one.line)
-        for one in error.mistakes
-    ]
-    return Problem(422, "draft_invalid", "The draft has mistakes", f"{error}.", errors=errors)
+    except DraftRefused as error:
+        raise draft_problem(error, "draft.") from None

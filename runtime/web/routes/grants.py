@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import Literal
 
 from fastapi import APIRouter, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from pricing.offers import MC_PER_CREDIT
 from runtime.credits.checks import MAX_PRIORITY
 from runtime.credits.results import Granted
 from runtime.web.access import OperatorBilling, actor_of
 from runtime.web.answers import Given, TakenBack
-from runtime.web.bodies import ACCOUNT_ID, AmountMc, Body, IdText, Reference, Responses, problems
+from runtime.web.bodies import (
+    ACCOUNT_ID,
+    AmountMc,
+    Body,
+    IdText,
+    Instant,
+    Reference,
+    Responses,
+    problems,
+)
 from runtime.web.parameters import naming
 from runtime.web.problems import invalid
 from runtime.web.service import ServiceOf
@@ -33,9 +42,7 @@ class GrantBody(Body):
     priority: int | None = Field(
         None, ge=0, le=MAX_PRIORITY, description="The lowest burns first; by kind if not given."
     )
-    expires_at: AwareDatetime | None = Field(
-        None, strict=False, description="Without it they never expire."
-    )
+    expires_at: Instant | None = Field(None, description="Without it they never expire.")
     execution_id: IdText | None = Field(
         None, description="The execution that an adjustment corrects."
     )

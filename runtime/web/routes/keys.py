@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from runtime.api_keys.keys import ApiKey, Scope, now_ms
 from runtime.formats.api_keys import key_json
 from runtime.formats.times import instant_ms
 from runtime.web.access import Admin, OperatorAdmin, account_of, actor_of
-from runtime.web.bodies import ACCOUNT_ID, Body, Reference, problems
+from runtime.web.bodies import ACCOUNT_ID, Body, Instant, Reference, problems
 from runtime.web.parameters import Cursor, Limit
 from runtime.web.problems import invalid
 from runtime.web.service import Service, ServiceOf
@@ -46,8 +46,8 @@ class KeyBody(Body):
         description="Everything that it may do; `admin` includes the others.",
         examples=[["execute", "preview"]],
     )
-    expires_at: AwareDatetime | None = Field(
-        None, strict=False, description="Without it the key counts until it is revoked."
+    expires_at: Instant | None = Field(
+        None, description="Without it the key counts until it is revoked."
     )
 
 
@@ -121,7 +121,7 @@ async def make_key(
     return await _make(service, owner, body, key, response)
 
 
-@router.patch("/{key_id}", responses=_WITH_BODY, response_model=KeyState)
+@router.patch("/{key_id:id}", responses=_WITH_BODY, response_model=KeyState)
 async def rename_key(
     account_id: ACCOUNT_ID, key_id: KeyId, body: NameBody, key: Admin, service: ServiceOf
 ) -> dict[str, Any]:
@@ -129,7 +129,7 @@ async def rename_key(
     return key_json(await service.keys.rename(account_of(key, account_id), key_id, body.name))
 
 
-@router.post("/{key_id}:rotate", responses=_WITH_BODY, response_model=NewKey)
+@router.post("/{key_id:id}:rotate", responses=_WITH_BODY, response_model=NewKey)
 async def rotate_key(
     account_id: ACCOUNT_ID,
     key_id: KeyId,
@@ -142,7 +142,7 @@ async def rotate_key(
     return await _rotate(service, account_of(key, account_id), key_id, body, response)
 
 
-@router.delete("/{key_id}", responses=_WITHOUT, response_model=KeyState)
+@router.delete("/{key_id:id}", responses=_WITHOUT, response_model=KeyState)
 async def revoke_key(
     account_id: ACCOUNT_ID, key_id: KeyId, key: Admin, service: ServiceOf
 ) -> dict[str, Any]:
@@ -170,7 +170,7 @@ async def make_operator_key(
     return await _make(service, None, body, key, response)
 
 
-@operator_router.patch("/{key_id}", responses=_WITH_BODY, response_model=KeyState)
+@operator_router.patch("/{key_id:id}", responses=_WITH_BODY, response_model=KeyState)
 async def rename_operator_key(
     key_id: KeyId, body: NameBody, key: OperatorAdmin, service: ServiceOf
 ) -> dict[str, Any]:
@@ -178,7 +178,7 @@ async def rename_operator_key(
     return key_json(await service.keys.rename(None, key_id, body.name))
 
 
-@operator_router.post("/{key_id}:rotate", responses=_WITH_BODY, response_model=NewKey)
+@operator_router.post("/{key_id:id}:rotate", responses=_WITH_BODY, response_model=NewKey)
 async def rotate_operator_key(
     key_id: KeyId, body: RotationBody, key: OperatorAdmin, service: ServiceOf, response: Response
 ) -> dict[str, Any]:
@@ -186,7 +186,7 @@ async def rotate_operator_key(
     return await _rotate(service, None, key_id, body, response)
 
 
-@operator_router.delete("/{key_id}", responses=_WITHOUT, response_model=KeyState)
+@operator_router.delete("/{key_id:id}", responses=_WITHOUT, response_model=KeyState)
 async def revoke_operator_key(
     key_id: KeyId, key: OperatorAdmin, service: ServiceOf
 ) -> dict[str, Any]:
@@ -212,7 +212,7 @@ async def _make(
 ) -> dict[str, Any]:
     expires_ms = None if body.expires_at is None else instant_ms(body.expires_at)
     if expires_ms is not None and expires_ms <= now_ms():
-        raise invalid("expires_at", "must be in the future", body.expires_at)
+        raise invalid("expires_at", "must be in the future", f"{body.expires_at:%Y-%m-%d}")
     record, text = await service.keys.make(
         account_id=owner,
         name=body.name,

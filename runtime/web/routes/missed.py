@@ -63,7 +63,7 @@ class MissedBody(Body):
 
 
 class MissedItem(BaseModel):
-    """What one execution came to."""
+    """The outcome of one execution, as far as it is kept."""
 
     execution_id: str
     asked_as: str = Field(
@@ -90,7 +90,7 @@ class MissedItem(BaseModel):
 
 
 class MissedAnswer(BaseModel):
-    """What the executions came to, in the order of their ids."""
+    """The outcomes of the executions, in the order of their ids."""
 
     items: list[MissedItem] = Field(examples=[_EXAMPLE])
 

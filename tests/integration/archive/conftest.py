@@ -1,8 +1,8 @@
-"""Archives on both databases, and PostgreSQL for the session."""
+"""Archives on both databases."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,20 +13,7 @@ from runtime.redis.keys import Keys
 from runtime.store.database import Database, database_url, open_database
 from tests.harness.archive import ArchiveDesk
 from tests.harness.ledger.desk import Desk, connect, make_ledger, open_desk
-from tests.harness.postgres import PostgresServer, PostgresUnavailable, refuse_or_skip
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """The session's PostgreSQL."""
-    try:
-        server = PostgresServer()
-        server.start()
-    except PostgresUnavailable as error:
-        refuse_or_skip(error)
-        raise
-    yield server
-    server.stop()
+from tests.harness.postgres import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])

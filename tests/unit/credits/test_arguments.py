@@ -24,6 +24,7 @@ from runtime.credits.erasure import Erasure, Forgetting, Person
 from runtime.credits.identity import Identity
 from runtime.credits.inspection import Inspection
 from runtime.credits.ledger import Commerce, CreditLedger
+from runtime.credits.outcomes import Outcomes
 from runtime.credits.repairs import Repairs
 from tests.harness.workbench import action
 
@@ -90,6 +91,8 @@ VALID: dict[type, dict[str, dict[str, Any]]] = {
         "remove_cap": _REF | {"cap": Cap("day")},
         "switch_off": _SWITCH,
         "switch_on": _SWITCH,
+        "switch": _SWITCH | {"off": True, "reason": "it broke"},
+        "switches": _ID,
         "balance": _ID,
         "caps": _ID,
         "alert_marks": _ID,
@@ -107,6 +110,7 @@ VALID: dict[type, dict[str, dict[str, Any]]] = {
             "outcome": b"",
         },
     },
+    Outcomes: {"known": _ID | {"execution_ids": ["j:s:1"]}},
     Inspection: {"stored": _ID, "journal": _ID | {"after_seq": 1, "most": 1}},
     Repairs: {
         "accept_loss": _ID | {"reason": "a failover", "actor": "me"},
@@ -206,7 +210,7 @@ def test_no_part_of_the_ledger_is_left_out(ledger: CreditLedger) -> None:
         for name, part in vars(CreditLedger).items()
         if isinstance(part, cached_property) and not name.startswith("_")
     }
-    assert lazy == {"erasure", "inspection", "migration"}
+    assert lazy == {"erasure", "inspection", "migration", "outcomes"}
     names = lazy | {name for name in vars(ledger) if not name.startswith("_")}
     public = {type(getattr(ledger, name)) for name in names}
     taking = {part for part in public for verb in verbs(part).values() if takes_arguments(verb)}
@@ -224,6 +228,7 @@ async def test_a_wrong_argument_is_named_before_redis_is_asked(
         CreditLedger: ledger,
         Erasure: ledger.erasure,
         Inspection: ledger.inspection,
+        Outcomes: ledger.outcomes,
         Repairs: ledger.repairs,
         Estimator: estimator,
     }

@@ -27,9 +27,29 @@ INTERNAL = {
     "ScopesRefused",
     "TooManyApiKeys",
     "ChangeNotTold",
+    "LibraryError",  # of the library behind the service: the root of the next four
+    "ActionChanged",
+    "ActionExists",
+    "ActionArchived",
+    "TooManyActions",
+    "PaymentError",  # of the service's payments: the root of the next four
+    "PaymentUnknown",
+    "PaymentsUnavailable",
+    "SignatureRefused",
+    "EventUnreadable",
+    "RecordDamaged",  # a record in Redis that becomes ActionSourceUnavailable
+    "DraftRefused",  # an action in a body, which becomes a problem
+    "ChangedMeanwhile",  # of the service's alerts, which hosts don't have; and the next five
+    "DestinationRefused",
+    "DestinationUnknown",
+    "DeliveryRefused",
+    "DeliveryUnknown",
+    "SendingFailed",
+    "AddressRefused",  # a webhook's host, which becomes SendingFailed
     "ArchivedMeanwhile",  # two archivers at once, of which one looks again
     "BadEncoding",  # an HTTP answer that becomes PossiblyExecuted
     "BeyondBound",  # YAML beyond a bound, which becomes a mistake of the config
+    "CallHeld",  # a call that does not begin, for which fallback values stand in
     "BadInput",  # click's own way to refuse an argument
     "HttpError",  # the root of what our HTTP client raises
     "LearningUnavailable",  # counts that can't be read, for which limits stand in

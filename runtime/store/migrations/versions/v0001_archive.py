@@ -128,6 +128,8 @@ def upgrade() -> None:
         "deliveries",
         sa.Column("delivery_id", sa.String(length=64), nullable=False),
         sa.Column("destination_id", sa.String(length=22), nullable=False),
+        sa.Column("kind", sa.String(length=10), nullable=False),
+        sa.Column("target", sa.String(length=2000), nullable=False),
         sa.Column("account_id", sa.String(length=64), nullable=True),
         sa.Column("event", sa.String(length=40), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
@@ -140,6 +142,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("delivery_id"),
     )
     op.create_index("deliveries_due", "deliveries", ["state", "next_ms"], unique=False)
+    op.create_index("deliveries_listed", "deliveries", ["account_id", "created_ms"], unique=False)
+    op.create_index(
+        "deliveries_of_destination", "deliveries", ["destination_id", "state"], unique=False
+    )
     op.create_table(
         "destinations",
         sa.Column("destination_id", sa.String(length=22), nullable=False),
@@ -148,7 +154,9 @@ def upgrade() -> None:
         sa.Column("target", sa.String(length=2000), nullable=False),
         sa.Column("events", sa.String(length=400), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("etag", sa.String(length=22), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("rotated_ms", sa.BigInteger(), nullable=True),
         sa.Column("disabled_ms", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("destination_id"),
     )
@@ -409,6 +417,8 @@ def downgrade() -> None:
     op.drop_table("dimensions")
     op.drop_index("destinations_account", table_name="destinations")
     op.drop_table("destinations")
+    op.drop_index("deliveries_of_destination", table_name="deliveries")
+    op.drop_index("deliveries_listed", table_name="deliveries")
     op.drop_index("deliveries_due", table_name="deliveries")
     op.drop_table("deliveries")
     op.drop_table("days")
