@@ -20,7 +20,7 @@ from tests.bench.registry import Measured
 from tests.bench.workload import Workload
 
 _ROUNDS = 11
-_OWN_CALLS, _PROXY_CALLS = 768, 96
+_OWN_CALLS, _PROXY_CALLS = 512, 64
 
 
 def measure() -> Measured:
