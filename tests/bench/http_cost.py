@@ -10,7 +10,7 @@ from typing import Any
 
 from providers.base import ModelRoute
 from tests.bench.conditions import median, say, spread
-from tests.bench.http_load import HttpLoad, open_load
+from tests.bench.http_load import HttpLoad
 from tests.bench.http_service import (
     LATENCY_MS,
     PROMPT_TOKENS,
@@ -79,14 +79,15 @@ class Sides:
             raise RuntimeError(f"the service did not answer: {found}")
 
 
+def _key(text: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {text}"}
+
+
 @asynccontextmanager
 async def open_sides(route: ModelRoute, server: str = "uvicorn") -> AsyncIterator[Sides]:
     """Open both sides, and warm them up."""
-    async with (
-        open_process(route, server) as process,
-        open_load(process.url, PATH, {"Authorization": f"Bearer {process.key}"}) as load,
-    ):
-        sides = Sides(process, load)
+    async with open_process(route, server) as process:
+        sides = Sides(process, HttpLoad(process.url, PATH, _key(process.key)))
         await sides.check()
         for _ in range(2):
             await sides.over_http()

@@ -178,7 +178,7 @@ async def _granian(app: Any) -> AsyncIterator[str]:
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.stop()
+        server.stop()  # type: ignore[no-untyped-call]  # Granian's
         await asyncio.wait([task], timeout=5)
 
 
