@@ -11,7 +11,10 @@ from runtime.web.rate_headers import RateHeaders
 from runtime.web.routes import (
     accounts,
     actions,
+    alerts,
     caps,
+    deliveries,
+    destinations,
     docs,
     estimates,
     executions,
@@ -44,6 +47,11 @@ _ROUTERS = (
     reports.router,
     payments.router,
     switches.router,
+    alerts.router,
+    destinations.router,
+    destinations.operator_router,
+    deliveries.router,
+    deliveries.operator_router,
 )
 
 

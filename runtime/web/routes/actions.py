@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Query, Response
 from runtime.config.drafts import DraftRefused
 from runtime.ids import ID_PATTERN, ID_RULE
 from runtime.library.differences import differences
+from runtime.library.forms import action_json, change_json, version_json
 from runtime.library.library import Saved
 from runtime.library.stored import StoredAction
 from runtime.library.used import used_in
@@ -20,6 +21,7 @@ from runtime.web.action_bodies import (
     ActionBody,
     ActionInfo,
     ActionPage,
+    ChangeMade,
     ChangePage,
     Differences,
     DuplicateBody,
@@ -30,11 +32,8 @@ from runtime.web.action_bodies import (
     VersionInfo,
     VersionPage,
     action_answer,
-    change_answer,
     difference_answer,
-    info_of,
     use_answer,
-    version_info,
 )
 from runtime.web.bodies import ACCOUNT_ID, IdText, Responses, problems
 from runtime.web.drafts import draft_problem
@@ -89,12 +88,12 @@ async def list_actions(
     )
     page = found[:limit]
     return ActionPage(
-        items=[ActionInfo(**info_of(one)) for one in page],
+        items=[ActionInfo(**action_json(one)) for one in page],
         next_cursor=page[-1].action_id if len(found) > limit else None,
     )
 
 
-@router.get("/{action_id}", operation_id="get_action", responses=_READING | _with_etag(200))
+@router.get("/{action_id:id}", operation_id="get_action", responses=_READING | _with_etag(200))
 async def get_action(
     account_id: ACCOUNT_ID,
     action_id: ActionId,
@@ -110,7 +109,7 @@ async def get_action(
 
 
 @router.put(
-    "/{action_id}",
+    "/{action_id:id}",
     operation_id="put_action",
     responses=_CHANGING
     | _with_etag(200)
@@ -149,7 +148,7 @@ async def put_action(
 
 
 @router.post(
-    "/{action_id}:publish",
+    "/{action_id:id}:publish",
     operation_id="publish_action",
     responses=_CHANGING | _with_etag(200),
 )
@@ -174,7 +173,7 @@ async def publish_action(
         )
     response.headers["ETag"] = etag_header(done.action.etag)
     return Publication(
-        **version_info(done.version),
+        **version_json(done.version),
         content=done.version.content,
         is_new=done.is_new,
         in_force=done.in_force,
@@ -183,7 +182,7 @@ async def publish_action(
 
 
 @router.post(
-    "/{action_id}:duplicate",
+    "/{action_id:id}:duplicate",
     operation_id="duplicate_action",
     status_code=201,
     responses=problems(400, 401, 403, 404, 409, 422, 429, 503) | _with_etag(201),
@@ -211,7 +210,7 @@ async def duplicate_action(
 
 
 @router.post(
-    "/{action_id}:archive", operation_id="archive_action", responses=_CHANGING | _with_etag(200)
+    "/{action_id:id}:archive", operation_id="archive_action", responses=_CHANGING | _with_etag(200)
 )
 async def archive_action(
     account_id: ACCOUNT_ID,
@@ -234,7 +233,7 @@ async def archive_action(
 
 
 @router.post(
-    "/{action_id}:restore", operation_id="restore_action", responses=_CHANGING | _with_etag(200)
+    "/{action_id:id}:restore", operation_id="restore_action", responses=_CHANGING | _with_etag(200)
 )
 async def restore_action(
     account_id: ACCOUNT_ID,
@@ -252,7 +251,7 @@ async def restore_action(
     return _info(done, response)
 
 
-@router.get("/{action_id}/versions", operation_id="list_action_versions", responses=_READING)
+@router.get("/{action_id:id}/versions", operation_id="list_action_versions", responses=_READING)
 async def list_action_versions(
     account_id: ACCOUNT_ID,
     action_id: ActionId,
@@ -267,13 +266,13 @@ async def list_action_versions(
     )
     page = found[:limit]
     return VersionPage(
-        items=[VersionInfo(**version_info(one)) for one in page],
+        items=[VersionInfo(**version_json(one)) for one in page],
         next_cursor=str(page[-1].number) if len(found) > limit else None,
     )
 
 
 @router.get(
-    "/{action_id}/versions/{version}", operation_id="get_action_version", responses=_READING
+    "/{action_id:id}/versions/{version}", operation_id="get_action_version", responses=_READING
 )
 async def get_action_version(
     account_id: ACCOUNT_ID,
@@ -284,11 +283,11 @@ async def get_action_version(
 ) -> Version:
     """Return a published version with its content."""
     found = await service.library.version(account_of(key, account_id), action_id, version)
-    return Version(**version_info(found), content=found.content)
+    return Version(**version_json(found), content=found.content)
 
 
 @router.get(
-    "/{action_id}/versions/{version}/differences",
+    "/{action_id:id}/versions/{version}/differences",
     operation_id="compare_action_versions",
     responses=_READING,
 )
@@ -322,7 +321,7 @@ async def compare_action_versions(
     )
 
 
-@router.get("/{action_id}/history", operation_id="list_action_history", responses=_READING)
+@router.get("/{action_id:id}/history", operation_id="list_action_history", responses=_READING)
 async def list_action_history(
     account_id: ACCOUNT_ID,
     action_id: ActionId,
@@ -337,12 +336,12 @@ async def list_action_history(
     )
     page = found[:limit]
     return ChangePage(
-        items=[change_answer(one) for one in page],
+        items=[ChangeMade(**change_json(one)) for one in page],
         next_cursor=str(page[-1].number) if len(found) > limit else None,
     )
 
 
-@router.get("/{action_id}/used-where", operation_id="list_action_uses", responses=_READING)
+@router.get("/{action_id:id}/used-where", operation_id="list_action_uses", responses=_READING)
 async def list_action_uses(
     account_id: ACCOUNT_ID, action_id: ActionId, key: Previewing, service: ServiceOf
 ) -> Uses:
@@ -374,7 +373,7 @@ async def _created(
 
 def _info(action: StoredAction, response: Response) -> ActionInfo:
     response.headers["ETag"] = etag_header(action.etag)
-    return ActionInfo(**info_of(action))
+    return ActionInfo(**action_json(action))
 
 
 @contextmanager

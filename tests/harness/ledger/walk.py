@@ -20,12 +20,12 @@ from tests.harness.ledger.wire import open_wire
 T = TypeVar("T")
 
 LOW_MARKS = (("p20",), ("p50", "a120", "p10"), ())
+CAP_MARKS = (("c80", "c100"), (), ("c50", "c100", "c1"))
 DEFAULT_CAPS = (
     (),
     (DefaultCap("workspace_id", "day", 150), DefaultCap("campaign_id", "total", 400)),
     (DefaultCap("campaign_id", "month", 100),),
 )
-CAP_MARKS = (("c80", "c100"), (), ("c50", "c100", "c1"))
 # No command within a script takes so long, and no script is quicker.
 SCRIPTS_TAKE_AT_LEAST_US = 20
 
