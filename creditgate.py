@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from runtime.catalog.choice import ModelChoice, TypicalRun, model_choices
     from runtime.config import Config, ConfigError, Mistake, load_config, parse_config
     from runtime.credits.accounts import Accounts
+    from runtime.credits.alert_marks import AlertMarks
     from runtime.credits.caps import Cap, CapStatus, CapWindow
     from runtime.credits.identity import InstallationKeyTooShort
     from runtime.credits.ledger import CreditLedger
@@ -95,6 +96,8 @@ if TYPE_CHECKING:
         LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
+        Switch,
+        Switched,
         TooManyGrants,
         Voided,
     )
@@ -103,6 +106,13 @@ if TYPE_CHECKING:
     from runtime.files.private import NotPrivate
     from runtime.ledger_opening import open_ledger
     from runtime.loop_guard import RuntimeClosed, WrongEventLoop
+    from runtime.observing import (
+        AttemptEnded,
+        ExecutionBegan,
+        ExecutionEnded,
+        Observer,
+        ScriptEnded,
+    )
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
     from runtime.store.database import StoreError, StoreUnavailable
 
@@ -118,9 +128,11 @@ __all__ = [
     "ActionSourceUnavailable",
     "ActionSpec",
     "Alert",
+    "AlertMarks",
     "ArchiveError",
     "ArchivedAccount",
     "Attempt",
+    "AttemptEnded",
     "Balance",
     "BookingUnknown",
     "Cap",
@@ -143,7 +155,9 @@ __all__ = [
     "EntryDamaged",
     "Estimate",
     "Estimator",
+    "ExecutionBegan",
     "ExecutionConflict",
+    "ExecutionEnded",
     "ExecutionRequest",
     "ExecutionResult",
     "FailureKind",
@@ -168,6 +182,7 @@ __all__ = [
     "NotPrivate",
     "NotSent",
     "NotSuggested",
+    "Observer",
     "OptionCount",
     "Origin",
     "PastBalance",
@@ -188,6 +203,7 @@ __all__ = [
     "Reports",
     "RuntimeClosed",
     "Sample",
+    "ScriptEnded",
     "Source",
     "StatementKind",
     "StatementLine",
@@ -195,6 +211,8 @@ __all__ = [
     "Statements",
     "StoreError",
     "StoreUnavailable",
+    "Switch",
+    "Switched",
     "TokenUsage",
     "TooManyGrants",
     "TypicalRun",
@@ -276,6 +294,7 @@ def _config() -> dict[str, Any]:
 
 
 def _accounts() -> dict[str, Any]:
+    from runtime.credits.alert_marks import AlertMarks
     from runtime.credits.caps import Cap, CapStatus, CapWindow
     from runtime.credits.identity import InstallationKeyTooShort
     from runtime.credits.results import (
@@ -296,6 +315,8 @@ def _accounts() -> dict[str, Any]:
         LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
+        Switch,
+        Switched,
         TooManyGrants,
         Voided,
     )
@@ -351,6 +372,18 @@ def _archive() -> dict[str, Any]:
     return locals()
 
 
+def _observing() -> dict[str, Any]:
+    from runtime.observing import (
+        AttemptEnded,
+        ExecutionBegan,
+        ExecutionEnded,
+        Observer,
+        ScriptEnded,
+    )
+
+    return locals()
+
+
 def _runtime() -> dict[str, Any]:
     from runtime.bootstrap import open_estimator, open_runtime
     from runtime.campaigns.estimate import Cost, Covers, Estimate, Estimator, Reach, Sample
@@ -370,6 +403,7 @@ _GROUPS = (
     _people,
     _ledger,
     _archive,
+    _observing,
     _runtime,
 )
 # A function's only local names are those that it imports.

@@ -29,7 +29,7 @@ LEASE_MS = 120_000
 """Above the longest attempt: then another process takes what one that died had begun."""
 
 KEPT_MS = 90 * 86_400_000
-"""How long deliveries are kept after they ended."""
+"""The time for which deliveries are kept after they ended."""
 
 STATES = ("waiting", "delivered", "dead")
 NOBODY = "none"

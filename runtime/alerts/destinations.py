@@ -92,6 +92,11 @@ class Destinations:
             found = [each for each in rows if each.disabled_ms is None] + self._operator
         return [each for each in found if each.wants(message.event)] if found else None
 
+    async def told_of(self, message: Message) -> list[Destination]:
+        """Return where a message goes, as ``of_message`` has it."""
+        async with self._store.connect() as connection:
+            return await self.of_message(connection, message) or []
+
     async def contacts(self, account_id: str) -> tuple[tuple[str, ...], str]:
         """Return an account's contacts, and their etag; "" before they were ever set."""
         async with self._store.connect() as connection:
@@ -138,7 +143,13 @@ class Destinations:
         return _destination(row)
 
     async def add(
-        self, account_id: str | None, kind: str, target: str, events: Collection[str]
+        self,
+        account_id: str | None,
+        kind: str,
+        target: str,
+        events: Collection[str],
+        *,
+        enabled: bool = True,
     ) -> Destination:
         """Make a destination.
 
@@ -153,6 +164,7 @@ class Destinations:
             tuple(dict.fromkeys(events)),
             etag=secrets.token_urlsafe(16),
             created_ms=_now_ms(),
+            disabled_ms=None if enabled else _now_ms(),
         )
         async with self._store.begin() as connection:
             if len(await self._rows(connection, account_id)) >= MOST_DESTINATIONS:

@@ -159,14 +159,15 @@ class AlertWatch:
 
     async def _look_at_forecast(self, account_id: str, outlook: wording.Outlook) -> None:
         days = self._settings.forecast_days
-        if not days or outlook.runs_out_ms is None:
+        if not days:
             return
-        ahead_ms = outlook.runs_out_ms - _now_ms()
+        runs_out_ms = outlook.runs_out_ms
+        ahead_ms = None if runs_out_ms is None else runs_out_ms - _now_ms()
         named = {"account_id": account_id, "name": _FORECAST_TOLD}
-        if ahead_ms > days * _DAY_MS * _REARMED_AT:
+        if ahead_ms is None or ahead_ms > days * _DAY_MS * _REARMED_AT:
             async with self._store.begin() as connection:
                 await connection.execute(delete(account_settings).filter_by(**named))
-        if ahead_ms > days * _DAY_MS:
+        if runs_out_ms is None or ahead_ms is None or ahead_ms > days * _DAY_MS:
             return
         subject, paragraphs = wording.forecast_text(account_id, outlook, self._buy_url)
         now_ms = _now_ms()
@@ -180,10 +181,10 @@ class AlertWatch:
             details={
                 "left_mc": outlook.left_mc,
                 "per_day_mc": outlook.per_day_mc,
-                "runs_out_at": instant_text(outlook.runs_out_ms),
+                "runs_out_at": instant_text(runs_out_ms),
             },
         )
-        row = {**named, "value": str(outlook.runs_out_ms), "etag": "", "updated_ms": now_ms}
+        row = {**named, "value": str(runs_out_ms), "etag": "", "updated_ms": now_ms}
         database = await self._store.database()
         telling = insert(database, account_settings).on_conflict_do_nothing().values(**row)
         async with self._store.begin() as connection:

@@ -24,7 +24,16 @@ _PREAMBLE = (
     "trust.lua",
     "lag.lua",
 )
-_EXECUTIONS = ("executions.lua", "reserve.lua", "settle.lua", "release.lua", "conclude.lua")
+_EXECUTIONS = (
+    "executions.lua",
+    "references.lua",
+    "new_caps.lua",
+    "default_caps.lua",
+    "reserve.lua",
+    "settle.lua",
+    "release.lua",
+    "conclude.lua",
+)
 _ACCOUNTS = (
     "executions.lua",
     "look_up.lua",
@@ -34,6 +43,7 @@ _ACCOUNTS = (
     "void.lua",
     "plan.lua",
     "timezone.lua",
+    "new_caps.lua",
     "cap.lua",
     "alert_marks.lua",
     "switch.lua",
@@ -71,7 +81,7 @@ def assemble(clock: str | None = None) -> Scripts:
     first = shipped_clock() if clock is None else clock
 
     def joined(verbs: tuple[str, ...], *more_writes: str) -> Script:
-        names = (*_PREAMBLE, *verbs, "write.lua", *more_writes, "main.lua")
+        names = (*_PREAMBLE, *verbs, "write_alerts.lua", "write.lua", *more_writes, "main.lua")
         return Script.of(
             _scoped([first, *(read_lua(__package__, f"lua/{name}") for name in names)])
         )

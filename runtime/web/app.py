@@ -11,8 +11,12 @@ from runtime.web.rate_headers import RateHeaders
 from runtime.web.routes import (
     accounts,
     actions,
+    alerts,
     caps,
+    deliveries,
+    destinations,
     docs,
+    estimates,
     executions,
     grants,
     health,
@@ -31,6 +35,7 @@ _ROUTERS = (
     actions.router,
     caps.router,
     docs.router,
+    estimates.router,
     executions.router,
     grants.router,
     health.router,
@@ -42,6 +47,11 @@ _ROUTERS = (
     reports.router,
     payments.router,
     switches.router,
+    alerts.router,
+    destinations.router,
+    destinations.operator_router,
+    deliveries.router,
+    deliveries.operator_router,
 )
 
 

@@ -16,6 +16,12 @@ from pricing.errors import CreditgateError
 from pricing.offers import PurchaseRefused
 from runtime.actions.requests import InvalidRequest
 from runtime.actions.source import ActionSourceUnavailable, UnknownAction
+from runtime.alerts.deliveries import DeliveryRefused, DeliveryUnknown
+from runtime.alerts.destinations import (
+    ChangedMeanwhile,
+    DestinationRefused,
+    DestinationUnknown,
+)
 from runtime.api_keys.errors import (
     ApiKeyRevoked,
     ApiKeyUnknown,
@@ -136,6 +142,11 @@ def shown(value: object) -> str:
 
 _Row = tuple[int, str, str]
 _OF_ERRORS: Mapping[type[CreditgateError], _Row] = {
+    DestinationUnknown: (404, "destination_not_found", "No such destination"),
+    DestinationRefused: (409, "too_many_destinations", "There are too many destinations"),
+    DeliveryUnknown: (404, "delivery_not_found", "No such delivery"),
+    DeliveryRefused: (409, "delivery_not_ended", "The delivery can't be sent again"),
+    ChangedMeanwhile: (412, "changed_meanwhile", "It was changed meanwhile"),
     ActionSourceUnavailable: (503, "action_unavailable", "Nobody can tell what is published"),
     ActionChanged: (412, "action_changed", "The action was changed meanwhile"),
     ActionExists: (409, "action_exists", "The id is taken"),

@@ -77,7 +77,7 @@ def low_text(account_id: str, mark: str, threshold_mc: int, outlook: Outlook, bu
 def exhausted_text(account_id: str, outlook: Outlook, buy: str) -> Text:
     """Return the sentences for credits that are used up, or too few for another answer."""
     dust = outlook.left_mc
-    rest = f" The last {_credits(dust)} do not pay for another answer." if dust else ""
+    rest = f" What is left ({_credits(dust)}) does not pay for another answer." if dust else ""
     return (
         "Credits are used up",
         (

@@ -53,6 +53,13 @@ def above_limit_text(quote_mc: int, limit_mc: int) -> str:
     )
 
 
+def cap_mark_text(account_id: str, cap: Cap, percent: int, limit_mc: int, charged_mc: int) -> str:
+    """Return how far a cap is used, for the terminal."""
+    used = f"{credits_text(charged_mc)} of the cap of {cap_text(cap, limit_mc)}"
+    then = "What it counts uses fallback values until it starts again." if percent >= 100 else ""
+    return f"Account {account_id} has used {used}. {then}".rstrip()
+
+
 def switched_off_text(targets: Sequence[str]) -> str:
     """Return what is switched off now."""
     if not targets:

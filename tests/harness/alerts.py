@@ -54,7 +54,7 @@ class Mailbox:
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
         mail = message_from_bytes(cast("bytes", envelope.content), policy=default)
-        self.mails.append(cast("EmailMessage", mail))
+        self.mails.append(mail)
         return "250 OK"
 
 

@@ -24,6 +24,7 @@ from runtime.cli.terminal import harmless, terminal
 from runtime.credits.results import Alert
 from runtime.wording.accounts import alert_text
 from runtime.wording.amounts import credits_text
+from runtime.wording.caps import cap_mark_text
 
 UPDATE_EVERY_S = 0.2
 _LINE_EVERY_S = 5.0
@@ -70,9 +71,18 @@ class Display:
     def tell(self, alert: Alert) -> None:
         """Show an alert of the ledger, and keep it."""
         self.alerts.append(alert)
-        text = alert_text(
-            alert.account_id, alert.mark, alert.left_mc, alert.threshold_mc, alert.lag_entries
-        )
+        if alert.cap is not None:
+            text = cap_mark_text(
+                alert.account_id,
+                alert.cap,
+                int(alert.mark[1:]),
+                alert.cap_limit_mc,
+                alert.cap_charged_mc,
+            )
+        else:
+            text = alert_text(
+                alert.account_id, alert.mark, alert.left_mc, alert.threshold_mc, alert.lag_entries
+            )
         self.say(text, style="bold yellow")
 
     def begin(self, total: int) -> None:

@@ -36,6 +36,7 @@ OPEN = Takes()
 EXECUTING = Takes(Scope.EXECUTE)
 PREVIEWING = Takes(Scope.PREVIEW)
 BILLING_READER = Takes(Scope.BILLING_READ)
+BILLING_WRITER = Takes(Scope.BILLING_WRITE)
 ADMIN = Takes(Scope.ADMIN)
 OPERATOR_BILLING = Takes(Scope.BILLING_WRITE, operator=True)
 OPERATOR_ADMIN = Takes(Scope.ADMIN, operator=True)
@@ -45,6 +46,13 @@ TABLE = {
     "ready": OPEN,
     "metrics": OPEN,
     "models": PREVIEWING,
+    "get_execution": EXECUTING,
+    "create_checkout": BILLING_WRITER,
+    "list_payments": BILLING_READER,
+    "get_payment": BILLING_READER,
+    "get_top_up": BILLING_READER,
+    "set_top_up": BILLING_WRITER,
+    "take_stripe_event": OPEN,  # signed by Stripe
     "list_actions": PREVIEWING,
     "get_action": PREVIEWING,
     "put_action": ADMIN,
@@ -78,6 +86,29 @@ TABLE = {
     "get_usage": BILLING_READER,
     "get_performance": BILLING_READER,
     "list_keys": ADMIN,
+    "get_contacts": BILLING_READER,
+    "get_alert_marks": BILLING_READER,
+    "list_deliveries": BILLING_READER,
+    "list_destinations": BILLING_READER,
+    "get_destination": BILLING_READER,
+    "put_contacts": ADMIN,
+    "put_alert_marks": ADMIN,
+    "delete_alert_marks": ADMIN,
+    "resend_delivery": ADMIN,
+    "make_destination": ADMIN,
+    "put_destination": ADMIN,
+    "delete_destination": ADMIN,
+    "rotate_destination": ADMIN,
+    "test_destination": ADMIN,
+    "list_all_deliveries": OPERATOR_ADMIN,
+    "resend_any_delivery": OPERATOR_ADMIN,
+    "list_operator_destinations": OPERATOR_ADMIN,
+    "make_operator_destination": OPERATOR_ADMIN,
+    "get_operator_destination": OPERATOR_ADMIN,
+    "put_operator_destination": OPERATOR_ADMIN,
+    "delete_operator_destination": OPERATOR_ADMIN,
+    "rotate_operator_destination": OPERATOR_ADMIN,
+    "test_operator_destination": OPERATOR_ADMIN,
     "make_key": ADMIN,
     "rename_key": ADMIN,
     "rotate_key": ADMIN,
@@ -129,10 +160,13 @@ class Api:
         if authorization is not None:
             headers["Authorization"] = authorization
         body = naming_account(body, account_id)
+        query = operation.query()
+        if any(one["name"] == "account_id" for one in operation.parameters("query")):
+            query = operation.query(examples=True) | {"account_id": account_id}
         return await self.client.request(
             operation.method,
             operation.url(account_id=account_id),
-            params=operation.query(),
+            params=query,
             headers=headers,
             **({"json": body} if operation.bodies() else {}),
         )
@@ -144,7 +178,7 @@ async def api(
 ) -> AsyncIterator[Api]:
     folder = tmp_path_factory.mktemp("access")
     async with (
-        open_served(folder, redis_server.url, "access") as served,
+        open_served(folder, redis_server.url, "access", timeout_ms=10_000) as served,
         httpx.AsyncClient(base_url=served.url) as client,
     ):
         await served.open_account(ACCOUNT)

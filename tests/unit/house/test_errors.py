@@ -32,8 +32,20 @@ INTERNAL = {
     "ActionExists",
     "ActionArchived",
     "TooManyActions",
+    "PaymentError",  # of the service's payments: the root of the next four
+    "PaymentUnknown",
+    "PaymentsUnavailable",
+    "SignatureRefused",
+    "EventUnreadable",
     "RecordDamaged",  # a record in Redis that becomes ActionSourceUnavailable
     "DraftRefused",  # an action in a body, which becomes a problem
+    "ChangedMeanwhile",  # of the service's alerts, which hosts don't have; and the next five
+    "DestinationRefused",
+    "DestinationUnknown",
+    "DeliveryRefused",
+    "DeliveryUnknown",
+    "SendingFailed",
+    "AddressRefused",  # a webhook's host, which becomes SendingFailed
     "ArchivedMeanwhile",  # two archivers at once, of which one looks again
     "BadEncoding",  # an HTTP answer that becomes PossiblyExecuted
     "BeyondBound",  # YAML beyond a bound, which becomes a mistake of the config
