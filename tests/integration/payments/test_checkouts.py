@@ -240,7 +240,23 @@ async def test_a_payment_whose_event_never_came_is_found_by_asking(till: Till) -
     assert (await till.balance()).granted_mc == PACK_MC
 
 
-ODD: tuple[Any, ...] = (None, 0, -1, 2**80, 1.5, True, "", "x", "x" * 5_000, "\0", "é", [], {}, [1], {"id": "pi_1"})
+ODD: tuple[Any, ...] = (
+    None,
+    0,
+    -1,
+    2**80,
+    1.5,
+    True,
+    "",
+    "x",
+    "x" * 5_000,
+    "\0",
+    "é",
+    [],
+    {},
+    [1],
+    {"id": "pi_1"},
+)
 
 
 @pytest.mark.long
@@ -264,6 +280,7 @@ async def test_whatever_stands_in_an_event_nothing_is_credited_that_was_not_paid
     assert 0 < credited <= len(ODD) * (len(fields) + 2) - wrong
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["charge.refunded", "charge.dispute.created"])
 async def test_odd_refunds_and_disputes_take_back_at_most_the_payment(
     till: Till, kind: str

@@ -19,6 +19,9 @@ from runtime.payments.stripe_http import OneHost
 from tests.harness.payments import PACK_MC, Till, other_process
 
 
+pytestmark = pytest.mark.long
+
+
 class Killed(BaseException):
     """The process is gone: nothing of it runs on."""
 
@@ -126,7 +129,6 @@ async def test_killed_at_any_step_a_top_up_is_paid_once_and_credited_once(
     assert await killed_at_each_step(till, monkeypatch, prepare, work, check) > 15
 
 
-@pytest.mark.long
 async def test_killed_at_any_step_an_event_credits_once(
     till: Till, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +151,6 @@ async def test_killed_at_any_step_an_event_credits_once(
     assert await killed_at_each_step(till, monkeypatch, prepare, work, check) > 10
 
 
-@pytest.mark.long
 async def test_killed_at_any_step_a_refund_takes_back_once(
     till: Till, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +176,6 @@ async def test_killed_at_any_step_a_refund_takes_back_once(
     assert await killed_at_each_step(till, monkeypatch, prepare, work, check) > 15
 
 
-@pytest.mark.long
 async def test_killed_at_any_step_a_checkout_is_made_once(
     till: Till, monkeypatch: pytest.MonkeyPatch
 ) -> None:
