@@ -12,6 +12,7 @@ from redis.asyncio import Redis, RedisCluster
 from runtime.archive.location import archive_file
 from runtime.background import finish
 from runtime.config import Config
+from runtime.credits.caps import DefaultCap
 from runtime.credits.durability import Durability
 from runtime.credits.installation_key import identity_of
 from runtime.credits.ledger import Commerce, CreditLedger, LedgerSettings
@@ -82,6 +83,17 @@ async def open_ledger(
         yield ledger
 
 
+def default_caps(config: Config) -> tuple[DefaultCap, ...]:
+    """Return the caps that new workspaces and campaigns begin with."""
+    sections = config.default_caps
+    found = []
+    if (section := sections.workspace) is not None:
+        found.append(DefaultCap("workspace_id", section.window, section.limit_mc))
+    if (section := sections.campaign) is not None:
+        found.append(DefaultCap("campaign_id", section.window, section.limit_mc))
+    return tuple(found)
+
+
 @asynccontextmanager
 async def connected(config: Config, redis: Client | None) -> AsyncIterator[Client]:
     """Yield the host's own client, or one of the configured server.
@@ -109,6 +121,7 @@ def _settings(config: Config) -> LedgerSettings:
         wait_replicas=config.redis.wait_replicas,
         assume=frozenset(config.redis.assume),
         max_lag=config.archive.max_lag,
+        default_caps=default_caps(config),
     )
 
 

@@ -66,9 +66,14 @@ class VerifiedKeys:
     """
 
     def __init__(
-        self, find: Callable[[str, str], Awaitable[VerifiedKey | None]], changes: KeyChanges
+        self,
+        find: Callable[[str, str], Awaitable[VerifiedKey | None]],
+        changes: KeyChanges,
+        *,
+        clock_s: Callable[[], float] = monotonic,
     ) -> None:
         self._find = find
+        self._clock_s = clock_s
         self._changes = changes
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._refused: OrderedDict[str, float] = OrderedDict()
@@ -104,7 +109,7 @@ class VerifiedKeys:
         if parsed is None:
             return None
         key_id, secret_hash = parsed
-        self._asked_s = monotonic()
+        self._asked_s = self._clock_s()
         if self._refused.get(secret_hash, 0.0) > self._asked_s:
             return None
         verified = await self._verified(key_id, secret_hash)
@@ -144,7 +149,7 @@ class VerifiedKeys:
         raise StoreUnavailable("the database answers too late to tell whether the key is in force")
 
     def _counts(self, known: _Known) -> bool:
-        now_s = monotonic()
+        now_s = self._clock_s()
         age_s = now_s - known.read_s
         if age_s <= _UNWATCHED_AGE_S:
             return True
@@ -157,7 +162,7 @@ class VerifiedKeys:
     def _keep_fresh(self, key_id: str, secret_hash: str, known: _Known) -> None:
         if secret_hash in self._known:
             self._known.move_to_end(secret_hash)
-        is_old = monotonic() - known.read_s > _AGAIN_AFTER_S
+        is_old = self._clock_s() - known.read_s > _AGAIN_AFTER_S
         if is_old and secret_hash not in self._reading and len(self._reading) < MOST_READS:
             self._begin_read(key_id, secret_hash)
 
@@ -189,10 +194,10 @@ class VerifiedKeys:
     async def _fetch(self, reading: _Reading, secret_hash: str) -> _Known | None:
         for _ in range(_TRIES):
             reading.is_stale = False
-            began_s = monotonic()
+            began_s = self._clock_s()
             verified = await self._find(reading.key_id, secret_hash)
             if verified is None:
-                _put(self._refused, secret_hash, monotonic() + _REFUSED_FOR_S, MOST_REFUSED)
+                _put(self._refused, secret_hash, self._clock_s() + _REFUSED_FOR_S, MOST_REFUSED)
                 self._known.pop(secret_hash, None)
                 return None
             if not reading.is_stale:
@@ -203,10 +208,10 @@ class VerifiedKeys:
 
     def _may_look(self) -> bool:
         # Where Redis did not answer just now, requests don't wait for it: the watch tries again.
-        return self._failed_s < self._watched_s or monotonic() - self._failed_s > _IDLE_AFTER_S
+        return self._failed_s < self._watched_s or self._clock_s() - self._failed_s > _IDLE_AFTER_S
 
     async def _look_if_used(self) -> None:
-        if monotonic() - self._asked_s < _IDLE_AFTER_S:
+        if self._clock_s() - self._asked_s < _IDLE_AFTER_S:
             await self._look()
 
     async def _look(self) -> None:
@@ -219,11 +224,11 @@ class VerifiedKeys:
         self._looking = None
 
     async def _read_changes(self) -> None:
-        began_s = monotonic()
+        began_s = self._clock_s()
         try:
             changed = await self._changes.read(self._place, _WATCH_WITHIN_S)
         except RedisUnavailable as error:
-            self._failed_s = monotonic()
+            self._failed_s = self._clock_s()
             _log.debug("which keys changed can't be read: %s", error)
             return
         self._place = changed.place

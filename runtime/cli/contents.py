@@ -23,6 +23,7 @@ _CREDITS = {
     "account": "Open accounts, change their plans, switch them off, and close them.",
     "grant": "Give credits to an account.",
     "purchase": "Add bought credits to an account.",
+    "payments": "List payments through Stripe, and go on with one that waits.",
     "void": "Take back what is left of a grant, for good.",
     "cap": "Cap what an account, a workspace, a campaign, an action or a source is charged.",
     "balance": "Show an account's credits: the parts of its balance, each grant, and its limits.",
@@ -32,6 +33,7 @@ _CREDITS = {
     "rates": "Show what models cost in credits, or suggest a rate card.",
 }
 _OPERATE = {
+    "keys": "Create, list, rotate and revoke the keys of the HTTP API.",
     "alerts": "List alerts that were sent or wait, send a test, and send again what was given up.",
     "sweep": "End expired reservations and grants, and raise the alerts that are due.",
     "spool": "List, replay or retire charges that wait on disk because Redis did not take them.",

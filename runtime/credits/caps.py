@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Literal
 from urllib.parse import quote, unquote
 
-from runtime.credits.checks import check_named, choice
+from runtime.credits.checks import check_named, check_whole, choice
 
 # The bit of each dimension in a sort's shape, as limits.lua has them.
 _BITS = {"workspace_id": 1, "campaign_id": 2, "action": 4, "source": 8}
@@ -68,6 +68,34 @@ class Cap:
         """Return the cap as one word, with its values quoted: ``day;workspace_id=retail``."""
         named = (f"{name}={quote(value, safe='')}" for name, value in self.named.items())
         return ";".join([self.window, *named])
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultCap:
+    """The cap that each workspace, or each campaign, of an account begins with.
+
+    Raises:
+        ValueError: an argument is not allowed.
+    """
+
+    dimension: Literal["workspace_id", "campaign_id"]
+    window: CapWindow | Literal["day", "month", "total"]
+    limit_mc: int
+
+    def __post_init__(self) -> None:
+        if self.dimension not in ("workspace_id", "campaign_id"):
+            raise ValueError(f"dimension: found {self.dimension!r}")
+        object.__setattr__(self, "window", choice(self.window, CapWindow, "window"))
+        check_whole(self.limit_mc, "limit_mc")
+
+    @property
+    def sort(self) -> str:
+        """Window and dimension, as ``limits.lua`` has them."""
+        return f"{self.window[0]}{_BITS[self.dimension]}"
+
+    def cap(self, name: str) -> Cap:
+        """Return the cap of one workspace or campaign."""
+        return Cap(self.window, **{self.dimension: name})
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,16 @@ _PREAMBLE = (
     "trust.lua",
     "lag.lua",
 )
-_EXECUTIONS = ("executions.lua", "reserve.lua", "settle.lua", "release.lua", "conclude.lua")
+_EXECUTIONS = (
+    "executions.lua",
+    "references.lua",
+    "new_caps.lua",
+    "default_caps.lua",
+    "reserve.lua",
+    "settle.lua",
+    "release.lua",
+    "conclude.lua",
+)
 _ACCOUNTS = (
     "executions.lua",
     "look_up.lua",
@@ -34,6 +43,7 @@ _ACCOUNTS = (
     "void.lua",
     "plan.lua",
     "timezone.lua",
+    "new_caps.lua",
     "cap.lua",
     "alert_marks.lua",
     "switch.lua",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pricing.offers import Offer, Pack
+from runtime.credits.caps import DefaultCap
 from runtime.credits.checks import check_cap_marks, check_marks, check_whole
 from runtime.credits.durability import Durability
 
@@ -22,6 +23,7 @@ class LedgerSettings:
     ``assume`` has what the operator vouches for where a server does not tell it.
     ``max_lag`` is the number of entries by which the archive may lag behind an account's journal
     before new reserves are refused; ``None`` for no bound.
+    ``default_caps`` are those that each workspace and each campaign begins with.
     """
 
     key_prefix: str = "cg1"
@@ -34,6 +36,7 @@ class LedgerSettings:
     wait_replicas: int = 1
     assume: frozenset[str] = frozenset()
     max_lag: int | None = None
+    default_caps: tuple[DefaultCap, ...] = ()
 
     def __post_init__(self) -> None:
         check_marks(self.low_marks)
@@ -42,6 +45,8 @@ class LedgerSettings:
         check_whole(self.wait_replicas, "wait_replicas", least=1)
         if self.max_lag is not None:
             check_whole(self.max_lag, "max_lag", least=1)
+        if len({cap.dimension for cap in self.default_caps}) < len(self.default_caps):
+            raise ValueError("default_caps: one for each dimension at most")
 
     @property
     def replicas(self) -> int:
@@ -49,13 +54,14 @@ class LedgerSettings:
         return self.wait_replicas if self.durability is Durability.REPLICATED else 0
 
     @property
-    def header(self) -> tuple[str, str, str, str]:
+    def header(self) -> tuple[str, ...]:
         """The settings that each script call carries, in the order of ``main.lua``."""
         return (
             str(self.outcome_ttl_ms),
             ",".join((*self.low_marks, *self.cap_marks)),
             str(self.alert_cooldown_ms),
             "" if self.max_lag is None else str(self.max_lag),
+            ",".join(f"{cap.sort}={cap.limit_mc}" for cap in self.default_caps),
         )
 
 

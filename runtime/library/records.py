@@ -115,12 +115,17 @@ class Records:
         """Return the content of a version, ``None`` if Redis has none.
 
         Raises:
-            RecordDamaged: the record is too long.
+            RecordDamaged: the record is none, or too long.
         """
         key = self._keys.action_version(account_id, action_id, version)
         asked: Any = self._client
-        async with bounded(self._timeout_s):
-            text: bytes | str = await asked.getrange(key, 0, MOST_CONTENT_BYTES)
+        try:
+            async with bounded(self._timeout_s):
+                text: bytes | str = await asked.getrange(key, 0, MOST_CONTENT_BYTES)
+        except RedisUnavailable as error:
+            if str(error.__cause__).startswith("WRONGTYPE"):
+                raise RecordDamaged(f"{key} is no text") from error
+            raise
         content = text.encode() if isinstance(text, str) else text
         if len(content) > MOST_CONTENT_BYTES:
             raise RecordDamaged(f"{key} has more than {MOST_CONTENT_BYTES:,} bytes")

@@ -10,10 +10,11 @@ class PaymentError(CreditgateError):
 
 
 class PaymentUnknown(PaymentError):
-    """The account has no such payment."""
+    """The account has no such payment, or nobody has."""
 
-    def __init__(self, account_id: str, payment_id: str) -> None:
-        super().__init__(f"account {account_id!r} has no payment {payment_id!r}")
+    def __init__(self, account_id: str | None, payment_id: str) -> None:
+        whose = "there is" if account_id is None else f"account {account_id!r} has"
+        super().__init__(f"{whose} no payment {payment_id!r}")
 
 
 class PaymentsUnavailable(PaymentError):

@@ -1,4 +1,4 @@
-"""What payments tell others: events, which somebody has to act on."""
+"""Events of payments, which somebody has to act on."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ GIVEN = frozenset((State.CREDITED, State.REFUNDED, State.DISPUTED))
 
 
 class Dispute(StrEnum):
-    """How a dispute stands."""
+    """The state of a dispute."""
 
     NONE = ""
     OPEN = "open"
@@ -87,7 +87,7 @@ class Payment:
 
     @property
     def back_cents(self) -> int:
-        """What was paid back, or is withheld by a dispute; at most the price."""
+        """The cents that were paid back, or are withheld by a dispute; at most the price."""
         return min(self.price_cents, self.refunded_cents + self.disputed_cents)
 
     @property
@@ -110,7 +110,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What the payment provider says that it took."""
+    """Money that the payment provider says it took."""
 
     amount_cents: object
     currency: object

@@ -26,7 +26,7 @@ from runtime.store.reopening import Store
 RETRY_MS = 30_000
 ASK_MS = 3_600_000
 AT_ONCE = 100
-"""How many payments a round goes on with."""
+"""The most payments that a round goes on with."""
 
 _log = logging.getLogger("creditgate.payments")
 
@@ -87,6 +87,17 @@ class Payments:
             raise PaymentUnknown(account_id, payment_id)
         return payment
 
+    async def look_up(self, payment_id: str) -> Payment:
+        """Return a payment of any account.
+
+        Raises:
+            PaymentUnknown: there is none.
+        """
+        payment = await self._stored.find(payment_id)
+        if payment is None:
+            raise PaymentUnknown(None, payment_id)
+        return payment
+
     async def page(
         self, account_id: str | None, *, limit: int, before: tuple[int, str] | None = None
     ) -> Sequence[Payment]:
@@ -100,11 +111,8 @@ class Payments:
             PaymentUnknown: there is none.
             LedgerUnavailable, StoreUnavailable, PaymentsUnavailable: try later.
         """
-        payment = await self._stored.find(payment_id)
-        if payment is None:
-            raise PaymentUnknown("", payment_id)
-        await self._go_on(payment, ask=True)
-        return await self._stored.find(payment_id) or payment
+        await self._go_on(await self.look_up(payment_id), ask=True)
+        return await self.look_up(payment_id)
 
     async def settings(self, account_id: str) -> tuple[StoredSettings, Payer | None]:
         """Return what an account has set for top-ups, and who pays for them."""

@@ -1,4 +1,4 @@
-"""What is paid back, or withheld by a dispute, is taken back in credits: what is left of them.
+"""Takes back, in credits, what is paid back or withheld by a dispute: what is left of them.
 
 The ledger voids a grant as a whole. So the payment's grant is voided, and what was too much is
 given again: a step that is planned in SQL first, and is the same whoever takes it.

@@ -32,7 +32,7 @@ class StoredSettings:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """How many top-ups an account has begun, and whether one is under way."""
+    """The number of top-ups that an account has begun; one may be under way."""
 
     begun: int
     unfinished: bool

@@ -1,4 +1,4 @@
-"""What is asked of Stripe, and how its events are verified. No other module knows its library.
+"""Requests to Stripe, and the check of its events. No other module knows its library.
 
 Everything that is created has the payment's id as its idempotency key, so that asking again after
 a lost answer tells what became of the first request. The library itself tries nothing again.

@@ -17,7 +17,7 @@ HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Why top-ups stopped, until a person sets them again."""
+    """The reason why top-ups stopped, until a person sets them again."""
 
     reason: str
     at_ms: int
@@ -26,7 +26,7 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class TopUpSettings:
-    """What an account has set.
+    """Settings of an account.
 
     Args:
         below_mc: a top-up is due when what is left (available and reserved) is this or less.

@@ -56,7 +56,7 @@ def _summarize(document: dict[str, Any]) -> None:
 
 def _restore_examples(document: dict[str, Any], route: APIRoute) -> None:
     """Put a route's examples back as they were written: FastAPI drops each ``null`` in them."""
-    for method in route.methods:
+    for method in route.methods or ():
         operation = document["paths"][route.path_format][method.lower()]
         for status, answer in route.responses.items():
             _restore(operation["responses"].get(str(status), {}), answer)

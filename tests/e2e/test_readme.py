@@ -22,6 +22,7 @@ from tests.harness.servers import free_ports
 
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLE_PORT = "8377"
+SERVED_PORT = "8320"
 RUN_ELSEWHERE = {
     "make demo": "tests/e2e/test_demo.py",
     "make test": "this very suite",
@@ -40,7 +41,8 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = str(free_ports(1)[0])
+        self.port, self.served_port = map(str, free_ports(2))
+        self.key = ""
         self.servers: list[subprocess.Popen[str]] = []
         (folder / "config.example.yaml").write_text(
             (ROOT / "config.example.yaml").read_text("utf-8").replace(EXAMPLE_PORT, self.port),
@@ -62,15 +64,26 @@ class Reader:
 
     def type(self, line: str) -> Ended | None:
         """Run a line; ``None`` for a server, which goes on running."""
-        words = shlex.split(line.replace(EXAMPLE_PORT, self.port))
+        line = line.replace(EXAMPLE_PORT, self.port).replace(SERVED_PORT, self.served_port)
+        words = shlex.split(line.replace("$KEY", self.key))
         if words[0] == "creditgate":
             words[:1] = [sys.executable, "-m", "runtime.cli"]
         process = self.start(*words)
+        if "serve" in words:
+            self.servers.append(process)
+            self._read_key(process)
+            return None
         if "mock-provider" not in words:
             return end(process)
         self.servers.append(process)
         wait_until(self._mock_answers)
         return None
+
+    def _read_key(self, process: subprocess.Popen[str]) -> None:
+        """Read what a demo of the service prints, and take the account's key."""
+        assert process.stdout is not None
+        told = "".join(iter(process.stdout.readline, "Ctrl-C ends it and removes its data.\n"))
+        [self.key] = re.findall(r"^  acme's:  (cgk_\S+)$", told, re.MULTILINE)
 
     def _mock_answers(self) -> bool:
         try:
@@ -100,6 +113,9 @@ def test_every_command_of_the_readme_works_in_its_order(reader: Reader) -> None:
     for line in typed:
         ended = reader.type(line)
         assert ended is None or ended.status == 0, f"{line}\n{ended.stderr}"
+        if line.startswith("curl "):
+            assert ended is not None
+            assert ended.json["status"] == "model"
 
     # The programs of the README and the API page use what the commands above have set up.
     for page in ("README.md", "docs/api.md"):

@@ -166,7 +166,7 @@ class LeftBehind:
 
 def scripts_at(now_ms: int) -> Scripts:
     """The ledger's scripts by a clock that stands still, which the processes' clocks agree with."""
-    return assemble(f"ARGV[7] = '{now_ms}'\nlocal function server_ms() return {now_ms} end")
+    return assemble(f"ARGV[8] = '{now_ms}'\nlocal function server_ms() return {now_ms} end")
 
 
 def _as_of_the_dump() -> Any:

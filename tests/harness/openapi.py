@@ -27,7 +27,8 @@ class Operation:
     @property
     def names_account(self) -> bool:
         """Whether a request says whose account it is about, in its path or its body."""
-        return "{account_id}" in self.path or '"account_id"' in json.dumps(self.bodies())
+        named = any(one["name"] == "account_id" for one in self.spec.get("parameters", ()))
+        return named or '"account_id"' in json.dumps(self.bodies())
 
     def url(self, **values: str) -> str:
         """The path with these values, and with the document's examples for the others."""
@@ -43,16 +44,16 @@ class Operation:
         return {
             parameter["name"]: str(self._example(parameter))
             for parameter in self.parameters("query")
-            if parameter.get("required") or (examples and has_example(parameter))
+            if parameter.get("required") or (examples and has_example_of(parameter))
         }
 
     def headers(self) -> dict[str, str]:
         """The headers that must be sent; an ``If-Match`` without an example names no version."""
         found = {}
         for parameter in self.parameters("header"):
-            if parameter["name"].lower() == "if-match" and not has_example(parameter):
+            if parameter["name"].lower() == "if-match" and not has_example_of(parameter):
                 found[parameter["name"]] = '"of-no-version"'
-            elif parameter.get("required") or has_example(parameter):
+            elif parameter.get("required") or has_example_of(parameter):
                 found[parameter["name"]] = str(self._example(parameter))
         return found
 
@@ -109,6 +110,10 @@ def operations(document: Mapping[str, Any]) -> Iterator[Operation]:
         for method, spec in methods.items():
             if method in METHODS:
                 yield Operation(method.upper(), path, spec, document)
+
+
+def has_example_of(parameter: Mapping[str, Any]) -> bool:
+    return has_example(parameter) or has_example(parameter["schema"])
 
 
 def has_example(schema: Mapping[str, Any]) -> bool:

@@ -92,7 +92,8 @@ class Till:
     async def stopped(self, account_id: str = ACCOUNT) -> str | None:
         """Why top-ups are stopped."""
         found, _ = await self.payments.settings(account_id)
-        return found.settings.stopped and found.settings.stopped.reason
+        stopped = found.settings.stopped
+        return None if stopped is None else stopped.reason
 
     def kinds(self) -> list[str]:
         """The kinds of what was told."""
@@ -101,11 +102,13 @@ class Till:
 
 @asynccontextmanager
 async def open_till(
-    url: URL, redis_url: str, key_prefix: str, fake: FakeStripe | None = None
+    url: URL, redis_url: str, key_prefix: str, another: FakeStripe | None = None
 ) -> AsyncIterator[Till]:
     """Open payments, which do nothing by themselves; with another's fake, as another process."""
     async with AsyncExitStack() as stack:
-        fake = fake or await stack.enter_async_context(open_stripe())
+        fake = another
+        if fake is None:
+            fake = await stack.enter_async_context(open_stripe())
         client = connect(redis_url)
         stack.push_async_callback(client.aclose)
         ledger = make_ledger(client, key_prefix)

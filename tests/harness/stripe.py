@@ -132,7 +132,7 @@ class FakeStripe:
         match request.method, parts:
             case "POST", ["checkout", "sessions"]:
                 return await self._post(request, self.create_session)
-            case "GET", ["checkout", "sessions", session_id]:
+            case "GET", ["checkout", "sessions", str(session_id)]:
                 return web.json_response(self.sessions[session_id])
             case "POST", ["payment_intents"]:
                 return await self._post(request, self.create_intent)
@@ -142,9 +142,9 @@ class FakeStripe:
                 return web.json_response(
                     {"object": "list", "data": found, "has_more": False, "url": request.path}
                 )
-            case "GET", ["payment_intents", intent_id]:
+            case "GET", ["payment_intents", str(intent_id)]:
                 return web.json_response(self.intents[intent_id])
-            case "POST", ["payment_intents", intent_id, "cancel"]:
+            case "POST", ["payment_intents", str(intent_id), "cancel"]:
                 return await self._post(request, lambda _: self.cancel_intent(intent_id))
         raise web.HTTPNotFound
 

@@ -20,7 +20,6 @@ from creditgate import (
     ActionSourceUnavailable,
     ActionSpec,
     Alert,
-    AlertMarks,
     ArchivedAccount,
     ArchiveError,
     Attempt,

@@ -23,8 +23,8 @@ from runtime.campaigns.campaign import Tally
 from runtime.cli.terminal import harmless, terminal
 from runtime.credits.results import Alert
 from runtime.wording.accounts import alert_text
-from runtime.wording.caps import cap_mark_text
 from runtime.wording.amounts import credits_text
+from runtime.wording.caps import cap_mark_text
 
 UPDATE_EVERY_S = 0.2
 _LINE_EVERY_S = 5.0

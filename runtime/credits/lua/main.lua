@@ -2,14 +2,14 @@
 -- left, all written together.
 -- KEYS: the keys of state.lua, then an outcome key for each call that takes an execution.
 -- ARGV: account id, 'w' | 'r', outcome TTL in ms, marks, cool-down of a mark in ms, how many entries
---       the archive may lag behind (lag.lua), clock in ms and memory of the process that asks
---       (trust.lua), windows of caps (windows.lua), then for each call: verb, number of arguments,
---       arguments. Where the call takes an execution, the first four are its key, attempt,
---       fingerprint and dimensions; the verb's own follow.
+--       the archive may lag behind (lag.lua), caps of new names (default_caps.lua), clock in ms and
+--       memory of the process that asks (trust.lua), windows of caps (windows.lua), then for each
+--       call: verb, number of arguments, arguments. Where the call takes an execution, the first
+--       four are its key, attempt, fingerprint and dimensions; the verb's own follow.
 -- answer: {answers in the order of the calls, alerts as {name, threshold, left, lag, and where a cap
 --         raised it, its field, limit and charges}, what to remember}
 
-local FIRST_CALL, ACCOUNT_KEYS = 10, 14
+local FIRST_CALL, ACCOUNT_KEYS = 11, 14
 local ENDS = { settle = true, release = true, expire = true }
 local TAKES_EXECUTION = { reserve = true, settle = true, release = true, conclude = true, look_up = true,
   rebuild_outcome = true }

@@ -7,7 +7,7 @@
 local function done_before(reference, kind, compared)
   local raw = fetch('HGET', K.refs, reference)
   if not raw then
-    if fetch('HLEN', K.refs) ~= S.account.refs_n then
+    if fetch('HLEN', K.refs) + S.new_refs_n ~= S.account.refs_n then
       stop('DAMAGED', K.refs .. ': not the ' .. int(S.account.refs_n) .. ' references that were used')
     end
     return nil
@@ -34,6 +34,6 @@ end
 
 local function remember(reference, kind, compared, answer)
   S.refs[reference] = reference_text(kind, compared, answer)
-  S.account.refs_n = S.account.refs_n + 1
+  S.account.refs_n, S.new_refs_n = S.account.refs_n + 1, S.new_refs_n + 1
   S.changed = true
 end

@@ -23,7 +23,8 @@ local function refusal(amount, dimensions, caps)
   if account.state ~= 'open' then return 'account_closed', 0 end
   if account.eligible ~= '1' then return 'plan_not_eligible', 0 end
   if is_switched_off(dimensions) then return 'switched_off', 0 end
-  if #caps > 0 and amount > 0 then
+  caps = amount > 0 and caps_with_defaults(dimensions, caps) or {}
+  if #caps > 0 then
     if capped(caps, amount) then sweep_before_refusing() end
     local cap = capped(caps, amount)
     if cap then return 'cap_reached', 0, cap end
@@ -55,7 +56,9 @@ V.reserve = function(execution, record, args)
   if MAX_LAG and lag() > MAX_LAG then return too_far_behind() end
   local caps = matching_caps(execution.dimensions)
   local reason, home, cap = refusal(amount, execution.dimensions, caps)
-  if not reason then return set_aside(execution, record, amount, ttl, caps) end
+  if not reason then
+    return set_aside(execution, record, amount, ttl, matching_caps(execution.dimensions))
+  end
   if listed(final, reason) then
     conclude_refusal(execution, S.open[execution.key], reason, bytes)
     if cap then check_cap_reached(cap[1]) end

@@ -25,7 +25,7 @@ local K = {
   bucket_due = KEYS[11], news = KEYS[12], accounts = KEYS[13], alerts = KEYS[14],
 }
 local ACCOUNT_ID, READ_ONLY, OUTCOME_TTL_MS = ARGV[1], ARGV[2] == 'r', tonumber(ARGV[3])
-local WINDOWS = ARGV[9]    -- of the account's time zone, where the caller knows it: windows.lua
+local WINDOWS = ARGV[10]   -- of the account's time zone, where the caller knows it: windows.lua
 
 local S = {
   now = 0,
@@ -35,6 +35,7 @@ local S = {
   damaged = {},            -- execution key -> what is wrong with its record
   outcomes = {},           -- outcome key -> outcome, or false
   entries = {}, alerts = {}, refs = {}, dims = {}, new_dims = {}, new_dims_n = 0,
+  new_refs_n = 0,
   dirty_grants = {}, dirty_open = {}, dirty_outcomes = {}, dirty_limits = {}, dirty_uses = {},
   dirty_order = false,
   changed = false, opened = false, dirty_profile = false, next_due_wanted = false,

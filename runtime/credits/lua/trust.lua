@@ -1,7 +1,7 @@
 -- May this script act on what it finds? Not where acknowledged writes are missing, and not by a clock
 -- that may be wrong. Each of these ends the script before its first write.
--- ARGV[7]: the clock of the process that asks, in ms since 1970. It only refuses: nothing is due by it.
--- ARGV[8]: the last epoch, sequence and chain that the process was told of this account, separated by
+-- ARGV[8]: the clock of the process that asks, in ms since 1970. It only refuses: nothing is due by it.
+-- ARGV[9]: the last epoch, sequence and chain that the process was told of this account, separated by
 --          tabs, or '' where it was told of none.
 
 local MOST_APART_MS = 60000
@@ -33,7 +33,7 @@ local function check_stopped()
 end
 
 local function check_memory()
-  local epoch, seq, chain = string.match(ARGV[8], '^([^\t]+)\t(%d+)\t(%x*)$')
+  local epoch, seq, chain = string.match(ARGV[9], '^([^\t]+)\t(%d+)\t(%x*)$')
   if not epoch or S.account and S.account.stopped then return end
   local account, seen = S.account, tonumber(seq)
   if not account then stop_for_loss(seen, 'found is no account: all its entries are lost') end
@@ -57,7 +57,7 @@ local function memory_text()
 end
 
 local function check_clock(time)
-  local ahead = time - tonumber(ARGV[7])
+  local ahead = time - tonumber(ARGV[8])
   if READ_ONLY or math.abs(ahead) <= MOST_APART_MS then return end
   stop('CLOCK', "the server's clock is " .. seconds(math.abs(ahead)) .. ' '
     .. (ahead > 0 and 'ahead of' or 'behind') .. " this process's: above "

@@ -94,7 +94,7 @@ async def list_actions(
     )
 
 
-@router.get("/{action_id}", operation_id="get_action", responses=_READING | _with_etag(200))
+@router.get("/{action_id:id}", operation_id="get_action", responses=_READING | _with_etag(200))
 async def get_action(
     account_id: ACCOUNT_ID,
     action_id: ActionId,
@@ -110,7 +110,7 @@ async def get_action(
 
 
 @router.put(
-    "/{action_id}",
+    "/{action_id:id}",
     operation_id="put_action",
     responses=_CHANGING
     | _with_etag(200)
@@ -149,7 +149,7 @@ async def put_action(
 
 
 @router.post(
-    "/{action_id}:publish",
+    "/{action_id:id}:publish",
     operation_id="publish_action",
     responses=_CHANGING | _with_etag(200),
 )
@@ -183,7 +183,7 @@ async def publish_action(
 
 
 @router.post(
-    "/{action_id}:duplicate",
+    "/{action_id:id}:duplicate",
     operation_id="duplicate_action",
     status_code=201,
     responses=problems(400, 401, 403, 404, 409, 422, 429, 503) | _with_etag(201),
@@ -211,7 +211,7 @@ async def duplicate_action(
 
 
 @router.post(
-    "/{action_id}:archive", operation_id="archive_action", responses=_CHANGING | _with_etag(200)
+    "/{action_id:id}:archive", operation_id="archive_action", responses=_CHANGING | _with_etag(200)
 )
 async def archive_action(
     account_id: ACCOUNT_ID,
@@ -234,7 +234,7 @@ async def archive_action(
 
 
 @router.post(
-    "/{action_id}:restore", operation_id="restore_action", responses=_CHANGING | _with_etag(200)
+    "/{action_id:id}:restore", operation_id="restore_action", responses=_CHANGING | _with_etag(200)
 )
 async def restore_action(
     account_id: ACCOUNT_ID,
@@ -252,7 +252,7 @@ async def restore_action(
     return _info(done, response)
 
 
-@router.get("/{action_id}/versions", operation_id="list_action_versions", responses=_READING)
+@router.get("/{action_id:id}/versions", operation_id="list_action_versions", responses=_READING)
 async def list_action_versions(
     account_id: ACCOUNT_ID,
     action_id: ActionId,
@@ -273,7 +273,7 @@ async def list_action_versions(
 
 
 @router.get(
-    "/{action_id}/versions/{version}", operation_id="get_action_version", responses=_READING
+    "/{action_id:id}/versions/{version}", operation_id="get_action_version", responses=_READING
 )
 async def get_action_version(
     account_id: ACCOUNT_ID,
@@ -288,7 +288,7 @@ async def get_action_version(
 
 
 @router.get(
-    "/{action_id}/versions/{version}/differences",
+    "/{action_id:id}/versions/{version}/differences",
     operation_id="compare_action_versions",
     responses=_READING,
 )
@@ -322,7 +322,7 @@ async def compare_action_versions(
     )
 
 
-@router.get("/{action_id}/history", operation_id="list_action_history", responses=_READING)
+@router.get("/{action_id:id}/history", operation_id="list_action_history", responses=_READING)
 async def list_action_history(
     account_id: ACCOUNT_ID,
     action_id: ActionId,
@@ -342,7 +342,7 @@ async def list_action_history(
     )
 
 
-@router.get("/{action_id}/used-where", operation_id="list_action_uses", responses=_READING)
+@router.get("/{action_id:id}/used-where", operation_id="list_action_uses", responses=_READING)
 async def list_action_uses(
     account_id: ACCOUNT_ID, action_id: ActionId, key: Previewing, service: ServiceOf
 ) -> Uses:

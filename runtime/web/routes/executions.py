@@ -131,6 +131,7 @@ async def get_execution(
         Query(
             pattern=ID_PATTERN,
             description="The account that it is of. A key of an account may leave it out.",
+            examples=["acme"],
         ),
     ] = None,
 ) -> dict[str, Any]:

@@ -60,11 +60,19 @@ async def models(
     service: ServiceOf,
     action: Annotated[
         str | None,
-        Query(pattern=ID_PATTERN, description=f"Compare by runs of this action. {ID_RULE}"),
+        Query(
+            pattern=ID_PATTERN,
+            description=f"Compare by runs of this action. {ID_RULE}",
+            examples=["route"],
+        ),
     ] = None,
     account_id: Annotated[
         str | None,
-        Query(pattern=ID_PATTERN, description="Whose action it is, for keys of the operator's."),
+        Query(
+            pattern=ID_PATTERN,
+            description="Whose action it is, for keys of the operator's.",
+            examples=["acme"],
+        ),
     ] = None,
 ) -> ModelsAnswer:
     """Return the models that actions may name, the cheapest first, with what each costs."""

@@ -30,7 +30,14 @@ _WRITE = problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503)
 _CURSOR = re.compile(r"([0-9]{1,15})\.(pm[0-9a-f]{20})", re.ASCII)
 _ETAG = re.compile(r'"([A-Za-z0-9_-]{1,40})"', re.ASCII)
 
-PaymentId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,40}$", description="A payment's id.")]
+PaymentId = Annotated[
+    str,
+    Path(
+        pattern=r"^[A-Za-z0-9_-]{1,40}$",
+        description="A payment's id.",
+        examples=["pm0123456789abcdef0123"],
+    ),
+]
 
 
 class CheckoutBody(Body):
@@ -56,7 +63,7 @@ class PayerBody(Body):
 
 
 class TopUpBody(Body):
-    """When credits are bought by themselves, and how many at most."""
+    """The rule by which credits are bought by themselves, and its limit."""
 
     enabled: bool = Field(examples=[True])
     below_mc: AmountMc = Field(
@@ -122,7 +129,7 @@ class PaymentPage(BaseModel):
 
 
 class StoppedAnswer(BaseModel):
-    """Why top-ups stopped, until they are set again."""
+    """The reason why top-ups stopped, until they are set again."""
 
     reason: str = Field(examples=["the payment was declined: card_declined"])
     at: str = Field(examples=["2026-07-08T00:00:00.000Z"])
@@ -142,7 +149,7 @@ class TopUpAnswer(BaseModel):
 
 
 class TakenAnswer(BaseModel):
-    """What became of an event."""
+    """The result of an event."""
 
     result: Literal["done", "repeated", "ignored"]
 
@@ -191,7 +198,8 @@ async def get_payment(
     account_id: ACCOUNT_ID, payment_id: PaymentId, key: BillingReader, service: ServiceOf
 ) -> PaymentAnswer:
     """Return one payment of an account."""
-    return _answer(await _payments(service).find(account_of(key, account_id), payment_id))
+    account_id = account_of(key, account_id)
+    return _answer(await _payments(service).find(account_id, payment_id))
 
 
 @router.get("/accounts/{account_id}/top-up", responses=_READ)
@@ -247,6 +255,7 @@ _EVENT: dict[str, Any] = {
         "content": {
             "application/json": {
                 "schema": {"type": "object", "description": "An event of Stripe's."},
+                "example": {"id": "evt_1", "type": "checkout.session.completed"},
             }
         },
     }
@@ -254,7 +263,7 @@ _EVENT: dict[str, Any] = {
 
 
 @router.post(
-    "/webhooks/stripe", openapi_extra=_EVENT, responses=problems(400, 404, 408, 413, 415, 503)
+    "/webhooks/stripe", openapi_extra=_EVENT, responses=problems(400, 404, 408, 413, 415, 422, 503)
 )
 async def take_stripe_event(
     request: Request,

@@ -53,8 +53,8 @@ START_MS = 4_000_000_000_000
 
 # The transport says what time it is, behind all other arguments.
 SCRIPTS_WITH_CLOCK = scripts.assemble("""
-ARGV[7] = table.remove(ARGV)  -- the process's clock agrees
-local told_ms = tonumber(ARGV[7])
+ARGV[8] = table.remove(ARGV)  -- the process's clock agrees
+local told_ms = tonumber(ARGV[8])
 local function server_ms()
   return told_ms
 end""")

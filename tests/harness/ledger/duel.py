@@ -73,6 +73,7 @@ class Duel:
             settings.low_marks,
             tuple(int(mark[1:]) for mark in settings.cap_marks),
             settings.alert_cooldown_ms,
+            tuple((cap.dimension, str(cap.window), cap.limit_mc) for cap in settings.default_caps),
         )
         self.model = Model(rules, clock=at_ms, plan=plan, timezone=timezone, schema=schema)
         self.desk.ledger.watch.schema = schema

@@ -18,7 +18,7 @@ local told_ms = tonumber(told)
 local fails_at = tonumber(table.remove(ARGV))
 local trace = table.remove(ARGV) .. string.match(KEYS[1], '{.-}')  -- in the account's slot
 real.call('RPUSH', trace, '')
-ARGV[7] = told -- the process's clock agrees
+ARGV[8] = told -- the process's clock agrees
 local function server_ms()
   return told_ms
 end

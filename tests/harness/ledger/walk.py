@@ -10,6 +10,7 @@ from typing import TypeVar
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from runtime.credits.caps import DefaultCap
 from tests.harness.ledger.desk import OFFERS, open_desk
 from tests.harness.ledger.duel import COOLDOWN_MS, HORIZON_MS
 from tests.harness.ledger.machine import LedgerAgainstModel
@@ -20,6 +21,11 @@ T = TypeVar("T")
 
 LOW_MARKS = (("p20",), ("p50", "a120", "p10"), ())
 CAP_MARKS = (("c80", "c100"), (), ("c50", "c100", "c1"))
+DEFAULT_CAPS = (
+    (),
+    (DefaultCap("workspace_id", "day", 150), DefaultCap("campaign_id", "total", 400)),
+    (DefaultCap("campaign_id", "month", 100),),
+)
 # No command within a script takes so long, and no script is quicker.
 SCRIPTS_TAKE_AT_LEAST_US = 20
 
@@ -52,10 +58,11 @@ def walk(
                     alert_cooldown_ms=COOLDOWN_MS,
                     low_marks=marks,
                     cap_marks=cap_marks,
+                    default_caps=caps,
                     offers=OFFERS,
                 )
             )
-            for marks, cap_marks in zip(LOW_MARKS, CAP_MARKS, strict=True)
+            for marks, cap_marks, caps in zip(LOW_MARKS, CAP_MARKS, DEFAULT_CAPS, strict=True)
         ]
         machine.wire = enter(open_wire(machine.desks[0].client))
         logged_us = ("slowlog-log-slower-than", SCRIPTS_TAKE_AT_LEAST_US)

@@ -32,13 +32,17 @@ class Settlement(NamedTuple):
 
 @dataclass(frozen=True)
 class Rules:
-    """What is configured: the horizon, the plans that may use credits, and alerts."""
+    """What is configured: the horizon, the plans that may use credits, alerts, and caps.
+
+    ``default_caps`` are those that each new name begins with, as dimension, window and limit.
+    """
 
     horizon: int
     plans: Mapping[str, bool]
     marks: tuple[str, ...] = ("p20",)
     cap_marks: tuple[int, ...] = ()
     cooldown: int = 3_600_000
+    default_caps: tuple[tuple[str, str, int], ...] = ()
 
 
 @dataclass
@@ -62,6 +66,7 @@ class Books:
     purse: Purse = field(default_factory=Purse)
     executions: dict[str, Execution] = field(default_factory=dict)
     caps: Caps = field(default_factory=Caps)
+    given_caps: set[tuple[str, str]] = field(default_factory=set)
     switched_off: set[str] = field(default_factory=set)
     references: References = field(default_factory=References)
     overage: int = 0

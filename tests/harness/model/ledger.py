@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.harness.model.account import AccountVerbs
 from tests.harness.model.books import MAX_MC, Choices, Settlement
-from tests.harness.model.caps import Cap, Note
+from tests.harness.model.caps import Cap, CapName, Note
 from tests.harness.model.executions import Execution, Expired, Identity, Outcome, Reservation
 from tests.harness.model.references import Answer
 
@@ -74,6 +74,14 @@ class Model(AccountVerbs):
         self._tell_of_caps(self.caps.refused(cap, self.moment))
 
     def _refusing(self, identity: Identity, amount: int) -> Cap | None:
+        """The cap that refuses, of those that are there and those that new names begin with."""
+        for dimension, window, limit in self.rules.default_caps if amount else ():
+            name = str(getattr(identity, dimension))
+            cap = CapName(window)._replace(**{dimension: name})
+            if cap not in self.caps.by_name and (dimension, name) not in self.given_caps:
+                self.caps.set(cap, limit, 0, self.moment)
+                self.given_caps.add((dimension, name))
+                self.changed = True
         return self.caps.refusing(identity, amount, self.moment)
 
     def _is_switched_off(self, identity: Identity) -> bool:

@@ -36,6 +36,7 @@ OPEN = Takes()
 EXECUTING = Takes(Scope.EXECUTE)
 PREVIEWING = Takes(Scope.PREVIEW)
 BILLING_READER = Takes(Scope.BILLING_READ)
+BILLING_WRITER = Takes(Scope.BILLING_WRITE)
 ADMIN = Takes(Scope.ADMIN)
 OPERATOR_BILLING = Takes(Scope.BILLING_WRITE, operator=True)
 OPERATOR_ADMIN = Takes(Scope.ADMIN, operator=True)
@@ -45,6 +46,13 @@ TABLE = {
     "ready": OPEN,
     "metrics": OPEN,
     "models": PREVIEWING,
+    "get_execution": EXECUTING,
+    "create_checkout": BILLING_WRITER,
+    "list_payments": BILLING_READER,
+    "get_payment": BILLING_READER,
+    "get_top_up": BILLING_READER,
+    "set_top_up": BILLING_WRITER,
+    "take_stripe_event": OPEN,  # signed by Stripe
     "list_actions": PREVIEWING,
     "get_action": PREVIEWING,
     "put_action": ADMIN,
@@ -129,10 +137,13 @@ class Api:
         if authorization is not None:
             headers["Authorization"] = authorization
         body = naming_account(body, account_id)
+        query = operation.query()
+        if any(one["name"] == "account_id" for one in operation.parameters("query")):
+            query = operation.query(examples=True) | {"account_id": account_id}
         return await self.client.request(
             operation.method,
             operation.url(account_id=account_id),
-            params=operation.query(),
+            params=query,
             headers=headers,
             **({"json": body} if operation.bodies() else {}),
         )

@@ -11,7 +11,7 @@ import pytest
 from tests.harness.service import OpenService
 
 SEED = 20_261_127
-EXAMPLES = 25
+EXAMPLES = 10
 
 # What the schema allows may be refused by a rule that no JSON Schema can say: a plan's name, an
 # instant in the future, a whole number of packs. That it is a documented answer is checked.

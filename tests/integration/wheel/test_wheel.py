@@ -50,6 +50,28 @@ print(json.dumps({"file": creditgate.__file__, "imported": imported, "missing": 
                   "public": public, "all": creditgate.__all__}))
 """
 
+WITHOUT_EXTRAS = """
+import importlib.abc, sys
+
+sys.path.insert(0, sys.argv[1])
+EXTRAS = {"aiosmtplib", "asyncpg", "fastapi", "opentelemetry", "prometheus_client", "standardwebhooks",
+          "starlette", "stripe", "structlog", "uvicorn", "uvloop"}
+
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in EXTRAS:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+import creditgate
+from creditgate import *  # every public name
+from creditgate.runtime.cli import cli
+
+cli(["--help"], standalone_mode=False)
+cli(["serve", "--help"], standalone_mode=False)
+cli(["serve", "--demo"])
+"""
+
 HOST = """
 import fallback, pricing, providers, runtime
 import creditgate
@@ -101,7 +123,7 @@ def test_the_wheel_holds_every_file_of_the_folders_in_one_package(wheel: Path) -
     }
     own = {"creditgate/__init__.py", "creditgate/__main__.py", "creditgate/py.typed"}
     assert held == written | own
-    for kind in (".lua", "people.csv", "config.example.yaml"):
+    for kind in (".lua", "people.csv", "config.example.yaml", "redoc.js", "redoc.LICENSE.txt"):
         assert any(name.endswith(kind) for name in held), kind
 
 
@@ -175,6 +197,19 @@ def test_the_command_line_works_beside_a_hosts_own_packages(installed: Installed
         assert "creditgate demo" in helped.stdout
         checked = installed.run(*command, "check-config")
         assert checked.returncode == 0, checked.stderr
+
+
+def test_without_the_extras_all_but_the_service_works(unpacked: Path, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", WITHOUT_EXTRAS, unpacked],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert "Serve the HTTP API" in ended.stdout
+    assert 'pip install "creditgate[serve]"' in ended.stderr
 
 
 @pytest.mark.long

@@ -27,6 +27,18 @@ INTERNAL = {
     "ScopesRefused",
     "TooManyApiKeys",
     "ChangeNotTold",
+    "LibraryError",  # of the library behind the service: the root of the next four
+    "ActionChanged",
+    "ActionExists",
+    "ActionArchived",
+    "TooManyActions",
+    "PaymentError",  # of the service's payments: the root of the next four
+    "PaymentUnknown",
+    "PaymentsUnavailable",
+    "SignatureRefused",
+    "EventUnreadable",
+    "RecordDamaged",  # a record in Redis that becomes ActionSourceUnavailable
+    "DraftRefused",  # an action in a body, which becomes a problem
     "ChangedMeanwhile",  # of the service's alerts, which hosts don't have; and the next five
     "DestinationRefused",
     "DestinationUnknown",
@@ -34,13 +46,6 @@ INTERNAL = {
     "DeliveryUnknown",
     "SendingFailed",
     "AddressRefused",  # a webhook's host, which becomes SendingFailed
-    "LibraryError",  # of the library behind the service: the root of the next four
-    "ActionChanged",
-    "ActionExists",
-    "ActionArchived",
-    "TooManyActions",
-    "RecordDamaged",  # a record in Redis that becomes ActionSourceUnavailable
-    "DraftRefused",  # an action in a body, which becomes a problem
     "ArchivedMeanwhile",  # two archivers at once, of which one looks again
     "BadEncoding",  # an HTTP answer that becomes PossiblyExecuted
     "BeyondBound",  # YAML beyond a bound, which becomes a mistake of the config
@@ -48,6 +53,7 @@ INTERNAL = {
     "BadInput",  # click's own way to refuse an argument
     "HttpError",  # the root of what our HTTP client raises
     "LearningUnavailable",  # counts that can't be read, for which limits stand in
+    # an action in a body: each mistake becomes a field of the answer
     "FileTooLarge",  # a file that its reader refuses in words of its own
     "JournalError",  # a damaged entry, for those who replay the journal
     "Lost",  # an HTTP answer that becomes PossiblyExecuted

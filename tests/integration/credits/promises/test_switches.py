@@ -45,13 +45,14 @@ async def test_law_5a_a_switch_answers_what_still_runs_there(desk: Desk) -> None
     await desk.reserve(3_000, desk.attempt(workspace_id="second"), ttl_ms=500)
     await desk.pass_time(500)
 
+    assert await switch(desk, workspace_id="second") == Switched(True, 3, 2 + 16 + 128)
     assert await switch(desk, workspace_id="retail") == Switched(True, 3, 1 + 8 + 64)
     assert await switch(desk, campaign_id="winback") == Switched(True, 4, 2 + 8 + 32 + 128)
     assert await switch(desk, action="greet") == Switched(True, 2, 128 + 256)
     assert await switch(desk, workspace_id="nowhere") == Switched(True, 0, 0)
     assert await switch(desk) == Switched(True, 9, 511)
     assert await switch(desk) == Switched(False, 9, 511)
-    assert await switch(desk, off=False, workspace_id="second") == Switched(False, 3, 2 + 16 + 128)
+    assert await switch(desk, off=False, action="other") == Switched(False, 0, 0)
 
 
 async def test_law_5a_with_very_many_reservations_the_accounts_figures_are_answered(
