@@ -185,7 +185,7 @@ async def test_while_the_mail_server_is_away_mails_wait_and_go_out_later(told: A
     assert len(told.mailbox.mails) == 2
 
 
-async def test_retries_go_on_for_three_days_and_then_the_delivery_is_dead_and_can_be_resent(
+async def test_law_15_retries_go_on_for_three_days_and_then_the_delivery_is_dead_and_can_be_resent(
     told: AlertBench,
 ) -> None:
     made = await told.alerts.destinations.add(told.account, "webhook", told.receiver.url, [])
@@ -236,7 +236,7 @@ async def test_a_receiver_that_is_gone_gets_no_more(told: AlertBench) -> None:
     assert (await told.alerts.destinations.find(made.destination_id)).disabled_ms is not None
 
 
-async def test_a_slow_destination_does_not_hold_up_others(told: AlertBench) -> None:
+async def test_law_15_a_slow_destination_does_not_hold_up_others(told: AlertBench) -> None:
     told.receiver.hangs = asyncio.Event()
     slow = told.receiver.url.replace("/hook", "/slow")
     add = told.alerts.destinations.add
