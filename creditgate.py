@@ -96,6 +96,8 @@ if TYPE_CHECKING:
         LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
+        Switch,
+        Switched,
         TooManyGrants,
         Voided,
     )
@@ -104,6 +106,13 @@ if TYPE_CHECKING:
     from runtime.files.private import NotPrivate
     from runtime.ledger_opening import open_ledger
     from runtime.loop_guard import RuntimeClosed, WrongEventLoop
+    from runtime.observing import (
+        AttemptEnded,
+        ExecutionBegan,
+        ExecutionEnded,
+        Observer,
+        ScriptEnded,
+    )
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
     from runtime.store.database import StoreError, StoreUnavailable
 
@@ -123,6 +132,7 @@ __all__ = [
     "ArchiveError",
     "ArchivedAccount",
     "Attempt",
+    "AttemptEnded",
     "Balance",
     "BookingUnknown",
     "Cap",
@@ -145,7 +155,9 @@ __all__ = [
     "EntryDamaged",
     "Estimate",
     "Estimator",
+    "ExecutionBegan",
     "ExecutionConflict",
+    "ExecutionEnded",
     "ExecutionRequest",
     "ExecutionResult",
     "FailureKind",
@@ -170,6 +182,7 @@ __all__ = [
     "NotPrivate",
     "NotSent",
     "NotSuggested",
+    "Observer",
     "OptionCount",
     "Origin",
     "PastBalance",
@@ -190,6 +203,7 @@ __all__ = [
     "Reports",
     "RuntimeClosed",
     "Sample",
+    "ScriptEnded",
     "Source",
     "StatementKind",
     "StatementLine",
@@ -197,6 +211,8 @@ __all__ = [
     "Statements",
     "StoreError",
     "StoreUnavailable",
+    "Switch",
+    "Switched",
     "TokenUsage",
     "TooManyGrants",
     "TypicalRun",
@@ -299,6 +315,8 @@ def _accounts() -> dict[str, Any]:
         LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
+        Switch,
+        Switched,
         TooManyGrants,
         Voided,
     )
@@ -354,6 +372,18 @@ def _archive() -> dict[str, Any]:
     return locals()
 
 
+def _observing() -> dict[str, Any]:
+    from runtime.observing import (
+        AttemptEnded,
+        ExecutionBegan,
+        ExecutionEnded,
+        Observer,
+        ScriptEnded,
+    )
+
+    return locals()
+
+
 def _runtime() -> dict[str, Any]:
     from runtime.bootstrap import open_estimator, open_runtime
     from runtime.campaigns.estimate import Cost, Covers, Estimate, Estimator, Reach, Sample
@@ -373,6 +403,7 @@ _GROUPS = (
     _people,
     _ledger,
     _archive,
+    _observing,
     _runtime,
 )
 # A function's only local names are those that it imports.

@@ -76,8 +76,8 @@ async def open_runtime(
             changes nothing. Alerts that another process raised are not heard here.
         clock: returns the time in UTC by which rate cards come into force and models retire; pass
             another one to try a coming change before its day. Credits always go by Redis' clock.
-        observer: hears of executions, calls of providers and of Redis, for metrics and traces;
-            ``runtime/observing.py`` says what of. Without one, nothing is measured.
+        observer: is told of executions, calls of providers and script calls, for metrics and
+            traces. It must be quick and must not raise. Without one, nothing is measured.
 
     Raises:
         ConfigError: the model of an action does not take its temperature.

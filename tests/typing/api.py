@@ -24,6 +24,7 @@ from creditgate import (
     ArchivedAccount,
     ArchiveError,
     Attempt,
+    AttemptEnded,
     Balance,
     BookingUnknown,
     Cap,
@@ -46,7 +47,9 @@ from creditgate import (
     EntryDamaged,
     Estimate,
     Estimator,
+    ExecutionBegan,
     ExecutionConflict,
+    ExecutionEnded,
     ExecutionRequest,
     ExecutionResult,
     FailureKind,
@@ -71,6 +74,7 @@ from creditgate import (
     NotPrivate,
     NotSent,
     NotSuggested,
+    Observer,
     OptionCount,
     Origin,
     PastBalance,
@@ -91,6 +95,7 @@ from creditgate import (
     Reports,
     RuntimeClosed,
     Sample,
+    ScriptEnded,
     Source,
     StatementKind,
     StatementLine,
@@ -98,6 +103,8 @@ from creditgate import (
     Statements,
     StoreError,
     StoreUnavailable,
+    Switch,
+    Switched,
     TokenUsage,
     TooManyGrants,
     TypicalRun,
@@ -204,13 +211,29 @@ def read(path: Path) -> Config:
     return parse_config("version: 1\nplans: {growth: {ai_credits: true}}")
 
 
+def observe(event: ExecutionBegan | ExecutionEnded | AttemptEnded | ScriptEnded) -> None:
+    if isinstance(event, ExecutionEnded):
+        print(event.source, event.status, event.reason, event.charged_mc, event.seconds)
+    elif isinstance(event, AttemptEnded):
+        print(event.endpoint, event.outcome, event.output_tokens)
+    elif isinstance(event, ScriptEnded):
+        print(event.seconds, event.answered)
+    else:
+        print(event.source)
+
+
+observer: Observer = observe
+
+
 def hear(alert: Alert) -> None:
     print(alert.account_id, alert.mark, alert.left_mc)
 
 
 async def run(config: Config) -> ExecutionResult | Pending:
     runtime: ActionRuntime
-    async with open_runtime(config, provider=provider, actions=actions, on_alert=hear) as runtime:
+    async with open_runtime(
+        config, provider=provider, actions=actions, on_alert=hear, observer=observer
+    ) as runtime:
         await change(runtime.accounts)
         counters: Counters = runtime.counters
         healthy: bool | None = runtime.is_healthy("writer")
@@ -249,6 +272,9 @@ async def change(accounts: Accounts) -> None:
     bought: Granted = await accounts.purchase("acme", credits=100_000, payment_reference="i-1")
     await accounts.grant("acme", amount_mc=5, kind=GrantKind.PROMOTIONAL, reference="spring")
     await accounts.grant("acme", amount_mc=5, kind="promotional", reference="autumn")
+    switched: Switched = await accounts.switch("lumen", off=True, reason="a test")
+    off: tuple[Switch, ...] = await accounts.switches("lumen")
+    assert len(off) == 1 or not switched.new
     voided: Voided = await accounts.void(
         "acme", bought.grant_id, reference="chargeback-1", reason="charged back"
     )
