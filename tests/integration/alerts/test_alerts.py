@@ -319,7 +319,7 @@ async def test_no_text_can_begin_another_header(told: AlertBench) -> None:
     await told.contacts("ana@example.com")
     await told.alerts.tell(
         told.account,
-        Event.PAID,
+        Event.PAYMENT_REVERSED,
         {"subject": "Hello\r\nBcc: eve@example.com\u2028x", "message": "<script>&\r\n.\r\nQUIT"},
         "once",
     )
@@ -352,7 +352,7 @@ async def test_an_entry_of_the_stream_that_can_not_be_read_keeps_nobody_from_the
 async def test_a_body_holds_all_that_a_mail_says(told: AlertBench) -> None:
     await told.contacts("ana@example.com")
     await told.alerts.tell(
-        told.account, Event.PAID, {"subject": "S", "message": "One.\n\nTwo."}, "k"
+        told.account, Event.PAYMENT_REVERSED, {"subject": "S", "message": "One.\n\nTwo."}, "k"
     )
     await told.send()
     (delivery,) = await told.listed()
