@@ -1,4 +1,4 @@
-"""How long an account's credits last, at the rate of its last days."""
+"""The time for which an account's credits last, at the rate of its last days."""
 
 from __future__ import annotations
 
