@@ -96,6 +96,8 @@ if TYPE_CHECKING:
         LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
+        Switch,
+        Switched,
         TooManyGrants,
         Voided,
     )
@@ -209,6 +211,8 @@ __all__ = [
     "Statements",
     "StoreError",
     "StoreUnavailable",
+    "Switch",
+    "Switched",
     "TokenUsage",
     "TooManyGrants",
     "TypicalRun",
@@ -311,6 +315,8 @@ def _accounts() -> dict[str, Any]:
         LedgerLost,
         LedgerUnavailable,
         ReferenceConflict,
+        Switch,
+        Switched,
         TooManyGrants,
         Voided,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.config.drafts import CheckedDraft, DraftMistake
 from runtime.library.differences import Difference
-from runtime.library.stored import Change, StoredAction, StoredVersion
+from runtime.library.forms import action_json, instant_text
+from runtime.library.stored import StoredAction
 from runtime.library.used import UsedIn
 from runtime.web.bodies import Body, IdText, Reference, StrictId
 
@@ -31,12 +31,7 @@ EXAMPLE_ACTION: dict[str, Any] = {
     "draft": EXAMPLE_DRAFT,
 }
 
-Instant = Annotated[
-    datetime,
-    PlainSerializer(
-        lambda at: at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), return_type=str
-    ),
-]
+Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """An instant in an answer: RFC 3339 in UTC, with milliseconds."""
 
 _Draft = Annotated[
@@ -212,54 +207,14 @@ class Uses(BaseModel):
     items: list[Use]
 
 
-def info_of(action: StoredAction) -> dict[str, Any]:
-    """Return the members of ``ActionInfo``."""
-    return {
-        "action_id": action.action_id,
-        "account_id": action.account_id,
-        "workspace_id": action.workspace_id,
-        "name": action.name,
-        "etag": action.etag,
-        "published": action.published,
-        "published_number": action.number,
-        "is_changed": action.is_changed,
-        "created_at": _instant(action.created_ms),
-        "updated_at": _instant(action.updated_ms),
-        "archived_at": None if action.archived_ms is None else _instant(action.archived_ms),
-    }
-
-
 def action_answer(action: StoredAction, checked: CheckedDraft) -> Action:
     """Return an action with what the checks say of its draft."""
     return Action(
-        **info_of(action),
+        **action_json(action),
         draft=action.draft,
         draft_version=None if checked.spec is None else checked.spec.version,
         mistakes=[_mistake(one) for one in checked.mistakes],
         warnings=[_mistake(one) for one in checked.warnings],
-    )
-
-
-def version_info(version: StoredVersion) -> dict[str, Any]:
-    """Return the members of ``VersionInfo``."""
-    return {
-        "version": version.version,
-        "number": version.number,
-        "note": version.note,
-        "published_at": _instant(version.published_ms),
-        "published_by": version.published_by,
-    }
-
-
-def change_answer(change: Change) -> ChangeMade:
-    """Return a change of an action."""
-    return ChangeMade(
-        number=change.number,
-        kind=change.kind,
-        version=change.version,
-        note=change.note,
-        changed_at=_instant(change.changed_ms),
-        changed_by=change.changed_by,
     )
 
 
@@ -275,7 +230,7 @@ def use_answer(use: UsedIn) -> Use:
         campaign_id=use.campaign_id,
         executions=use.executions,
         charged_mc=use.charged_mc,
-        last_run_at=_instant(use.last_run_ms),
+        last_run_at=instant_text(use.last_run_ms),
     )
 
 
@@ -286,7 +241,3 @@ def field_of(mistake: DraftMistake) -> str:
 
 def _mistake(mistake: DraftMistake) -> Mistake:
     return Mistake(field=field_of(mistake), message=mistake.message, line=mistake.line)
-
-
-def _instant(at_ms: int) -> datetime:
-    return datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -102,6 +102,8 @@ from creditgate import (
     Statements,
     StoreError,
     StoreUnavailable,
+    Switch,
+    Switched,
     TokenUsage,
     TooManyGrants,
     TypicalRun,
@@ -269,6 +271,9 @@ async def change(accounts: Accounts) -> None:
     bought: Granted = await accounts.purchase("acme", credits=100_000, payment_reference="i-1")
     await accounts.grant("acme", amount_mc=5, kind=GrantKind.PROMOTIONAL, reference="spring")
     await accounts.grant("acme", amount_mc=5, kind="promotional", reference="autumn")
+    switched: Switched = await accounts.switch("lumen", off=True, reason="a test")
+    off: tuple[Switch, ...] = await accounts.switches("lumen")
+    assert len(off) == 1 or not switched.new
     voided: Voided = await accounts.void(
         "acme", bought.grant_id, reference="chargeback-1", reason="charged back"
     )

@@ -42,7 +42,7 @@ class SwitchState(BaseModel):
 
     kind: str = Field(description="`account`, `workspace`, `campaign` or `action`.")
     id: str | None = Field(description="Of the workspace, campaign or action.")
-    since: datetime | None
+    since_at: datetime | None
     since_ms: int | None
     actor: str | None = Field(description="Who switched it off.")
     reference: str | None = Field(description="Of the change in the journal, with its reason.")
@@ -58,7 +58,7 @@ class SwitchedOff(BaseModel):
                 {
                     "kind": "workspace",
                     "id": "retail",
-                    "since": "2026-07-08T09:30:00.000Z",
+                    "since_at": "2026-07-08T09:30:00.000Z",
                     "since_ms": 1783503000000,
                     "actor": "key 0123456789abcdef",
                     "reference": "The answers were wrong. [3kq0Vb5nWm2Q]",
@@ -161,7 +161,7 @@ def _state(switch: Switch) -> SwitchState:
     return SwitchState(
         kind=kind,
         id=target_id or None,
-        since=None if since_ms is None else datetime.fromtimestamp(since_ms / 1000, UTC),
+        since_at=None if since_ms is None else datetime.fromtimestamp(since_ms / 1000, UTC),
         since_ms=since_ms,
         actor=switch.actor,
         reference=switch.reference,

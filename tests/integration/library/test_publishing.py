@@ -1,4 +1,4 @@
-"""Publishing: one of several wins, a crash between SQL and Redis is made up for, what was lost too."""
+"""Publishing: one of several wins; what a crash or a loss took from Redis is made up for."""
 
 from __future__ import annotations
 

@@ -86,6 +86,29 @@ TABLE = {
     "get_usage": BILLING_READER,
     "get_performance": BILLING_READER,
     "list_keys": ADMIN,
+    "get_contacts": BILLING_READER,
+    "get_alert_marks": BILLING_READER,
+    "list_deliveries": BILLING_READER,
+    "list_destinations": BILLING_READER,
+    "get_destination": BILLING_READER,
+    "put_contacts": ADMIN,
+    "put_alert_marks": ADMIN,
+    "delete_alert_marks": ADMIN,
+    "resend_delivery": ADMIN,
+    "make_destination": ADMIN,
+    "put_destination": ADMIN,
+    "delete_destination": ADMIN,
+    "rotate_destination": ADMIN,
+    "test_destination": ADMIN,
+    "list_all_deliveries": OPERATOR_ADMIN,
+    "resend_any_delivery": OPERATOR_ADMIN,
+    "list_operator_destinations": OPERATOR_ADMIN,
+    "make_operator_destination": OPERATOR_ADMIN,
+    "get_operator_destination": OPERATOR_ADMIN,
+    "put_operator_destination": OPERATOR_ADMIN,
+    "delete_operator_destination": OPERATOR_ADMIN,
+    "rotate_operator_destination": OPERATOR_ADMIN,
+    "test_operator_destination": OPERATOR_ADMIN,
     "make_key": ADMIN,
     "rename_key": ADMIN,
     "rotate_key": ADMIN,
@@ -155,7 +178,7 @@ async def api(
 ) -> AsyncIterator[Api]:
     folder = tmp_path_factory.mktemp("access")
     async with (
-        open_served(folder, redis_server.url, "access") as served,
+        open_served(folder, redis_server.url, "access", timeout_ms=10_000) as served,
         httpx.AsyncClient(base_url=served.url) as client,
     ):
         await served.open_account(ACCOUNT)

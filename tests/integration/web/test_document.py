@@ -48,7 +48,9 @@ async def api(
     imported_litellm: None, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Documented]:
     folder = tmp_path_factory.mktemp("document")
-    async with open_served(folder, redis_server.url, "document", with_quick) as served:
+    async with open_served(
+        folder, redis_server.url, "document", with_quick, timeout_ms=10_000
+    ) as served:
         await served.open_account(amount_mc=500_000_000)
         answer = await served.operator.get("/openapi.json")
         yield Documented(served, answer.json())

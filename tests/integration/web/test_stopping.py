@@ -78,7 +78,7 @@ async def test_what_is_switched_off_falls_back_and_the_same_ids_ask_again(
     assert (listed["kind"], listed["id"]) == (kind, target)
     assert listed["reference"].startswith("The answers were wrong. [")
     assert listed["actor"].startswith("key ")
-    assert listed["since"] is not None
+    assert listed["since_at"] is not None
 
     stopped = await execute(served.operator, body)
     assert (reasons(stopped), stopped["kept"]) == ({"switched_off"}, False)
@@ -237,7 +237,7 @@ async def test_what_runs_is_pending_and_what_was_never_asked_is_unknown(served: 
     assert (other["open_executions"], other["open_mc"], other["new"]) == (0, 0, False)
 
 
-async def test_missed_takes_a_thousand_ids_of_the_keys_account(served: Served) -> None:
+async def test_law_15_missed_takes_a_thousand_ids_of_the_keys_account(served: Served) -> None:
     client = await served.client(Scope.EXECUTE)
     ids = [f"nobody-{number}:route:1" for number in range(1_000)]
     assert {item["state"] for item in await missed(client, ids)} == {"unknown"}

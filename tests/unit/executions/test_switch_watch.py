@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 import pytest
 
 from fallback.reasons import FallbackReason
 from runtime.credits.identity import Dimensions
 from runtime.credits.results import LedgerUnavailable
+from runtime.credits.switches import MOST_AT_ONCE
 from runtime.executions.switch_watch import PROOF_LASTS_S, READ_EVERY_S, CallHeld, SwitchWatch
 from tests.harness.virtual_time import now_s, run
 
@@ -152,5 +154,22 @@ def test_law_5a_an_account_is_read_while_something_of_it_runs(switches: Switches
         await asyncio.sleep(1.5 * READ_EVERY_S)
         assert len(switches.read_of) == read
         await watch.aclose()
+
+    run(story())
+
+
+def test_law_15_and_5a_very_many_accounts_are_read_in_parts(switches: Switches) -> None:
+    async def story() -> None:
+        watch = SwitchWatch(switches, patience_s=1)
+        watch.start()
+        with ExitStack() as stack:
+            gates = [
+                stack.enter_context(watch.gate(f"account-{number}", DIMENSIONS, now_s() - 60))
+                for number in range(2 * MOST_AT_ONCE + 1)
+            ]
+            await gates[-1].wait(now_s() + 1)
+            assert all(gate.is_open() for gate in gates)
+        await watch.aclose()
+        assert [len(names) for names in switches.read_of] == [MOST_AT_ONCE, MOST_AT_ONCE, 1]
 
     run(story())

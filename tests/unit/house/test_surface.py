@@ -28,7 +28,8 @@ PUBLIC = """
     PriceMapMissing PromptError
     PromptSyntaxError Provider ProviderError PurchaseRefused Reach ReferenceConflict Rejected
     RuntimeClosed Sample
-    Source TokenUsage TooManyGrants TypicalRun UnknownAction VocabularyMissing Voided WrongEventLoop
+    Source Switch Switched TokenUsage TooManyGrants TypicalRun UnknownAction
+    VocabularyMissing Voided WrongEventLoop
     ArchiveError ArchivedAccount CursorRefused EntryDamaged GrantPayment NotArchived StatementLine
     StatementPage Statements StoreError StoreUnavailable StatementKind open_statements
     ActionPerformance OptionCount PastBalance PastGrant PerformanceReport Reports UsageReport

@@ -55,7 +55,7 @@ async def test_law_5a_a_switch_answers_what_still_runs_there(desk: Desk) -> None
     assert await switch(desk, off=False, action="other") == Switched(False, 0, 0)
 
 
-async def test_law_5a_with_very_many_reservations_the_accounts_figures_are_answered(
+async def test_law_15_and_5a_with_very_many_reservations_the_accounts_figures_are_answered(
     desk: Desk,
 ) -> None:
     await desk.open(10**6)
