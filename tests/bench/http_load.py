@@ -23,9 +23,11 @@ class HttpLoad:
     Args:
         path: what all requests go to.
         headers: what all requests have.
+        answered: bytes that each answer has, unless the model did not answer.
     """
 
-    def __init__(self, url: str, path: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, url: str, path: str, headers: Mapping[str, str], *, answered: bytes) -> None:
+        self._answered = answered
         self._address = urlsplit(url)
         fields = {
             "Host": self._address.netloc,
@@ -39,20 +41,26 @@ class HttpLoad:
         """Send all bodies; return how many seconds that took.
 
         Raises:
-            RuntimeError: one was not answered 200.
+            RuntimeError: one was not answered 200 and by the model.
         """
         feed = iter([self._request(body) for body in bodies])
         async with self._connected(CONCURRENCY) as connections:
             since_s = time.perf_counter()
             async with asyncio.TaskGroup() as group:
                 for streams in connections:
-                    group.create_task(_work(streams, feed))
+                    group.create_task(self._work(streams, feed))
             return time.perf_counter() - since_s
 
     async def one(self, body: Mapping[str, Any]) -> Any:
         """Send one body; return its answer."""
         async with self._connected(1) as [streams]:
             return json.loads(await _call(streams, self._request(body)))
+
+    async def _work(self, streams: _Streams, feed: Iterator[bytes]) -> None:
+        for request in feed:
+            answer = await _call(streams, request)
+            if self._answered not in answer:
+                raise RuntimeError(f"the model did not answer: {answer!r}")
 
     def _request(self, body: Mapping[str, Any]) -> bytes:
         content = json.dumps(body).encode()
@@ -67,11 +75,6 @@ class HttpLoad:
         finally:
             for _, writer in connections:
                 writer.close()
-
-
-async def _work(streams: _Streams, feed: Iterator[bytes]) -> None:
-    for request in feed:
-        await _call(streams, request)
 
 
 async def _call(streams: _Streams, request: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 
 from providers.base import ModelRoute
 from tests.bench.conditions import median, say, spread
-from tests.bench.http_cost import PATH
+from tests.bench.http_cost import own_load
 from tests.bench.http_load import HttpLoad
 from tests.bench.http_service import LATENCY_MS, PROMPT_TOKENS, open_process, request_body
 from tests.bench.litellm_proxy import BUDGET, KEY, MODEL, open_proxy
@@ -36,8 +36,13 @@ async def _measure() -> Measured:
         open_process(ModelRoute.AUTO) as process,
         open_proxy(process.mock, core) as proxy_url,
     ):
-        own = HttpLoad(process.url, PATH, {"Authorization": f"Bearer {process.key}"})
-        proxy = HttpLoad(proxy_url, "/v1/chat/completions", {"Authorization": f"Bearer {KEY}"})
+        own = own_load(process)
+        proxy = HttpLoad(
+            proxy_url,
+            "/v1/chat/completions",
+            {"Authorization": f"Bearer {KEY}"},
+            answered=b'"finish_reason":"stop"',
+        )
         [data] = islice(people, 1)
         mine = await own.one(request_body(workload, data))
         theirs = await proxy.one(_completion(workload, data))
