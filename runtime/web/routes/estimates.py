@@ -165,7 +165,7 @@ class ActionEstimate(BaseModel):
 
 
 class ReachAnswer(BaseModel):
-    """How far the credits go. `covers`: `worst_case`, `likely`, `expected` or `less`."""
+    """The reach of the credits. `covers`: `worst_case`, `likely`, `expected` or `less`."""
 
     account_id: str
     available_mc: int
