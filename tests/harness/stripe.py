@@ -230,8 +230,9 @@ class FakeStripe:
     def _intent(
         self, amount: int, currency: str, customer: str, method: str, marks: dict[str, str]
     ) -> dict[str, Any]:
-        intent = {
-            "id": f"pi_{next(self.numbers)}",
+        intent_id = f"pi_{next(self.numbers)}"
+        intent: dict[str, Any] = {
+            "id": intent_id,
             "object": "payment_intent",
             "amount": amount,
             "amount_received": 0,
@@ -243,7 +244,7 @@ class FakeStripe:
             "created": int(time.time()),
             "livemode": False,
         }
-        self.intents[intent["id"]] = intent
+        self.intents[intent_id] = intent
         return intent
 
 
