@@ -80,6 +80,8 @@ async def test_law_1b_of_many_first_reservations_at_once_none_passes_the_cap(
 ) -> None:
     async with open_desk(default_caps=(BY_CAMPAIGN, BY_WORKSPACE)) as desk:
         await desk.open(10_000)
+        other = Cap("day", source="preview")
+        await desk.ledger.accounts.set_cap(ACCOUNT, other, limit_mc=9, reference="other")
         answers = await asyncio.gather(
             *(
                 reserve(desk, 30, campaign_id="welcome", action=f"action-{number % 3}")
