@@ -106,6 +106,13 @@ if TYPE_CHECKING:
     from runtime.files.private import NotPrivate
     from runtime.ledger_opening import open_ledger
     from runtime.loop_guard import RuntimeClosed, WrongEventLoop
+    from runtime.observing import (
+        AttemptEnded,
+        ExecutionBegan,
+        ExecutionEnded,
+        Observer,
+        ScriptEnded,
+    )
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
     from runtime.store.database import StoreError, StoreUnavailable
 
@@ -125,6 +132,7 @@ __all__ = [
     "ArchiveError",
     "ArchivedAccount",
     "Attempt",
+    "AttemptEnded",
     "Balance",
     "BookingUnknown",
     "Cap",
@@ -147,7 +155,9 @@ __all__ = [
     "EntryDamaged",
     "Estimate",
     "Estimator",
+    "ExecutionBegan",
     "ExecutionConflict",
+    "ExecutionEnded",
     "ExecutionRequest",
     "ExecutionResult",
     "FailureKind",
@@ -172,6 +182,7 @@ __all__ = [
     "NotPrivate",
     "NotSent",
     "NotSuggested",
+    "Observer",
     "OptionCount",
     "Origin",
     "PastBalance",
@@ -192,6 +203,7 @@ __all__ = [
     "Reports",
     "RuntimeClosed",
     "Sample",
+    "ScriptEnded",
     "Source",
     "StatementKind",
     "StatementLine",
@@ -360,6 +372,18 @@ def _archive() -> dict[str, Any]:
     return locals()
 
 
+def _observing() -> dict[str, Any]:
+    from runtime.observing import (
+        AttemptEnded,
+        ExecutionBegan,
+        ExecutionEnded,
+        Observer,
+        ScriptEnded,
+    )
+
+    return locals()
+
+
 def _runtime() -> dict[str, Any]:
     from runtime.bootstrap import open_estimator, open_runtime
     from runtime.campaigns.estimate import Cost, Covers, Estimate, Estimator, Reach, Sample
@@ -379,6 +403,7 @@ _GROUPS = (
     _people,
     _ledger,
     _archive,
+    _observing,
     _runtime,
 )
 # A function's only local names are those that it imports.

@@ -26,6 +26,7 @@ from runtime.credits.switches import SwitchReader
 from runtime.credits.told import ToldFile
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.executions.executor import Executor
+from runtime.executions.long_counts import LongCounts
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
 from runtime.executions.spool import Spool
@@ -76,8 +77,8 @@ async def open_runtime(
             changes nothing. Alerts that another process raised are not heard here.
         clock: returns the time in UTC by which rate cards come into force and models retire; pass
             another one to try a coming change before its day. Credits always go by Redis' clock.
-        observer: hears of executions, calls of providers and of Redis, for metrics and traces;
-            ``runtime/observing.py`` says what of. Without one, nothing is measured.
+        observer: is told of executions, calls of providers and script calls, for metrics and
+            traces. It must be quick and must not raise. Without one, nothing is measured.
 
     Raises:
         ConfigError: the model of an action does not take its temperature.
@@ -186,16 +187,28 @@ async def open_estimator(
         LedgerError, InstallationKeyTooShort, NotPrivate, EmbeddedRedisUnavailable: as
             ``open_runtime``.
     """
-    models = build_models(config)
     async with connected(config, redis) as client, open_ledger(config, redis=client) as ledger:
-        learning = _learning(config, client)
-        quoter = Quoter(
-            ledger.attempt, models, config.build_rate_cards(), learning, config.compliance_prompt
-        )
+        counts = LongCounts()
         try:
-            yield Estimator(ledger, quoter, learning)
+            yield build_estimator(config, ledger=ledger, client=client, counts=counts)
         finally:
-            quoter.close()
+            counts.close()
+
+
+def build_estimator(
+    config: Config, *, ledger: CreditLedger, client: Redis | RedisCluster, counts: LongCounts
+) -> Estimator:
+    """Return an estimator on parts that are open; ``counts`` stays the caller's to close."""
+    learning = _learning(config, client)
+    quoter = Quoter(
+        ledger.attempt,
+        build_models(config),
+        config.build_rate_cards(),
+        learning,
+        config.compliance_prompt,
+        long_counts=counts,
+    )
+    return Estimator(ledger, quoter, learning)
 
 
 def _http_client(config: Config) -> HttpClient:

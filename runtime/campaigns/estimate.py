@@ -7,7 +7,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -17,9 +17,10 @@ from fallback.reasons import FallbackReason
 from runtime.actions.prompts import PromptError
 from runtime.actions.spec import ActionSpec
 from runtime.catalog.models import Model
+from runtime.catalog.typical_run import as_text
 from runtime.credits.checks import check_account_id, check_is
 from runtime.credits.ledger import CreditLedger
-from runtime.credits.results import LedgerUnavailable
+from runtime.credits.results import Balance, LedgerUnavailable
 from runtime.executions.quoting import Priced, Quoter, topic
 from runtime.learning.forecast import (
     ENOUGH_TO_FORECAST,
@@ -68,6 +69,19 @@ class Sample:
         sample = cls(size, seed)
         for data in people:
             sample.add(data)
+        return sample
+
+    @classmethod
+    def counting(cls, total: int, people: Sequence[Data] = ()) -> Self:
+        """Return a sample of so many people, of whom these, or none, are known.
+
+        Raises:
+            ValueError: fewer people than are known.
+        """
+        if total < max(1, len(people)):
+            raise ValueError(f"total: found {total}, must be 1 and at least {len(people)}")
+        sample = cls(max(2, len(people)))
+        sample.total, sample.people = total, list(people)
         return sample
 
     def add(self, data: Data) -> None:
@@ -190,7 +204,7 @@ class Estimator:
         check_is(sample, Sample, "sample")
         if account_id is not None:
             check_account_id(account_id)
-        if not sample.people:
+        if not sample.total:
             raise ValueError("sample: is empty, must hold at least one person")
         priced = self._quoter.price(spec)
         if isinstance(priced, FallbackReason):
@@ -235,6 +249,8 @@ class Estimator:
             raise LedgerUnavailable(str(exc)) from exc
 
     async def _count(self, spec: ActionSpec, model: Model, sample: Sample) -> People:
+        if not sample.people:
+            return await self._count_templates(spec, model, sample.total)
         tokens: list[int] = []
         yielded_s = time.thread_time()
         for data in sample.people:
@@ -243,7 +259,17 @@ class Estimator:
                 yielded_s = time.thread_time()
             with suppress(PromptError):
                 tokens.append((await self._quoter.count(spec, model, data))[1])
+        if len(sample.people) == 1 < sample.total:
+            return People(sample.total, 2, tokens * 2)  # everybody is like this one
         return People(sample.total, len(sample.people), tokens)
+
+    async def _count_templates(self, spec: ActionSpec, model: Model, total: int) -> People:
+        """Count the templates as they are written, for people of whom nothing is known."""
+        try:
+            _, tokens = await self._quoter.count(as_text(spec), model, {})
+        except PromptError:
+            return People(total, 2, [])
+        return People(total, 2, [tokens, tokens])
 
     async def _cost(self, spec: ActionSpec, priced: Priced, people: People) -> tuple[Cost, int]:
         """Return the cost, and the number of answers that it is based on."""
@@ -267,22 +293,26 @@ class Estimator:
         return cost, known
 
     async def _reach(self, account_id: str, people: int, cost: Cost) -> Reach:
-        balance = await self._ledger.accounts.balance(account_id)
-        usable = balance.ai_credits and balance.state == "open"
-        credits_mc = balance.available_mc if usable else 0
+        return reach_of(await self._ledger.accounts.balance(account_id), people, cost)
 
-        def reached(cost_mc: int) -> int:
-            return people if credits_mc >= cost_mc else people * credits_mc // cost_mc
 
-        return Reach(
-            account_id=account_id,
-            available_mc=balance.available_mc,
-            usable=usable,
-            covers=_covers(credits_mc, cost),
-            people=reached(cost.expected_mc),
-            people_least=reached(cost.high_mc),
-            people_most=reached(cost.low_mc),
-        )
+def reach_of(balance: Balance, people: int, cost: Cost, *, lost_mc: int = 0) -> Reach:
+    """Return the reach of an account's credits; ``lost_mc`` of them will expire unused."""
+    usable = balance.ai_credits and balance.state == "open"
+    credits_mc = balance.available_mc - lost_mc if usable else 0
+
+    def reached(cost_mc: int) -> int:
+        return people if credits_mc >= cost_mc else people * credits_mc // cost_mc
+
+    return Reach(
+        account_id=balance.account_id,
+        available_mc=balance.available_mc,
+        usable=usable,
+        covers=_covers(credits_mc, cost),
+        people=reached(cost.expected_mc),
+        people_least=reached(cost.high_mc),
+        people_most=reached(cost.low_mc),
+    )
 
 
 def _covers(credits_mc: int, cost: Cost) -> Covers:

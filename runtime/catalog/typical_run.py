@@ -94,11 +94,11 @@ class TypicalRun:
             with suppress(PromptError):
                 counts.append(count_prompt(model, self.action, data, compliance_prompt))
         if not counts:
-            counts = [count_prompt(model, _as_text(self.action), {}, compliance_prompt)]
+            counts = [count_prompt(model, as_text(self.action), {}, compliance_prompt)]
         return -(-sum(counts) // len(counts))
 
 
-def _as_text(action: ActionSpec) -> ActionSpec:
+def as_text(action: ActionSpec) -> ActionSpec:
     """Return an action whose prompts are its templates as they are written."""
     prompts = {
         name: text and f"{{% raw %}}{_RAW_TAG.sub('', text)}{{% endraw %}}"

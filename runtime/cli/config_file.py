@@ -51,16 +51,24 @@ def require_config(path: Path) -> None:
     )
 
 
-def find_action(config: Config, action_id: str) -> ActionSpec:
-    """Return an action of the config.
+def find_action(config: Config, action_id: str, account_id: str | None = None) -> ActionSpec:
+    """Return an action of the config, or else a published one of the account's own.
 
     Raises:
-        BadInput: the config has no action of this id.
+        BadInput: there is none of this id.
+        StoreError: the config has none, and the database of the account's own can't be used.
     """
     from runtime.hints import did_you_mean
+    from runtime.ids import is_strict_id
 
     action = config.actions.get(action_id)
+    if action is None and account_id is not None and is_strict_id(action_id):
+        # SQL takes longer to open than most commands take, so it is asked last.
+        from runtime.cli.library import published_action
+
+        action = published_action(config, account_id, action_id)
     if action is None:
         hint = did_you_mean(action_id, config.actions)
-        raise BadInput(f"--action: the config has no action {action_id!r}{hint}")
+        own = "" if account_id is None else f", and account {account_id!r} published none"
+        raise BadInput(f"--action: the config has no action {action_id!r}{own}{hint}")
     return action

@@ -35,6 +35,7 @@ _CREDITS = {
 _OPERATE = {
     "keys": "Create, list, rotate and revoke the keys of the HTTP API.",
     "alerts": "List alerts that were sent or wait, send a test, and send again what was given up.",
+    "actions": "List, publish and archive the actions that an account has of its own.",
     "sweep": "End expired reservations and grants, and raise the alerts that are due.",
     "spool": "List, replay or retire charges that wait on disk because Redis did not take them.",
     "archive": (

@@ -43,9 +43,13 @@ def config_option(function: _F) -> _F:
 
 
 def action_option(function: _F) -> _F:
-    """``--action ID``, an action of the config."""
+    """``--action ID``, an action of the config or of the account."""
     return click.option(
-        "--action", "action_id", required=True, metavar="ID", help="An action of the config."
+        "--action",
+        "action_id",
+        required=True,
+        metavar="ID",
+        help="An action of the config, or a published one of the account.",
     )(function)
 
 

@@ -37,8 +37,7 @@ class DraftMistake:
     line: int | None = None
 
     def __str__(self) -> str:
-        line = "" if self.line is None else f"line {self.line}: "
-        return f"{self.field or 'the draft'}: {line}{self.message}"
+        return f"{self.field or 'the draft'}: {self.message}"
 
 
 class DraftRefused(CreditgateError, ValueError):

@@ -349,16 +349,17 @@ def _name_actions(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {
-        key: {"id": key, **_with_floats(action)} if isinstance(action, dict) else action
+        key: {"id": key, **with_floats(action)} if isinstance(action, dict) else action
         for key, action in value.items()
     }
 
 
-def _with_floats(value: Any) -> Any:
+def with_floats(value: Any) -> Any:
+    """Return data of a document with floats for its numbers with a point."""
     if isinstance(value, dict):
-        return {key: _with_floats(item) for key, item in value.items()}
+        return {key: with_floats(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_with_floats(item) for item in value]
+        return [with_floats(item) for item in value]
     return float(value) if isinstance(value, Decimal) else value
 
 

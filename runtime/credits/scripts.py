@@ -81,7 +81,7 @@ def assemble(clock: str | None = None) -> Scripts:
     first = shipped_clock() if clock is None else clock
 
     def joined(verbs: tuple[str, ...], *more_writes: str) -> Script:
-        names = (*_PREAMBLE, *verbs, "write.lua", *more_writes, "main.lua")
+        names = (*_PREAMBLE, *verbs, "write_alerts.lua", "write.lua", *more_writes, "main.lua")
         return Script.of(
             _scoped([first, *(read_lua(__package__, f"lua/{name}") for name in names)])
         )

@@ -100,10 +100,16 @@ class Crediting:
     async def stop(self, account_id: str, reason: str, payment: Payment | None = None) -> None:
         """Stop an account's top-ups, and tell so; nothing where none are made."""
         payment_id = None if payment is None else payment.payment_id
-        found = (await self._settings.read(account_id)).settings
-        if not found.is_active:
+        found = await self._settings.read(account_id)
+        if not found.settings.is_active:
             return
-        await self._alarm.tell(account_id, "top_up_stopped", reason=reason, payment_id=payment_id)
+        await self._alarm.tell(
+            account_id,
+            "top_up_stopped",
+            reason=reason,
+            payment_id=payment_id,
+            settings=found.etag,  # the same stop may be told twice, another one is another
+        )
 
         def stopped(settings: TopUpSettings) -> TopUpSettings:
             return settings.stop(reason, now_ms(), payment_id) if settings.is_active else settings

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.config.drafts import CheckedDraft, DraftMistake
 from runtime.library.differences import Difference
-from runtime.library.stored import Change, StoredAction, StoredVersion
+from runtime.library.forms import action_json, instant_text
+from runtime.library.stored import StoredAction
 from runtime.library.used import UsedIn
 from runtime.web.bodies import Body, IdText, Reference, StrictId
 
@@ -31,12 +31,29 @@ EXAMPLE_ACTION: dict[str, Any] = {
     "draft": EXAMPLE_DRAFT,
 }
 
-Instant = Annotated[
-    datetime,
-    PlainSerializer(
-        lambda at: at.isoformat(timespec="milliseconds").replace("+00:00", "Z"), return_type=str
-    ),
-]
+EXAMPLE_INFO: dict[str, Any] = {
+    "action_id": "route",
+    "account_id": "acme",
+    "workspace_id": "retail",
+    "name": "Route messages",
+    "etag": "2yVxVz0m0sYkX6kq3mJt3g",
+    "published": "0f3c2a9b71de",
+    "published_number": 2,
+    "is_changed": False,
+    "created_at": "2026-07-08T09:30:00.000Z",
+    "updated_at": "2026-07-09T14:05:12.345Z",
+    "archived_at": None,
+}
+EXAMPLE_VERSION: dict[str, Any] = {
+    "version": "0f3c2a9b71de",
+    "number": 2,
+    "note": "Shorter prompt",
+    "published_at": "2026-07-09T14:05:12.345Z",
+    "published_by": "key 5f0c6a1e2b3d4c5f",
+}
+EXAMPLE_CONTENT: dict[str, Any] = {"id": "route", **EXAMPLE_DRAFT}
+
+Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """An instant in an answer: RFC 3339 in UTC, with milliseconds."""
 
 _Draft = Annotated[
@@ -95,6 +112,8 @@ class Mistake(BaseModel):
 class ActionInfo(BaseModel):
     """An action in a list."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_INFO]})
+
     action_id: str
     account_id: str
     workspace_id: str | None
@@ -111,12 +130,30 @@ class ActionInfo(BaseModel):
 class ActionPage(BaseModel):
     """Actions in the order of their ids."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"items": [EXAMPLE_INFO], "next_cursor": None}]}
+    )
+
     items: list[ActionInfo]
     next_cursor: str | None
 
 
 class Action(ActionInfo):
     """An action with its draft."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    **EXAMPLE_INFO,
+                    "draft": EXAMPLE_DRAFT,
+                    "draft_version": "0f3c2a9b71de",
+                    "mistakes": [],
+                    "warnings": [],
+                }
+            ]
+        }
+    )
 
     draft: dict[str, Any]
     draft_version: str | None = Field(
@@ -139,6 +176,10 @@ class VersionInfo(BaseModel):
 class VersionPage(BaseModel):
     """Versions, the last one first."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"items": [EXAMPLE_VERSION], "next_cursor": None}]}
+    )
+
     items: list[VersionInfo]
     next_cursor: str | None
 
@@ -146,11 +187,29 @@ class VersionPage(BaseModel):
 class Version(VersionInfo):
     """A published version with its content."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{**EXAMPLE_VERSION, "content": EXAMPLE_CONTENT}]}
+    )
+
     content: dict[str, Any]
 
 
 class Publication(Version):
     """A publication."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    **EXAMPLE_VERSION,
+                    "content": EXAMPLE_CONTENT,
+                    "is_new": True,
+                    "in_force": True,
+                    "etag": EXAMPLE_INFO["etag"],
+                }
+            ]
+        }
+    )
 
     is_new: bool = Field(description="False where this content was published before.")
     in_force: bool = Field(
@@ -171,6 +230,25 @@ class FieldDifference(BaseModel):
 class Differences(BaseModel):
     """The fields in which two contents of an action differ. Lists are compared as a whole."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "before": "7d1e8f20c3ba",
+                    "after": "0f3c2a9b71de",
+                    "items": [
+                        {
+                            "path": "limits.max_output_tokens",
+                            "kind": "changed",
+                            "before": 300,
+                            "after": 200,
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
     before: str
     after: str
     items: list[FieldDifference]
@@ -189,6 +267,26 @@ class ChangeMade(BaseModel):
 
 class ChangePage(BaseModel):
     """Changes, the last one first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [
+                        {
+                            "number": 3,
+                            "kind": "published",
+                            "version": "0f3c2a9b71de",
+                            "note": "Shorter prompt",
+                            "changed_at": "2026-07-09T14:05:12.345Z",
+                            "changed_by": "key 5f0c6a1e2b3d4c5f",
+                        }
+                    ],
+                    "next_cursor": "3",
+                }
+            ]
+        }
+    )
 
     items: list[ChangeMade]
     next_cursor: str | None
@@ -209,57 +307,35 @@ class Use(BaseModel):
 class Uses(BaseModel):
     """The campaigns that ran an action, those that ran it last first."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [
+                        {
+                            "workspace_id": "retail",
+                            "campaign_id": "welcome",
+                            "executions": 4200,
+                            "charged_mc": 1260000,
+                            "last_run_at": "2026-07-09T14:00:00.000Z",
+                        }
+                    ]
+                }
+            ]
+        }
+    )
+
     items: list[Use]
-
-
-def info_of(action: StoredAction) -> dict[str, Any]:
-    """Return the members of ``ActionInfo``."""
-    return {
-        "action_id": action.action_id,
-        "account_id": action.account_id,
-        "workspace_id": action.workspace_id,
-        "name": action.name,
-        "etag": action.etag,
-        "published": action.published,
-        "published_number": action.number,
-        "is_changed": action.is_changed,
-        "created_at": _instant(action.created_ms),
-        "updated_at": _instant(action.updated_ms),
-        "archived_at": None if action.archived_ms is None else _instant(action.archived_ms),
-    }
 
 
 def action_answer(action: StoredAction, checked: CheckedDraft) -> Action:
     """Return an action with what the checks say of its draft."""
     return Action(
-        **info_of(action),
+        **action_json(action),
         draft=action.draft,
         draft_version=None if checked.spec is None else checked.spec.version,
         mistakes=[_mistake(one) for one in checked.mistakes],
         warnings=[_mistake(one) for one in checked.warnings],
-    )
-
-
-def version_info(version: StoredVersion) -> dict[str, Any]:
-    """Return the members of ``VersionInfo``."""
-    return {
-        "version": version.version,
-        "number": version.number,
-        "note": version.note,
-        "published_at": _instant(version.published_ms),
-        "published_by": version.published_by,
-    }
-
-
-def change_answer(change: Change) -> ChangeMade:
-    """Return a change of an action."""
-    return ChangeMade(
-        number=change.number,
-        kind=change.kind,
-        version=change.version,
-        note=change.note,
-        changed_at=_instant(change.changed_ms),
-        changed_by=change.changed_by,
     )
 
 
@@ -275,7 +351,7 @@ def use_answer(use: UsedIn) -> Use:
         campaign_id=use.campaign_id,
         executions=use.executions,
         charged_mc=use.charged_mc,
-        last_run_at=_instant(use.last_run_ms),
+        last_run_at=instant_text(use.last_run_ms),
     )
 
 
@@ -286,7 +362,3 @@ def field_of(mistake: DraftMistake) -> str:
 
 def _mistake(mistake: DraftMistake) -> Mistake:
     return Mistake(field=field_of(mistake), message=mistake.message, line=mistake.line)
-
-
-def _instant(at_ms: int) -> datetime:
-    return datetime.fromtimestamp(at_ms / 1000, UTC)

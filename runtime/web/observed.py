@@ -63,10 +63,16 @@ class ObservedApp:
             raise
         finally:
             seconds = perf_counter() - since_s
-            route = getattr(scope.get("route"), "path", _PLAIN.get(scope["path"], NO_ROUTE))
+            route = _route(scope)
             key_id = state.get("key_id")
             self._observe(RequestEnded(scope["method"], route, status, seconds, key_id, request))
             current_request.reset(token)
+
+
+def _route(scope: Scope) -> str:
+    """Return the template of the path, as the OpenAPI document has it."""
+    template = getattr(scope.get("route"), "path_format", None)
+    return template or _PLAIN.get(scope["path"], NO_ROUTE)
 
 
 def _headers(scope: Scope) -> tuple[str | None, str | None]:

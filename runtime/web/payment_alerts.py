@@ -17,6 +17,7 @@ _EVENTS = {
     "payment_mismatch": Event.PAYMENT_WAITS,
     "payment_unknown": Event.PAYMENT_WAITS,
 }
+_TELLING_APART = ("payment_id", "month", "how", "settings")
 _OF_THE_OPERATOR = frozenset(("payment_mismatch", "payment_unknown"))
 
 
@@ -25,7 +26,7 @@ def telling(alerts: Alerts) -> OnEvent:
 
     async def tell(account_id: str, kind: str, details: Mapping[str, object]) -> None:
         subject, message = payment_text(kind, account_id, details)
-        occurrence = ":".join(str(details.get(name, "")) for name in ("payment_id", "month", "how"))
+        occurrence = ":".join(str(details.get(name, "")) for name in _TELLING_APART)
         await alerts.tell(
             None if kind in _OF_THE_OPERATOR else account_id,
             _EVENTS[kind],

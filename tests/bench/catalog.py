@@ -12,6 +12,7 @@ from tests.bench import (
     gate_own_share,
     gate_tax,
     help_start,
+    http_cost,
     ledger_flat,
     ledger_lone_caller,
     ledger_memory,
@@ -21,6 +22,7 @@ from tests.bench import (
     ledger_vs_postgres,
     token_count_share,
     usage_report,
+    vs_litellm_proxy,
 )
 from tests.bench.registry import Benchmark
 
@@ -44,6 +46,9 @@ BENCHMARKS = (
         lambda: campaign_ratio.measure(latency_ms=120, route=ModelRoute.ACOMPLETION),
         at_least=0.85,
     ),
+    Benchmark("http_ratio", "ratio", http_cost.measure_ratio, at_least=0.8),
+    Benchmark("http_added_cpu", "share", http_cost.measure_added_cpu, at_most=0.25),
+    Benchmark("vs_litellm_proxy", "ratio", vs_litellm_proxy.measure, at_least=8),
     Benchmark("adaptive_reserved_ratio", "ratio", adaptive.measure_reserved, at_most=0.5),
     Benchmark("truncated_answers", "share", adaptive.measure_truncated, at_most=0.005),
     Benchmark("ledger_batching", "ratio", ledger_throughput.measure_batching, at_least=5),

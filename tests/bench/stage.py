@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -54,6 +55,7 @@ async def open_stage(
     latency_sigma: float = 0,
     reasoning_tokens: int = 0,
     reasoning_sigma: float = 0,
+    changes: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Stage]:
     """Start what is needed, and stop it afterwards.
 
@@ -62,6 +64,7 @@ async def open_stage(
         provider: takes the place of LiteLLM and the mock provider, which is not started then.
         latency_ms: the median of what the mock provider waits before it answers.
         reasoning_tokens: the median of what it thinks before it answers.
+        changes: takes the place of fields of the configuration.
     """
     options = {
         "--latency-median-ms": latency_ms,
@@ -77,8 +80,8 @@ async def open_stage(
             model_id: model.model_copy(update={"route": route})
             for model_id, model in config.models.items()
         }
-        changes = {"data_dir": folder, "offers": {}, "models": models}
-        config = config.model_copy(update=changes)
+        own = {"data_dir": folder, "offers": {}, "models": models}
+        config = config.model_copy(update={**own, **(changes or {})})
         redis = await stack.enter_async_context(EmbeddedRedis(folder / "redis"))
         if provider is None:
             url = await stack.enter_async_context(_mock_provider(options))

@@ -94,10 +94,11 @@ class Workload:
     """An action whose prompt has a fixed number of tokens, half of them the person's own.
 
     ``prompt_tokens`` are those of the two messages' texts, as o200k counts them, to within two
-    in a hundred; the response schema and what surrounds messages come on top.
+    in a hundred; the response schema and what surrounds messages come on top. ``first`` is the
+    number of the first person, so that two workloads can have different people.
     """
 
-    def __init__(self, prompt_tokens: int) -> None:
+    def __init__(self, prompt_tokens: int, first: int = 0) -> None:
         self._message_tokens = prompt_tokens // 2
         context = _text(random.Random(0), self._message_tokens - _INSTRUCTION_TOKENS)
         self.spec = ActionSpec.model_validate(
@@ -110,7 +111,7 @@ class Workload:
                 "limits": {"max_output_tokens": 300},
             }
         )
-        self._numbers = itertools.count()
+        self._numbers = itertools.count(first)
 
     def people(self) -> Iterator[dict[str, Any]]:
         """Yield the data of ever new people."""

@@ -20,9 +20,11 @@ from creditgate import (
     ActionSourceUnavailable,
     ActionSpec,
     Alert,
+    AlertMarks,
     ArchivedAccount,
     ArchiveError,
     Attempt,
+    AttemptEnded,
     Balance,
     BookingUnknown,
     Cap,
@@ -45,7 +47,9 @@ from creditgate import (
     EntryDamaged,
     Estimate,
     Estimator,
+    ExecutionBegan,
     ExecutionConflict,
+    ExecutionEnded,
     ExecutionRequest,
     ExecutionResult,
     FailureKind,
@@ -70,6 +74,7 @@ from creditgate import (
     NotPrivate,
     NotSent,
     NotSuggested,
+    Observer,
     OptionCount,
     Origin,
     PastBalance,
@@ -90,6 +95,7 @@ from creditgate import (
     Reports,
     RuntimeClosed,
     Sample,
+    ScriptEnded,
     Source,
     StatementKind,
     StatementLine,
@@ -205,13 +211,29 @@ def read(path: Path) -> Config:
     return parse_config("version: 1\nplans: {growth: {ai_credits: true}}")
 
 
+def observe(event: ExecutionBegan | ExecutionEnded | AttemptEnded | ScriptEnded) -> None:
+    if isinstance(event, ExecutionEnded):
+        print(event.source, event.status, event.reason, event.charged_mc, event.seconds)
+    elif isinstance(event, AttemptEnded):
+        print(event.endpoint, event.outcome, event.output_tokens)
+    elif isinstance(event, ScriptEnded):
+        print(event.seconds, event.answered)
+    else:
+        print(event.source)
+
+
+observer: Observer = observe
+
+
 def hear(alert: Alert) -> None:
     print(alert.account_id, alert.mark, alert.left_mc)
 
 
 async def run(config: Config) -> ExecutionResult | Pending:
     runtime: ActionRuntime
-    async with open_runtime(config, provider=provider, actions=actions, on_alert=hear) as runtime:
+    async with open_runtime(
+        config, provider=provider, actions=actions, on_alert=hear, observer=observer
+    ) as runtime:
         await change(runtime.accounts)
         counters: Counters = runtime.counters
         healthy: bool | None = runtime.is_healthy("writer")
@@ -258,10 +280,20 @@ async def change(accounts: Accounts) -> None:
     )
     for cap in (Cap(CapWindow.DAY), Cap("month", workspace_id="retail", source="preview")):
         await accounts.set_cap("acme", cap, limit_mc=500_000, reference=f"cap {cap}")
+    marks: AlertMarks | None = await accounts.alert_marks("acme")
+    own = AlertMarks(low=("p20", "a5000000"), caps=("c80",))
+    changed: bool = await accounts.set_alert_marks("acme", own, before=marks)
     caps: tuple[CapStatus, ...] = await accounts.caps("acme")
     balance: Balance = await accounts.balance("acme")
     grants: tuple[GrantBalance, ...] = balance.grants
-    print(new, voided.amount_mc, caps[0].cap_excess_mc, grants[0].expires_at, balance.conserved)
+    print(
+        new,
+        changed,
+        voided.amount_mc,
+        caps[0].cap_excess_mc,
+        grants[0].expires_at,
+        balance.conserved,
+    )
 
 
 async def change_alone(config: Config) -> None:

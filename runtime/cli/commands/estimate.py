@@ -92,7 +92,7 @@ def estimate(  # noqa: PLR0913 - one parameter an option
 
     config = load(config_path)
     people = PeopleFile(people_path, people_format)
-    action = find_action(config, action_id)
+    action = find_action(config, action_id, account_id)
     campaign = Campaign(account_id or "nobody", "default", "estimate", action)
     sample = Sample(sample_size, seed)
     rules = rules_for(action, declared, text_columns)

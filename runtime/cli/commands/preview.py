@@ -99,7 +99,7 @@ def preview(  # noqa: PLR0913 - one parameter an option
     from runtime.previews.running import preview_id
 
     config = load(config_path)
-    action = find_action(config, action_id)
+    action = find_action(config, action_id, account_id)
     rules = rules_for(action, declared, text_columns)
     people = None if people_path is None else PeopleFile(people_path, people_format)
     person, columns = _person(person_json, people, person_id, attributes, rules)

@@ -183,7 +183,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     from runtime.cli.views.summary import summary_json, summary_lines
 
     config = load(config_path)
-    action = find_action(config, action_id)
+    action = find_action(config, action_id, account_id)
     rules = rules_for(action, declared, text_columns)
     people = PeopleFile(people_path, people_format)
     campaign = Campaign(

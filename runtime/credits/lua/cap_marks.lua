@@ -8,7 +8,9 @@ local CAP_MARKS, TOLD = nil, {} -- TOLD: window of a cap -> the marks that were 
 local function cap_marks()
   if not CAP_MARKS then
     CAP_MARKS = {}
-    for percent in string.gmatch(mark_texts(), 'c(%d+)') do CAP_MARKS[#CAP_MARKS + 1] = tonumber(percent) end
+    for percent in string.gmatch(mark_texts(), 'c(%d+)') do
+      CAP_MARKS[#CAP_MARKS + 1] = tonumber(percent)
+    end
   end
   return CAP_MARKS
 end

@@ -136,16 +136,6 @@ local function write_outcomes()
   end
 end
 
--- Where nobody takes them away, a bucket keeps about so many alerts, the latest.
-local MOST_ALERTS = 10000
-
-local function more_of(alert)
-  if alert.lag then return { 'lag_entries', int(alert.lag) } end
-  if not alert.cap then return {} end
-  return { 'cap', alert.cap, 'limit_mc', int(alert.limit), 'charged_mc', int(alert.charged),
-    'resets_ms', int(alert.resets) }
-end
-
 -- At maxmemory an ending must still go in: a script whose first write needs no memory runs
 -- through, one that begins with HSET is refused. Endings therefore begin with an empty ZREM.
 local function write(has_endings)
@@ -161,10 +151,5 @@ local function write(has_endings)
   write_due(write_reservations(), registered)
   write_outcomes()
   if #S.entries > 0 and not in_news then redis.call('SADD', K.news, ACCOUNT_ID) end
-  -- A stream that holds the largest id there is takes no other; the caller is told all the same.
-  for _, alert in ipairs(S.alerts) do
-    redis.pcall('XADD', K.alerts, 'MAXLEN', '~', MOST_ALERTS, '*', 'account', ACCOUNT_ID, 'mark', alert.name,
-      'threshold_mc', int(alert.threshold), 'left_mc', int(alert.left), 'at_ms', int(S.now),
-      unpack(more_of(alert)))
-  end
+  write_alerts()
 end

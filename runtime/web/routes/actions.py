@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Query, Response
 from runtime.config.drafts import DraftRefused
 from runtime.ids import ID_PATTERN, ID_RULE
 from runtime.library.differences import differences
+from runtime.library.forms import action_json, change_json, version_json
 from runtime.library.library import Saved
 from runtime.library.stored import StoredAction
 from runtime.library.used import used_in
@@ -20,6 +21,7 @@ from runtime.web.action_bodies import (
     ActionBody,
     ActionInfo,
     ActionPage,
+    ChangeMade,
     ChangePage,
     Differences,
     DuplicateBody,
@@ -30,11 +32,8 @@ from runtime.web.action_bodies import (
     VersionInfo,
     VersionPage,
     action_answer,
-    change_answer,
     difference_answer,
-    info_of,
     use_answer,
-    version_info,
 )
 from runtime.web.bodies import ACCOUNT_ID, IdText, Responses, problems
 from runtime.web.drafts import draft_problem
@@ -89,7 +88,7 @@ async def list_actions(
     )
     page = found[:limit]
     return ActionPage(
-        items=[ActionInfo(**info_of(one)) for one in page],
+        items=[ActionInfo(**action_json(one)) for one in page],
         next_cursor=page[-1].action_id if len(found) > limit else None,
     )
 
@@ -174,7 +173,7 @@ async def publish_action(
         )
     response.headers["ETag"] = etag_header(done.action.etag)
     return Publication(
-        **version_info(done.version),
+        **version_json(done.version),
         content=done.version.content,
         is_new=done.is_new,
         in_force=done.in_force,
@@ -267,7 +266,7 @@ async def list_action_versions(
     )
     page = found[:limit]
     return VersionPage(
-        items=[VersionInfo(**version_info(one)) for one in page],
+        items=[VersionInfo(**version_json(one)) for one in page],
         next_cursor=str(page[-1].number) if len(found) > limit else None,
     )
 
@@ -284,7 +283,7 @@ async def get_action_version(
 ) -> Version:
     """Return a published version with its content."""
     found = await service.library.version(account_of(key, account_id), action_id, version)
-    return Version(**version_info(found), content=found.content)
+    return Version(**version_json(found), content=found.content)
 
 
 @router.get(
@@ -337,7 +336,7 @@ async def list_action_history(
     )
     page = found[:limit]
     return ChangePage(
-        items=[change_answer(one) for one in page],
+        items=[ChangeMade(**change_json(one)) for one in page],
         next_cursor=str(page[-1].number) if len(found) > limit else None,
     )
 
@@ -374,7 +373,7 @@ async def _created(
 
 def _info(action: StoredAction, response: Response) -> ActionInfo:
     response.headers["ETag"] = etag_header(action.etag)
-    return ActionInfo(**info_of(action))
+    return ActionInfo(**action_json(action))
 
 
 @contextmanager

@@ -71,7 +71,7 @@ async def list_deliveries(
     return DeliveryPage(items=[_shown(each) for each in found], next_cursor=following)
 
 
-@router.post("/{delivery_id}:resend", status_code=202, responses=_POST)
+@router.post("/{delivery_id:id}:resend", status_code=202, responses=_POST)
 async def resend_delivery(
     account_id: ACCOUNT_ID, delivery_id: DeliveryId, key: Admin, service: ServiceOf
 ) -> DeliveryState:
@@ -94,7 +94,7 @@ async def list_all_deliveries(
     return DeliveryPage(items=[_shown(each) for each in found], next_cursor=following)
 
 
-@operator_router.post("/{delivery_id}:resend", status_code=202, responses=_POST)
+@operator_router.post("/{delivery_id:id}:resend", status_code=202, responses=_POST)
 async def resend_any_delivery(
     delivery_id: DeliveryId, key: OperatorAdmin, service: ServiceOf
 ) -> DeliveryState:

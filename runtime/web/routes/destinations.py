@@ -30,7 +30,7 @@ DestinationId = Annotated[str, Path(pattern="^d[0-9a-f]{20}$", examples=["d0f4c8
 
 
 class DestinationChange(Body):
-    """What can change of a destination."""
+    """A destination's address and events, which can change."""
 
     target: str = Field(
         min_length=1,
@@ -102,7 +102,7 @@ async def make_destination(
     return await _make(service, owner, body, response)
 
 
-@router.get("/{destination_id}", responses=_READ | {200: {"headers": ETAG}})
+@router.get("/{destination_id:id}", responses=_READ | {200: {"headers": ETAG}})
 async def get_destination(
     account_id: ACCOUNT_ID,
     destination_id: DestinationId,
@@ -115,7 +115,7 @@ async def get_destination(
     return _shown(found, response)
 
 
-@router.put("/{destination_id}", responses=_CHANGE)
+@router.put("/{destination_id:id}", responses=_CHANGE)
 async def put_destination(
     account_id: ACCOUNT_ID,
     destination_id: DestinationId,
@@ -131,7 +131,7 @@ async def put_destination(
     return await _change(service, found, body, etag, response)
 
 
-@router.delete("/{destination_id}", status_code=204, responses=_READ)
+@router.delete("/{destination_id:id}", status_code=204, responses=_READ)
 async def delete_destination(
     account_id: ACCOUNT_ID, destination_id: DestinationId, key: Admin, service: ServiceOf
 ) -> None:
@@ -140,7 +140,7 @@ async def delete_destination(
     await service.alerts.destinations.remove(found.destination_id)
 
 
-@router.post("/{destination_id}:rotate", responses=_POST)
+@router.post("/{destination_id:id}:rotate", responses=_POST)
 async def rotate_destination(
     account_id: ACCOUNT_ID,
     destination_id: DestinationId,
@@ -153,7 +153,7 @@ async def rotate_destination(
     return await _rotate(service, found, response)
 
 
-@router.post("/{destination_id}:test", status_code=202, responses=_POST)
+@router.post("/{destination_id:id}:test", status_code=202, responses=_POST)
 async def test_destination(
     account_id: ACCOUNT_ID, destination_id: DestinationId, key: Admin, service: ServiceOf
 ) -> Told:
@@ -182,7 +182,7 @@ async def make_operator_destination(
     return await _make(service, None, body, response)
 
 
-@operator_router.get("/{destination_id}", responses=_READ | {200: {"headers": ETAG}})
+@operator_router.get("/{destination_id:id}", responses=_READ | {200: {"headers": ETAG}})
 async def get_operator_destination(
     destination_id: DestinationId, key: OperatorAdmin, service: ServiceOf, response: Response
 ) -> DestinationState:
@@ -190,7 +190,7 @@ async def get_operator_destination(
     return _shown(await _find(service, None, destination_id), response)
 
 
-@operator_router.put("/{destination_id}", responses=_CHANGE)
+@operator_router.put("/{destination_id:id}", responses=_CHANGE)
 async def put_operator_destination(
     destination_id: DestinationId,
     body: DestinationChange,
@@ -204,7 +204,7 @@ async def put_operator_destination(
     return await _change(service, await _find(service, None, destination_id), body, etag, response)
 
 
-@operator_router.delete("/{destination_id}", status_code=204, responses=_READ)
+@operator_router.delete("/{destination_id:id}", status_code=204, responses=_READ)
 async def delete_operator_destination(
     destination_id: DestinationId, key: OperatorAdmin, service: ServiceOf
 ) -> None:
@@ -213,7 +213,7 @@ async def delete_operator_destination(
     await service.alerts.destinations.remove(found.destination_id)
 
 
-@operator_router.post("/{destination_id}:rotate", responses=_POST)
+@operator_router.post("/{destination_id:id}:rotate", responses=_POST)
 async def rotate_operator_destination(
     destination_id: DestinationId, key: OperatorAdmin, service: ServiceOf, response: Response
 ) -> NewDestination:
@@ -221,7 +221,7 @@ async def rotate_operator_destination(
     return await _rotate(service, await _find(service, None, destination_id), response)
 
 
-@operator_router.post("/{destination_id}:test", status_code=202, responses=_POST)
+@operator_router.post("/{destination_id:id}:test", status_code=202, responses=_POST)
 async def test_operator_destination(
     destination_id: DestinationId, key: OperatorAdmin, service: ServiceOf
 ) -> Told:

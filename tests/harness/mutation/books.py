@@ -119,7 +119,7 @@ MUTATIONS = (
     ),
     Mutation(
         "alert_not_stored",
-        "credits/lua/write.lua",
+        "credits/lua/write_alerts.lua",
         "  for _, alert in ipairs(S.alerts) do\n",
         "  for _, alert in ipairs({}) do\n",
         "an alert is lost with the process that raised it",

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from runtime.api_keys.api_keys import ApiKeys
-from runtime.api_keys.errors import ChangeNotTold
+from runtime.api_keys.errors import ChangeNotTold, TooManyApiKeys
 from runtime.api_keys.keys import Scope
 from runtime.store.database import StoreUnavailable
 from tests.harness.key_process import CutStore, open_keys
@@ -221,6 +221,19 @@ async def test_a_wrong_secret_and_an_unknown_key_take_the_same_work(
         assert await keys.verify(wrong) is None
         work.append((store.asked - asked, list(compared)))
     assert work[0] == work[1] == (1, [(64, 64), (64, 64)])
+
+
+async def test_law_15_an_account_has_a_bounded_number_of_keys_in_force(
+    keys: ApiKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from runtime.api_keys import stored
+
+    monkeypatch.setattr(stored, "MOST_KEYS", 2)
+    first, _ = await make(keys), await make(keys)
+    with pytest.raises(TooManyApiKeys):
+        await make(keys)
+    await keys.revoke("acme", first.split("_")[1])
+    assert await make(keys)
 
 
 async def test_the_last_use_is_written_at_the_end_in_one_statement(

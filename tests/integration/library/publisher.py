@@ -17,14 +17,15 @@ async def main(url: str, redis_url: str, key_prefix: str, folder: str, etag: str
     plain = url.replace("+aiosqlite", "").replace("+asyncpg", "")
     async with open_desk(database_url(plain), redis_url, key_prefix, Path(folder)) as desk:
         await desk.library.find(ACCOUNT, ACTION)
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.readline)
         try:
             await desk.library.publish(ACCOUNT, ACTION, etag=etag, note="", by="test")
         except ActionChanged as error:
-            print(type(error).__name__)
+            sys.stdout.write(f"{type(error).__name__}\n")
         else:
-            print("published")
+            sys.stdout.write("published\n")
 
 
 if __name__ == "__main__":

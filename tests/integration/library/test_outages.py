@@ -93,7 +93,7 @@ async def test_law_4_executions_go_on_while_postgresql_is_away(
             assert answer.json()["type"] == "urn:creditgate:problem:store_unavailable"
         await asyncio.to_thread(own_postgres.start)
         async with asyncio.timeout(20):
-            while (await served.operator.get(BASE)).status_code != 200:
+            while (await served.operator.get(BASE)).status_code != 200:  # noqa: ASYNC110 - of other processes
                 await asyncio.sleep(0.2)
         again = await served.operator.post(f"{BASE}/ran:publish", json={}, headers=tag)
         assert again.status_code == 200

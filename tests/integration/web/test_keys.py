@@ -23,7 +23,7 @@ async def served(
     imported_litellm: None, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Served]:
     folder: Path = tmp_path_factory.mktemp("keys")
-    async with open_served(folder, redis_server.url, "keyroutes") as opened:
+    async with open_served(folder, redis_server.url, "keyroutes", timeout_ms=10_000) as opened:
         await opened.open_account()
         await opened.open_account("other")
         yield opened

@@ -54,8 +54,8 @@ WITHOUT_EXTRAS = """
 import importlib.abc, sys
 
 sys.path.insert(0, sys.argv[1])
-EXTRAS = {"aiosmtplib", "asyncpg", "fastapi", "opentelemetry", "prometheus_client", "standardwebhooks",
-          "starlette", "stripe", "structlog", "uvicorn", "uvloop"}
+EXTRAS = {"aiosmtplib", "asyncpg", "fastapi", "opentelemetry", "prometheus_client", "starlette",
+          "standardwebhooks", "stripe", "structlog", "uvicorn", "uvloop"}
 
 class Refuse(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):

@@ -45,7 +45,9 @@ def test_a_request_that_was_refused_costs_nothing() -> None:
 
 
 @given(st.integers(1, 50), st.lists(st.floats(0, 0.5), min_size=1, max_size=200))
-def test_no_window_has_more_than_twice_a_second_s_worth(rate: int, pauses: list[float]) -> None:
+def test_law_15_no_window_has_more_than_twice_a_second_s_worth(
+    rate: int, pauses: list[float]
+) -> None:
     clock = Clock()
     rates = KeyRates(rate, clock)
     taken: list[float] = []
@@ -57,7 +59,7 @@ def test_no_window_has_more_than_twice_a_second_s_worth(rate: int, pauses: list[
         assert sum(begin <= at < begin + 1 for at in taken) <= 2 * rate + 1
 
 
-def test_the_keys_that_are_counted_are_bounded() -> None:
+def test_law_15_the_keys_that_are_counted_are_bounded() -> None:
     clock = Clock()
     rates = KeyRates(1, clock)
     rates.take("first")

@@ -193,7 +193,7 @@ async def test_a_refused_key_is_not_looked_for_again_at_once() -> None:
     assert stores.reads == 1
 
 
-async def test_what_is_remembered_and_read_at_once_is_bounded(
+async def test_law_15_what_is_remembered_of_keys_and_read_at_once_is_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stores = Stores()

@@ -64,7 +64,7 @@ def test_only_the_files_before_the_last_one_write() -> None:
     writing = re.compile(r"'(HSET|HDEL|ZADD|ZREM|XADD|SET|SADD|SREM|DEL|UNLINK|EXPIRE)'")
 
     found = [name for name in NAMES if writing.search(LUA.joinpath(name).read_text("utf-8"))]
-    assert found == ["write.lua", "write_rebuilt.lua"]
+    assert found == ["write.lua", "write_alerts.lua", "write_rebuilt.lua"]
 
 
 def test_the_clock_can_be_another_and_changes_the_scripts_name() -> None:

@@ -53,7 +53,6 @@ INTERNAL = {
     "BadInput",  # click's own way to refuse an argument
     "HttpError",  # the root of what our HTTP client raises
     "LearningUnavailable",  # counts that can't be read, for which limits stand in
-    # an action in a body: each mistake becomes a field of the answer
     "FileTooLarge",  # a file that its reader refuses in words of its own
     "JournalError",  # a damaged entry, for those who replay the journal
     "Lost",  # an HTTP answer that becomes PossiblyExecuted
