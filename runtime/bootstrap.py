@@ -26,6 +26,7 @@ from runtime.credits.switches import SwitchReader
 from runtime.credits.told import ToldFile
 from runtime.executions.action_runtime import ActionRuntime
 from runtime.executions.executor import Executor
+from runtime.executions.long_counts import LongCounts
 from runtime.executions.outbox import Outbox
 from runtime.executions.quoting import Quoter
 from runtime.executions.spool import Spool
@@ -186,16 +187,28 @@ async def open_estimator(
         LedgerError, InstallationKeyTooShort, NotPrivate, EmbeddedRedisUnavailable: as
             ``open_runtime``.
     """
-    models = build_models(config)
     async with connected(config, redis) as client, open_ledger(config, redis=client) as ledger:
-        learning = _learning(config, client)
-        quoter = Quoter(
-            ledger.attempt, models, config.build_rate_cards(), learning, config.compliance_prompt
-        )
+        counts = LongCounts()
         try:
-            yield Estimator(ledger, quoter, learning)
+            yield build_estimator(config, ledger=ledger, client=client, counts=counts)
         finally:
-            quoter.close()
+            counts.close()
+
+
+def build_estimator(
+    config: Config, *, ledger: CreditLedger, client: Redis | RedisCluster, counts: LongCounts
+) -> Estimator:
+    """Return an estimator on parts that are open; ``counts`` stays the caller's to close."""
+    learning = _learning(config, client)
+    quoter = Quoter(
+        ledger.attempt,
+        build_models(config),
+        config.build_rate_cards(),
+        learning,
+        config.compliance_prompt,
+        long_counts=counts,
+    )
+    return Estimator(ledger, quoter, learning)
 
 
 def _http_client(config: Config) -> HttpClient:

@@ -30,8 +30,12 @@ def limit_s(item: pytest.Item) -> float:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark tests that may take longer than others, or measure CPU: they are run beside no other."""
-    if "law_15" in item.name or limit_s(item) > float(item.config.getini("timeout")):
+    """Mark tests that may take longer than others, or measure CPU: they are run beside no other.
+
+    Those marked ``beside`` count on no time, however long they take.
+    """
+    takes_long = limit_s(item) > float(item.config.getini("timeout"))
+    if ("law_15" in item.name or takes_long) and not item.get_closest_marker("beside"):
         item.add_marker("alone")
 
 

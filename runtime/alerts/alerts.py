@@ -20,7 +20,7 @@ class Alerts(AlertSender):
     def __init__(self, config: Config, client: Client, ledger: CreditLedger, store: Store) -> None:
         super().__init__(config, store)
         buy_url = config.alerts.buy_url or ""
-        outlooks = Outlooks(store, config)
+        self._outlooks = outlooks = Outlooks(store, config)
         streams = AlertStreams(client, Keys(config.redis.key_prefix), config.redis.timeout_ms)
         self.reader = AlertReader(streams, ledger.accounts, outlooks, self.deliveries, buy_url)
         self.watch = AlertWatch(
@@ -32,6 +32,10 @@ class Alerts(AlertSender):
             deliveries=self.deliveries,
             buy_url=buy_url,
         )
+
+    def reload(self, config: Config) -> None:
+        """Look ahead by other models and rates from now on. Settings of alerts need a restart."""
+        self.watch.config = self._outlooks.config = config
 
     def start(self) -> None:
         """Read, look ahead and send until ``aclose``."""

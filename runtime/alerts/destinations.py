@@ -39,7 +39,7 @@ class DestinationUnknown(CreditgateError):
 
 
 class ChangedMeanwhile(CreditgateError):
-    """What was to be changed is not what it was when the change was decided on."""
+    """Somebody else changed it after the change was decided on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,6 @@ class Event(StrEnum):
     RETIRING = "model.retiring"
     RATES = "rates.changing"
     ARCHIVE_LAG = "archive.lag"
-    PAID = "payment.credited"
-    PAYMENT_FAILED = "payment.failed"
     PAYMENT_REVERSED = "payment.reversed"
     TOP_UP_STOPPED = "top_up.stopped"
     PAYMENT_WAITS = "payment.not_credited"

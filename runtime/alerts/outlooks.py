@@ -1,4 +1,4 @@
-"""How long an account's credits last, at the rate of its last days."""
+"""The time for which an account's credits last, at the rate of its last days."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Outlooks:
 
     def __init__(self, store: Store, config: Config) -> None:
         self._store = store
-        self._config = config
+        self.config = config
 
     async def of(self, balance: Balance) -> Outlook:
         """Return what is left of an account and how long it lasts.
@@ -38,7 +38,7 @@ class Outlooks:
     async def _per_day_mc(self, account_id: str) -> int | None:
         """Return the mean of the last days; an account that is younger counts its own days."""
         now_ms = _now_ms()
-        reports = Reports(await self._store.database(), self._config)
+        reports = Reports(await self._store.database(), self.config)
         try:
             report = await reports.usage(
                 account_id, by=(), from_ms=now_ms - RATE_DAYS * _DAY_MS, timezone="UTC"

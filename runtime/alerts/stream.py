@@ -39,7 +39,7 @@ class Raised:
 
     @property
     def once_key(self) -> str:
-        """What names it in every process that reads it."""
+        """Its name in every process that reads it."""
         return f"alert {self.bucket} {self.entry_id} {self.account_id} {self.mark} {self.at_ms}"
 
 

@@ -59,7 +59,8 @@ class AlertWatch:
         deliveries: Deliveries,
         buy_url: str,
     ) -> None:
-        self._config = config
+        self.config = config
+        """Set another one where a reload changes models or rates."""
         self._settings = config.alerts
         self._client = client
         self._key = Keys(config.redis.key_prefix).watching()
@@ -92,7 +93,7 @@ class AlertWatch:
 
     async def _round(self) -> None:
         try:
-            async with plain_commands(self._config.redis.timeout_ms / 1000):
+            async with plain_commands(self.config.redis.timeout_ms / 1000):
                 lock_ms = int(LOOK_EVERY_S * 800)
                 if not await self._client.set(self._key, "1", nx=True, px=lock_ms):
                     return
@@ -194,11 +195,11 @@ class AlertWatch:
     async def _of_models(self) -> list[Message]:
         today = datetime.now(UTC).date()
         found = []
-        for model_id, model in self._config.models.items():
+        for model_id, model in self.config.models.items():
             day = model.retires_on
             if day is None or not today <= day < today + timedelta(self._settings.retiring_days):
                 continue
-            successor = called_on(day, self._config.models, model_id)
+            successor = called_on(day, self.config.models, model_id)
             text = wording.retiring_text(model_id, day, successor)
             details = {"model": model_id, "retires_on": day.isoformat(), "replaced_by": successor}
             found += await self._to_users(
@@ -207,7 +208,7 @@ class AlertWatch:
         return found
 
     async def _of_rates(self) -> list[Message]:
-        cards, now = self._config.build_rate_cards(), datetime.now(UTC)
+        cards, now = self.config.build_rate_cards(), datetime.now(UTC)
         before = cards.at(now)
         found = []
         for card in cards.after(now):

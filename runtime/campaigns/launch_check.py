@@ -97,7 +97,7 @@ class Warned:
 
 @dataclass(frozen=True, slots=True)
 class LaunchCheck:
-    """What a campaign will cost, against what there is to pay it. Amounts are millicredits."""
+    """The cost of a campaign, against what there is to pay it. Amounts are millicredits."""
 
     people: int
     cost: Cost

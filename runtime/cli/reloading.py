@@ -8,11 +8,11 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 from pricing.errors import CreditgateError
-from runtime.config import ConfigError, load_config
+from runtime.config import Config, ConfigError, load_config
 from runtime.config.version import config_version
-from runtime.executions.action_runtime import ActionRuntime
 
 _log = logging.getLogger("creditgate.reload")
 
@@ -29,6 +29,14 @@ def has_terminal() -> bool:
     except OSError:
         return any(os.isatty(number) for number in range(3))
     return True
+
+
+class Reloadable(Protocol):
+    """A runtime, or a service with one."""
+
+    async def reload(self, config: Config) -> None:
+        """Run by another configuration from now on, or raise and change nothing."""
+        ...
 
 
 class ConfigReload:
@@ -51,7 +59,7 @@ class ConfigReload:
         self._is_asked.set()
 
     @asynccontextmanager
-    async def serving(self, runtime: ActionRuntime) -> AsyncIterator[None]:
+    async def serving(self, runtime: Reloadable) -> AsyncIterator[None]:
         """Reload a runtime when asked to, until the end of the block."""
         task = asyncio.create_task(self._serve(runtime))
         try:
@@ -60,7 +68,7 @@ class ConfigReload:
             task.cancel()
             await asyncio.wait([task])
 
-    async def _serve(self, runtime: ActionRuntime) -> None:
+    async def _serve(self, runtime: Reloadable) -> None:
         while True:
             await self._is_asked.wait()
             self._is_asked.clear()

@@ -91,7 +91,7 @@ async def run_service(
         interruption = stack.enter_context(Interruption(hang_up))
         service = await stack.enter_async_context(open_service(config))
         if reload is not None:
-            await stack.enter_async_context(reload.serving(service.runtime))
+            await stack.enter_async_context(reload.serving(service))
         if listeners.metrics is not None:
             app = create_metrics_app(service)
             url = await stack.enter_async_context(serving(app, listeners.metrics))

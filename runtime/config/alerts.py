@@ -118,7 +118,7 @@ Days = Annotated[int, Field(strict=True, ge=0, le=365)]
 
 
 class OperatorSection(Section):
-    """Where the operator is told, of accounts without contacts too."""
+    """The operator's addresses, for alerts of accounts without contacts too."""
 
     emails: list[Email] = Field(default_factory=list, max_length=20)
     webhook: Annotated[Text, AfterValidator(_check_url)] | None = None

@@ -103,10 +103,6 @@ class Quoter:
         self._long_counts = long_counts or LongCounts()
         self._unknown_models: set[str] = set()
 
-    def close(self) -> None:
-        """Stop the threads that count long prompts."""
-        self._long_counts.close()
-
     async def prepare(
         self, request: ExecutionRequest, spec: ActionSpec, deadline: Deadline, timings: Timings
     ) -> Execution | ExecutionResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -26,7 +26,9 @@ class OpenLibrary:
 
 
 @asynccontextmanager
-async def open_library(config: Config, client: Client, store: Store) -> AsyncIterator[OpenLibrary]:
+async def open_library(
+    config: Config, client: Client, store: Store, configured: Callable[[], Config]
+) -> AsyncIterator[OpenLibrary]:
     """Open the library, and write to Redis the published actions that it lacks.
 
     It opens without SQL and without Redis too: what then can't be told is told later.
@@ -36,7 +38,7 @@ async def open_library(config: Config, client: Client, store: Store) -> AsyncIte
     actions = LibraryActions(records, republishing.want)
     try:
         await republishing.start()
-        yield OpenLibrary(Library(store, records, lambda: config, actions.look_again), actions)
+        yield OpenLibrary(Library(store, records, configured, actions.look_again), actions)
     finally:
         await finish("closing the actions", actions.aclose())
         await finish("publishing actions", republishing.aclose())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
 from pricing.errors import CreditgateError
@@ -144,15 +144,15 @@ class Payments:
 
     async def round(self) -> None:
         """Go on with every payment that is due, and look at the accounts that are topped up."""
+        await _try("payments", self._round())
+
+    async def _round(self) -> None:
         due = await self._stored.due(retry_ms=RETRY_MS, ask_ms=ASK_MS, limit=AT_ONCE)
         for payment in due:
             if await self._stored.claim(payment):
-                await _try(f"payment {payment.payment_id}", lambda p=payment: self._go_on(p))  # type: ignore[misc]
+                await _try(f"payment {payment.payment_id}", self._go_on(payment))
         for account_id in await self._settings.active_accounts():
-            await _try(
-                f"top-up of {account_id}",
-                lambda name=account_id: self.topping_up.look(name),  # type: ignore[misc]
-            )
+            await _try(f"top-up of {account_id}", self.topping_up.look(account_id))
 
     async def _go_on(self, payment: Payment, *, ask: bool = False) -> None:
         if payment.state is State.PAID:
@@ -177,8 +177,8 @@ class Payments:
                 await self.topping_up.note_intent(payment, found)
 
 
-async def _try(name: str, work: Callable[[], Awaitable[object]]) -> None:
+async def _try(name: str, work: Awaitable[object]) -> None:
     try:
-        await work()
+        await work
     except CreditgateError as exc:
         _log.warning("%s goes on later: %s", name, exc)

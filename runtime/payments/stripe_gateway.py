@@ -23,6 +23,10 @@ TOLERANCE_S = 300
 
 _LONGEST_FAULT = 300
 _CONFLICT = 409
+_LONGEST_ID = 100
+_PAYMENT = "creditgate_payment"
+_ACCOUNT = "creditgate_account"
+_INSTALLATION = "creditgate_installation"
 
 Found = Mapping[str, Any]
 """An object as Stripe's API has it."""
@@ -183,16 +187,21 @@ class StripeGateway:
 
     def payment_of(self, subject: Found) -> str | None:
         """Return the id of the payment that an object of Stripe's is marked with, if it is ours."""
-        marks = subject.get("metadata") or {}
-        if marks.get("creditgate_installation") != self.installation:
+        marks = subject.get("metadata")
+        if not isinstance(marks, dict) or marks.get(_INSTALLATION) != self.installation:
             return None
-        return marks.get("creditgate_payment")
+        payment_id = marks.get(_PAYMENT)
+        return payment_id if isinstance(payment_id, str) else None
+
+    def account_of(self, subject: Found) -> str:
+        """Return the account that such an object is marked with, for messages."""
+        return str((subject.get("metadata") or {}).get(_ACCOUNT, ""))[:_LONGEST_ID]
 
     def _marks(self, payment: Payment) -> dict[str, str]:
         return {
-            "creditgate_payment": payment.payment_id,
-            "creditgate_account": payment.account_id,
-            "creditgate_installation": self.installation,
+            _PAYMENT: payment.payment_id,
+            _ACCOUNT: payment.account_id,
+            _INSTALLATION: self.installation,
         }
 
 
@@ -233,6 +242,6 @@ def _shown(exc: stripe.StripeError) -> str:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= 100:
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID or not value.isprintable():
         raise TypeError("not a short text")
     return value

@@ -14,6 +14,7 @@ from runtime.payments.stripe_gateway import Event, Found, StripeGateway
 from runtime.payments.topping_up import ToppingUp
 
 _log = logging.getLogger("creditgate.payments")
+_LONGEST_ID = 100
 
 
 class Webhook:
@@ -79,10 +80,10 @@ class Webhook:
             taken = Taken(
                 session.get("amount_total"),
                 session.get("currency"),
-                session.get("id"),
-                session.get("payment_intent"),
+                _id(session.get("id")),
+                _id(session.get("payment_intent")),
             )
-            if session.get("mode") != "payment":
+            if session.get("mode") != "payment" or taken.session_id is None:
                 taken = Taken(None, None)
             await self._crediting.take(payment, taken)
             await self._keep_method(payment, session)
@@ -90,14 +91,13 @@ class Webhook:
             await self._stored.move(payment, {State.CREATED, State.OPEN}, State.EXPIRED)
         elif session.get("status") == "complete" and status == "no_payment_required":
             await self._crediting.take(payment, Taken(0, session.get("currency")))
-        elif session.get("payment_intent"):
+        elif (intent_id := _id(session.get("payment_intent"))) is not None:
             # Completed, with a method that takes days: nothing is credited before it is paid.
             await self._stored.move(
                 payment,
                 UNPAID - {State.FAILED},
                 State.OPEN,
-                session_id=session.get("id"),
-                intent_id=session["payment_intent"],
+                intent_id=intent_id,
             )
 
     async def _session_failed(self, payment: Payment, session: Found) -> None:
@@ -118,7 +118,7 @@ class Webhook:
                 payment.account_id, "payment_mismatch", payment_id=payment.payment_id, fault=fault
             )
             return
-        await self._reversing.note_refund(payment, cents)
+        await self._reversing.note_refund(payment, min(cents, payment.price_cents))
 
     async def _disputed(self, payment: Payment, dispute: Found) -> None:
         status, cents = str(dispute.get("status")), dispute.get("amount")
@@ -130,13 +130,15 @@ class Webhook:
         how = {"won": Dispute.WON, "prevented": Dispute.WON, "lost": Dispute.LOST}
         if dispute.get("currency") != payment.currency or type(cents) is not int:
             cents = payment.price_cents  # in another currency: of which the whole is disputed
+        cents = max(0, min(cents, payment.price_cents))
         await self._reversing.note_dispute(payment, how.get(status, Dispute.OPEN), cents)
 
     async def _keep_method(self, payment: Payment, session: Found) -> None:
-        if not payment.keeps_method or not session.get("payment_intent"):
+        intent_id = _id(session.get("payment_intent"))
+        if not payment.keeps_method or intent_id is None:
             return
-        intent = await self._gateway.intent(str(session["payment_intent"]))
-        customer_id, method_id = intent.get("customer"), intent.get("payment_method")
+        intent = await self._gateway.intent(intent_id)
+        customer_id, method_id = _id(intent.get("customer")), _id(intent.get("payment_method"))
         if customer_id and method_id:
             await self._stored.set_payer(payment.account_id, Payer(customer_id, method_id))
 
@@ -144,8 +146,8 @@ class Webhook:
         """Return the payment that an event is about; ``None`` if that is none of ours."""
         subject = event.subject
         payment_id = self._gateway.payment_of(subject)
-        intent_id = subject.get("payment_intent")
-        if payment_id is None and isinstance(intent_id, str):
+        intent_id = _id(subject.get("payment_intent"))
+        if payment_id is None and intent_id is not None:
             known = await self._stored.by_intent(intent_id)
             if known is not None:
                 return known
@@ -155,8 +157,17 @@ class Webhook:
         payment = await self._stored.find(payment_id)
         if payment is None:
             # Its row was written before Stripe heard of it: the database has lost it.
-            account_id = str((subject.get("metadata") or {}).get("creditgate_account", ""))
             await self._alarm.tell(
-                account_id, "payment_unknown", payment_id=payment_id, event=event.kind
+                self._gateway.account_of(subject),
+                "payment_unknown",
+                payment_id=payment_id[:_LONGEST_ID],
+                event=event.kind,
             )
         return payment
+
+
+def _id(value: object) -> str | None:
+    """Return an id of Stripe's; ``None`` for what can't be one."""
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID:
+        return None
+    return value if value.isascii() and value.isprintable() else None

@@ -35,7 +35,8 @@ def log_handler(stream: TextIO, *, as_json: bool, whole_errors: bool = False) ->
     if as_json:
         renderer = [structlog.processors.JSONRenderer(ensure_ascii=False)]
     else:
-        renderer = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        # No colours: the command line shows escapes of whatever it prints as text.
+        renderer = [structlog.dev.ConsoleRenderer(colors=False)]
     before: Sequence[Processor] = (
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,

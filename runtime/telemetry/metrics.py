@@ -8,8 +8,11 @@ from __future__ import annotations
 import math
 import platform
 from collections import Counter as CountOf
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
+from typing import TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -26,6 +29,8 @@ from runtime.observing import AttemptEnded, ExecutionEnded, ScriptEnded
 from runtime.telemetry.requests import RequestEnded, ServiceObservation
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_Metric = TypeVar("_Metric", Counter, Histogram)
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _REFUSED = frozenset({401, 403, 429})
@@ -51,58 +56,74 @@ class Metrics:
         # A second series for each, which nobody asks for.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own
         self.registry = registry = CollectorRegistry()
-        self._executions = Counter(
-            "creditgate_executions",
-            "Executions that have ended, by what they are for, where their values came from, and "
-            "the group of the first reason.",
-            ["source", "status", "reason_group"],
-            registry=registry,
+        self._executions = _by_labels(
+            Counter(
+                "creditgate_executions",
+                "Executions that have ended, by what they are for, where their values came from, "
+                "and the group of the first reason.",
+                ["source", "status", "reason_group"],
+                registry=registry,
+            )
         )
-        self._charged = Counter(
-            "creditgate_charged_millicredits",
-            "Millicredits charged.",
-            ["source"],
-            registry=registry,
+        self._charged = _by_labels(
+            Counter(
+                "creditgate_charged_millicredits",
+                "Millicredits charged.",
+                ["source"],
+                registry=registry,
+            )
         )
-        self._execution_seconds = Histogram(
-            "creditgate_execution_seconds",
-            "Time of an execution, its waiting included.",
-            ["source"],
-            buckets=_SECONDS,
-            registry=registry,
+        self._execution_seconds = _by_labels(
+            Histogram(
+                "creditgate_execution_seconds",
+                "Time of an execution, its waiting included.",
+                ["source"],
+                buckets=_SECONDS,
+                registry=registry,
+            )
         )
-        self._attempts = Counter(
-            "creditgate_provider_attempts",
-            "Calls of a provider, retries included.",
-            ["endpoint", "outcome"],
-            registry=registry,
+        self._attempts = _by_labels(
+            Counter(
+                "creditgate_provider_attempts",
+                "Calls of a provider, retries included.",
+                ["endpoint", "outcome"],
+                registry=registry,
+            )
         )
-        self._requests = Counter(
-            "creditgate_http_requests",
-            "HTTP requests by the template of their path.",
-            ["method", "route", "status"],
-            registry=registry,
+        self._requests = _by_labels(
+            Counter(
+                "creditgate_http_requests",
+                "HTTP requests by the template of their path.",
+                ["method", "route", "status"],
+                registry=registry,
+            )
         )
-        self._request_seconds = Histogram(
-            "creditgate_http_request_seconds",
-            "Time from a request to the end of its answer.",
-            ["method", "route"],
-            buckets=_SECONDS,
-            registry=registry,
+        self._request_seconds = _by_labels(
+            Histogram(
+                "creditgate_http_request_seconds",
+                "Time from a request to the end of its answer.",
+                ["method", "route"],
+                buckets=_SECONDS,
+                registry=registry,
+            )
         )
-        self._key_refusals = Counter(
-            "creditgate_key_refusals",
-            "Requests refused by their key: none or not in force (401), without the scope (403), "
-            "too many (429).",
-            ["status"],
-            registry=registry,
+        self._key_refusals = _by_labels(
+            Counter(
+                "creditgate_key_refusals",
+                "Requests refused by their key: none in force (401), without the scope (403), too "
+                "many (429).",
+                ["status"],
+                registry=registry,
+            )
         )
-        self._script_seconds = Histogram(
-            "creditgate_ledger_script_seconds",
-            "Time of a script call of the ledger, which serves up to 128 executions.",
-            ["answered"],
-            buckets=_SCRIPT_SECONDS,
-            registry=registry,
+        self._script_seconds = _by_labels(
+            Histogram(
+                "creditgate_ledger_script_seconds",
+                "Time of a script call of the ledger, which serves up to 128 executions.",
+                ["answered"],
+                buckets=_SCRIPT_SECONDS,
+                registry=registry,
+            )
         )
         self._reserved = Gauge(
             "creditgate_reserved_executions",
@@ -143,17 +164,17 @@ class Metrics:
     def observe(self, event: ServiceObservation) -> None:
         """Count what happened; an observer."""
         if isinstance(event, ScriptEnded):
-            self._script_seconds.labels(str(event.answered).lower()).observe(event.seconds)
+            self._script_seconds(str(event.answered).lower()).observe(event.seconds)
         elif isinstance(event, RequestEnded):
             self._count_request(event)
         elif isinstance(event, ExecutionEnded):
             group = "" if event.reason is None else event.reason.group
-            self._executions.labels(event.source, event.status, group).inc()
-            self._execution_seconds.labels(event.source).observe(event.seconds)
+            self._executions(event.source, event.status, group).inc()
+            self._execution_seconds(event.source).observe(event.seconds)
             if event.charged_mc:
-                self._charged.labels(event.source).inc(event.charged_mc)
+                self._charged(event.source).inc(event.charged_mc)
         elif isinstance(event, AttemptEnded):
-            self._attempts.labels(event.endpoint, event.outcome).inc()
+            self._attempts(event.endpoint, event.outcome).inc()
 
     def text(self, readings: Readings) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -168,10 +189,15 @@ class Metrics:
 
     def _count_request(self, event: RequestEnded) -> None:
         method = event.method if event.method in _METHODS else "other"
-        self._requests.labels(method, event.route, str(event.status)).inc()
-        self._request_seconds.labels(method, event.route).observe(event.seconds)
+        self._requests(method, event.route, str(event.status)).inc()
+        self._request_seconds(method, event.route).observe(event.seconds)
         if event.status in _REFUSED:
-            self._key_refusals.labels(str(event.status)).inc()
+            self._key_refusals(str(event.status)).inc()
+
+
+def _by_labels(metric: _Metric) -> Callable[..., _Metric]:
+    """Return what finds a metric's series by its labels; ``labels`` itself takes long for that."""
+    return lru_cache(maxsize=1_024)(metric.labels)
 
 
 def release() -> str:

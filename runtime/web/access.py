@@ -79,7 +79,8 @@ def actor_of(key: ApiKey) -> str:
     return f"key {key.key_id}"
 
 
-Executing = Annotated[ApiKey, Depends(caller(Scope.EXECUTE))]
+may_execute = caller(Scope.EXECUTE)
+Executing = Annotated[ApiKey, Depends(may_execute)]
 Previewing = Annotated[ApiKey, Depends(caller(Scope.PREVIEW))]
 BillingReader = Annotated[ApiKey, Depends(caller(Scope.BILLING_READ))]
 BillingWriter = Annotated[ApiKey, Depends(caller(Scope.BILLING_WRITE))]

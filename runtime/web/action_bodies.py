@@ -31,6 +31,28 @@ EXAMPLE_ACTION: dict[str, Any] = {
     "draft": EXAMPLE_DRAFT,
 }
 
+EXAMPLE_INFO: dict[str, Any] = {
+    "action_id": "route",
+    "account_id": "acme",
+    "workspace_id": "retail",
+    "name": "Route messages",
+    "etag": "2yVxVz0m0sYkX6kq3mJt3g",
+    "published": "0f3c2a9b71de",
+    "published_number": 2,
+    "is_changed": False,
+    "created_at": "2026-07-08T09:30:00.000Z",
+    "updated_at": "2026-07-09T14:05:12.345Z",
+    "archived_at": None,
+}
+EXAMPLE_VERSION: dict[str, Any] = {
+    "version": "0f3c2a9b71de",
+    "number": 2,
+    "note": "Shorter prompt",
+    "published_at": "2026-07-09T14:05:12.345Z",
+    "published_by": "key 5f0c6a1e2b3d4c5f",
+}
+EXAMPLE_CONTENT: dict[str, Any] = {"id": "route", **EXAMPLE_DRAFT}
+
 Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """An instant in an answer: RFC 3339 in UTC, with milliseconds."""
 
@@ -90,6 +112,8 @@ class Mistake(BaseModel):
 class ActionInfo(BaseModel):
     """An action in a list."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_INFO]})
+
     action_id: str
     account_id: str
     workspace_id: str | None
@@ -106,12 +130,30 @@ class ActionInfo(BaseModel):
 class ActionPage(BaseModel):
     """Actions in the order of their ids."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"items": [EXAMPLE_INFO], "next_cursor": None}]}
+    )
+
     items: list[ActionInfo]
     next_cursor: str | None
 
 
 class Action(ActionInfo):
     """An action with its draft."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    **EXAMPLE_INFO,
+                    "draft": EXAMPLE_DRAFT,
+                    "draft_version": "0f3c2a9b71de",
+                    "mistakes": [],
+                    "warnings": [],
+                }
+            ]
+        }
+    )
 
     draft: dict[str, Any]
     draft_version: str | None = Field(
@@ -134,6 +176,10 @@ class VersionInfo(BaseModel):
 class VersionPage(BaseModel):
     """Versions, the last one first."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"items": [EXAMPLE_VERSION], "next_cursor": None}]}
+    )
+
     items: list[VersionInfo]
     next_cursor: str | None
 
@@ -141,11 +187,29 @@ class VersionPage(BaseModel):
 class Version(VersionInfo):
     """A published version with its content."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{**EXAMPLE_VERSION, "content": EXAMPLE_CONTENT}]}
+    )
+
     content: dict[str, Any]
 
 
 class Publication(Version):
     """A publication."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    **EXAMPLE_VERSION,
+                    "content": EXAMPLE_CONTENT,
+                    "is_new": True,
+                    "in_force": True,
+                    "etag": EXAMPLE_INFO["etag"],
+                }
+            ]
+        }
+    )
 
     is_new: bool = Field(description="False where this content was published before.")
     in_force: bool = Field(
@@ -166,6 +230,25 @@ class FieldDifference(BaseModel):
 class Differences(BaseModel):
     """The fields in which two contents of an action differ. Lists are compared as a whole."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "before": "7d1e8f20c3ba",
+                    "after": "0f3c2a9b71de",
+                    "items": [
+                        {
+                            "path": "limits.max_output_tokens",
+                            "kind": "changed",
+                            "before": 300,
+                            "after": 200,
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
     before: str
     after: str
     items: list[FieldDifference]
@@ -185,6 +268,26 @@ class ChangeMade(BaseModel):
 class ChangePage(BaseModel):
     """Changes, the last one first."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [
+                        {
+                            "number": 3,
+                            "kind": "published",
+                            "version": "0f3c2a9b71de",
+                            "note": "Shorter prompt",
+                            "changed_at": "2026-07-09T14:05:12.345Z",
+                            "changed_by": "key 5f0c6a1e2b3d4c5f",
+                        }
+                    ],
+                    "next_cursor": "3",
+                }
+            ]
+        }
+    )
+
     items: list[ChangeMade]
     next_cursor: str | None
 
@@ -203,6 +306,24 @@ class Use(BaseModel):
 
 class Uses(BaseModel):
     """The campaigns that ran an action, those that ran it last first."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [
+                        {
+                            "workspace_id": "retail",
+                            "campaign_id": "welcome",
+                            "executions": 4200,
+                            "charged_mc": 1260000,
+                            "last_run_at": "2026-07-09T14:00:00.000Z",
+                        }
+                    ]
+                }
+            ]
+        }
+    )
 
     items: list[Use]
 

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from runtime.web import problems, request_bounds
 from runtime.web.document import document_of
 from runtime.web.observed import ObservedApp
+from runtime.web.quick_executions import QuickExecutions
 from runtime.web.rate_headers import RateHeaders
 from runtime.web.routes import (
     accounts,
@@ -67,6 +68,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     problems.add_handlers(app)
+    app.add_middleware(QuickExecutions, service=service)
     app.add_middleware(request_bounds.RequestBounds)
     app.add_middleware(RateHeaders)
     for router in _ROUTERS:

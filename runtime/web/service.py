@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
@@ -15,12 +16,13 @@ from runtime.api_keys.rates import KeyRates
 from runtime.archive.archiving import Archiving
 from runtime.archive.opening import open_archive
 from runtime.background import TaskSet
-from runtime.bootstrap import open_estimator, open_runtime
+from runtime.bootstrap import build_estimator, open_runtime
 from runtime.campaigns.estimate import Estimator
 from runtime.config import Config
 from runtime.credits.installation_key import identity_of
 from runtime.credits.ledger import CreditLedger
 from runtime.executions.action_runtime import ActionRuntime
+from runtime.executions.long_counts import LongCounts
 from runtime.ledger_opening import at_end, connected, open_ledger
 from runtime.library.library import Library
 from runtime.library.opening import open_library
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from runtime.payments.payments import Payments
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Service:
     """Everything that a request may need.
 
@@ -51,6 +53,7 @@ class Service:
     runtime: ActionRuntime
     store: Store
     estimator: Estimator
+    _estimator_of: Callable[[Config], Estimator]
     keys: ApiKeys
     payments: Payments | None
     alerts: Alerts
@@ -61,6 +64,13 @@ class Service:
     readiness: Readiness
     telemetry: Telemetry
     readings: ScrapedMetrics
+
+    async def reload(self, config: Config) -> None:
+        """Answer by another configuration from now on; errors as ``ActionRuntime.reload``."""
+        await self.runtime.reload(config)
+        self.estimator = self._estimator_of(config)
+        self.alerts.reload(config)
+        self.config = config
 
 
 @asynccontextmanager
@@ -83,7 +93,9 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         keys = ApiKeys(store, client, names, config.redis.timeout_ms)
         at_end(stack, "closing the keys", keys.aclose)
         keys.start()
-        actions = await stack.enter_async_context(open_library(config, client, store))
+        actions = await stack.enter_async_context(
+            open_library(config, client, store, lambda: service.config)
+        )
         runtime = await stack.enter_async_context(
             open_runtime(config, redis=client, actions=actions.actions, observer=telemetry.observer)
         )
@@ -95,16 +107,19 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         payments = await _open_payments(stack, config, store, ledger, key_check)
         if payments is not None:
             payments.on_event(telling(alerts))
-        estimator = await stack.enter_async_context(open_estimator(config, redis=client))
+        long_counts = LongCounts()
+        stack.callback(long_counts.close)
+        estimator_of = partial(build_estimator, ledger=ledger, client=client, counts=long_counts)
         archiving.start(after_s=1)
-        yield Service(
+        service = Service(
             config=config,
             installation=f"{key_check} {config.redis.key_prefix}",
             client=client,
             ledger=ledger,
             runtime=runtime,
             store=store,
-            estimator=estimator,
+            estimator=estimator_of(config),
+            _estimator_of=estimator_of,
             keys=keys,
             payments=payments,
             alerts=alerts,
@@ -115,6 +130,7 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             telemetry=telemetry,
             readings=ScrapedMetrics(config, client, runtime, telemetry.metrics),
         )
+        yield service
 
 
 async def _open_payments(

@@ -29,7 +29,7 @@ _AT_ZERO = f"This is what happens when the credits are used up. {_GOES_ON}."
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is left of an account's credits, and how long it lasts.
+    """The rest of an account's credits, and the time for which it lasts.
 
     Args:
         left_mc: available and reserved.

@@ -11,8 +11,8 @@ from typing import Any
 
 from providers.base import ModelRoute
 from tests.bench.conditions import median, say, spread
-from tests.bench.http_cost import PATH
-from tests.bench.http_load import open_load
+from tests.bench.http_cost import own_load
+from tests.bench.http_load import HttpLoad
 from tests.bench.http_service import LATENCY_MS, PROMPT_TOKENS, open_process, request_body
 from tests.bench.litellm_proxy import BUDGET, KEY, MODEL, open_proxy
 from tests.bench.loads import CONCURRENCY
@@ -20,7 +20,7 @@ from tests.bench.registry import Measured
 from tests.bench.workload import Workload
 
 _ROUNDS = 11
-_OWN_CALLS, _PROXY_CALLS = 768, 96
+_OWN_CALLS, _PROXY_CALLS = 512, 64
 
 
 def measure() -> Measured:
@@ -35,9 +35,14 @@ async def _measure() -> Measured:
     async with (
         open_process(ModelRoute.AUTO) as process,
         open_proxy(process.mock, core) as proxy_url,
-        open_load(process.url, PATH, {"Authorization": f"Bearer {process.key}"}) as own,
-        open_load(proxy_url, "/v1/chat/completions", {"Authorization": f"Bearer {KEY}"}) as proxy,
     ):
+        own = own_load(process)
+        proxy = HttpLoad(
+            proxy_url,
+            "/v1/chat/completions",
+            {"Authorization": f"Bearer {KEY}"},
+            answered=b'"finish_reason":"stop"',
+        )
         [data] = islice(people, 1)
         mine = await own.one(request_body(workload, data))
         theirs = await proxy.one(_completion(workload, data))

@@ -89,7 +89,7 @@ class LibraryDesk:
 
 @asynccontextmanager
 async def open_desk(
-    url: URL, redis_url: str, key_prefix: str, folder: Path, *, timeout_ms: int = 1_000
+    url: URL, redis_url: str, key_prefix: str, folder: Path, *, timeout_ms: int = 10_000
 ) -> AsyncIterator[LibraryDesk]:
     """Open a library on these servers."""
     config = make_config(folder, redis_url, key_prefix, "http://127.0.0.1:9/v1")

@@ -15,7 +15,7 @@ from pricing.offers import Pack
 from runtime.config.payments import StripeSection
 from runtime.credits.results import Balance
 from runtime.payments.opening import open_payments
-from runtime.payments.payment import Payment, State
+from runtime.payments.payment import Dispute, Kind, Payment, State
 from runtime.payments.payments import Payments
 from runtime.payments.stored import Payer
 from runtime.payments.top_up import TopUpSettings
@@ -132,3 +132,36 @@ async def open_till(
 def other_process(till: Till) -> AbstractAsyncContextManager[Till]:
     """Open payments on the same ledger, database and fake, as another process has them."""
     return open_till(till.url, till.redis_url, till.desk.prefix, till.fake)
+
+
+def payment_of(packs: int, **changes: Any) -> Payment:
+    """A payment that nobody stored."""
+    fields: dict[str, Any] = {
+        "payment_id": "pm0123456789abcdef0123",
+        "account_id": ACCOUNT,
+        "kind": Kind.CHECKOUT,
+        "reference": "order-1",
+        "packs": packs,
+        "amount_mc": packs * PACK_MC,
+        "price_cents": packs * PACK.price_cents,
+        "currency": "usd",
+        "keeps_method": False,
+        "customer_id": None,
+        "method_id": None,
+        "state": State.CREDITED,
+        "session_id": None,
+        "session_url": None,
+        "intent_id": None,
+        "grant_id": None,
+        "refunded_cents": 0,
+        "disputed_cents": 0,
+        "dispute": Dispute.NONE,
+        "applied_cents": 0,
+        "owed_mc": 0,
+        "created_ms": 0,
+        "updated_ms": 0,
+        "sent_ms": None,
+        "checked_ms": 0,
+        "fault": "",
+    }
+    return Payment(**(fields | changes))

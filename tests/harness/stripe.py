@@ -132,8 +132,8 @@ class FakeStripe:
         match request.method, parts:
             case "POST", ["checkout", "sessions"]:
                 return await self._post(request, self.create_session)
-            case "GET", ["checkout", "sessions", str(session_id)]:
-                return web.json_response(self.sessions[session_id])
+            case "GET", ["checkout", "sessions", session_id]:
+                return web.json_response(self.sessions[str(session_id)])
             case "POST", ["payment_intents"]:
                 return await self._post(request, self.create_intent)
             case "GET", ["payment_intents"]:
@@ -142,10 +142,10 @@ class FakeStripe:
                 return web.json_response(
                     {"object": "list", "data": found, "has_more": False, "url": request.path}
                 )
-            case "GET", ["payment_intents", str(intent_id)]:
-                return web.json_response(self.intents[intent_id])
-            case "POST", ["payment_intents", str(intent_id), "cancel"]:
-                return await self._post(request, lambda _: self.cancel_intent(intent_id))
+            case "GET", ["payment_intents", intent_id]:
+                return web.json_response(self.intents[str(intent_id)])
+            case "POST", ["payment_intents", intent_id, "cancel"]:
+                return await self._post(request, lambda _: self.cancel_intent(str(intent_id)))
         raise web.HTTPNotFound
 
     async def _post(
@@ -230,8 +230,9 @@ class FakeStripe:
     def _intent(
         self, amount: int, currency: str, customer: str, method: str, marks: dict[str, str]
     ) -> dict[str, Any]:
-        intent = {
-            "id": f"pi_{next(self.numbers)}",
+        intent_id = f"pi_{next(self.numbers)}"
+        intent: dict[str, Any] = {
+            "id": intent_id,
             "object": "payment_intent",
             "amount": amount,
             "amount_received": 0,
@@ -243,7 +244,7 @@ class FakeStripe:
             "created": int(time.time()),
             "livemode": False,
         }
-        self.intents[intent["id"]] = intent
+        self.intents[intent_id] = intent
         return intent
 
 

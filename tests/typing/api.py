@@ -20,6 +20,7 @@ from creditgate import (
     ActionSourceUnavailable,
     ActionSpec,
     Alert,
+    AlertMarks,
     ArchivedAccount,
     ArchiveError,
     Attempt,
@@ -279,10 +280,20 @@ async def change(accounts: Accounts) -> None:
     )
     for cap in (Cap(CapWindow.DAY), Cap("month", workspace_id="retail", source="preview")):
         await accounts.set_cap("acme", cap, limit_mc=500_000, reference=f"cap {cap}")
+    marks: AlertMarks | None = await accounts.alert_marks("acme")
+    own = AlertMarks(low=("p20", "a5000000"), caps=("c80",))
+    changed: bool = await accounts.set_alert_marks("acme", own, before=marks)
     caps: tuple[CapStatus, ...] = await accounts.caps("acme")
     balance: Balance = await accounts.balance("acme")
     grants: tuple[GrantBalance, ...] = balance.grants
-    print(new, voided.amount_mc, caps[0].cap_excess_mc, grants[0].expires_at, balance.conserved)
+    print(
+        new,
+        changed,
+        voided.amount_mc,
+        caps[0].cap_excess_mc,
+        grants[0].expires_at,
+        balance.conserved,
+    )
 
 
 async def change_alone(config: Config) -> None:

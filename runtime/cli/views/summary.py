@@ -51,7 +51,10 @@ def summary_json(
         "reasons": {reason.value: count for reason, count in tally.reasons.most_common()},
         "charged_mc": tally.charged_mc,
         "charged_earlier_mc": tally.charged_earlier_mc,
-        "alerts": [asdict(alert) for alert in report.alerts],
+        "alerts": [
+            {**asdict(alert), "cap": None if alert.cap is None else str(alert.cap)}
+            for alert in report.alerts
+        ],
         "seconds": round(report.seconds, 3),
         "people_per_second": round(_rate(report), 1),
         "interrupted": report.interrupted,

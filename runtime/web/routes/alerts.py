@@ -1,4 +1,4 @@
-"""Who is told of an account, and at which marks: contacts and alert marks."""
+"""Contacts of accounts, and the marks at which they are told."""
 
 from __future__ import annotations
 

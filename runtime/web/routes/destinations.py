@@ -30,7 +30,7 @@ DestinationId = Annotated[str, Path(pattern="^d[0-9a-f]{20}$", examples=["d0f4c8
 
 
 class DestinationChange(Body):
-    """What can change of a destination."""
+    """A destination's address and events, which can change."""
 
     target: str = Field(
         min_length=1,

@@ -69,6 +69,59 @@ _EXAMPLE: dict[str, Any] = {
 }
 
 
+_ANSWER: dict[str, Any] = {
+    "people": 100_000,
+    "cost": {
+        "expected_mc": 120_000_000,
+        "low_mc": 110_000_000,
+        "high_mc": 131_000_000,
+        "worst_mc": 400_000_000,
+    },
+    "actions": [
+        {
+            "action_id": "route_message",
+            "action_version": "0cf50f9a54c9",
+            "model_id": "quick",
+            "rate_card_version": "2026-01",
+            "people": 100_000,
+            "counted": 1,
+            "called": 100_000,
+            "before_a_call": {},
+            "cost": {
+                "expected_mc": 120_000_000,
+                "low_mc": 110_000_000,
+                "high_mc": 131_000_000,
+                "worst_mc": 400_000_000,
+            },
+            "answers_known": 240,
+            "reach": None,
+            "share_percent": 100.0,
+        }
+    ],
+    "reach": {
+        "account_id": "acme",
+        "available_mc": 100_000_000,
+        "usable": True,
+        "covers": "less",
+        "people": 83_333,
+        "people_least": 76_335,
+        "people_most": 90_909,
+    },
+    "summary": "Account acme has 100,000 credits, which is not enough. They should last for "
+    "about 83,333 of 100,000 people (83%; likely 76,335 to 90,909); the others would get fallback "
+    "values.",
+    "caps": [],
+    "expiring": [],
+    "warnings": [
+        {
+            "kind": "share_of_balance",
+            "text": "It is expected to take 120% of the available credits, more than the 50% above "
+            "which a campaign is looked at before it starts.",
+        }
+    ],
+}
+
+
 class EstimateBody(Body):
     """A campaign before it starts: its actions and who will reach them."""
 
@@ -112,7 +165,7 @@ class ActionEstimate(BaseModel):
 
 
 class ReachAnswer(BaseModel):
-    """How far the credits go. `covers`: `worst_case`, `likely`, `expected` or `less`."""
+    """The reach of the credits. `covers`: `worst_case`, `likely`, `expected` or `less`."""
 
     account_id: str
     available_mc: int
@@ -170,7 +223,10 @@ class EstimateAnswer(BaseModel):
 @router.post(
     "/estimates",
     response_model=EstimateAnswer,
-    responses=problems(400, 401, 403, 404, 413, 415, 422, 429, 503),
+    responses={
+        200: {"content": {"application/json": {"example": _ANSWER}}},
+        **problems(400, 401, 403, 404, 413, 415, 422, 429, 503),
+    },
 )
 async def estimate(body: EstimateBody, key: Previewing, service: ServiceOf) -> JSONResponse:
     """Return what actions will cost for an audience, against balance, caps and expiries.

@@ -35,6 +35,7 @@ from runtime.web.service import ServiceOf
 
 router = APIRouter(prefix="/v1", tags=["executions"])
 
+QUICK_PATH = "/v1/executions"
 _JSON = "application/json"
 
 

@@ -54,7 +54,37 @@ class ModelsAnswer(BaseModel):
     items: list[ModelAnswer]
 
 
-@router.get("/models", responses=problems(401, 403, 404, 422, 429, 503))
+_ANSWER = {
+    "rule": "A typical run is 1,000 input and 300 output tokens. Cost-efficient: at most 1.5 times "
+    "the cheapest of its class.",
+    "items": [
+        {
+            "id": "quick",
+            "class": "quick",
+            "typical_mc": 4_000,
+            "is_learned": False,
+            "relative_cost": 1.0,
+            "cost_efficient": True,
+            "json_schema": True,
+            "context_tokens": 128_000,
+            "max_output_tokens": 16_384,
+            "healthy": True,
+            "retires_on": None,
+            "replaced_by": None,
+            "called": "quick",
+            "state": None,
+        }
+    ],
+}
+
+
+@router.get(
+    "/models",
+    responses={
+        200: {"content": {"application/json": {"example": _ANSWER}}},
+        **problems(401, 403, 404, 422, 429, 503),
+    },
+)
 async def models(
     key: Previewing,
     service: ServiceOf,

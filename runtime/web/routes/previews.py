@@ -77,6 +77,59 @@ _EXAMPLE: dict[str, Any] = {
 }
 
 
+_ANSWER: dict[str, Any] = {
+    "free": False,
+    "note": None,
+    "variants": [
+        {
+            "variant": 0,
+            "name": "quick",
+            "action": "route_message",
+            "action_version": "0cf50f9a54c9",
+            "model": "quick",
+            "previews": 1,
+            "from_model": 1,
+            "mixed": 0,
+            "fallback": 0,
+            "quote_mc": 2_130,
+            "reserved_mc": 2_130,
+            "charged_mc": 180,
+            "mean_ms": 412,
+        }
+    ],
+    "previews": [
+        {
+            "person": 0,
+            "person_id": "ann",
+            "variant": 0,
+            "missing_attributes": [],
+            "why": None,
+            "action": "route_message",
+            "model": "quick",
+            "prompt": [{"role": "user", "content": "Route this message: Where is my card?"}],
+            "quote": {"input_tokens": 130, "max_output_tokens": 200, "amount_mc": 2_130},
+            "lowered": False,
+            "result": {
+                "execution_id": "preview.5e1c0b2f:route_message:1",
+                "kept": True,
+                "status": "model",
+                "values": {"intent": "card"},
+                "origins": {"intent": {"mark": "model", "reason": None, "because": None}},
+                "reserved_mc": 2_130,
+                "charged_mc": 180,
+                "available_after_mc": 9_999_820,
+            },
+            "answer": '{"intent":"card"}',
+            "finish": "stop",
+            "provider_errors": [],
+            "is_cut": False,
+        }
+    ],
+    "charged_mc": 180,
+    "available_after_mc": 9_999_820,
+}
+
+
 class PreviewBody(ActionBody):
     """A call for previews: every person with every variant."""
 
@@ -149,7 +202,10 @@ class PreviewsAnswer(BaseModel):
 @router.post(
     "/previews",
     response_model=PreviewsAnswer,
-    responses=problems(400, 401, 403, 404, 413, 415, 422, 429, 503),
+    responses={
+        200: {"content": {"application/json": {"example": _ANSWER}}},
+        **problems(400, 401, 403, 404, 413, 415, 422, 429, 503),
+    },
 )
 async def preview(body: PreviewBody, key: Previewing, service: ServiceOf) -> JSONResponse:
     """Run an action for sample people, and show everything about each run.

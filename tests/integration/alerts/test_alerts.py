@@ -185,7 +185,7 @@ async def test_while_the_mail_server_is_away_mails_wait_and_go_out_later(told: A
     assert len(told.mailbox.mails) == 2
 
 
-async def test_retries_go_on_for_three_days_and_then_the_delivery_is_dead_and_can_be_resent(
+async def test_law_15_retries_go_on_for_three_days_and_then_the_delivery_is_dead_and_can_be_resent(
     told: AlertBench,
 ) -> None:
     made = await told.alerts.destinations.add(told.account, "webhook", told.receiver.url, [])
@@ -236,7 +236,7 @@ async def test_a_receiver_that_is_gone_gets_no_more(told: AlertBench) -> None:
     assert (await told.alerts.destinations.find(made.destination_id)).disabled_ms is not None
 
 
-async def test_a_slow_destination_does_not_hold_up_others(told: AlertBench) -> None:
+async def test_law_15_a_slow_destination_does_not_hold_up_others(told: AlertBench) -> None:
     told.receiver.hangs = asyncio.Event()
     slow = told.receiver.url.replace("/hook", "/slow")
     add = told.alerts.destinations.add
@@ -319,7 +319,7 @@ async def test_no_text_can_begin_another_header(told: AlertBench) -> None:
     await told.contacts("ana@example.com")
     await told.alerts.tell(
         told.account,
-        Event.PAID,
+        Event.PAYMENT_REVERSED,
         {"subject": "Hello\r\nBcc: eve@example.com\u2028x", "message": "<script>&\r\n.\r\nQUIT"},
         "once",
     )
@@ -352,7 +352,7 @@ async def test_an_entry_of_the_stream_that_can_not_be_read_keeps_nobody_from_the
 async def test_a_body_holds_all_that_a_mail_says(told: AlertBench) -> None:
     await told.contacts("ana@example.com")
     await told.alerts.tell(
-        told.account, Event.PAID, {"subject": "S", "message": "One.\n\nTwo."}, "k"
+        told.account, Event.PAYMENT_REVERSED, {"subject": "S", "message": "One.\n\nTwo."}, "k"
     )
     await told.send()
     (delivery,) = await told.listed()

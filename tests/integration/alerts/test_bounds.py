@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any
 
 import pytest
 
-from runtime.alerts import webhooks
+from runtime.alerts import email, webhooks
 from runtime.alerts.addresses import AllowedAddresses
 from runtime.alerts.destinations import MOST_DESTINATIONS, DestinationRefused
+from runtime.alerts.email import EmailSender
 from runtime.alerts.webhooks import SendingFailed, WebhookSender
+from runtime.config.alerts import EmailSection
 from runtime.redis.keys import Keys, bucket_of
 from tests.harness.alerts import AlertBench
 
@@ -77,13 +79,31 @@ async def test_law_15_the_body_of_an_answer_is_not_read() -> None:
         await sender.send(url, "msg_1", "{}", SECRETS)
 
 
+async def test_law_15_a_mail_server_that_never_answers_takes_thirty_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert email.LONGEST_ATTEMPT_S == 30
+    monkeypatch.setattr(email, "LONGEST_ATTEMPT_S", 0.5)
+
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            await asyncio.sleep(2)
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    async with server, asyncio.timeout(5):
+        port = server.sockets[0].getsockname()[1]
+        settings = EmailSection(host="127.0.0.1", port=port, tls="none", sender="a@example.com")
+        with pytest.raises(SendingFailed, match="took more than"):
+            await EmailSender(settings).send("b@example.com", "msg_1", "Subject", ["Text."])
+
+
 async def test_law_15_an_account_has_a_bounded_number_of_destinations(told: AlertBench) -> None:
     add = told.alerts.destinations.add
     for _ in range(MOST_DESTINATIONS):
         await add(told.account, "email", "ops@example.com", [])
     with pytest.raises(DestinationRefused, match="50 destinations"):
         await add(told.account, "email", "ops@example.com", [])
-    assert await add(None, "email", "ops@example.com", [])
+    assert (await add(None, "email", "ops@example.com", [])).account_id is None
 
 
 async def test_law_15_alerts_that_nobody_takes_are_bounded(told: AlertBench) -> None:

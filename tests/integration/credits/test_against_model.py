@@ -45,6 +45,7 @@ def test_laws_1_to_13_hold_whatever_happens_in_whatever_order(
 
 
 @pytest.mark.long
+@pytest.mark.beside
 @pytest.mark.timeout(4_000)
 def test_laws_1_to_13_hold_for_a_million_steps(
     ledger_servers: LedgerServers,

@@ -135,6 +135,7 @@ def unlimited(desk: Desk) -> CreditLedger:
     )
 
 
+@pytest.mark.beside
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("grants", [4_000, 10_000])

@@ -136,7 +136,7 @@ async def test_a_reader_sees_the_whole_of_a_publication_or_the_one_before(
     async def read() -> None:
         while not done.is_set():
             seen.append(int(await desk.prompt_of(desk.source())))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)
 
     reading = asyncio.create_task(read())
     for number in range(1, 15):

@@ -110,7 +110,7 @@ async def test_a_damaged_record_is_a_clear_error_and_is_written_again(
     assert await desk.prompt_of(desk.source()) == "One"
 
 
-async def test_records_of_another_kind_and_size_end_no_process(desk: LibraryDesk) -> None:
+async def test_law_15_records_of_another_kind_and_size_end_no_process(desk: LibraryDesk) -> None:
     await desk.republishing.run_once()
     published = await desk.publish("One")
     pointer = desk.keys.action(ACCOUNT, ACTION)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -237,6 +238,64 @@ async def test_a_payment_whose_event_never_came_is_found_by_asking(till: Till) -
     till.fake.pay(till.fake.sessions[payment.session_id or ""])
     assert (await till.payments.retry(payment.payment_id)).state is State.CREDITED
     assert (await till.balance()).granted_mc == PACK_MC
+
+
+ODD: tuple[Any, ...] = (
+    None,
+    0,
+    -1,
+    2**80,
+    1.5,
+    True,
+    "",
+    "x",
+    "x" * 5_000,
+    "\0",
+    "é",
+    [],
+    {},
+    [1],
+    {"id": "pi_1"},
+)
+
+
+@pytest.mark.long
+async def test_whatever_stands_in_an_event_nothing_is_credited_that_was_not_paid(
+    till: Till,
+) -> None:
+    """A version of Stripe's API that writes something else there must do no harm."""
+    kinds = (COMPLETED, "checkout.session.async_payment_failed", "checkout.session.expired")
+    fields = ("id", "mode", "status", "payment_status", "amount_total", "currency", "metadata")
+    credited = 0
+    for number, field in enumerate((*fields, "payment_intent", "customer")):
+        for odd in ODD:
+            payment = await till.buy()
+            session = till.fake.pay(till.fake.sessions[payment.session_id or ""])
+            kind = kinds[number % 3] if field == "status" else COMPLETED
+            with suppress(PaymentsUnavailable):
+                await till.deliver(till.fake.event(kind, session | {field: odd}))
+            credited += (await till.again(payment)).state is State.CREDITED
+    assert (await till.balance()).granted_mc == credited * PACK_MC
+    wrong = len(ODD) * 4  # mode, payment_status, amount_total, currency
+    assert 0 < credited <= len(ODD) * (len(fields) + 2) - wrong
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["charge.refunded", "charge.dispute.created"])
+async def test_odd_refunds_and_disputes_take_back_at_most_the_payment(
+    till: Till, kind: str
+) -> None:
+    payment = await till.bought()
+    await till.desk.grant(5_000)
+    intent_id = payment.intent_id or ""
+    for field in ("amount_refunded", "amount", "currency", "payment_intent", "status", "metadata"):
+        for odd in ODD:
+            subject = till.fake.charge_of(intent_id) | {"status": "x", field: odd}
+            with suppress(PaymentsUnavailable):
+                await till.deliver(till.fake.event(kind, subject))
+    balance = await till.balance()
+    assert balance.available_mc >= 5_000
+    assert (await till.again(payment)).owed_mc == 0
 
 
 async def test_payments_are_listed_newest_first_in_pages(till: Till) -> None:

@@ -18,6 +18,8 @@ from runtime.payments.payment import State
 from runtime.payments.stripe_http import OneHost
 from tests.harness.payments import PACK_MC, Till, other_process
 
+pytestmark = pytest.mark.long
+
 
 class Killed(BaseException):
     """The process is gone: nothing of it runs on."""

@@ -10,6 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from runtime.actions.spec import ActionSpec
 from runtime.api_keys.keys import Scope
 from runtime.archive.copier import Copier
 from runtime.redis.keys import Keys
@@ -303,3 +304,33 @@ async def test_a_draft_that_can_not_be_stored_changes_nothing(served: Served) ->
     odd = await put(served, "odd", {"user": "\x00", "model": None, "": []})
     assert odd.status_code == 201
     assert (await served.operator.get(f"{BASE}/odd")).json()["draft"]["user"].startswith("\x00")
+
+
+async def test_a_reload_of_the_config_keeps_the_accounts_own_actions(served: Served) -> None:
+    own = await published(served, "kept", draft())
+    config = served.service.config
+    added = ActionSpec.model_validate({"id": "added", **draft()})
+    await served.service.runtime.reload(
+        config.model_copy(update={"actions": {**config.actions, "added": added}})
+    )
+    assert (await run(served, 20, "added")).json()["action_version"] == added.version
+    assert (await run(served, 21, "kept")).json()["action_version"] == own.json()["version"]
+
+
+async def test_a_preview_runs_any_published_version(served: Served) -> None:
+    first = await published(served, "tried", draft(user="One {{ customer.message }}"))
+    changed = await put(served, "tried", draft(user="Two"), first.headers["ETag"])
+    await publish(served, "tried", changed.headers["ETag"])
+    names = Keys(served.service.config.redis.key_prefix)
+    version = first.json()["version"]
+    await served.service.client.delete(names.action_version(ACCOUNT, "tried", version))
+    body = {
+        "account_id": ACCOUNT,
+        "action": "tried",
+        "version": version,
+        "workspace_id": "retail",
+        "people": [{"data": {"customer": {"message": "Hello"}}}],
+    }
+    answer = await served.operator.post("/v1/previews", json=body)
+    assert answer.status_code == 200, answer.text
+    assert version in answer.text

@@ -161,7 +161,6 @@ async def test_an_action_that_can_not_be_called_is_told(served: Served) -> None:
         ({"actions": []}, "actions"),
         ({"actions": [{"action": "route"}] * 51}, "actions"),
         ({"sample": [_ANN] * 1_001}, "sample"),
-        ({"actions": [{"action": "route"}] * 11, "sample": [_ANN] * 1_000}, "sample"),
         ({"ends_at": "tomorrow"}, "ends_at"),
         ({"actions": [{"draft": {"id": "x"}}]}, "actions.0.draft.model"),
     ],
@@ -170,6 +169,12 @@ async def test_a_wrong_body_names_the_field(
     served: Served, body: dict[str, Any], field: str
 ) -> None:
     assert (await _estimate(served, 422, **body))["errors"][0]["field"] == field
+
+
+async def test_law_15_a_launch_check_counts_ten_thousand_prompts_at_most(served: Served) -> None:
+    actions = [{"action": "route"}] * 11
+    found = await _estimate(served, 422, actions=actions, sample=[_ANN] * 1_000)
+    assert "11,000 people, 10,000 are allowed" in found["detail"]
 
 
 async def test_an_unknown_account_or_action_is_not_found(served: Served) -> None:

@@ -13,6 +13,7 @@ import pytest_asyncio
 from sqlalchemy import text
 
 from runtime.api_keys.keys import Scope
+from runtime.archive import receipts
 from runtime.archive.copier import Copier
 from runtime.redis.keys import Keys
 from runtime.web.execution_bodies import EXAMPLE_RECEIPT, ReceiptAnswer
@@ -181,3 +182,16 @@ async def test_a_receipt_is_looked_up_by_an_index(served: Served) -> None:
             )
         )
         assert "entries_execution" in " ".join(str(row) for row in plan)
+
+
+async def test_law_15_a_receipt_looks_through_a_bounded_number_of_entries(
+    served: Served, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await archive(served)
+    result = await executed(client, 8)
+    monkeypatch.setattr(receipts, "MOST_WAITING", 0)
+    found = await receipt(client, result["execution_id"])
+    assert (found["state"], found["charged_mc"]) == ("settled", result["charged_mc"])
+    assert found["outcome"]["values"] == result["values"]
+    await archive(served)
+    assert len((await receipt(client, result["execution_id"]))["entries"]) == 1

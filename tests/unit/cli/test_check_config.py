@@ -27,12 +27,20 @@ def check(data: dict[str, Any] | None, *arguments: str) -> Result:
 
 @pytest.mark.usefixtures("folder")
 def test_a_right_config_is_counted() -> None:
-    result = check(right())
+    webhook = {"webhook": "https://ops.example.com/", "webhook_secret": {"env": "PATH"}}
+    result = check(changed("alerts.operator", webhook))
     assert result.exit_code == 0
     assert result.stdout == (
         "config.yaml: OK: 1 action, 1 model, 1 rate card, 1 endpoint, 1 plan, 0 offers\n"
     )
     assert result.stderr == ""
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_config_that_names_nobody_for_alerts_is_warned_of() -> None:
+    result = check(right())
+    assert result.exit_code == 0
+    assert result.stderr.startswith("warning: config.yaml: alerts.operator: has neither emails")
 
 
 @pytest.mark.usefixtures("folder")

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from runtime.web import request_bounds
+from runtime.web.problems import Problem
 from runtime.web.request_bounds import BATCH, USUAL, RequestBounds, parsed_json
 from tests.harness.bounds import assert_cpu, assert_linear, peak_bytes
 
@@ -149,7 +150,7 @@ async def test_what_is_not_json_is_told_where(body: bytes, word: str) -> None:
     async def read(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             parsed_json(Request(scope))
-        except request_bounds.Problem as problem:
+        except Problem as problem:
             await problem.response()(scope, receive, send)
 
     chunked = [_TYPE, (b"transfer-encoding", b"chunked")]

@@ -163,6 +163,8 @@ async def test_law_12b_a_mark_that_waits_is_dropped_with_the_marks(open_desk: Op
 @pytest.mark.parametrize(
     "low, caps", [(("p100",), ()), ((), ("c101",)), (("c80",), ()), (("a1",) * 21, ())]
 )
-def test_marks_that_are_none_are_refused(low: tuple[str, ...], caps: tuple[str, ...]) -> None:
+def test_law_15_marks_that_are_none_or_too_many_are_refused(
+    low: tuple[str, ...], caps: tuple[str, ...]
+) -> None:
     with pytest.raises(ValueError, match="marks: found"):
         AlertMarks(low, caps)
