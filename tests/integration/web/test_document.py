@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it has none
 
 from runtime.redis.embedded import EmbeddedRedis
 from tests.harness.openapi import Operation, operations
