@@ -16,7 +16,7 @@ _EMPTY = "0-0"
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What changed up to a place in the stream.
+    """The changes up to a place in the stream.
 
     ``key_ids`` is ``None`` where changes may be missing: too many at once, or Redis lost some.
     """

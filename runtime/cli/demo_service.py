@@ -43,7 +43,7 @@ _MADE_BY = "serve --demo"
 
 @dataclass(frozen=True, slots=True)
 class DemoAccess:
-    """What the demo tells once: its address, its keys and its accounts."""
+    """The address, the keys and the accounts, which the demo tells once."""
 
     url: str
     operator_key: str

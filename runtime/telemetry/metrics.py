@@ -40,7 +40,7 @@ _SCRIPT_SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What is read at each scrape; ``None`` where it can't be read now."""
+    """Figures that are read at each scrape; ``None`` where one can't be read now."""
 
     reserved: int
     open_breakers: tuple[str, ...]

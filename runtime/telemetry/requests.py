@@ -1,4 +1,4 @@
-"""What observers are told about HTTP requests, beside what ``runtime/observing.py`` has."""
+"""Events about HTTP requests for observers, beside those of ``runtime/observing.py``."""
 
 from __future__ import annotations
 

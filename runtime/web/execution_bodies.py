@@ -141,7 +141,7 @@ class BatchAnswer(BaseModel):
 
 
 class KeptOutcome(BaseModel):
-    """What the execution ended with, as long as it is kept."""
+    """The end of an execution, as long as it is kept."""
 
     status: Literal["model", "mixed", "fallback"]
     values: dict[str, Any]

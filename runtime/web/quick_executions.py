@@ -17,7 +17,7 @@ from runtime.web.service import Service
 
 
 class _Route:
-    """What observers read of a route."""
+    """The part of a route that observers read."""
 
     path = QUICK_PATH
 
