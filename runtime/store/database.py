@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -182,9 +183,15 @@ def _driver_errors(engine: AsyncEngine) -> tuple[type[Exception], ...]:
 
 def _set_up_sqlite(connection: Any, _: Any) -> None:
     cursor = connection.cursor()
+    try:
+        cursor.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError as exc:
+        # Of processes that open a new file at once, one sets the mode, which is the file's; others
+        # are refused at once, however long they would wait for other locks.
+        if "locked" not in str(exc):
+            raise
     # What is committed is on the disk: the journal in Redis is cut off behind it.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL"):
-        cursor.execute(f"PRAGMA {pragma}")
+    cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
 
 

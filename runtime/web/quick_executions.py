@@ -19,7 +19,7 @@ from runtime.web.service import Service
 class _Route:
     """The part of a route that observers read."""
 
-    path = QUICK_PATH
+    path_format = QUICK_PATH
 
 
 _ROUTE = _Route()

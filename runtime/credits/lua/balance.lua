@@ -1,12 +1,10 @@
--- balance: the parts of the balance and every grant; caps: what their windows have used. As of
--- now; they write nothing. stored: the balance as its journal has it, without what is due.
--- switches: what is off.
+-- balance: the parts of the balance and every grant; caps: what their windows have used; switches: what
+-- is off. As of now; they write nothing. stored: the balance as its journal has it, without what is due.
 -- args: none, or the page that the script before answered (due.lua)
 -- answers: {'balance', {name, value, ...}, {grant id, record, ...}, now_ms, {what is off, ...}}
 --        | {'stored', {name, value, ...}, {grant id, record, ...}, chain}
 --        | {'caps', {field, limit, charged, reserved, resets_in_ms (-1 for never)}, ...}
---        | {'switches', {{what is off, since when in ms or 0, actor, reference}, ...}}, where 0 and two
---          empty texts stand for what is not known
+--        | {'switches', {{what is off, since when in ms, actor, reference}, ...}}: 0, '' and '' if unknown
 --        | {'more', page, {grant id, record, ...}} where one script can't look at all of it
 
 local PARTS = { 'available', 'reserved', 'charged', 'expired', 'voided' }

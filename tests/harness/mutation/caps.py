@@ -360,7 +360,7 @@ MUTATIONS = (
     Mutation(
         "share_of_round_sums",
         "credits/lua/marks.lua",
-        " + math.floor(top % 100 * mark.number / 100)",
+        " + math.floor(top % 100 * percent / 100)",
         "",
         "a share of an odd sum is too small",
         "a_share_of_an_odd_sum_is_exact",

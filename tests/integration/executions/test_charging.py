@@ -36,9 +36,11 @@ LEDGER = {
     "sweep",
     "sweeper",
     "tell_to",
+    "unnamed_attempt",
     "watch",
 }
 ACCOUNTS = {
+    "alert_marks",
     "balance",
     "caps",
     "change_plan",
@@ -48,6 +50,7 @@ ACCOUNTS = {
     "open_account",
     "purchase",
     "remove_cap",
+    "set_alert_marks",
     "set_cap",
     "switch",
     "switch_off",

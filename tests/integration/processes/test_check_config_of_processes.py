@@ -30,7 +30,11 @@ def file(tmp_path: Path, redis_url: str, key_prefix: str) -> Path:
 
 def written(folder: Path, **redis: Any) -> Path:
     path = folder / "config.yaml"
-    path.write_text(json.dumps({**right(), "redis": redis}), encoding="utf-8")
+    told = {
+        "alerts": {"operator": {"emails": ["ops@example.com"]}},
+        "email": {"host": "smtp.example.com", "sender": "credits@example.com"},
+    }
+    path.write_text(json.dumps({**right(), **told, "redis": redis}), encoding="utf-8")
     return path
 
 

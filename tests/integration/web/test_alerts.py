@@ -109,6 +109,7 @@ async def test_what_is_no_mark_is_refused(admin: httpx.AsyncClient, mark: str) -
 async def test_a_webhook_shows_its_secret_when_it_is_made_and_rotated_and_never_else(
     admin: httpx.AsyncClient, receiver: Receiver
 ) -> None:
+    receiver.posts.clear()
     body = {"kind": "webhook", "target": receiver.url, "events": ["credits.low"]}
     made = await admin.post(f"{OF}/destinations", json=body)
     assert made.status_code == 201

@@ -60,7 +60,8 @@ async def scrape(served: Served) -> dict[str, float]:
 
 async def test_metrics_count_executions_calls_requests_and_refused_keys(served: Served) -> None:
     client = await served.client(Scope.EXECUTE)
-    answers = [await client.post("/v1/executions", json=request_body(n)) for n in (1, 2, 2)]
+    before = await scrape(served)
+    answers = [await client.post("/v1/executions", json=request_body(n)) for n in (101, 102, 102)]
     charged_mc = sum(answer.json()["charged_mc"] for answer in answers[:2])
     client.headers["Authorization"] = "Bearer nonsense"
     for number in range(50):
@@ -68,20 +69,21 @@ async def test_metrics_count_executions_calls_requests_and_refused_keys(served: 
     await client.get("/nowhere/at/all")
     await client.aclose()
 
-    found = await scrape(served)
+    after = await scrape(served)
+    found = {name: value - before.get(name, 0) for name, value in after.items()}
     live = 'reason_group="",source="live",status="model"'
     assert found["creditgate_executions{" + live + "}"] == 3
     assert found['creditgate_charged_millicredits{source="live"}'] == charged_mc
-    [calls] = [n for name, n in found.items() if name.startswith("creditgate_provider_att")]
+    calls = sum(n for name, n in found.items() if name.startswith("creditgate_provider_att"))
     assert calls == 2, "a replayed outcome calls nobody"
     route = 'method="GET",route="/v1/accounts/{account_id}/balance",status="401"'
     assert found["creditgate_http_requests{" + route + "}"] == 50
     assert found['creditgate_key_refusals{status="401"}'] == 50
     assert found['creditgate_http_requests{method="GET",route="none",status="404"}'] == 1
-    assert found["creditgate_reserved_executions"] == 0
-    assert found["creditgate_spool_waiting"] == 0
+    assert after["creditgate_reserved_executions"] == 0
+    assert after["creditgate_spool_waiting"] == 0
     assert found['creditgate_ledger_script_seconds_count{answered="true"}'] >= 4
-    assert found["creditgate_archive_lag_entries"] >= 0
+    assert after["creditgate_archive_lag_entries"] >= 0
     named = {name for name in found if "account-" in name or ACCOUNT in name}
     assert named == set(), "what callers choose adds no series"
 
