@@ -127,6 +127,7 @@ async def test_law_15_records_of_another_kind_and_size_end_no_process(desk: Libr
         await desk.source().get(ACCOUNT, ACTION)
 
 
+@pytest.mark.long
 async def test_law_4_what_memory_has_goes_on_while_redis_is_away_and_nothing_else(
     store_url: URL, private_redis: PrivateRedis, key_prefix: str, tmp_path: Path
 ) -> None:

@@ -203,6 +203,7 @@ async def test_the_document_says_which_routes_take_a_key(api: Api) -> None:
         assert bool(operation.spec.get("security")) == takes_key, operation.name
 
 
+@pytest.mark.long
 async def test_without_a_key_in_force_every_route_gives_the_same_401(api: Api) -> None:
     expired = await api.key(Scope.ADMIN, expires_ms=1)
     revoked = await api.key(Scope.ADMIN)
@@ -233,6 +234,7 @@ async def test_without_a_key_in_force_every_route_gives_the_same_401(api: Api) -
     assert len(answers) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scope", Scope)
 @pytest.mark.parametrize("is_operator", [False, True])
 async def test_a_key_may_do_what_its_scope_says_and_nothing_else(
@@ -250,6 +252,7 @@ async def test_a_key_may_do_what_its_scope_says_and_nothing_else(
         assert (answer.status_code != 403) == may, (operation.name, answer.text)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("scope", Scope)
 async def test_accounts_of_others_look_like_accounts_that_are_not_there(
     api: Api, scope: Scope

@@ -144,6 +144,7 @@ async def test_a_switch_that_is_not_valid_changes_nothing(
     assert (await served.operator.get(SWITCHES)).json()["items"] == []
 
 
+@pytest.mark.long
 async def test_those_who_missed_are_run_again_and_nobody_else(served: Served) -> None:
     account, people = "dry", 50
     accounts = served.service.ledger.accounts
