@@ -12,6 +12,7 @@ from runtime.campaigns.estimate import Sample
 from runtime.campaigns.launch_check import LaunchPlan, Planned, check_launch
 from runtime.ledger_opening import default_caps
 from runtime.web.access import Previewing, account_of
+from runtime.web.action_bodies import EXAMPLE_DRAFT
 from runtime.web.bodies import Body, IdText, Instant, StrictId, problems
 from runtime.web.drafts import ActionBody, ScopesBody
 from runtime.web.problems import invalid
@@ -49,23 +50,7 @@ _EXAMPLE: dict[str, Any] = {
     "campaign_id": "spring",
     "people": 100_000,
     "sample": [{"customer": {"message": "Where is my card?", "first_name": "Ann"}}],
-    "actions": [
-        {
-            "draft": {
-                "id": "route_message",
-                "model": "quick",
-                "user": "Route this message: {{ customer.message }}",
-                "outputs": {
-                    "intent": {
-                        "type": "single_select",
-                        "options": ["card", "transfer", "other"],
-                        "fallback": "other",
-                    }
-                },
-                "limits": {"max_output_tokens": 200},
-            }
-        }
-    ],
+    "actions": [{"draft": {"id": "route_message", **EXAMPLE_DRAFT}}],
 }
 
 

@@ -18,6 +18,7 @@ from runtime.previews.running import (
     run_previews,
 )
 from runtime.web.access import Previewing, account_of
+from runtime.web.action_bodies import EXAMPLE_DRAFT
 from runtime.web.bodies import Body, IdText, StrictId, problems
 from runtime.web.drafts import ActionBody, ScopesBody, checked_draft
 from runtime.web.problems import invalid
@@ -56,19 +57,7 @@ class VariantBody(Body):
 
 _EXAMPLE: dict[str, Any] = {
     "account_id": "acme",
-    "draft": {
-        "id": "route_message",
-        "model": "quick",
-        "user": "Route this message: {{ customer.message }}",
-        "outputs": {
-            "intent": {
-                "type": "single_select",
-                "options": ["card", "transfer", "other"],
-                "fallback": "other",
-            }
-        },
-        "limits": {"max_output_tokens": 200},
-    },
+    "draft": {"id": "route_message", **EXAMPLE_DRAFT},
     "people": [
         {"person_id": "ann", "data": {"customer": {"message": "Where is my card?"}}},
         {"person_id": "bob", "data": {"customer": {"message": "Send 20 to Ann, please."}}},
