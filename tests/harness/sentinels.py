@@ -162,7 +162,7 @@ class SentinelGroup:
 
     def wait_until_in_step(self) -> None:
         """Wait until every server that runs follows the primary, and has all that it has."""
-        wait_for(lambda: self.named() is not None, "the sentinels do not agree")
+        wait_for(self._agree_that_it_is_up, "the sentinels do not agree, or call the primary down")
         self.data.primary = self.named() or self.data.primary
         self.data.wait_until_in_step()
 
@@ -177,6 +177,14 @@ class SentinelGroup:
             return None
         (port,) = named
         return next(server for server in self.data.servers if server.port == port)
+
+    def _agree_that_it_is_up(self) -> bool:
+        return self.named() is not None and not any(map(self._is_called_down, self.sentinels))
+
+    def _is_called_down(self, sentinel: SentinelProcess) -> bool:
+        with suppress(RedisError), asked(sentinel.port, self.data.password) as client:
+            return "down" in client.sentinel_master(MASTER)["flags"]
+        return False
 
     def _is_known(self) -> bool:
         others, replicas = len(self.sentinels) - 1, len(self.data.servers) - 1

@@ -98,7 +98,7 @@ async def test_the_real_cost_lies_in_the_range_in_nine_of_ten_campaigns(
 async def test_the_real_cost_lies_in_the_range_in_at_least_90_of_100_campaigns(
     open_bench: OpenWorkbench, tmp_path: Path
 ) -> None:
-    async with open_bench(credits_mc=10**12, seed=7, **THINKING) as bench:
+    async with open_bench(credits_mc=10**12, seed=7, timeout_ms=10_000, **THINKING) as bench:
         assert await hits(bench, tmp_path, range(100), known=40, size=80, counted=60) >= 90
         await bench.books()
 

@@ -26,6 +26,7 @@ checks.negative_data_rejection.enabled = false
 
 
 @pytest.mark.long
+@pytest.mark.beside
 @pytest.mark.timeout(600)
 async def test_no_request_gets_an_answer_that_is_not_documented(
     open_service: OpenService, tmp_path: Path, refused_connections: list[str]
