@@ -42,8 +42,8 @@ MUTATIONS = (
         "credits/lua/journal.lua",
         "  if READ_ONLY then return end\n",
         "",
-        "a balance counts entries that are not there",
-        "a_balance_shows_what_has_expired_and_writes_nothing",
+        "what only looks counts an entry that is not there",
+        "many_ids_are_looked_up_by_whoever_knows_them",
     ),
     Mutation(
         "named_twice_in_a_batch",
