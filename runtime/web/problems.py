@@ -59,6 +59,7 @@ MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = 5
 _MOST_ERRORS = 100
 _LONGEST_SHOWN = 80
+_NO_OBJECT = frozenset(("model_type", "model_attributes_type", "dict_type"))
 
 
 class FieldError(BaseModel):
@@ -262,9 +263,12 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
     if names[:1] == ["body"]:
         del names[0]
     known = error["type"] not in ("missing", "extra_forbidden")
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] in _NO_OBJECT:
+        message = "must be an object"  # pydantic names the class, which is of no use to a caller
     return FieldError(
         field=".".join(names) or "body",
-        message=str(error["msg"]).removeprefix("Value error, "),
+        message=message,
         found=shown(error["input"]) if known else None,
     )
 
