@@ -143,6 +143,9 @@ class VerifiedKeys:
                 if known is not None and self._counts(known):
                     self._keep_fresh(key_id, secret_hash, known)
                     return known.verified
+            # Before the key is read, or it would not count once the watch has begun.
+            if self._clock_s() - self._watched_s > _WATCHED_FOR_S and self._may_look():
+                await self._look()
             known = await self._read(key_id, secret_hash)
             if known is None:
                 return None

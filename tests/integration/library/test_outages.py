@@ -71,8 +71,11 @@ async def test_law_4_executions_go_on_while_postgresql_is_away(
         assert (await run(served, 1, "ran")).status_code == 200
         await asyncio.to_thread(own_postgres.kill)
         for number in range(2, 6):
-            assert (await run(served, number, "ran")).json()["status"] in ("model", "mixed")
-        assert (await run(served, 6, "never_ran")).status_code == 200
+            answer = await run(served, number, "ran")
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["status"] in ("model", "mixed")
+        answer = await run(served, 6, "never_ran")
+        assert answer.status_code == 200, answer.text
         assert (await run(served, 7, "unknown")).status_code == 404
         tag = {"If-Match": etag}
         for answer in (
