@@ -92,9 +92,13 @@ class Receiver:
         headers = {"Location": "/elsewhere"} if 300 <= status < 400 else {}
         return web.Response(status=status, headers=headers)
 
-    def verified(self, secret: str) -> list[dict[str, Any]]:
-        """What came, each verified with this secret by the convention's own library."""
-        return [json.loads(json.dumps(Webhook(secret).verify(b, h))) for _, h, b in self.posts]
+    def at(self, path: str) -> list[tuple[str, dict[str, str], str]]:
+        """What came at a path that begins so."""
+        return [post for post in self.posts if post[0].startswith(path)]
+
+    def verified(self, secret: str, path: str = "/") -> list[dict[str, Any]]:
+        """What came there, each verified with this secret by the convention's own library."""
+        return [json.loads(json.dumps(Webhook(secret).verify(b, h))) for _, h, b in self.at(path)]
 
 
 @asynccontextmanager
