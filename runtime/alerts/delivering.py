@@ -76,10 +76,13 @@ class Delivering:
                 return
             if destination_id not in self._busy:
                 self._busy.add(destination_id)
-                self._tasks.start(
-                    self._send_due(destination_id),
-                    lambda _, each=destination_id: self._busy.discard(each),  # type: ignore[misc]
-                )
+                self._tasks.start(self._send_then_free(destination_id))
+
+    async def _send_then_free(self, destination_id: str) -> None:
+        try:
+            await self._send_due(destination_id)
+        finally:
+            self._busy.discard(destination_id)
 
     async def drain(self) -> None:
         """Wait for the attempts that are under way."""

@@ -67,7 +67,7 @@ def hash_of(text: str) -> str:
 
 
 def parse_key(text: str) -> tuple[str, str] | None:
-    """Return a key's id and its hash; ``None`` for what is no key."""
+    """Return a key's id and its hash; ``None`` for text that is not a key."""
     found = _TEXT.fullmatch(text)
     return None if found is None else (found[1], hash_of(text))
 

@@ -49,6 +49,7 @@ class OneHost(stripe.HTTPClient):
                 answer = await self._http.send(method.upper(), url, pairs, body)
         except (HttpError, TimeoutError) as exc:
             fault = str(exc) or "no answer in time"
+            # Stripe does not type its errors.
             raise stripe.APIConnectionError(fault) from exc  # type: ignore[no-untyped-call]
         found = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
         return answer.body, answer.status, {name.lower(): value for name, value in found.items()}

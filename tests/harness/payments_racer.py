@@ -27,7 +27,7 @@ async def main(url: str, redis_url: str, prefix: str, stripe_url: str) -> None:
             try:
                 await till.payments.round()
             except CreditgateError as error:
-                print(error, file=sys.stderr)  # noqa: T201
+                print(error, file=sys.stderr)  # noqa: T201 - for who reads the test
             await asyncio.sleep(0.01)
 
 
