@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from runtime.actions.request_body import Body, IdText, StrictId
 from runtime.config.drafts import CheckedDraft, DraftMistake
 from runtime.library.differences import Difference
 from runtime.library.forms import action_json, instant_text
 from runtime.library.stored import StoredAction
 from runtime.library.used import UsedIn
-from runtime.web.bodies import Body, IdText, Reference, StrictId
+from runtime.web.bodies import Reference
 
 EXAMPLE_DRAFT: dict[str, Any] = {
     "model": "quick",
