@@ -1,15 +1,25 @@
-"""A request in JSON: the one form that HTTP takes and that waits in queues."""
+"""The JSON of an execution request: one reader for HTTP, the queue and files."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
-from runtime.actions.requests import ExecutionRequest
+from runtime.actions.requests import ExecutionRequest, InvalidRequest
 from runtime.ids import ID_PATTERN, ID_RULE, ID_TEXT_RULE, is_id_text
 
 _MOST_MEMBERS = 100
+_MOST_FAULTS = 3
+_PLAIN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
 
 
 def few_members(value: Any) -> Any:
@@ -33,12 +43,12 @@ def _id_text(value: str) -> str:
     return value
 
 
-_PLAIN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
-IdText = Annotated[
-    str,
-    Field(min_length=1, max_length=200, json_schema_extra={"pattern": _PLAIN}),
-    AfterValidator(_id_text),
-]
+def documented(pattern: str) -> Any:
+    """Return the field of a text of 1 to 200 characters, with its pattern for the documentation."""
+    return Field(min_length=1, max_length=200, json_schema_extra={"pattern": pattern})
+
+
+IdText = Annotated[str, documented(_PLAIN), AfterValidator(_id_text)]
 StrictId = Annotated[str, Field(pattern=ID_PATTERN, description=ID_RULE)]
 
 _Data = Annotated[
@@ -78,8 +88,8 @@ class ExecutionBody(Body):
         "live", description="The purpose; a dimension of every charge."
     )
 
-    def request(self, account_id: str) -> ExecutionRequest:
-        """Return the request for this account."""
+    def request_for(self, account_id: str) -> ExecutionRequest:
+        """Return the request, which this account pays for."""
         return ExecutionRequest(
             execution_id=self.execution_id,
             account_id=account_id,
@@ -92,16 +102,29 @@ class ExecutionBody(Body):
         )
 
 
-def request_json(request: ExecutionRequest) -> dict[str, Any]:
-    """Return a request as ``ExecutionBody`` reads it; its action by its id."""
-    action = request.action
-    return {
-        "execution_id": request.execution_id,
-        "account_id": request.account_id,
-        "workspace_id": request.workspace_id,
-        "campaign_id": request.campaign_id,
-        "person_id": request.person_id,
-        "action": action if isinstance(action, str) else action.id,
-        "data": request.data,
-        "source": str(request.source),
-    }
+def read_request(raw: bytes, account_id: str) -> ExecutionRequest:
+    """Return the request that a JSON text asks for, which this account pays for.
+
+    Raises:
+        InvalidRequest: it is not one, or names another account. The message names fields, and
+            shows no value.
+    """
+    try:
+        body = ExecutionBody.model_validate_json(raw)
+    except ValidationError as exc:
+        raise InvalidRequest(_faults(exc)) from None
+    if body.account_id not in (None, account_id):
+        raise InvalidRequest("account_id: is another account's")
+    return body.request_for(account_id)
+
+
+def _faults(error: ValidationError) -> str:
+    """Return what is wrong with which fields; values can be personal data, and are not shown."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    texts = []
+    for one in found[:_MOST_FAULTS]:
+        where = ".".join(str(part)[:64] for part in one["loc"])
+        text = "is not valid JSON" if one["type"] == "json_invalid" else one["msg"]
+        texts.append(f"{where}: {text}" if where else text)
+    more = len(found) - _MOST_FAULTS
+    return "; ".join(texts) + (f" (and {more} more)" if more > 0 else "")

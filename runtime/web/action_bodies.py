@@ -6,13 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from runtime.actions.request_body import Body, IdText, StrictId
 from runtime.config.drafts import CheckedDraft, DraftMistake
 from runtime.library.differences import Difference
 from runtime.library.forms import action_json, instant_text
 from runtime.library.stored import StoredAction
 from runtime.library.used import UsedIn
-from runtime.web.bodies import Reference
+from runtime.web.bodies import Body, IdText, Reference, StrictId
 
 EXAMPLE_DRAFT: dict[str, Any] = {
     "model": "quick",

@@ -6,17 +6,26 @@ from datetime import date
 from typing import Annotated, Any
 
 from fastapi import Path
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BeforeValidator,
-    Field,
-)
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from starlette.convertors import Convertor, register_url_convertor
 
 from pricing.offers import MAX_MC
+from runtime.actions.request_body import Body, IdText, StrictId, documented
 from runtime.ids import ID_PATTERN, ID_RULE, is_reference
 from runtime.web.problems import ProblemDetails
+
+__all__ = [
+    "ACCOUNT_ID",
+    "AmountMc",
+    "Body",
+    "Day",
+    "IdText",
+    "Instant",
+    "Reference",
+    "Responses",
+    "StrictId",
+    "problems",
+]
 
 
 class _PathId(Convertor[str]):
@@ -50,12 +59,8 @@ def _date_text(value: Any) -> Any:
     raise ValueError("must be text like 2026-05-02, or with a time and an offset, or Z")
 
 
-def _documented(pattern: str) -> Any:
-    return Field(min_length=1, max_length=200, json_schema_extra={"pattern": pattern})
-
-
 _NO_CONTROLS = r"^[^\x00-\x1f\x7f]+$"
-Reference = Annotated[str, _documented(_NO_CONTROLS), AfterValidator(_reference)]
+Reference = Annotated[str, documented(_NO_CONTROLS), AfterValidator(_reference)]
 Day = Annotated[date, Field(strict=False), BeforeValidator(_date_text)]
 """A calendar date as text."""
 Instant = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_date_text)]

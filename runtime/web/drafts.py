@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from runtime.actions.request_body import Body, StrictId
 from runtime.actions.source import UnknownAction
 from runtime.actions.spec import ActionSpec
 from runtime.config.drafts import DraftRefused, read_draft
+from runtime.web.bodies import Body, StrictId
 from runtime.web.problems import FieldError, Problem, invalid
 from runtime.web.service import Service
 

@@ -51,7 +51,7 @@ def request_of(raw: Any, key: ApiKey) -> ExecutionRequest:
         body = ExecutionBody.model_validate(raw)
     except ValidationError as exc:
         raise invalid_body(exc) from None
-    return body.request(account_of(key, body.account_id))
+    return body.request_for(account_of(key, body.account_id))
 
 
 async def execute(service: Service, request: ExecutionRequest) -> Answer:

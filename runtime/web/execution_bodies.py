@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from runtime.actions.request_body import Body, ExecutionBody
+from runtime.actions.request_body import ExecutionBody
 from runtime.web.answers import ByRateCard, Payment, Tokens
+from runtime.web.bodies import Body
 from runtime.web.problems import ProblemDetails
 
 MOST_IN_A_BATCH = 1_000

@@ -10,14 +10,13 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from pricing.offers import check_timezone
-from runtime.actions.request_body import Body, StrictId
 from runtime.archive.reports import Reports
 from runtime.credits.results import AccountUnknown
 from runtime.formats.accounts import balance_json, caps_json, past_balance_json
 from runtime.formats.times import check_window, instant_ms, parse_instant
 from runtime.web.access import BillingReader, OperatorBilling, account_of, actor_of
 from runtime.web.answers import AccountState, Balance, PastBalance
-from runtime.web.bodies import ACCOUNT_ID, Day, Reference, problems
+from runtime.web.bodies import ACCOUNT_ID, Body, Day, Reference, StrictId, problems
 from runtime.web.parameters import naming
 from runtime.web.service import Service, ServiceOf
 

@@ -8,7 +8,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 
-from runtime.actions.request_body import IdText
 from runtime.config.drafts import DraftRefused
 from runtime.ids import ID_PATTERN, ID_RULE
 from runtime.library.differences import differences
@@ -36,7 +35,7 @@ from runtime.web.action_bodies import (
     difference_answer,
     use_answer,
 )
-from runtime.web.bodies import ACCOUNT_ID, Responses, problems
+from runtime.web.bodies import ACCOUNT_ID, IdText, Responses, problems
 from runtime.web.drafts import draft_problem
 from runtime.web.etags import ETAG, IfMatch, etag_header, etag_of
 from runtime.web.parameters import Limit

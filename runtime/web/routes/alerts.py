@@ -8,13 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from pydantic import AfterValidator, BaseModel, Field
 
-from runtime.actions.request_body import Body
 from runtime.alerts.destinations import MOST_CONTACTS, ChangedMeanwhile
 from runtime.config.alerts import MOST_MARKS, cap_mark, low_mark, mark_text
 from runtime.credits.alert_marks import AlertMarks
 from runtime.ids import EMAIL_RULE, is_email
 from runtime.web.access import Admin, BillingReader, account_of
-from runtime.web.bodies import ACCOUNT_ID, problems
+from runtime.web.bodies import ACCOUNT_ID, Body, problems
 from runtime.web.etags import ETAG, IfMatch, etag_header, etag_of
 from runtime.web.service import Service, ServiceOf
 

@@ -8,12 +8,11 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
 from pricing.offers import MAX_MC
-from runtime.actions.request_body import Body
 from runtime.credits.caps import Cap, parse_cap
 from runtime.formats.accounts import caps_json
 from runtime.web.access import Admin, BillingReader, account_of, actor_of
 from runtime.web.answers import CapState
-from runtime.web.bodies import ACCOUNT_ID, Reference, problems
+from runtime.web.bodies import ACCOUNT_ID, Body, Reference, problems
 from runtime.web.parameters import naming
 from runtime.web.service import ServiceOf
 

@@ -8,13 +8,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Field
 
-from runtime.actions.request_body import Body
 from runtime.alerts.destinations import Destination, DestinationUnknown, events_text
 from runtime.alerts.events import Event, instant_text
 from runtime.config.alerts import LONGEST_URL, check_webhook_url
 from runtime.ids import EMAIL_RULE, is_email
 from runtime.web.access import Admin, BillingReader, OperatorAdmin, account_of
-from runtime.web.bodies import ACCOUNT_ID, problems
+from runtime.web.bodies import ACCOUNT_ID, Body, problems
 from runtime.web.etags import ETAG, IfMatch, etag_header, etag_of
 from runtime.web.parameters import naming
 from runtime.web.service import Service, ServiceOf

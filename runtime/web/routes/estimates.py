@@ -8,13 +8,12 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from runtime.actions.request_body import Body, IdText, StrictId
 from runtime.campaigns.estimate import Sample
 from runtime.campaigns.launch_check import LaunchPlan, Planned, check_launch
 from runtime.ledger_opening import default_caps
 from runtime.web.access import Previewing, account_of
 from runtime.web.action_bodies import EXAMPLE_DRAFT
-from runtime.web.bodies import Instant, problems
+from runtime.web.bodies import Body, IdText, Instant, StrictId, problems
 from runtime.web.drafts import ActionBody, ScopesBody
 from runtime.web.problems import invalid
 from runtime.web.service import Service, ServiceOf

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from pricing.offers import MC_PER_CREDIT
-from runtime.actions.request_body import Body, IdText
 from runtime.credits.checks import MAX_PRIORITY
 from runtime.credits.results import Granted
 from runtime.web.access import OperatorBilling, actor_of
@@ -16,6 +15,8 @@ from runtime.web.answers import Given, TakenBack
 from runtime.web.bodies import (
     ACCOUNT_ID,
     AmountMc,
+    Body,
+    IdText,
     Instant,
     Reference,
     Responses,

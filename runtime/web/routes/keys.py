@@ -9,12 +9,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Response
 from pydantic import BaseModel, Field
 
-from runtime.actions.request_body import Body
 from runtime.api_keys.keys import ApiKey, Scope, now_ms
 from runtime.formats.api_keys import key_json
 from runtime.formats.times import instant_ms
 from runtime.web.access import Admin, OperatorAdmin, account_of, actor_of
-from runtime.web.bodies import ACCOUNT_ID, Instant, Reference, problems
+from runtime.web.bodies import ACCOUNT_ID, Body, Instant, Reference, problems
 from runtime.web.parameters import Cursor, Limit
 from runtime.web.problems import invalid
 from runtime.web.service import Service, ServiceOf

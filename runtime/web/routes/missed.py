@@ -9,10 +9,9 @@ from pydantic import BaseModel, Field
 
 from fallback.policy import Status
 from fallback.reasons import FallbackReason, ReasonGroup
-from runtime.actions.request_body import Body, IdText, StrictId
 from runtime.executions.missed import MOST_IDS, Standing, State, standings
 from runtime.web.access import Executing, account_of
-from runtime.web.bodies import problems
+from runtime.web.bodies import Body, IdText, StrictId, problems
 from runtime.web.service import ServiceOf
 from runtime.wording import missed as wording
 from runtime.wording.reasons import REASONS

@@ -9,14 +9,13 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from pydantic import BaseModel, Field
 
 from pricing.offers import MAX_MC
-from runtime.actions.request_body import Body
 from runtime.archive.errors import CursorRefused
 from runtime.payments.payment import Payment
 from runtime.payments.plain import payment_json, top_up_json
 from runtime.payments.stored import Payer
 from runtime.payments.top_up import TopUpSettings
 from runtime.web.access import BillingReader, BillingWriter, account_of
-from runtime.web.bodies import ACCOUNT_ID, AmountMc, Reference, problems
+from runtime.web.bodies import ACCOUNT_ID, AmountMc, Body, Reference, problems
 from runtime.web.parameters import Cursor, Limit
 from runtime.web.problems import Problem, invalid
 from runtime.web.service import Service, ServiceOf

@@ -8,7 +8,6 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from runtime.actions.request_body import Body, IdText, StrictId
 from runtime.actions.spec import ActionSpec
 from runtime.previews.report import report_json
 from runtime.previews.running import (
@@ -20,7 +19,7 @@ from runtime.previews.running import (
 )
 from runtime.web.access import Previewing, account_of
 from runtime.web.action_bodies import EXAMPLE_DRAFT
-from runtime.web.bodies import problems
+from runtime.web.bodies import Body, IdText, StrictId, problems
 from runtime.web.drafts import ActionBody, ScopesBody, checked_draft
 from runtime.web.problems import invalid
 from runtime.web.service import Service, ServiceOf

@@ -9,10 +9,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from runtime.actions.request_body import Body, IdText
 from runtime.credits.results import Switch, Switched
 from runtime.web.access import Admin, BillingReader, account_of, actor_of
-from runtime.web.bodies import ACCOUNT_ID, Reference, problems
+from runtime.web.bodies import ACCOUNT_ID, Body, IdText, Reference, problems
 from runtime.web.service import Service, ServiceOf
 
 router = APIRouter(prefix="/v1/accounts/{account_id}/switches", tags=["switches"])
