@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from anyio import CancelScope
-from coredis.exceptions import RedisError
+from coredis.exceptions import AuthorizationError, RedisError, UnknownCommandError
 from streaq import StreaqError, Worker
 from streaq.types import StreamMessage
 
@@ -35,7 +35,7 @@ OnTicket = Callable[[str], Awaitable[Iterable[str]]]
 
 
 class FunctionsMissing(CreditgateError):
-    """The Redis server is older than 7.0, so that streaq can't use it."""
+    """The Redis server has no functions (it is older than 7.0), or its user may not use them."""
 
 
 class TicketEngine:
@@ -81,6 +81,15 @@ class TicketEngine:
             self._task.cancel()
             await finish("ending the ticket engine", _ended(self._task))
 
+    async def failed(self) -> None:
+        """Wait for the end of the engine, and raise what it failed of.
+
+        Raises:
+            FunctionsMissing: the server can't run streaq.
+        """
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
     async def issue(self, tickets: Iterable[str]) -> None:
         """Issue tickets; those that exist already stay as they are.
 
@@ -115,9 +124,9 @@ class TicketEngine:
                 if others is not None:
                     raise others from None
                 if broken is not None:
-                    _log_break(broken.exceptions[0])
+                    _note_break(_first(broken))
             except _BROKEN as error:
-                _log_break(error)
+                _note_break(error)
             finally:
                 self._worker = None
             lasted_s = asyncio.get_running_loop().time() - began_s
@@ -133,9 +142,29 @@ class TicketEngine:
 _BROKEN = (RedisError, OSError, StreaqError, TimeoutError)
 
 
-def _log_break(error: BaseException) -> None:
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    return error
+
+
+def _note_break(error: BaseException) -> None:
+    """Log that the connection broke.
+
+    Raises:
+        FunctionsMissing: the server has no functions, and will not have them later.
+    """
+    if isinstance(error, UnknownCommandError):
+        raise FunctionsMissing(
+            "the worker needs Redis 7.0 or newer, or Valkey, for the functions that carry its "
+            "tickets; everything else runs on Redis 6.2"
+        ) from None
+    if isinstance(error, AuthorizationError):
+        raise FunctionsMissing(
+            "the Redis user of the worker may not use what carries its tickets: it needs the "
+            f"commands FUNCTION and FCALL, and the keys streaq:* ({error})"
+        ) from None
     _log.warning("tickets can't be taken now: %s", type(error).__name__)
 
 
