@@ -43,7 +43,7 @@ class Taking:
         access = self._access
         [queues] = access.of_account(account_id, "queues")
         for round_ in range(_MOST_ROUNDS):
-            names = await access.plain(access.client.zrange(queues, 0, _CANDIDATES - 1))
+            names = await access.plain(queues, access.client.zrange(queues, 0, _CANDIDATES - 1))
             if not names:
                 await self._marks.remove_if_empty(account_id)
                 return None
@@ -54,7 +54,7 @@ class Taking:
             if not chosen and len(names) < _CANDIDATES:
                 return None
             if not chosen:
-                size = await access.plain(access.client.zcard(queues))
+                size = await access.plain(queues, access.client.zcard(queues))
                 if (round_ + 1) * _CANDIDATES >= size:
                     return None
         return None
