@@ -89,7 +89,7 @@ class Taking:
         if not number:
             return False, None
         campaign_id = candidates[number - 1]
-        entries, dead = _read(account_id, campaign_id, found)
+        entries, dead = read_entries(account_id, campaign_id, found)
         if dead:
             await self.finish(account_id, campaign_id, dead)
         if not entries:
@@ -138,7 +138,7 @@ class Taking:
         return changed
 
 
-def _read(
+def read_entries(
     account_id: str, campaign_id: str, found: Sequence[Sequence[Any]]
 ) -> tuple[list[Entry], list[Packed]]:
     """Return the entries that can be run, and the ends of those that can't be."""
