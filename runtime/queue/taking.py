@@ -81,7 +81,7 @@ class Taking:
             keys,
             [
                 *(min(count, MOST_AT_ONCE), MOST_BYTES_AT_ONCE, idle_ms, settings.max_deliveries),
-                *(token, settings.missed_ms, settings.dead_ms),
+                *(token, settings.missed_ms, settings.dead_ms, MOST_REQUEST_BYTES),
                 *candidates,
             ],
         )
@@ -146,10 +146,6 @@ def read_entries(
     dead: list[Packed] = []
     for entry_id, body, times in found:
         name, raw = text_of(entry_id), bytes_of(body)
-        if len(raw) > MOST_REQUEST_BYTES:
-            detail = f"{len(raw):,} bytes, at most {MOST_REQUEST_BYTES:,} are allowed"
-            dead.append(packed_dead(name, DeadReason.TOO_LARGE, detail))
-            continue
         try:
             request = read_request(raw, account_id)
         except InvalidRequest as exc:
