@@ -22,6 +22,7 @@ _RUN = {
         "Show how far campaigns in the queue are; pause, resume, stop and run them again."
     ),
     "serve": "Serve the HTTP API, until Ctrl-C or SIGTERM.",
+    "worker": "Run the requests that campaigns have in the queue, until Ctrl-C or SIGTERM.",
 }
 _CREDITS = {
     "account": "Open accounts, change their plans, switch them off, and close them.",

@@ -9,10 +9,12 @@ import pytest_asyncio
 
 from tests.harness.ledger.desk import connect
 from tests.harness.queues import Bench
-from tests.harness.servers import CLUSTER, NEWER, OLDEST, LedgerServers
+from tests.harness.servers import OLDEST, OTHERS, LedgerServers
 
 
-@pytest_asyncio.fixture(params=[OLDEST, NEWER, CLUSTER])
+@pytest_asyncio.fixture(
+    params=[OLDEST, *(pytest.param(kind, marks=pytest.mark.long) for kind in OTHERS)]
+)
 async def bench(
     request: pytest.FixtureRequest, ledger_servers: LedgerServers, key_prefix: str
 ) -> AsyncIterator[Bench]:
