@@ -23,7 +23,7 @@ PATIENCE_S = 600.0
 _MAX_PENDING_ASKS = 4
 _LONGEST_WAIT_S = 60.0
 _YIELD_EVERY_S = 0.02
-_MOST_OWN_TROUBLES = 2
+MOST_OWN_TROUBLES = 2
 """A person who falls back once more than this, while others get answers, keeps the fallback."""
 
 
@@ -224,7 +224,7 @@ class CampaignRun:
             return
         resumes_in_ms = self._runtime.resumes_in_ms(self._campaign.action)
         holding.ended(start, sign, resumes_in_ms / 1000)
-        is_own = holding.hold is None and asked.own_troubles >= _MOST_OWN_TROUBLES
+        is_own = holding.hold is None and asked.own_troubles >= MOST_OWN_TROUBLES
         if is_own or not self._patience_s or self._has_given_up_for_good():
             self._finish(asked.person, result)
         else:

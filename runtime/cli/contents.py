@@ -18,6 +18,7 @@ _RUN = {
     "run": "Run an action for everybody in a file, paid for from an account's credits.",
     "estimate": "Estimate the cost of an action for everybody in a file, without calling a model.",
     "serve": "Serve the HTTP API, until Ctrl-C or SIGTERM.",
+    "worker": "Run the requests that campaigns have in the queue, until Ctrl-C or SIGTERM.",
 }
 _CREDITS = {
     "account": "Open accounts, change their plans, switch them off, and close them.",

@@ -62,6 +62,7 @@ from runtime.config.section import Section
 from runtime.config.service import ServiceSection
 from runtime.config.spending import DefaultCapsSection, LaunchCheckSection
 from runtime.config.tracing import TracingSection
+from runtime.config.worker import WorkerSection
 
 _SENTINEL_PORT = 26_379
 
@@ -377,6 +378,7 @@ class Config(Section):
     redis: RedisSection = RedisSection()
     archive: ArchiveSection = ArchiveSection()
     service: ServiceSection = ServiceSection()
+    worker: WorkerSection = WorkerSection()
     tracing: TracingSection = TracingSection()
     stripe: StripeSection | None = None
     executions: ExecutionsSection = ExecutionsSection()

@@ -1,0 +1,54 @@
+"""The marks of accounts that have requests waiting: one sorted set for all accounts.
+
+It is in another slot of a cluster than the accounts, so no script can keep both. A mark is
+therefore set before anything is added, and removed only once it is old and the account has
+nothing: an account with work always has its mark, and a mark without work does no harm.
+"""
+
+from __future__ import annotations
+
+import time
+
+from runtime.queue.access import QueueAccess, text_of
+from runtime.redis.script import Script, read_lua, shipped_clock
+
+SAFE_S = 30.0
+"""The longest between setting a mark and adding, without setting it again."""
+
+_OLD_MS = 60_000
+_REMOVE = Script.of(f"{shipped_clock()}\n{read_lua(__package__, 'lua/unmark.lua')}")
+_SET = Script.of(f"{shipped_clock()}\n{read_lua(__package__, 'lua/mark.lua')}")
+
+
+class WorkMarks:
+    """Sets, lists and removes marks.
+
+    Every method may raise ``QueueUnavailable``.
+    """
+
+    def __init__(self, access: QueueAccess) -> None:
+        self._access = access
+        self._name = access.keys.queued()
+
+    async def set(self, account_id: str) -> float:
+        """Mark an account now; return when that was, by this process's monotonic clock."""
+        since_s = time.monotonic()
+        await self._access.plain(_SET.run(self._access.client, [self._name], [account_id]))
+        return since_s
+
+    async def accounts(self) -> list[str]:
+        """Return the accounts that may have work, first those that had something added last."""
+        found = await self._access.plain(self._access.client.zrevrange(self._name, 0, -1))
+        return [text_of(name) for name in found]
+
+    async def remove_if_empty(self, account_id: str) -> bool:
+        """Remove the mark of an account that has no work, if it is old; return whether it was."""
+        access = self._access
+        score = await access.plain(access.client.zscore(self._name, account_id))
+        [queues] = access.of_account(account_id, "queues")
+        if score is None or await access.plain(access.client.exists(queues)):
+            return False
+        answer = await access.plain(
+            _REMOVE.run(access.client, [self._name], [account_id, f"{score:.0f}", _OLD_MS])
+        )
+        return bool(answer)
