@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -172,8 +171,8 @@ def main() -> None:
     """Print the coefficients and the runs."""
     around = machine()
     measured = measure()
-    print(json.dumps({"value": measured.value, **measured.conditions, **around}, indent=2))  # noqa: T201 - what it is for
+    print(json.dumps({"value": measured.value, **measured.conditions, **around}, indent=2))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

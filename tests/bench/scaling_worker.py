@@ -99,12 +99,12 @@ async def run(plan: Plan) -> None:
         await _execute(runtime, list(itertools.islice(requests, plan.executions // 4)), plan)
         people = list(itertools.islice(requests, plan.executions))
         gc.collect()
-        print("ready", flush=True)  # noqa: T201 - for the process that started this one
+        print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
         wall_s, cpu_s = time.perf_counter(), time.process_time()
         await _execute(runtime, people, plan)
         took = Took(len(people), time.process_time() - cpu_s, time.perf_counter() - wall_s)
-        print(json.dumps(asdict(took)), flush=True)  # noqa: T201 - likewise
+        print(json.dumps(asdict(took)), flush=True)
 
 
 async def _execute(runtime: ActionRuntime, requests: list[ExecutionRequest], plan: Plan) -> None:
