@@ -77,8 +77,6 @@ class _Progress:
 
     def note(self, ended: Ended) -> None:
         """Hear of one."""
-        if ended.entry.request is None:
-            return
         account_id = ended.entry.request.account_id
         self._left[account_id] -= 1
         if not self._left[account_id]:

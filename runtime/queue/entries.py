@@ -62,6 +62,11 @@ class QueueSettings:
     results_ms: int = 1 * _DAY_MS
     results_most: int = 100_000
 
+    @property
+    def least_ms(self) -> int:
+        """The shortest retention."""
+        return min(self.missed_ms, self.dead_ms, self.results_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class Added:

@@ -6,20 +6,15 @@ an entry is counted once whoever ends it. Asked again after an error, each metho
 
 from __future__ import annotations
 
-import logging
-import secrets
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
-from runtime.actions.request_body import read_request
-from runtime.actions.requests import ExecutionRequest, InvalidRequest
-from runtime.queue.access import QueueAccess, bytes_of, check_ids, text_of
+from fallback.reasons import ReasonGroup
+from runtime.actions.requests import ExecutionRequest
+from runtime.queue.access import QueueAccess, check_ids, text_of
 from runtime.queue.campaigns import Campaigns
 from runtime.queue.entries import (
     MOST_AT_ONCE,
-    MOST_BYTES_AT_ONCE,
-    MOST_REQUEST_BYTES,
     Added,
     CampaignStatus,
     DeadReason,
@@ -29,15 +24,19 @@ from runtime.queue.entries import (
     Slice,
 )
 from runtime.queue.errors import CampaignConflict, CampaignStopped, QueueError, QueueFull
+from runtime.queue.forgetting import forget
 from runtime.queue.marks import SAFE_S, WorkMarks
-from runtime.queue.packing import Packed, in_bounds, packed_dead, packed_end, packed_request
+from runtime.queue.packing import packed_end, packed_request
+from runtime.queue.retained import (
+    DeadLetter,
+    MissedCount,
+    MissedRequest,
+    QueuedResult,
+    Rerun,
+    Retained,
+)
+from runtime.queue.taking import Taking
 from runtime.redis.primaries import Client
-
-_log = logging.getLogger("creditgate.queue")
-
-_CANDIDATES = 16
-_MOST_ROUNDS = 64
-_TOKEN_BYTES = 9
 
 
 class RequestQueue:
@@ -74,6 +73,8 @@ class RequestQueue:
         self._settings = settings or QueueSettings()
         self._marks = WorkMarks(self._access)
         self._campaigns = Campaigns(self._access, self._marks)
+        self._taking = Taking(self._access, self._marks, self._settings)
+        self._retained = Retained(self._access, self._marks, self._settings)
 
     async def aclose(self) -> None:
         """Wait for answers that are still to be read, and give connections back."""
@@ -162,57 +163,7 @@ class RequestQueue:
         Returns:
             ``None`` if there is nothing to take: all is running, paused, or switched off.
         """
-        check_ids(account_id)
-        access = self._access
-        [queues] = access.of_account(account_id, "queues")
-        for round_ in range(_MOST_ROUNDS):
-            names = await access.plain(access.client.zrange(queues, 0, _CANDIDATES - 1))
-            if not names:
-                await self._marks.remove_if_empty(account_id)
-                return None
-            candidates = [text_of(name) for name in names]
-            chosen, taken = await self._take(account_id, candidates, consumer, count, idle_ms)
-            if taken is not None:
-                return taken
-            if not chosen and len(names) < _CANDIDATES:
-                return None
-            if not chosen:
-                size = await access.plain(access.client.zcard(queues))
-                if (round_ + 1) * _CANDIDATES >= size:
-                    return None
-        return None
-
-    async def _take(
-        self, account_id: str, candidates: Sequence[str], consumer: str, count: int, idle_ms: int
-    ) -> tuple[bool, Slice | None]:
-        """Return whether a campaign was served, and what was taken of it that can be run."""
-        access, settings = self._access, self._settings
-        keys = list(access.of_account(account_id, "limits", "queues", "dead"))
-        for name in candidates:
-            keys += access.of_campaign(
-                account_id, name, "campaign", "queue", "taken", "held", "missed"
-            )
-        token = f"{consumer[:64]}:{secrets.token_urlsafe(_TOKEN_BYTES)}".replace("\t", " ")
-        number, more, found, damaged, _ = await access.run(
-            "take",
-            account_id,
-            keys,
-            [
-                *(min(count, MOST_AT_ONCE), MOST_BYTES_AT_ONCE, idle_ms, settings.max_deliveries),
-                *(token, settings.missed_ms, settings.dead_ms),
-                *candidates,
-            ],
-        )
-        _tell_damaged(account_id, damaged)
-        if not number:
-            return False, None
-        campaign_id = candidates[number - 1]
-        entries, dead = _read(account_id, campaign_id, found)
-        if dead:
-            await self._finish(account_id, campaign_id, dead)
-        if not entries:
-            return True, None
-        return True, Slice(account_id, campaign_id, tuple(entries), bool(more), token)
+        return await self._taking.take(account_id, consumer, count, idle_ms)
 
     async def finish(self, taken: Slice, ended: Sequence[Ended]) -> int:
         """Take entries that ended out of the queue; return how many were counted.
@@ -220,24 +171,7 @@ class RequestQueue:
         An entry that somebody else ended is not counted again. Calling it again does nothing more.
         """
         packed = [packed_end(each) for each in ended]
-        return await self._finish(taken.account_id, taken.campaign_id, packed)
-
-    async def _finish(self, account_id: str, campaign_id: str, ended: Sequence[Packed]) -> int:
-        access, settings = self._access, self._settings
-        keys = (
-            *access.of_campaign(
-                account_id, campaign_id, "campaign", "queue", "taken", "held", "missed"
-            ),
-            *access.of_account(account_id, "results", "dead", "queues"),
-        )
-        kept = (settings.missed_ms, settings.dead_ms, settings.results_ms, settings.results_most)
-        counted = 0
-        for arguments in in_bounds(ended):
-            answer = await access.run(
-                "finish", account_id, keys, (campaign_id, *kept, *arguments), again=True
-            )
-            counted += int(answer[0])
-        return counted
+        return await self._taking.finish(taken.account_id, taken.campaign_id, packed)
 
     async def give_back(
         self,
@@ -255,33 +189,11 @@ class RequestQueue:
             counts: true if this delivery counts towards ``max_deliveries``.
             reason: the reason of the dead letter that it becomes when it was taken too often.
         """
-        return await self._change(taken, entries, after_ms, counts=counts, reason=reason)
+        return await self._taking.change(taken, entries, after_ms, counts=counts, reason=reason)
 
     async def keep(self, taken: Slice, entries: Sequence[Entry], idle_ms: int) -> int:
         """Keep entries that still run for longer; return how many others have not taken."""
-        return await self._change(taken, entries, idle_ms, counts=True, keeps=True)
-
-    async def _change(
-        self,
-        taken: Slice,
-        entries: Sequence[Entry],
-        after_ms: int,
-        *,
-        counts: bool,
-        keeps: bool = False,
-        reason: DeadReason | None = None,
-    ) -> int:
-        keys = self._access.of_campaign(taken.account_id, taken.campaign_id, "taken", "held")
-        changed = 0
-        for first in range(0, len(entries), MOST_AT_ONCE):
-            ids = [each.entry_id for each in entries[first : first + MOST_AT_ONCE]]
-            arguments: list[str | bytes | int] = [taken.token, after_ms, int(counts), int(keeps)]
-            arguments += [reason or "", *ids]
-            answer = await self._access.run(
-                "give_back", taken.account_id, keys, arguments, again=True
-            )
-            changed += int(answer[0])
-        return changed
+        return await self._taking.change(taken, entries, idle_ms, counts=True, keeps=True)
 
     async def accounts_with_work(self) -> list[str]:
         """Return the accounts that may have something to take, the latest first."""
@@ -313,34 +225,77 @@ class RequestQueue:
             CampaignUnknown: the account has no such campaign.
         """
         await self._campaigns.stop(account_id, campaign_id)
-        moved = True
-        while moved:
-            moved, _ = await self._take(account_id, [campaign_id], "stop", 0, 0)
+        while await self._taking.move_stopped(account_id, campaign_id):
+            pass
 
+    async def missed(
+        self,
+        account_id: str,
+        campaign_id: str,
+        groups: Collection[ReasonGroup] = (),
+        *,
+        after: str = "",
+        count: int = 100,
+    ) -> list[MissedRequest]:
+        """Return missed requests, oldest first, of these groups of reasons or of all."""
+        return await self._retained.missed(
+            account_id, campaign_id, groups, after=after, count=count
+        )
 
-def _read(
-    account_id: str, campaign_id: str, found: Sequence[Sequence[Any]]
-) -> tuple[list[Entry], list[Packed]]:
-    """Return the entries that can be run, and the ends of those that can't be."""
-    entries: list[Entry] = []
-    dead: list[Packed] = []
-    for entry_id, body, times in found:
-        name, raw = text_of(entry_id), bytes_of(body)
-        if len(raw) > MOST_REQUEST_BYTES:
-            detail = f"{len(raw):,} bytes, at most {MOST_REQUEST_BYTES:,} are allowed"
-            dead.append(packed_dead(name, DeadReason.TOO_LARGE, detail))
-            continue
-        try:
-            request = read_request(raw, account_id)
-        except InvalidRequest as exc:
-            dead.append(packed_dead(name, DeadReason.INVALID_REQUEST, str(exc)))
-            continue
-        if request.campaign_id != campaign_id:
-            detail = "campaign_id: is another campaign's"
-            dead.append(packed_dead(name, DeadReason.INVALID_REQUEST, detail))
-            continue
-        entries.append(Entry(name, request, int(times)))
-    return entries, dead
+    async def missed_counts(
+        self, account_id: str, campaign_id: str
+    ) -> dict[ReasonGroup, MissedCount]:
+        """Return the missed requests by group. Raises ``CampaignUnknown``."""
+        outstanding = (await self.status(account_id, campaign_id)).missed
+        return await self._retained.missed_counts(account_id, campaign_id, outstanding)
+
+    async def rerun(
+        self, account_id: str, campaign_id: str, groups: Collection[ReasonGroup] = ()
+    ) -> Rerun:
+        """Put missed requests of these groups, or all, back into the queue.
+
+        A request whose fallback the ledger keeps gets the id ``<id>:r<n>``; the others keep theirs.
+        Those that are missed while this runs stay. Asked again after an error, it goes on.
+
+        Raises:
+            CampaignStopped: the campaign was stopped, and not resumed.
+            CampaignUnknown: the account has no such campaign.
+        """
+        put_back, left = await self._retained.rerun(account_id, campaign_id, groups)
+        counts = await self.missed_counts(account_id, campaign_id)
+        gone = sum(found.gone for group, found in counts.items() if not groups or group in groups)
+        return Rerun(put_back, gone, left)
+
+    async def dead_letters(
+        self, account_id: str, *, after: str = "", count: int = 100
+    ) -> list[DeadLetter]:
+        """Return the account's dead letters, oldest first, behind the entry ``after``."""
+        return await self._retained.dead_letters(account_id, after=after, count=count)
+
+    async def results(
+        self, account_id: str, *, after: str = "", count: int = 100
+    ) -> list[QueuedResult]:
+        """Return the account's results, oldest first, behind the entry ``after``."""
+        return await self._retained.results(account_id, after=after, count=count)
+
+    async def forget(self, account_id: str, person_id: str) -> int:
+        """Remove a person's requests and results, those that run too; return how many."""
+        return await forget(self._access, account_id, person_id, await self.campaigns(account_id))
+
+    async def trim(self) -> int:
+        """Let go what is older than its retention, of accounts that are due; return how many were.
+
+        To be called now and then by any process, and by several at once without harm.
+        """
+        due = await self._marks.due()
+        for account_id in due:
+            campaigns = await self.campaigns(account_id)
+            await self._marks.look_again(
+                account_id,
+                await self._retained.trim(account_id, campaigns),
+                self._settings.least_ms,
+            )
+        return len(due)
 
 
 def _refused(campaign_id: str, word: str, found: Sequence[str]) -> QueueError:
@@ -352,9 +307,3 @@ def _refused(campaign_id: str, word: str, found: Sequence[str]) -> QueueError:
     if word == "full":
         return QueueFull(campaign_id, f"{int(found[0]):,} requests waiting", may_clear=True)
     return QueueFull(campaign_id, f"as many {word} as it may have", may_clear=False)
-
-
-def _tell_damaged(account_id: str, damaged: Sequence[Any]) -> None:
-    texts = [text_of(each) for each in damaged]
-    for name, fault in zip(texts[::2], texts[1::2], strict=True):
-        _log.error("account %s: campaign %r can't be served: %s", account_id, name, fault)

@@ -143,9 +143,7 @@ class Holds:
     def is_held(self, place: Place) -> bool:
         """Return whether executions there wait for a hold to end, or for the worker to stop."""
         holding = self._of(place)
-        return holding.hold is not None or (
-            holding.gave_up is not None and self._then is Then.STOP
-        )
+        return holding.hold is not None or (holding.gave_up is not None and self._then is Then.STOP)
 
     def has_answered_since(self, place: Place, start: int) -> bool:
         """Return whether somebody got an answer there who was asked at that start or later."""

@@ -126,9 +126,7 @@ async def open_worker(
             drains=drains,
         )
         engine = TicketEngine(config.redis, config.redis.url, section.slices, worker.on_ticket)
-        opened = OpenWorker(
-            name, config, client, runtime, telemetry, worker, engine, gates, tally
-        )
+        opened = OpenWorker(name, config, client, runtime, telemetry, worker, engine, gates, tally)
         archiving.start(after_s=1)
         yield opened
 

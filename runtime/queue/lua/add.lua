@@ -40,7 +40,7 @@ local function run()
   end
   if #names_of(actions) > MOST_ACTIONS then return { 'actions' } end
   check_counters(campaign, names_of(sums))
-  fetch('ZCARD', queues)
+  local turn = last_turn(queues) + 1
   fetch('ZCARD', campaigns)
 
   local now = int(server_ms())
@@ -56,6 +56,6 @@ local function run()
   end
   if import ~= '' then redis.call('HSET', imports, import, after .. '\t' .. content) end
   count(campaign, sums)
-  if number > 0 and state ~= 'paused' then redis.call('ZADD', queues, 'NX', now, id) end
+  if number > 0 and state ~= 'paused' then redis.call('ZADD', queues, 'NX', int(turn), id) end
   return { 'added', number, after }
 end

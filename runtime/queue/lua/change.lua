@@ -9,8 +9,7 @@ local function run()
   local state = campaign_of(campaign)
   if not state then return { 'unknown' } end
   local waiting = fetch('XLEN', queue)
-  fetch('ZCARD', queues)
-  local now = int(server_ms())
+  local turn = last_turn(queues) + 1
 
   begin_writing(queues)
   redis.call('HSET', campaign, 'state', wanted)
@@ -18,7 +17,7 @@ local function run()
   if wanted == 'paused' then
     redis.call('ZREM', queues, id)
   elseif waiting > 0 then
-    redis.call('ZADD', queues, 'NX', now, id)
+    redis.call('ZADD', queues, 'NX', int(turn), id)
   end
   return { 'changed', state }
 end

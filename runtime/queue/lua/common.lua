@@ -97,13 +97,32 @@ local function count(key, sums)
   end
 end
 
+-- Campaigns with work take turns: each has a number, the lowest is served next, and whoever was served
+-- gets one above all others. Numbers, because a clock gives many campaigns the same millisecond.
+local function last_turn(queues)
+  local last = fetch('ZREVRANGE', queues, 0, 0, 'WITHSCORES')[2]
+  return last and tonumber(last) or 0
+end
+
 -- The first write of scripts that must run where memory is full: it needs none.
 local function begin_writing(key)
   redis.call('ZREM', key, '')
 end
 
--- Lets go what is older than it may be, and the whole stream once its newest is.
+-- Lets go what is older than it may be, a bounded number at a time; returns whether there is more.
+local MOST_LET_GO = 5000
+
+local function let_go(stream, keep_ms, now)
+  local first = int(now - keep_ms)
+  local gone = redis.call('XTRIM', stream, 'MINID', '~', first, 'LIMIT', MOST_LET_GO)
+  if gone >= MOST_LET_GO then return true end
+  -- Less than a node of the stream is left of them.
+  redis.call('XTRIM', stream, 'MINID', '=', first)
+  return false
+end
+
+-- Does the same after something was written, and lets the whole stream go once its newest is too old.
 local function kept_for(stream, keep_ms, now)
-  redis.call('XTRIM', stream, 'MINID', '=', int(now - keep_ms))
+  let_go(stream, keep_ms, now)
   redis.call('PEXPIRE', stream, int(keep_ms))
 end

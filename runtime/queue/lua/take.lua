@@ -107,7 +107,7 @@ local function move(c, one)
 end
 
 local function run()
-  fetch('ZCARD', QUEUES)
+  local turn = last_turn(QUEUES)
   fetch('XLEN', DEAD)
   local damaged, read_well, off = {}, {}, 0
   for i = 1, #ARGV - 7 do
@@ -125,14 +125,20 @@ local function run()
     end
   end
 
+  -- What was read goes behind the others, so that the next call reads those.
+  local function to_the_back(id)
+    turn = turn + 1
+    redis.call('ZADD', QUEUES, 'XX', int(turn), id)
+  end
+
   begin_writing(QUEUES)
   local chosen, answered, more = 0, {}, false
   for _, c in ipairs(read_well) do
     if c.is_empty or c.state == 'paused' then
       redis.call('ZREM', QUEUES, c.id)
-    elseif c.is_off then
-      redis.call('ZADD', QUEUES, 'XX', int(now), c.id)
-    elseif #c.found > 0 then
+    elseif c.is_off or #c.found == 0 then
+      to_the_back(c.id)
+    else
       chosen = c.number
       local last
       for _, one in ipairs(c.found) do
@@ -153,14 +159,10 @@ local function run()
       if left == 0 then
         redis.call('ZREM', QUEUES, c.id)
       else
-        redis.call('ZADD', QUEUES, 'XX', int(now), c.id)
+        to_the_back(c.id)
       end
     end
   end
-  -- What was read and had nothing goes behind the others, so that the next call reads those.
-  for _, c in ipairs(read_well) do
-    if c.number ~= chosen and c.found then redis.call('ZADD', QUEUES, 'XX', int(now), c.id) end
-  end
-  for i = 1, #damaged, 2 do redis.call('ZADD', QUEUES, 'XX', int(now), damaged[i]) end
+  for i = 1, #damaged, 2 do to_the_back(damaged[i]) end
   return { chosen, more and 1 or 0, answered, damaged, off }
 end

@@ -1,4 +1,4 @@
-"""Queues on real servers of each kind that they promise to run on."""
+"""Queues on real servers of each kind that they promise to run on, whose clock the tests set."""
 
 from __future__ import annotations
 
@@ -7,19 +7,28 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from runtime.queue.entries import QueueSettings
-from runtime.queue.queue import RequestQueue
 from tests.harness.ledger.desk import connect
 from tests.harness.queues import Bench
-from tests.harness.servers import CLUSTER, NEWER, OLDEST, LedgerServers
+from tests.harness.servers import OLDEST, OTHERS, LedgerServers
 
 
-@pytest_asyncio.fixture(params=[OLDEST, NEWER, CLUSTER])
+@pytest_asyncio.fixture(
+    params=[OLDEST, *(pytest.param(kind, marks=pytest.mark.long) for kind in OTHERS)]
+)
 async def bench(
     request: pytest.FixtureRequest, ledger_servers: LedgerServers, key_prefix: str
 ) -> AsyncIterator[Bench]:
-    """A queue on a server of each kind, with settings that tests reach quickly."""
+    """A queue on a server of each kind."""
     async with connect(ledger_servers.url(request.param)) as client:
-        queue = RequestQueue(client, key_prefix, QueueSettings(max_deliveries=3), timeout_ms=5_000)
-        yield Bench(queue, client, key_prefix)
-        await queue.aclose()
+        bench = Bench(client, key_prefix)
+        yield bench
+        await bench.aclose()
+
+
+@pytest_asyncio.fixture
+async def one_bench(ledger_servers: LedgerServers, key_prefix: str) -> AsyncIterator[Bench]:
+    """A queue on the oldest server, for what no kind of server changes."""
+    async with connect(ledger_servers.url(OLDEST)) as client:
+        bench = Bench(client, key_prefix)
+        yield bench
+        await bench.aclose()
