@@ -17,6 +17,7 @@ _TRY = {
 _RUN = {
     "run": "Run an action for everybody in a file, paid for from an account's credits.",
     "estimate": "Estimate the cost of an action for everybody in a file, without calling a model.",
+    "load": "Run a load against a mock provider, and check the books afterwards.",
     "serve": "Serve the HTTP API, until Ctrl-C or SIGTERM.",
 }
 _CREDITS = {
