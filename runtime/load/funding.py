@@ -21,6 +21,7 @@ class Funding:
 
     Args:
         first_mc: what each account begins with, in the order of the ids.
+        opened: gets each account once it is opened.
         tops_up: give an account as much again when a fifth of that is left.
     """
 
@@ -30,12 +31,14 @@ class Funding:
         account_ids: Sequence[str],
         first_mc: Sequence[int],
         plan: str,
+        opened: list[str],
         *,
         tops_up: bool,
     ) -> None:
         self._accounts = accounts
         self._first_mc = dict(zip(account_ids, first_mc, strict=True))
         self._plan = plan
+        self._opened = opened
         self._tops_up = tops_up
         self._topping: set[str] = set()
         self._tasks = TaskSet()
@@ -56,6 +59,7 @@ class Funding:
     async def _open(self, account_id: str) -> None:
         if not await self._accounts.open_account(account_id, plan=self._plan, actor=_ACTOR):
             raise LoadRefused(f"account {account_id!r} is there already, and may not be the load's")
+        self._opened.append(account_id)
         await self._grant(account_id, "first")
 
     def top_up(self, balances: Sequence[Balance]) -> None:

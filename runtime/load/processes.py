@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from runtime.load.settings import LoadRefused, LoadSettings
 
@@ -182,8 +182,7 @@ def records_file(folder: Path, number: int) -> Path:
     return folder / f"executions-{number}.tsv"
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """What a process has used: CPU in seconds since its start, and memory in bytes now."""
 
     cpu_s: float

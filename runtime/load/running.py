@@ -160,6 +160,7 @@ async def run_load(
         account_ids,
         first_grants_mc(settings),
         world.plan,
+        world.opened,
         tops_up=settings.scenario is Scenario.TOP_UP,
     )
     say(f"Opening {settings.accounts:,} account{'s' * (settings.accounts != 1)} ...")
@@ -176,6 +177,7 @@ async def run_load(
             world.ledger.accounts,
             account_ids,
             pids,
+            world.usages,
             funding.top_up,
             round(expected_mc(settings)),
         )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from redis.exceptions import RedisError
 
 from runtime.credits.accounts import Accounts
 from runtime.credits.results import Balance, LedgerError
-from runtime.load.processes import usage_of
+from runtime.load.processes import Usage, usage_of
 from runtime.redis.errors import RedisUnavailable
 from runtime.redis.primaries import Client, primaries
 
@@ -68,6 +68,7 @@ class Sampler:
 
     Args:
         pids: process ids by the name that the report has for them.
+        usages: ask what others use, likewise.
         on_balances: called with the balances, as often as they are read.
     """
 
@@ -77,6 +78,7 @@ class Sampler:
         accounts: Accounts,
         account_ids: Sequence[str],
         pids: Mapping[str, Sequence[int]],
+        usages: Mapping[str, Callable[[], Awaitable[Usage | None]]],
         on_balances: Callable[[list[Balance]], None],
         nearly_none_mc: int,
     ) -> None:
@@ -85,6 +87,7 @@ class Sampler:
         self._accounts = accounts
         self._account_ids = account_ids
         self._pids = pids
+        self._usages = usages
         self._on_balances = on_balances
         self._nearly_none_mc = nearly_none_mc
         self._balances_every_s = max(EVERY_S, len(account_ids) / _ACCOUNTS_A_SECOND)
@@ -120,6 +123,9 @@ class Sampler:
             if usages:
                 cpu_s[name] = sum(usage.cpu_s for usage in usages)
                 memory_bytes[name] = sum(usage.memory_bytes for usage in usages)
+        for name, ask in self._usages.items():
+            if (usage := await ask()) is not None:
+                cpu_s[name], memory_bytes[name] = usage
         sample = Sample(at_s, found, redis_cpu_s, redis_memory_bytes, cpu_s, memory_bytes)
         self.samples.append(sample)
         return sample

@@ -14,7 +14,7 @@ import aiohttp
 from runtime.config import Config, load_config
 from runtime.credits.ledger import CreditLedger
 from runtime.ledger_opening import connected, open_ledger
-from runtime.load.processes import Target, mock_provider
+from runtime.load.processes import Target, Usage, mock_provider
 from runtime.load.settings import LoadSettings
 from runtime.load.workload import config_of
 from runtime.redis.primaries import Client, primaries
@@ -32,7 +32,9 @@ class World:
         config: of the ledger.
         database: the archive, where one keeps a part of the journals.
         mock_urls: the mock providers that can be called.
+        opened: gets the accounts that the load has opened.
         pids: processes to measure, by their name in the report.
+        usages: ask what others use, by their name in the report.
         settles: waits until nothing of the load runs any more.
     """
 
@@ -42,7 +44,9 @@ class World:
     target: Target
     mock_urls: Sequence[str]
     database: Database | None = None
+    opened: list[str] = field(default_factory=list)
     pids: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    usages: Mapping[str, Callable[[], Awaitable[Usage | None]]] = field(default_factory=dict)
     settles: Callable[[], Awaitable[None]] | None = None
 
     @property

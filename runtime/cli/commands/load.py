@@ -227,6 +227,7 @@ async def _run(
     from runtime.cli.interruption import Interruption
     from runtime.cli.views.load import LoadDisplay
     from runtime.load.running import Control, run_load
+    from runtime.load.service_world import service_world
     from runtime.load.worlds import own_world
 
     with Interruption() as interruption, LoadDisplay(settings) as display:
@@ -235,6 +236,11 @@ async def _run(
             interruption.steps = [control.stop, control.cancel]
 
         control = Control(steer)
-        display.say("Starting a mock provider ...")
-        async with own_world(settings, folder, config_path) as world:
+        if url is not None and config_path is not None:
+            display.say(f"Checking that {url} can call no real provider ...")
+            place = service_world(settings, folder, config_path, url)
+        else:
+            display.say("Starting a mock provider ...")
+            place = own_world(settings, folder, config_path)
+        async with place as world:
             return await run_load(settings, world, folder, control, display.update, display.say)
