@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from threading import Event
 from typing import Any, BinaryIO, TypeVar, cast
 
 from starlette.requests import Request
@@ -125,7 +126,7 @@ class _Calls:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._last: Future[Any] | None = None
-        self._is_closed = False
+        self._closed = Event()
 
     def run(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         """Return what a coroutine returns; called in the thread.
@@ -133,16 +134,16 @@ class _Calls:
         Raises:
             CancelledError: nobody waits any more.
         """
-        if self._is_closed:
+        if self._closed.is_set():
             raise CancelledError
         self._last = future = asyncio.run_coroutine_threadsafe(work(), self._loop)
-        if self._is_closed:
+        if self._closed.is_set():
             future.cancel()
         return future.result()
 
     def close(self) -> None:
         """End the thread, wherever it waits."""
-        self._is_closed = True
+        self._closed.set()
         if self._last is not None:
             self._last.cancel()
 

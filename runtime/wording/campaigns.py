@@ -78,7 +78,9 @@ def put_back_lines(put_back: int, left: int) -> list[str]:
     """Return the end of a rerun; ``left`` people could not be put back."""
     lines = [f"{put_back:,} people were put back into the queue."]
     if left:
-        lines.append(f"{left:,} could not be: they were put back too often, or their request broke.")
+        lines.append(
+            f"{left:,} could not be: they were put back too often, or their request broke."
+        )
     return lines
 
 

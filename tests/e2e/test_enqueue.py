@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-import pytest
-
-from runtime.actions.request_body import read_request
 from runtime.cli.queue import OpenQueue, with_queue
 from runtime.config import load_config
-from tests.harness.command_line import Home, end, wait_until
+from tests.harness.command_line import Home
 
 ACTION = ("--action", "route_message")
 ACCOUNT = ("--account", "acme")

@@ -39,9 +39,10 @@ _AccountId = Annotated[
         examples=["acme"],
     ),
 ]
-_CampaignId = Annotated[
-    IdText, Path(description="Its id, percent-encoded.", examples=["spring"])
-]
+_CampaignId = Annotated[IdText, Path(description="Its id, percent-encoded.", examples=["spring"])]
+
+
+_Group = Annotated[ReasonGroup, Field(strict=False)]
 
 
 class CampaignBody(Body):
@@ -55,13 +56,11 @@ class CampaignBody(Body):
 class RerunBody(CampaignBody):
     """Who is to be put back."""
 
-    groups: Annotated[list[ReasonGroup], Field(min_length=1, max_length=5, strict=False)] | None = (
-        Field(
-            None,
-            description="People who fell back for reasons of these groups; without it, everybody "
-            "who fell back.",
-            examples=[["credits", "model"]],
-        )
+    groups: Annotated[list[_Group], Field(min_length=1, max_length=5)] | None = Field(
+        None,
+        description="People who fell back for reasons of these groups; without it, everybody "
+        "who fell back.",
+        examples=[["credits", "model"]],
     )
 
 
