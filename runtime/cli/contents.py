@@ -21,6 +21,7 @@ _RUN = {
     "campaign": (
         "Show how far campaigns in the queue are; pause, resume, stop and run them again."
     ),
+    "load": "Run a load against a mock provider, and check the books afterwards.",
     "serve": "Serve the HTTP API, until Ctrl-C or SIGTERM.",
     "worker": "Run the requests that campaigns have in the queue, until Ctrl-C or SIGTERM.",
 }

@@ -91,6 +91,13 @@ class _Run(click.Command):
     default=32,
     help="Executions that run at once.",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Processes that share the executions, which --concurrency counts for all together.  "
+    "[default: the cores; fewer for fewer than 2,000 people or 8 executions at once for each]",
+)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N people.")
 @click.option(
     "--out",
@@ -142,6 +149,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     workspace_id: str,
     source: str,
     concurrency: int,
+    processes: int | None,
     limit: int | None,
     out: Path | None,
     force: bool,
@@ -186,6 +194,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     from runtime.cli.config_file import find_action
     from runtime.cli.forecast import SAMPLE_SIZE, check_credits
     from runtime.cli.ledger import print_json, run_async
+    from runtime.cli.sharing import processes_for
     from runtime.cli.views.summary import summary_json, summary_lines
 
     config = load(config_path)
@@ -219,6 +228,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         force=force,
         patience_s=patience_s,
         then=Then(then),
+        processes=processes or processes_for(summary.people, concurrency),
     )
     report = run_async(_run(config, settings, config_path))
     again = _again(ctx)
