@@ -26,7 +26,7 @@ FAULT_RATE = 0.02
 LATENCY_MS = 100.0
 KILL_AFTER_SHARE = 0.2
 """Of all calls: while the budget still pays."""
-MARKED_SHARE = 0.4
+MARKED_SHARE = 0.35
 ATTEMPTS = 8
 """Times that a caller sends a call whose connection is cut, or that still runs."""
 
@@ -112,7 +112,7 @@ def fault_of(call_id: str, visit: int) -> int | None:
 
     Only the first request of a call fails: whether it does must not depend on the system.
     """
-    chance = random.Random(call_id)  # noqa: S311 - no secret
+    chance = random.Random(call_id)
     return chance.choice(_FAULTS) if visit == 1 and chance.random() < FAULT_RATE else None
 
 
