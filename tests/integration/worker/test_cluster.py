@@ -1,18 +1,14 @@
-"""Workers on a cluster of three primaries and three replicas, while slots move and primaries die.
-
-Each write is acknowledged by a replica (`replicated`), so nothing that was told may be lost.
-"""
+"""Workers on a cluster of three primaries and three replicas, while slots move and primaries die."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from runtime.archive.audit import Auditor
 from runtime.archive.copier import Copier
@@ -34,7 +30,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-PREFIX = "t"
+PREFIX = "u"
+"""With it the first primary, which `redis.url` names, has the tickets and the installation."""
 ACCOUNTS = ("account-0", "account-1", "account-2")
 """Each is on another primary."""
 PEOPLE = 800
@@ -42,52 +39,62 @@ PEOPLE = 800
 PATIENCE_S = 120.0
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
+@asynccontextmanager
+async def crew_on_cluster(
+    folder: Path, settings: Mapping[str, str], durability: str
+) -> AsyncIterator[tuple[Crew, ClusterOperator]]:
+    """Open a cluster whose accounts have a campaign each."""
+
+    def change(config: dict[str, Any]) -> None:
+        config["redis"] |= {"cluster": True, "durability": durability, "wait_replicas": 1}
+        config["archive"] = {"url": f"sqlite:///{folder}/archive.db"}
+
     try:
-        made = Cluster(tmp_path / "cluster", {**SOUND_UNDER_STALLS, **REPLICATED}, replicas=1)
+        cluster = Cluster(folder / "cluster", {**SOUND_UNDER_STALLS, **settings}, replicas=1)
     except ServerProgramMissing as error:
         refuse_or_skip(error)
         raise
-    made.start()
-    yield made
-    made.stop()
-
-
-@pytest_asyncio.fixture
-async def crew(imported_litellm: None, cluster: Cluster, tmp_path: Path) -> AsyncIterator[Crew]:
-    def change(config: dict[str, Any]) -> None:
-        config["redis"] |= {"cluster": True, "durability": "replicated", "wait_replicas": 1}
-        config["archive"] = {"url": f"sqlite:///{tmp_path}/archive.db"}
-
-    url = cluster.url.removeprefix(CLUSTER_SCHEME)
-    async with open_crew(tmp_path / "data", url, PREFIX, change, timeout_ms=2_000) as opened:
-        yield opened
-    await asyncio.sleep(0.05)  # redis-py closes some connections in tasks of its own
+    cluster.start()
+    try:
+        url = cluster.url.removeprefix(CLUSTER_SCHEME)
+        async with open_crew(folder / "data", url, PREFIX, change, timeout_ms=2_000) as crew:
+            for account_id in ACCOUNTS:
+                await crew.open_account(account_id)
+                await crew.add(PEOPLE, account_id, campaign_of(account_id))
+            yield crew, ClusterOperator(cluster)
+        await asyncio.sleep(0.05)  # redis-py closes some connections in tasks of its own
+    finally:
+        cluster.stop()
 
 
 async def test_law_3b_a_campaign_on_a_cluster_that_changes_charges_each_call_once(
-    cluster: Cluster, crew: Crew
+    imported_litellm: None, tmp_path: Path
 ) -> None:
-    operator = ClusterOperator(cluster)
-    for account_id in ACCOUNTS:
-        await crew.open_account(account_id)
-        await crew.add(PEOPLE, account_id, campaign_of(account_id))
+    async with crew_on_cluster(tmp_path, REPLICATED, "replicated") as (crew, operator):
+        async with crew.worker(), crew.worker():
+            for strike in (
+                lambda: operator.move(ACCOUNTS[0], keys_at_once=20, pause_s=0.02),
+                lambda: operator.fail_over_by_kill(ACCOUNTS[1]),
+                lambda: operator.fail_over_by_command(ACCOUNTS[2]),
+            ):
+                await some_more_end(crew)
+                await asyncio.to_thread(strike)
+            await until_all_ended(crew, ACCOUNTS)
+        assert not [each for each in crew.ended if each.result is None], "there are dead letters"
+        await books_are_right(crew)
 
-    async with AsyncExitStack() as stack:
-        for _ in range(2):
-            await stack.enter_async_context(crew.worker())
-        for strike in (
-            lambda: operator.move(ACCOUNTS[0], keys_at_once=20, pause_s=0.02),
-            lambda: operator.fail_over_by_kill(ACCOUNTS[1]),
-            lambda: operator.fail_over_by_command(ACCOUNTS[2]),
-        ):
-            await some_more_end(crew)
-            await asyncio.to_thread(strike)
-        await until_all_ended(crew)
 
-    assert not [each for each in crew.ended if each.result is None], "there are dead letters"
-    await books_are_right(crew)
+async def test_a_worker_goes_on_though_the_server_that_its_config_names_never_comes_back(
+    imported_litellm: None, tmp_path: Path
+) -> None:
+    async with crew_on_cluster(tmp_path, {}, "relaxed") as (crew, operator), crew.worker():
+        named, *others = operator.cluster.servers
+        lost, *going_on = sorted(ACCOUNTS, key=lambda one: operator.owner(one) is not named)
+        await some_more_end(crew)
+        await asyncio.to_thread(operator.fail_over_by_kill, lost, comes_back=False)
+        await until_all_ended(crew, going_on)
+        assert not named.runs
+        assert all(server.runs for server in others)
 
 
 def campaign_of(account_id: str) -> str:
@@ -103,10 +110,10 @@ async def some_more_end(crew: Crew, count: int = 100) -> None:
             await asyncio.sleep(0.02)
 
 
-async def until_all_ended(crew: Crew) -> None:
+async def until_all_ended(crew: Crew, account_ids: Collection[str]) -> None:
     """Wait until every person's request is counted as done."""
     async with asyncio.timeout(PATIENCE_S):
-        for account_id in ACCOUNTS:
+        for account_id in account_ids:
             while (await crew.status(account_id, campaign_of(account_id))).ended < PEOPLE:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(0.1)
 
