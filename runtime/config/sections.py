@@ -58,6 +58,7 @@ from runtime.config.fields import (
     check_url,
 )
 from runtime.config.payments import StripeSection
+from runtime.config.queue import QueueSection
 from runtime.config.section import Section
 from runtime.config.service import ServiceSection
 from runtime.config.spending import DefaultCapsSection, LaunchCheckSection
@@ -379,6 +380,7 @@ class Config(Section):
     archive: ArchiveSection = ArchiveSection()
     service: ServiceSection = ServiceSection()
     worker: WorkerSection = WorkerSection()
+    queue: QueueSection = QueueSection()
     tracing: TracingSection = TracingSection()
     stripe: StripeSection | None = None
     executions: ExecutionsSection = ExecutionsSection()

@@ -11,6 +11,7 @@ from runtime.queue.entries import CampaignState, CampaignStatus
 from runtime.queue.errors import CampaignUnknown, QueueDamaged
 from runtime.queue.marks import WorkMarks
 
+_MINUTE_MS = 60_000
 _PLAIN = ("added", "rerun", "model", "mixed", "fallback", "dead", "stopped", "forgotten")
 
 
@@ -95,7 +96,7 @@ class Campaigns:
 
 
 def _status(key: str, campaign_id: str, answer: Sequence[Any]) -> CampaignStatus:
-    flat, length, running, kept, imports = answer
+    flat, length, running, kept, imports, now_ms = answer
     fields = _pairs(flat)
     state = fields.get("state", "")
 
@@ -107,6 +108,7 @@ def _status(key: str, campaign_id: str, answer: Sequence[Any]) -> CampaignStatus
         return {group: value for group, value in found.items() if value}
 
     missed = by_group("missed")
+    ended_lately, lately_ms = _lately(fields.get("lately", ""), int(now_ms))
     return CampaignStatus(
         campaign_id=campaign_id,
         workspace_id=fields.get("workspace_id", ""),
@@ -118,6 +120,13 @@ def _status(key: str, campaign_id: str, answer: Sequence[Any]) -> CampaignStatus
         charged_mc=number("charged_mc"),
         fallbacks=by_group("group"),
         missed=missed,
+        ended_lately=ended_lately,
+        lately_ms=min(lately_ms, max(1, int(now_ms) - number("created_ms"))),
+        actions={
+            name.removeprefix("action:"): number(name)
+            for name in fields
+            if name.startswith("action:")
+        },
         missed_gone=max(0, sum(missed.values()) - int(kept)),
         imports={
             name: _whole(value.partition("\t")[0], f"{key} import {name}")
@@ -125,6 +134,17 @@ def _status(key: str, campaign_id: str, answer: Sequence[Any]) -> CampaignStatus
         },
         **{name: number(name) for name in _PLAIN},
     )
+
+
+def _lately(text: str, now_ms: int) -> tuple[int, int]:
+    """Return how many executions ended in this minute and the one before, and how long that is."""
+    minute, into_ms = divmod(now_ms, _MINUTE_MS)
+    parts = text.split("\t")
+    if len(parts) != 3 or not all(part.isdecimal() for part in parts):
+        return 0, _MINUTE_MS + into_ms
+    stored, this, before = map(int, parts)
+    found = this + before if stored == minute else this if stored == minute - 1 else 0
+    return found, _MINUTE_MS + into_ms
 
 
 def _pairs(flat: Sequence[bytes | str]) -> dict[str, str]:

@@ -149,6 +149,8 @@ class CampaignStatus:
         charged_mc: of all executions that ended.
         last_ms: when the last execution ended; 0 if none has.
         imports: rows that each import is done with.
+        actions: requests that wait or run, by action.
+        ended_lately: executions that ended within the last ``lately_ms``, one to two minutes.
     """
 
     campaign_id: str
@@ -171,6 +173,9 @@ class CampaignStatus:
     missed: Mapping[ReasonGroup, int] = field(default_factory=dict)
     missed_gone: int = 0
     imports: Mapping[str, int] = field(default_factory=dict)
+    actions: Mapping[str, int] = field(default_factory=dict)
+    ended_lately: int = 0
+    lately_ms: int = 0
 
     @property
     def ended(self) -> int:
@@ -183,7 +188,7 @@ class CampaignStatus:
         plain["state"] = str(self.state)
         for name in ("fallbacks", "missed"):
             plain[name] = {str(group): number for group, number in plain[name].items()}
-        plain["imports"] = dict(self.imports)
+        plain["imports"], plain["actions"] = dict(self.imports), dict(self.actions)
         return plain
 
 

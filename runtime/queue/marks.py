@@ -64,6 +64,12 @@ class WorkMarks:
         )
         return [text_of(name) for name in found]
 
+    async def known(self, cursor: int) -> tuple[int, list[str]]:
+        """Return some of the accounts that ever had something added, and the next cursor."""
+        scan = self._access.client.zscan(self._retained, cursor, count=_MOST_DUE)
+        following, found = await self._access.plain(scan)
+        return int(following), [text_of(name) for name, _ in found]
+
     async def look_again(self, account_id: str, due_ms: int, least_ms: int) -> None:
         """Note when an account is due again.
 

@@ -26,6 +26,7 @@ from runtime.queue.entries import (
 from runtime.queue.errors import CampaignConflict, CampaignStopped, QueueError, QueueFull
 from runtime.queue.forgetting import forget
 from runtime.queue.marks import SAFE_S, WorkMarks
+from runtime.queue.outgoing import Outgoing
 from runtime.queue.packing import packed_end, packed_request
 from runtime.queue.retained import (
     DeadLetter,
@@ -52,6 +53,8 @@ class RequestQueue:
             ended = [Ended(each, await runtime.execute(each.request)) for each in taken.entries]
             await queue.finish(taken, ended)
 
+    ``outgoing`` hands out results that are sent elsewhere.
+
     Args:
         client: redis-py's client of one server or of a cluster; owned by the caller.
         timeout_ms: of one call of Redis.
@@ -74,6 +77,7 @@ class RequestQueue:
         self._marks = WorkMarks(self._access)
         self._campaigns = Campaigns(self._access, self._marks)
         self._taking = Taking(self._access, self._marks, self._settings)
+        self.outgoing = Outgoing(self._access)
         self._retained = Retained(self._access, self._marks, self._settings)
 
     async def aclose(self) -> None:
@@ -198,6 +202,14 @@ class RequestQueue:
     async def accounts_with_work(self) -> list[str]:
         """Return the accounts that may have something to take, the latest first."""
         return await self._marks.accounts()
+
+    async def accounts(self, cursor: int = 0) -> tuple[int, list[str]]:
+        """Return some of the accounts that ever had something added, and the next cursor.
+
+        Args:
+            cursor: 0 to begin; the next one is 0 after the last page.
+        """
+        return await self._marks.known(cursor)
 
     async def status(self, account_id: str, campaign_id: str) -> CampaignStatus:
         """Return a campaign's figures. Raises ``CampaignUnknown``."""

@@ -222,13 +222,8 @@ class Retained:
     ) -> list[QueuedResult]:
         """Return the account's results, oldest first; those that can't be read are left out."""
         entries = await self._read(account_id, "results", after, count)
-        return [
-            QueuedResult(
-                entry_id, _text(fields, "c"), _text(fields, "e"), _text(fields, "p"), value
-            )
-            for entry_id, fields in entries
-            if (value := _json_object(fields.get("j", b""))) is not None
-        ]
+        found = (_result(entry_id, fields) for entry_id, fields in entries)
+        return [each for each in found if each is not None]
 
     async def trim(self, account_id: str, campaigns: Sequence[str]) -> int:
         """Let go what is too old; return the instant (ms) at which more will be, 0 for never.
@@ -288,6 +283,18 @@ class Retained:
             )
             seen, more = text_of(answer[0]), int(answer[1])
             yield [(text_of(entry_id), _fields(flat)) for entry_id, flat in answer[2]]
+
+
+def result_of(entry: Sequence[Any]) -> QueuedResult | None:
+    """Return an entry of the results stream, as a script answers it; ``None`` if it is damaged."""
+    return _result(text_of(entry[0]), _fields(entry[1]))
+
+
+def _result(entry_id: str, fields: Mapping[str, bytes]) -> QueuedResult | None:
+    value = _json_object(fields.get("j", b""))
+    if value is None:
+        return None
+    return QueuedResult(entry_id, _text(fields, "c"), _text(fields, "e"), _text(fields, "p"), value)
 
 
 def _missed(account_id: str, entry: tuple[str, dict[str, bytes]]) -> MissedRequest:

@@ -17,6 +17,7 @@ import aiohttp
 from tests.harness.paths import ROOT
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+_LINES_KEPT = 100
 _START_S, _END_S, _ASK_S = 180.0, 15.0, 0.2
 
 
@@ -31,16 +32,13 @@ class Program:
         self._process = process
         self.log = log
         self._used_s = 0.0
+        self._lines: asyncio.Queue[bytes] = asyncio.Queue(_LINES_KEPT)
+        self._reading = asyncio.create_task(self._read())
 
     @property
     def alive(self) -> bool:
         """True while it runs."""
         return self._process.returncode is None
-
-    @property
-    def stdin(self) -> asyncio.StreamWriter | None:
-        """What it reads."""
-        return self._process.stdin
 
     def cpu_s(self) -> float:
         """Return the CPU that it has used, user and system; of a dead one, what it had used."""
@@ -51,9 +49,8 @@ class Program:
 
     async def line(self) -> str:
         """Return the next line that it prints."""
-        assert self._process.stdout is not None
         async with asyncio.timeout(_START_S):
-            line = await self._process.stdout.readline()
+            line = await self._lines.get()
         if not line:
             raise DidNotStart(f"it ended: {self.last_words()}")
         return line.decode().strip()
@@ -73,6 +70,16 @@ class Program:
                 await self._process.wait()
         self.kill()
         await self._process.wait()
+        self._reading.cancel()
+
+    async def _read(self) -> None:
+        """Read all that it prints, so that it never waits; what nobody asks for is dropped."""
+        assert self._process.stdout is not None
+        line = b"-"
+        while line:
+            line = await self._process.stdout.readline()
+            with suppress(asyncio.QueueFull):
+                self._lines.put_nowait(line)
 
     def last_words(self) -> str:
         """Return the last lines of its log."""

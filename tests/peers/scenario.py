@@ -26,7 +26,7 @@ FAULT_RATE = 0.02
 LATENCY_MS = 100.0
 KILL_AFTER_SHARE = 0.2
 """Of all calls: while the budget still pays."""
-MARKED_SHARE = 0.4
+MARKED_SHARE = 0.35
 ATTEMPTS = 8
 """Times that a caller sends a call whose connection is cut, or that still runs."""
 

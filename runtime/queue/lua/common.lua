@@ -5,6 +5,7 @@
 --                run, by action); and counters, of which
 --                added + rerun = waiting + model + mixed + fallback + dead + stopped + forgotten,
 --                group:<g> (fallbacks by group of reasons), missed:<g> (not put back since), charged_mc.
+--                lately: '<minute of the clock>\t<ended in it>\t<ended in the one before>'.
 -- queue:<id>     stream of what waits and what runs: b the request's JSON, p person, a action,
 --                o the id that it had first, n how often it was put back under another.
 -- taken:<id>     sorted set of what was taken and has not ended; score: from when (ms) others may take it.

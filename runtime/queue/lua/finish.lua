@@ -10,6 +10,16 @@ local campaign, queue, taken, held, missed, results, dead, queues = unpack(KEYS)
 local id, missed_ms, dead_ms, results_ms, results_most = unpack(ARGV, 1, 5)
 local EACH, FIRST = 11, 6
 
+-- Executions that ended in this minute of the clock and in the one before, for the pace of lately.
+local function lately_of(now, before, number)
+  local minute = math.floor(now / 60000)
+  local stored, this, last = string.match(before or '', '^(%d+)\t(%d+)\t(%d+)$')
+  if tonumber(stored) == minute then
+    return int(minute) .. '\t' .. int(tonumber(this) + number) .. '\t' .. last
+  end
+  return int(minute) .. '\t' .. int(number) .. '\t' .. (tonumber(stored) == minute - 1 and this or '0')
+end
+
 local function run()
   local ended, sums = {}, {}
   for i = FIRST, #ARGV, EACH do
@@ -42,6 +52,7 @@ local function run()
   check_counters(campaign, names_of(sums))
   for _, key in ipairs({ missed, results, dead }) do fetch('XLEN', key) end
   fetch('ZCARD', queues)
+  local before = fetch('HGET', campaign, 'lately')
   local now = server_ms()
 
   begin_writing(queues)
@@ -62,7 +73,7 @@ local function run()
     end
   end
   if #ended > 0 then
-    redis.call('HSET', campaign, 'last_ms', int(now))
+    redis.call('HSET', campaign, 'last_ms', int(now), 'lately', lately_of(now, before, #ended))
     count(campaign, sums)
     kept_for(missed, tonumber(missed_ms), now)
     kept_for(dead, tonumber(dead_ms), now)

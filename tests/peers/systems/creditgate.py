@@ -61,13 +61,16 @@ class _Running:
         return Ended(kind, detail=f"{', '.join(map(str, reasons))}: {answer['detail']}")
 
     async def books(self, ids: list[str] | None) -> Books:
-        async with aiohttp.ClientSession(headers=dict(self.headers)) as session:
+        headers = dict(self.headers)
+        connector = aiohttp.TCPConnector(limit=8)
+        async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
             url = self.urls[1]
             async with session.get(f"{url}/v1/accounts/{_ACCOUNT}/balance") as response:
                 balance = await response.json()
             charges = None
             if ids is not None:
-                charges = {call_id: await self._charges(session, call_id) for call_id in ids}
+                paid = await asyncio.gather(*(self._charges(session, each) for each in ids))
+                charges = dict(zip(ids, paid, strict=True))
         return Books(
             counted=(balance["charged_mc"] + balance["reserved_mc"]) // 1000,
             held=balance["reserved_mc"] // 1000,
@@ -94,6 +97,7 @@ async def _start(stack: AsyncExitStack, stage: Stage) -> _Running:
     environment = {"PEERS_INSTALLATION_KEY": secrets.token_hex(32), "PYTHONPATH": str(ROOT)}
     template = (CONFIGURATIONS / "creditgate.yaml").read_text()
     action = SPEC.model_dump(mode="json", exclude={"id"}, exclude_unset=True)
+    (stage.folder / "data").mkdir()
     configs = []
     for name in ("first", "second"):
         config = stage.folder / f"{name}.yaml"

@@ -24,6 +24,7 @@ _VERSION = "1.106.2"
 _KEY = "sk-bench"
 _PROGRAM = "litellm"
 _SCHEMA = "litellm_proxy_extras/schema.prisma"
+_PATH = "/usr/local/bin:/usr/bin:/bin"
 _PRISMA_S = 300
 _KEY_BUDGET = "spend:key:*"
 _PROVIDER_BUDGET = "provider_spend:*"
@@ -78,7 +79,6 @@ def prisma_engine() -> str:
         [schema] = (FOLDER / "litellm" / "lib").glob(f"python*/site-packages/{_SCHEMA}")
         home = FOLDER / "litellm" / "home"
         home.mkdir(exist_ok=True)
-        path = f"{programs}:{shutil.os.defpath}:/usr/local/bin"  # type: ignore[attr-defined]
         done = subprocess.run(
             [str(programs / "prisma"), "generate", "--schema", str(schema)],
             capture_output=True,
@@ -86,7 +86,7 @@ def prisma_engine() -> str:
             timeout=_PRISMA_S,
             check=False,
             cwd=home,
-            env={"HOME": str(home), "PATH": path},
+            env={"HOME": str(home), "PATH": f"{programs}:{_PATH}"},
         )
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
         stamp.write_text("engine found" if done.returncode == 0 else lines[-1].strip())
@@ -114,7 +114,7 @@ async def _start(stack: AsyncExitStack, stage: Stage, config: str, counter: str)
         "LITELLM_MODE": "PRODUCTION",
         "LITELLM_LOG": "ERROR",
         "PEERS_BUDGET_USD": f"{budget_usd:.6f}",
-        "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin",
+        "PATH": f"{programs}:{_PATH}",
     }
     served: list[tuple[str, Program]] = []
     for name in ("first", "second"):
