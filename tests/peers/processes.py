@@ -121,7 +121,7 @@ async def program(
         process = await asyncio.create_subprocess_exec(
             *map(str, command),
             cwd=folder,
-            env=dict(os.environ) | dict(environment or {}),  # noqa: TID251 - other programs'
+            env=dict(os.environ) | dict(environment or {}),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,

@@ -112,7 +112,7 @@ def fault_of(call_id: str, visit: int) -> int | None:
 
     Only the first request of a call fails: whether it does must not depend on the system.
     """
-    chance = random.Random(call_id)  # noqa: S311 - no secret
+    chance = random.Random(call_id)
     return chance.choice(_FAULTS) if visit == 1 and chance.random() < FAULT_RATE else None
 
 

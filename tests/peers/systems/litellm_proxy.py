@@ -67,7 +67,8 @@ def _install() -> dict[str, str]:
     programs = python_environment("litellm", f"litellm[proxy]=={_VERSION}", "prisma==0.15.0")
     return {
         "litellm": version_in(programs, "litellm"),
-        "prisma": prisma_engine(),
+        "prisma": version_in(programs, "prisma"),
+        "Prisma's engine:": prisma_engine(),
     }
 
 
