@@ -22,42 +22,11 @@ _FOLDER = "../tests/peers/configurations"
 _UNKNOWN = "?"
 _NONE = "no budget"
 
-_INTRO = """# What people use today, under the same load
-
-```console
-$ make bench-peers            # written by it: {calls:,} calls a run, two runs a system
-```
-
-One scenario: an account, key or provider has a budget that pays for half of {calls:,} calls, {callers} callers
-send them to two processes on one Redis, and one process is killed with SIGKILL once {killed:.0%} of the calls have
-ended; nobody starts it again. {faults:.0%} of the calls meet a fault of the provider (500, 429 or 503, at their first
-request). A caller whose connection is cut sends the call again to the other process, with the same id where the
-system takes one. A token costs one credit, in and out alike, so that tokens, credits and millionths of a dollar
-are the same. Retries inside the systems are off, so that a call that meets a fault is a call that failed.
-
-The provider is one mock for all, in a process of its own, that answers after {latency:.0f} ms. It finds the call's id
-in the prompt and writes down each request: what was really used is read from that log, and not from what a system
-says. Each system runs twice on empty stores, first without the kill. All share two cores with the callers and the
-provider.
-
-Measured on {day} with {cores} cores ({cpu}), {system}, Python {python}; the load average was {load} as it began{busy}.
-"""
-_COLUMNS = """
-- **calls a second, CPU a call**: over the first {marked:.0%} of the calls that were answered, while the budget pays;
-  CPU is that of both processes and of Redis, user and system.
-- **beyond the budget**: tokens that the provider was used for beyond the budget. **Reached nobody**: tokens of its
-  answers that no caller received, because the process was killed; a provider bills them all the same.
-- **held**: credits counted against the budget that no answer accounts for, three seconds after the last call, and
-  {later} s after that. **Left over**: credits that no answer used, though calls were refused.
-- **charged twice**: calls with more than one charge. **For failed calls**: credits charged for calls that failed.
-  Both take books by call. Where a system has a counter alone, both are in *held*, and *for failed calls* is what is
-  held in the run without a kill (marked *): nothing but failed calls can have left it there.
-- **cut, ended after**: calls whose connection the kill cut, and seconds from the kill until the last had its end.
-"""
 _BUDGETED: tuple[tuple[str, Callable[[Columns], Any]], ...] = (
     ("beyond the budget", lambda line: line.spent_beyond),
     ("held", lambda line: line.held),
     ("held later", lambda line: line.held_later),
+    ("not counted", lambda line: line.not_counted),
     ("left over", lambda line: line.left_over),
     ("charged twice", lambda line: line.charged_twice),
 )
@@ -67,6 +36,7 @@ _BETTER: tuple[tuple[str, Callable[[Columns], float | None], bool], ...] = (
     ("tokens beyond the budget", lambda line: line.spent_beyond, False),
     ("credits held at the end", lambda line: line.held, False),
     ("credits held later", lambda line: line.held_later, False),
+    ("tokens not counted", lambda line: line.not_counted, False),
     ("credits left over", lambda line: line.left_over, False),
     ("tokens that reached nobody", lambda line: line.not_delivered, False),
     ("seconds until the last cut call had its end", lambda line: line.cut_settled_s, False),
@@ -79,25 +49,29 @@ def written(runs: Sequence[Run], calls: int, conditions: Mapping[str, Any], busy
     Args:
         busy: what else ran on the machine; empty if nothing did.
     """
-    intro = _INTRO.format(
-        calls=calls,
-        callers=CALLERS,
-        killed=KILL_AFTER_SHARE,
-        faults=FAULT_RATE,
-        latency=LATENCY_MS,
-        day=datetime.datetime.now(datetime.UTC).date(),
-        cores=conditions["cores"],
-        cpu=conditions["cpu"],
-        system=conditions["system"],
-        python=conditions["python"],
-        load=conditions["load_average"],
-        busy=f"; {busy}" if busy else "",
+    intro = (
+        (_NOTES / "page_intro.md")
+        .read_text()
+        .format(
+            calls=calls,
+            callers=CALLERS,
+            killed=KILL_AFTER_SHARE,
+            faults=FAULT_RATE,
+            latency=LATENCY_MS,
+            day=datetime.datetime.now(datetime.UTC).date(),
+            cores=conditions["cores"],
+            cpu=conditions["cpu"],
+            system=conditions["system"],
+            python=conditions["python"],
+            load=conditions["load_average"],
+            busy=f"; {busy}" if busy else "",
+        )
     )
     parts = [
         intro,
         "## One process killed\n",
         *_table(runs, lambda run: run.killed, killed=True),
-        _COLUMNS.format(marked=MARKED_SHARE, later=LATER_S),
+        (_NOTES / "page_columns.md").read_text().format(marked=MARKED_SHARE, later=LATER_S),
         "## The same without a kill\n",
         *_table(runs, lambda run: run.control, killed=False),
         "\n## Where creditgate is behind\n",

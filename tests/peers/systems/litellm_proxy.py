@@ -89,7 +89,7 @@ def prisma_engine() -> str:
             cwd=home,
             env={"HOME": str(home), "PATH": f"{programs}:{_PATH}"},
         )
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         stamp.write_text("engine found" if done.returncode == 0 else lines[-1].strip())
     return stamp.read_text()
 

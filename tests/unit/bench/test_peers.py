@@ -68,6 +68,15 @@ def test_a_counter_holds_what_no_answer_accounts_for() -> None:
     assert (line.held, line.held_later, line.left_over) == (35, 0, 40)
 
 
+def test_answers_that_a_counter_lacks_are_not_counted() -> None:
+    calls = _calls(a=Ended(Kind.ANSWERED, 60))
+    books = Books(counted=20)
+
+    line = columns(100, read_log(_log(("a", 200, 60))), calls, (books, books), marked=1, cpu_s=0.0)
+
+    assert (line.held, line.not_counted) == (0, 40)
+
+
 def test_books_by_call_tell_double_charges_and_charges_for_failed_calls() -> None:
     log = read_log(_log(("a", 200, 60), ("b", 500, 0)))
     calls = _calls(a=Ended(Kind.ANSWERED, 60), b=Ended(Kind.FAILED))
