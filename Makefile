@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long drills check format bench capture lock clean
+.PHONY: help setup demo test test-long drills check format bench bench-peers capture lock clean
 PYTHON ?=
 export PYTHON
 # The name of one benchmark: make bench ONLY=name
@@ -49,6 +49,10 @@ format: setup ## Format the code and mend what lint can mend
 
 bench: setup ## Run the benchmarks, or one: make bench ONLY=name
 	@.venv/bin/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+# Ten minutes. The systems are installed into .tools/peers, from pip's index and npm's registry.
+bench-peers: setup ## Run one load on creditgate and on what people use today: docs/peers.md
+	@.venv/bin/python -m tests.peers --report docs/peers.md
 
 capture: setup ## Record the demo and draw docs/demo.svg anew
 	@.venv/bin/python -m tests.capture
