@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from collections.abc import Generator, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,6 +66,35 @@ def _encodable(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(map(_encodable, value))
     return value
+
+
+@pytest.fixture(autouse=True)
+def leaks_are_told() -> Iterator[None]:
+    """Have a test that left sockets open hear of it itself, not whichever runs next.
+
+    What nobody holds any more is collected now, and warned of in this test's name. So is what the
+    frames of its error hold, if it failed: pytest keeps the last one for debuggers.
+    """
+    before = open_sockets()
+    yield
+    if open_sockets() > before:
+        for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+            if hasattr(sys, name):
+                delattr(sys, name)
+        gc.collect()
+
+
+def open_sockets() -> int:
+    """Return how many sockets this process has open; 0 where the system does not tell."""
+    return sum(name.startswith("socket:") for name in _what_is_open())
+
+
+def _what_is_open() -> Iterator[str]:
+    """Read what the process's file descriptors are."""
+    with suppress(OSError), os.scandir("/proc/self/fd") as descriptors:
+        for descriptor in descriptors:
+            with suppress(OSError):
+                yield str(Path(descriptor.path).readlink())
 
 
 @pytest.fixture(autouse=True)

@@ -16,6 +16,7 @@ from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
+from runtime.background import TaskSet
 from runtime.redis.errors import described
 
 _log = logging.getLogger("creditgate.ledger")
@@ -53,6 +54,7 @@ class Sentinels:
         self._clients = clients
         self._master = master
         self._timeout_s = timeout_s
+        self._asking = TaskSet()
 
     async def find(self) -> Address:
         """Return the primary's address.
@@ -71,7 +73,8 @@ class Sentinels:
         return str(newest[0]["ip"]), int(newest[0]["port"])
 
     async def aclose(self) -> None:
-        """Close the connections to the sentinels."""
+        """Close the connections to the sentinels, also of those whose answer nobody waits for."""
+        await self._asking.cancel()
         for client in self._clients:
             await client.aclose()
 
@@ -88,7 +91,7 @@ class Sentinels:
                 at = client.connection_pool.connection_kwargs
                 refusals.append(f"{at['host']}:{at['port']}: {described(error)}")
 
-        left = {asyncio.create_task(ask(client)) for client in self._clients}
+        left = {self._asking.create(ask(client)) for client in self._clients}
         enough = len(left) // 2 + 1
         try:
             async with asyncio.timeout(self._timeout_s):

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from tests.harness.servers import OLDEST, Server, free_ports, program
 
-_WAIT_S = 60.0
+_WAIT_S = 120.0
 _POLL_S = 0.02
 
 

@@ -23,9 +23,13 @@ from tests.harness.replicas import ReplicaSet, asked, wait_for
 from tests.harness.servers import OLDEST, Server, free_ports, program
 
 MASTER = "mymaster"
-DOWN_AFTER_MS = 1_000
+DOWN_AFTER_MS = 500
+"""How long a server must not answer to be called down, while one is lost on purpose."""
+CALM_MS = 600_000
+"""The same at all other times: a machine that stalls for seconds is no reason for a failover."""
 # One that was not elected tries again after twice this time.
 _FAILOVER_TIMEOUT_MS = 2_000
+_FAILOVER_WITHIN_S = 150.0
 
 
 class SentinelProcess(Server):
@@ -52,8 +56,10 @@ class SentinelProcess(Server):
 class SentinelGroup:
     """A primary with its replicas, and the sentinels that promote one when the primary is lost.
 
+    Only one that is lost on purpose is called down: until ``fail_over``, and after it, the
+    sentinels are patient.
+
     Args:
-        down_after_ms: how long a server must not answer before a sentinel calls it down.
         password: of every server and every sentinel.
         options: of every server, such as ``min_replicas_to_write="1"``.
     """
@@ -65,7 +71,6 @@ class SentinelGroup:
         replicas: int = 2,
         sentinels: int = 3,
         kind: str = OLDEST,
-        down_after_ms: int = DOWN_AFTER_MS,
         password: str = "",
         **options: str,
     ) -> None:
@@ -74,7 +79,7 @@ class SentinelGroup:
         )
         lines = [
             f"sentinel monitor {MASTER} 127.0.0.1 {self.data.primary.port} {sentinels // 2 + 1}",
-            f"sentinel down-after-milliseconds {MASTER} {down_after_ms}",
+            f"sentinel down-after-milliseconds {MASTER} {CALM_MS}",
             f"sentinel failover-timeout {MASTER} {_FAILOVER_TIMEOUT_MS}",
             f"sentinel parallel-syncs {MASTER} {max(1, replicas)}",
         ]
@@ -127,6 +132,21 @@ class SentinelGroup:
         return lost
 
     def wait_for_another(self, lost: Server) -> None:
+        """Have the sentinels call a lost primary down, and wait until another one takes writes."""
+        self._call_down_after(DOWN_AFTER_MS)
+        try:
+            self._wait_for_another(lost)
+        finally:
+            self._call_down_after(CALM_MS)
+
+    def switch_over(self) -> None:
+        """Have a living primary replaced, as an operator does; wait until another takes writes."""
+        before = self.data.primary
+        with asked(self.sentinels[0].port, self.data.password) as client:
+            client.execute_command("SENTINEL", "FAILOVER", MASTER)
+        self._wait_for_another(before)
+
+    def _wait_for_another(self, lost: Server) -> None:
         """Wait until the sentinels agree on a primary that is not this one, and it says so too."""
 
         def is_there() -> bool:
@@ -140,7 +160,23 @@ class SentinelGroup:
             self.data.primary = named
             return True
 
-        wait_for(is_there, "no failover")
+        # A sentinel that was stalled for two seconds trusts its clock again after thirty.
+        wait_for(is_there, "no failover", _FAILOVER_WITHIN_S)
+
+    def _call_down_after(self, milliseconds: int) -> None:
+        """Set how long a server must not answer, at every sentinel that runs."""
+        for sentinel in self.sentinels:
+            if not sentinel.runs:
+                continue
+
+            def is_set(port: int = sentinel.port) -> bool:
+                setting = ("down-after-milliseconds", milliseconds)
+                with suppress(RedisError), asked(port, self.data.password) as client:
+                    client.execute_command("SENTINEL", "SET", MASTER, *setting)
+                    return True
+                return False
+
+            wait_for(is_set, f"the sentinel on {sentinel.port} does not answer")
 
     def bring_back(self, lost: Server) -> None:
         """Start or resume a server that was lost, and wait until it follows the primary.

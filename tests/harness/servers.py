@@ -15,8 +15,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,15 +24,18 @@ from unittest import mock
 
 import pytest
 from redis import Redis
+from redis.exceptions import RedisError
 
 from runtime.redis.embedded_binary import EmbeddedRedisUnavailable, find_server
 
 OLDEST, NEWER, CLUSTER, VALKEY = "6.2", "7", "cluster", "valkey"
 OTHERS = (NEWER, CLUSTER, VALKEY)
 CLUSTER_SCHEME = "cluster+"
+SLOTS = 16_384
 PRIMARIES = 3
 """Of a cluster."""
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
+_NODE_TIMEOUT_MS, _CALM_NODE_TIMEOUT_MS = 3_000, 60_000
 _POLL_SECONDS = 0.02
 _NEVER_HANDED_OUT = range(10_000, 32_000)
 
@@ -203,9 +206,10 @@ class Server:
 
 
 class Cluster:
-    """Three primaries on loopback that share the slots, the first three of its servers.
+    """Primaries on loopback that share the slots, the first of its servers; three, as a rule.
 
     Args:
+        primaries: one alone, or at least three.
         replicas: of each primary.
     """
 
@@ -214,19 +218,25 @@ class Cluster:
         folder: Path,
         options: Mapping[str, str] = MappingProxyType({}),
         *,
+        primaries: int = PRIMARIES,
         replicas: int = 0,
     ) -> None:
         server_program = program(CLUSTER)
         self._client_program = _client_program()
         self._replicas = replicas
-        count = PRIMARIES * (1 + replicas)
+        count = primaries * (1 + replicas)
         ports = free_ports(2 * count)
         self.servers = [
             Server(
                 server_program,
                 folder / str(port),
                 port,
-                {"cluster-enabled": "yes", "cluster-port": str(bus_port), **options},
+                {
+                    "cluster-enabled": "yes",
+                    "cluster-port": str(bus_port),
+                    "cluster-node-timeout": str(_NODE_TIMEOUT_MS),
+                    **options,
+                },
             )
             for port, bus_port in zip(ports[:count], ports[count:], strict=True)
         ]
@@ -238,12 +248,18 @@ class Cluster:
             for server in self.servers:
                 server.start()
             self._join()
+            # Until now impatient: they gossip the more often.
             self.wait_until_whole()
+            self._set_node_timeout(_CALM_NODE_TIMEOUT_MS)
         except BaseException:
             self.stop()
             raise
 
     def _join(self) -> None:
+        if len(self.servers) == 1:
+            with Redis.from_url(self.servers[0].url) as client:
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+            return
         addresses = [f"127.0.0.1:{server.port}" for server in self.servers]
         options = ["--cluster-replicas", str(self._replicas), "--cluster-yes"]
         done = subprocess.run(
@@ -263,6 +279,35 @@ class Cluster:
                 while not _is_whole(client):
                     assert time.monotonic() < give_up_at, "the cluster does not come up"
                     time.sleep(_POLL_SECONDS)
+
+    @contextmanager
+    def impatient(self) -> Iterator[None]:
+        """Have the servers agree soon that one is lost, and that it is back.
+
+        At other times a machine that stalls for seconds is no reason for them to.
+        """
+        self._set_node_timeout(_NODE_TIMEOUT_MS)
+        try:
+            yield
+        finally:
+            self._set_node_timeout(_CALM_NODE_TIMEOUT_MS)
+
+    def wait_until_lost(self, lost: Server) -> None:
+        """Wait until the other primaries agree that one is lost."""
+        give_up_at = time.monotonic() + _START_SECONDS
+        for server in self.servers[:PRIMARIES]:
+            if server is lost or not server.runs:
+                continue
+            with Redis.from_url(server.url) as client:
+                while not _calls_lost(client, lost.port):
+                    assert time.monotonic() < give_up_at, "nobody notices the loss"
+                    time.sleep(_POLL_SECONDS)
+
+    def _set_node_timeout(self, milliseconds: int) -> None:
+        for server in self.servers:
+            # One that is frozen takes it up when it goes on.
+            with suppress(RedisError), Redis.from_url(server.url, socket_timeout=2) as client:
+                client.config_set("cluster-node-timeout", milliseconds)
 
     def stop(self) -> None:
         """End all servers."""
@@ -304,6 +349,15 @@ def end_with_parent() -> None:
     """Have the kernel end this process when the one that started it is gone. Linux can."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _calls_lost(client: Any, port: int) -> bool:
+    nodes = client.execute_command("CLUSTER NODES")
+    return any(
+        "fail" in node["flags"].split(",")
+        for address, node in nodes.items()
+        if address.endswith(f":{port}")
+    )
 
 
 def _is_whole(client: Any) -> bool:

@@ -13,10 +13,11 @@ from runtime.config.sections import RedisSection
 from runtime.credits.journal import Kind, Part, verify
 from runtime.redis.client import open_client
 from tests.harness.ledger.desk import Desk, make_ledger
-from tests.harness.ledger.shards import Campaign, once_available
+from tests.harness.ledger.shards import PROGRESS_WITHIN_S, Campaign, once_available, until_charged
 from tests.harness.sentinels import MASTER, SentinelGroup
 
-TIMEOUT_MS = 1_000
+TIMEOUT_MS = 4_000
+"""A machine may stall for seconds; a server that is frozen on purpose costs each caller as long."""
 
 
 def section_of(group: SentinelGroup, **changes: Any) -> RedisSection:
@@ -32,9 +33,11 @@ async def open_desk(section: RedisSection, prefix: str, **settings: Any) -> Asyn
     """A ledger as a process of its own has it, by the servers' clocks."""
     async with open_client(section, Path()) as client:
         ledger = make_ledger(client, prefix, timeout_ms=section.timeout_ms, **settings)
-        await ledger.check_installation()
-        yield Desk(client, prefix, ledger)
-        await ledger.drain()
+        try:
+            await once_available(ledger.check_installation)
+            yield Desk(client, prefix, ledger)
+        finally:
+            await ledger.drain()
 
 
 @dataclass
@@ -54,9 +57,13 @@ class Load:
                 campaign.over = True
             await running
 
+    async def until_charged(self, more: int) -> None:
+        """Wait until callers were told of so many more charges, however long it takes."""
+        await until_charged(self.campaigns, more)
+
     async def until_nothing_waits(self) -> None:
         """Wait until nothing is in the spools: it is replayed meanwhile."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PROGRESS_WITHIN_S):
             while any(campaign.spool.waiting() for campaign in self.campaigns):  # noqa: ASYNC110 - a folder tells nobody
                 await asyncio.sleep(0.05)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from tests.harness.ledger.desk import Desk, connect, make_ledger
 from tests.harness.servers import PRIMARIES, Cluster, Server
 
 TTL_MS = 5_000
+PROGRESS_WITHIN_S = 100.0
+"""Ends a test that makes no progress. It says nothing of speed: machines stall for seconds."""
 MOST_MC = 500
 """What each execution of a campaign reserves."""
 
@@ -30,10 +33,12 @@ async def open_desk(cluster: Cluster, timeout_ms: int = 1_000) -> AsyncIterator[
     """A ledger as a process of its own has it, by the servers' clocks."""
     client = connect(cluster.url, socket_timeout=timeout_ms / 2_000)
     ledger = make_ledger(client, "t", timeout_ms=timeout_ms)
-    yield Desk(client, "t", ledger)
-    await ledger.drain()
-    await client.aclose()
-    await asyncio.sleep(0)
+    try:
+        yield Desk(client, "t", ledger)
+    finally:
+        await ledger.drain()
+        await client.aclose()
+        await asyncio.sleep(0)
 
 
 def slot_of(account_id: str) -> int:
@@ -68,7 +73,7 @@ async def accounts_apart(cluster: Cluster) -> dict[int, str]:
 
 async def once_available(call: Callable[[], Awaitable[Any]]) -> Any:
     """Ask again until Redis can be asked."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PROGRESS_WITHIN_S):
         while True:
             with contextlib.suppress(LedgerUnavailable):
                 return await call()
@@ -114,11 +119,18 @@ class Campaign:
         self.desk, self.account_id, self.name = desk, account_id, name
         self.spool = Spool(folder / name, 3_600_000)
         self.outbox = Outbox(desk.ledger, self.spool, replay_every_ms=50)
-        self.unavailable = self.refused = self.spooled = 0
+        self.refused = self.spooled = 0
+        self.faults: Counter[str] = Counter()
+        """Why Redis could not be asked for a reservation, and how often."""
         self.costs: dict[str, int] = {}
         self.acknowledged: dict[str, int] = {}
         """What callers were told is charged, by the execution's key; the rest is in the spool."""
         self.over = False
+
+    @property
+    def unavailable(self) -> int:
+        """How often Redis could not be asked for a reservation."""
+        return self.faults.total()
 
     async def run(self, callers: int = 8) -> None:
         self.outbox.start()
@@ -134,8 +146,8 @@ class Campaign:
         attempt = self.desk.attempt(execution_id, account_id=self.account_id)
         try:
             answer = await self.desk.ledger.reserve(attempt, MOST_MC, TTL_MS)
-        except LedgerUnavailable:
-            self.unavailable += 1
+        except LedgerUnavailable as error:
+            self.faults[str(error)] += 1
             await asyncio.sleep(0.01)
             return
         if isinstance(answer, Refused):
@@ -153,6 +165,28 @@ class Campaign:
         self.spooled += settled is None
         if isinstance(settled, Settled):
             self.acknowledged[attempt.execution_key] = settled.charged_mc
+
+
+@contextlib.asynccontextmanager
+async def running(*campaigns: Campaign) -> AsyncIterator[None]:
+    """Run campaigns until the block ends, and then until each has charged what it owes."""
+    everybody = asyncio.gather(*(campaign.run() for campaign in campaigns))
+    try:
+        yield
+    finally:
+        for campaign in campaigns:
+            campaign.over = True
+        await everybody
+        for campaign in campaigns:
+            await campaign.outbox.aclose()
+
+
+async def until_charged(campaigns: Iterable[Campaign], more: int) -> None:
+    """Wait until callers of each campaign were told of so many more charges."""
+    wanted = {campaign: len(campaign.acknowledged) + more for campaign in campaigns}
+    async with asyncio.timeout(PROGRESS_WITHIN_S):
+        while any(len(one.acknowledged) < count for one, count in wanted.items()):  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
 
 
 async def books_are_right(
@@ -173,6 +207,6 @@ async def books_are_right(
     assert balance.charged_mc == sum(costs.values())
     assert balance.overage_mc == 0
     assert balance.exposure_mc <= unknown * MOST_MC
-    async with asyncio.timeout(TTL_MS / 1_000 + 5):
+    async with asyncio.timeout(TTL_MS / 1_000 + PROGRESS_WITHIN_S):
         while (await desk.balance(account_id)).reserved_mc:  # noqa: ASYNC110 - time has to pass
             await asyncio.sleep(0.1)

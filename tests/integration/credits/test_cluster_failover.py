@@ -16,31 +16,32 @@ from runtime.credits.durability import Durability
 from runtime.credits.results import BookingUnknown, LedgerError, Settled
 from tests.harness.ledger.desk import Desk, connect, make_ledger
 from tests.harness.ledger.shards import (
+    PROGRESS_WITHIN_S,
     Campaign,
     accounts_apart,
     ask,
     books_are_right,
     once_available,
     owner_of,
+    running,
+    until_charged,
 )
 from tests.harness.servers import Cluster, Server, ServerProgramMissing, refuse_or_skip
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(600),
     # redis-py leaves its own connections to a node that the map no longer has to the collector.
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
 ]
 
-NODE_TIMEOUT_MS = 1_500
-TIMEOUT_MS = 1_000
+TIMEOUT_MS = 4_000
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """A cluster of the test's own, in which a lost server stops no other."""
     options = {
-        "cluster-node-timeout": str(NODE_TIMEOUT_MS),
         "cluster-require-full-coverage": "no",
         "cluster-allow-replica-migration": "no",
         "min-replicas-to-write": "1",
@@ -61,11 +62,13 @@ async def open_desk(cluster: Cluster, **settings: Any) -> AsyncIterator[Desk]:
     client = connect(cluster.url, socket_timeout=TIMEOUT_MS / 2_000)
     settings = {"timeout_ms": TIMEOUT_MS, "durability": Durability.REPLICATED, **settings}
     ledger = make_ledger(client, "t", **settings)
-    await ledger.check_installation()
-    yield Desk(client, "t", ledger)
-    await ledger.drain()
-    await client.aclose()
-    await asyncio.sleep(0.05)  # redis-py closes some connections in tasks of its own
+    try:
+        await once_available(ledger.check_installation)
+        yield Desk(client, "t", ledger)
+    finally:
+        await ledger.drain()
+        await client.aclose()
+        await asyncio.sleep(0.05)  # redis-py closes some connections in tasks of its own
 
 
 async def replica_of(cluster: Cluster, primary: Server) -> Server:
@@ -129,7 +132,7 @@ async def test_each_primary_is_checked_for_its_replicas_at_start(
 
     bare = cluster.servers[2]
     (await replica_of(cluster, bare)).stop()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PROGRESS_WITHIN_S):
         while (await ask(bare, "INFO", "replication"))["connected_slaves"]:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     with pytest.raises(LedgerError, match=f"127.0.0.1:{bare.port} has 0 of the 1 replicas"):
@@ -149,31 +152,26 @@ async def test_law_3b_a_primary_that_fails_over_loses_nothing_and_other_accounts
             port: Campaign(desk, account_id, tmp_path / "spool", f"on-{port}")
             for port, account_id in accounts.items()
         }
-        running = asyncio.gather(*(campaign.run() for campaign in campaigns.values()))
-        await asyncio.sleep(0.5)
         lost, heir = cluster.servers[0], await replica_of(cluster, cluster.servers[0])
-
-        lost.pause() if how is signal.SIGSTOP else lost.stop(how)
-        async with asyncio.timeout(20):
-            while (await ask(heir, "INFO", "replication"))["role"] != "master":  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        charged_then = len(campaigns[lost.port].acknowledged)
-        lost.resume() if how is signal.SIGSTOP else lost.start()
-        async with asyncio.timeout(20):
-            while len(campaigns[lost.port].acknowledged) < charged_then + 20:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        for campaign in campaigns.values():
-            campaign.over = True
-        await running
-        async with asyncio.timeout(20):
-            while any(campaign.spool.waiting() for campaign in campaigns.values()):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+        async with running(*campaigns.values()):
+            await until_charged(campaigns.values(), 20)
+            lost.pause() if how is signal.SIGSTOP else lost.stop(how)
+            with cluster.impatient():
+                async with asyncio.timeout(PROGRESS_WITHIN_S):
+                    while (await ask(heir, "INFO", "replication"))["role"] != "master":  # noqa: ASYNC110
+                        await asyncio.sleep(0.05)
+            lost.resume() if how is signal.SIGSTOP else lost.start()
+            await until_charged([campaigns[lost.port]], 20)
+            for campaign in campaigns.values():
+                campaign.over = True
+            async with asyncio.timeout(PROGRESS_WITHIN_S):
+                while any(campaign.spool.waiting() for campaign in campaigns.values()):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
 
         assert (await ask(lost, "INFO", "replication"))["role"] == "slave"
         assert await owner_of(cluster, accounts[lost.port]) is heir
         for port, campaign in campaigns.items():
-            await campaign.outbox.aclose()
             if port != lost.port:
-                assert (campaign.unavailable, campaign.spooled) == (0, 0)
+                assert (campaign.faults, campaign.spooled) == ({}, 0)
             assert len(campaign.costs) > 20
             await books_are_right(desk, campaign.account_id, campaign.costs, campaign.unavailable)

@@ -23,11 +23,11 @@ from tests.harness.ledger.failovers import (
     open_desk,
     section_of,
 )
-from tests.harness.ledger.shards import Campaign, once_available
+from tests.harness.ledger.shards import PROGRESS_WITHIN_S, Campaign, once_available
 from tests.harness.sentinels import MASTER, SentinelGroup
 from tests.harness.servers import ServerProgramMissing, refuse_or_skip
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,10 @@ async def two_processes(
         load = Load(
             [Campaign(one, ACCOUNT, folder, "one"), Campaign(other, ACCOUNT, folder, "other")]
         )
-        yield one, load
-        await load.aclose()
+        try:
+            yield one, load
+        finally:
+            await load.aclose()
 
 
 REPLICATED = {"durability": Durability.REPLICATED, "wait_replicas": 2}
@@ -75,16 +77,14 @@ async def test_law_3b_a_killed_primary_loses_nothing_that_all_replicas_had(
 ) -> None:
     async with two_processes(group, key_prefix, tmp_path, **REPLICATED) as (desk, load):
         async with load.running():
-            await asyncio.sleep(0.5)
+            await load.until_charged(20)
             lost = await asyncio.to_thread(group.fail_over, signal.SIGKILL)
-            before = len(load.acknowledged)
             group.rejoin(lost)
             await asyncio.to_thread(group.wait_until_in_step)
-            await asyncio.sleep(1.0)
+            await load.until_charged(20)
         await load.until_nothing_waits()
 
-        assert len(load.acknowledged) > before, "nothing was charged after the failover"
-        assert sum(campaign.unavailable for campaign in load.campaigns) > 0
+        assert sum(campaign.unavailable + campaign.spooled for campaign in load.campaigns) > 0
         assert await charged_once(desk, ACCOUNT) == load.costs
 
 
@@ -93,7 +93,7 @@ async def test_law_3b_a_primary_killed_without_waiting_for_replicas_loses_nothin
 ) -> None:
     async with two_processes(group, key_prefix, tmp_path) as (desk, load):
         async with load.running():
-            await asyncio.sleep(0.5)
+            await load.until_charged(20)
             lost = await asyncio.to_thread(group.fail_over, signal.SIGKILL)
             await asyncio.sleep(1.0)
         await nothing_is_lost_silently(desk, load, caplog)
@@ -110,16 +110,14 @@ async def test_law_3b_a_frozen_primary_that_comes_back_is_demoted_and_charges_no
             for _ in range(3):
                 await idle.spend(7)
             async with load.running():
-                await asyncio.sleep(0.5)
+                await load.until_charged(20)
                 lost = await asyncio.to_thread(group.fail_over, signal.SIGSTOP)
-                await asyncio.sleep(0.5)
-                before = len(load.acknowledged)
+                await load.until_charged(20)
                 group.rejoin(lost)
                 attempt, reserved = await once_available(lambda: idle.reserve(50))
                 await once_available(lambda: idle.settle(attempt, reserved, 11))
                 await asyncio.to_thread(group.wait_until_in_step)
-                await asyncio.sleep(0.5)
-        assert len(load.acknowledged) > before + 100
+                await load.until_charged(100)
         with BlockingRedis.from_url(lost.url) as client:
             assert client.info("replication")["role"] == "slave"
 
@@ -192,7 +190,7 @@ async def test_law_1a_what_no_replica_had_is_told_by_account_and_number_of_entri
 
 async def once_stopped(desk: Desk) -> None:
     """Ask until the new primary can be asked."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PROGRESS_WITHIN_S):
         while True:
             try:
                 await desk.reserve(1)
@@ -207,11 +205,8 @@ async def test_law_1a_a_switchover_of_a_living_primary_costs_moments(
 ) -> None:
     async with two_processes(group, key_prefix, tmp_path) as (desk, load):
         async with load.running():
-            await asyncio.sleep(0.3)
-            before = group.primary
-            with BlockingRedis(port=group.sentinels[0].port) as sentinel:
-                sentinel.execute_command("SENTINEL", "FAILOVER", MASTER)
-            await asyncio.to_thread(group.wait_for_another, before)
+            await load.until_charged(20)
+            await asyncio.to_thread(group.switch_over)
             await asyncio.sleep(1.5)
         await until_all_follow(group, load)
         # What the former primary took until all followed the new one is lost, and told.
@@ -223,7 +218,7 @@ async def test_law_1a_a_switchover_of_a_living_primary_costs_moments(
 
 async def until_all_follow(group: SentinelGroup, load: Load) -> None:
     """Wait until no process asks the former primary any more: they look once a second."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PROGRESS_WITHIN_S):
         for campaign in load.campaigns:
             while (await campaign.desk.client.info("server"))["tcp_port"] != group.primary.port:  # noqa: ASYNC110 - Redis tells nobody
                 await asyncio.sleep(0.05)
@@ -258,17 +253,19 @@ async def test_law_3b_a_hosts_own_client_of_redis_py_follows_the_primary_too(
         ledger = make_ledger(client, key_prefix, timeout_ms=TIMEOUT_MS)
         desk = Desk(client, key_prefix, ledger)
         await ledger.check_installation()
-        await desk.open(10_000)
-        for _ in range(20):
-            await desk.spend(10)
-        await asyncio.to_thread(group.wait_until_in_step)
-        lost = await asyncio.to_thread(group.fail_over, signal.SIGKILL)
+        try:
+            await desk.open(10_000)
+            for _ in range(20):
+                await desk.spend(10)
+            await asyncio.to_thread(group.wait_until_in_step)
+            lost = await asyncio.to_thread(group.fail_over, signal.SIGKILL)
 
-        attempt, reserved = await once_available(lambda: desk.reserve(100))
-        await once_available(lambda: desk.settle(attempt, reserved, 60))
+            attempt, reserved = await once_available(lambda: desk.reserve(100))
+            await once_available(lambda: desk.settle(attempt, reserved, 60))
 
-        assert (await desk.balance()).charged_mc == 260
-        await ledger.drain()
-        await client.aclose()
+            assert (await desk.balance()).charged_mc == 260
+        finally:
+            await ledger.drain()
+            await client.aclose()
     group.rejoin(lost)
     await asyncio.to_thread(group.wait_until_in_step)

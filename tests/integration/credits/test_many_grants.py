@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 
 import pytest
@@ -135,19 +136,43 @@ def unlimited(desk: Desk) -> CreditLedger:
     )
 
 
+Made = dict[tuple[str, int], dict[str, bytes]]
+
+
+@pytest.fixture(scope="module")
+def made() -> Made:
+    """What an account with so many grants is in Redis, by server: to give them takes a minute."""
+    return {}
+
+
+async def give_without_limit(desk: Desk, grants: int, url: str, made: Made) -> None:
+    """Give the account so many grants, or restore one that has them."""
+    if (url, grants) in made:
+        for name, value in made[url, grants].items():
+            await desk.client.restore(desk.prefix + name, 0, value)
+        desk.numbers = itertools.count(grants + 1)
+        return
+    await desk.open()
+    limited, desk.ledger = desk.ledger, unlimited(desk)
+    await give(desk, grants, expires_in_ms=3_600_000)
+    desk.ledger = limited
+    made[url, grants] = {
+        name.decode().removeprefix(desk.prefix): value
+        for name, value in (await desk.dump()).items()
+        if value is not None
+    }
+
+
 @pytest.mark.beside
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("grants", [4_000, 10_000])
 @pytest.mark.parametrize("end", ["settle", "expire", "close"])
 async def test_law_15_and_2a_no_number_of_grants_leaves_an_account_half_written(
-    open_desk: OpenDesk, grants: int, end: str
+    open_desk: OpenDesk, redis_url: str, made: Made, grants: int, end: str
 ) -> None:
     async with open_desk() as desk:
-        await desk.open()
-        limited, desk.ledger = desk.ledger, unlimited(desk)
-        await give(desk, grants, expires_in_ms=3_600_000)
-        desk.ledger = limited
+        await give_without_limit(desk, grants, redis_url, made)
 
         with pytest.raises(TooManyGrants):
             await desk.grant(1)
