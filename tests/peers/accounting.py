@@ -195,9 +195,7 @@ def columns(
         failed_charged=None
         if charges is None
         else sum(sum(charges.get(call_id, ())) for call_id in calls.of(Kind.FAILED)),
-        left_over=max(0, budget - delivered)
-        if has_budget and calls.of(Kind.REFUSED)
-        else None,
+        left_over=max(0, budget - delivered) if has_budget and calls.of(Kind.REFUSED) else None,
         cut_settled_s=calls.cut_settled_s,
     )
 

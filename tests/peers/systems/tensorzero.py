@@ -69,9 +69,7 @@ async def _start(stack: AsyncExitStack, stage: Stage) -> _Running:
             "tensorzero.toml",
             f"redis://127.0.0.1:{stage.redis_port}",
         )
-        started = await stack.enter_async_context(
-            program(*command, folder=stage.folder, name=name)
-        )
+        started = await stack.enter_async_context(program(*command, folder=stage.folder, name=name))
         served.append((await _address(started), started))
     (first, one), (second, two) = served
     say(f"  TensorZero at {first} and {second}")
