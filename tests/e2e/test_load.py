@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from tests.harness.doctoring import (
     give_for_nothing,
     leak,
 )
+from tests.harness.pages import blocks
 from tests.harness.servers import free_ports
 
 SHORT = ("--rate", "15", "--duration", "3s", "--latency-ms", "30")
@@ -183,6 +186,51 @@ def test_a_redis_that_is_away_is_told(home: Home, tmp_path: Path) -> None:
     away = re.sub(r"  url: unix://\S+", f"  url: redis://127.0.0.1:{port}", config)
     assert away != config
     home.write("config.yaml", away)
-    ended = home.run("load", "--config", "config.yaml", *SHORT)
+    ended = home.invoke("load", "--config", "config.yaml", *SHORT)
     assert ended.status == 2
     assert "can't use the ledger's Redis" in ended.stderr
+
+
+def page_commands() -> list[str]:
+    """Return the commands of the page on load tests, each for a second or two."""
+    lines = [line for block in blocks("docs/load.md", "console") for line in block.splitlines()]
+    return [re.sub(r"--duration \S+", "--duration 2s", line.removeprefix("$ ")) for line in lines]
+
+
+@pytest.mark.long
+def test_every_command_of_the_page_does_what_it_says(home: Home) -> None:
+    [port] = free_ports(1)
+    text = (home.folder / "config.yaml").read_text("utf-8")
+    home.write("config.yaml", text.replace("port: 8320", f"port: {port}"))
+    servers = []
+    for line in page_commands():
+        program, *words = shlex.split(line.replace("8320", str(port)))
+        assert program == "creditgate"
+        if words[0] == "serve":
+            servers.append(home.start(*words))
+            wait_until(lambda: answers(port))
+            continue
+        ended = home.run(*words)
+        assert ended.status == 0, f"{line}\n{ended.stderr}"
+        assert "Every promise was kept." in ended.stdout
+    report = json.loads((home.folder / "load-report" / "load.json").read_text("utf-8"))
+    assert report["where"] == f"at http://127.0.0.1:{port}"
+    assert report["executions"]["model"] > 10
+    assert "service" in report["cpu_ms_per_execution"]
+    run_id = report["run_id"]
+    assert home.balance(f"load-{run_id}-0").state == "closed"
+    keys = home.invoke("keys", "list", "--json").json["keys"]
+    assert [key["revoked_at"] is not None for key in keys if key["name"] == f"load {run_id}"] == [
+        True
+    ]
+    [server] = servers
+    server.terminate()
+    assert end(server).status == 0
+
+
+def answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz"):
+            return True
+    except OSError:
+        return False
