@@ -31,7 +31,8 @@ def main(modules: list[str]) -> None:
         with contextlib.suppress(Exception):
             importlib.import_module(name)
     for line in sys.stdin:
-        print(run(json.loads(line)), flush=True)
+        sys.stdout.write(f"{run(json.loads(line))}\n")
+        sys.stdout.flush()
 
 
 def run(job: dict[str, Any]) -> int:
