@@ -113,6 +113,16 @@ if TYPE_CHECKING:
         Observer,
         ScriptEnded,
     )
+    from runtime.queue.errors import (
+        CampaignConflict,
+        CampaignStopped,
+        CampaignUnknown,
+        QueueDamaged,
+        QueueError,
+        QueueFull,
+        QueueUnavailable,
+        RequestTooLarge,
+    )
     from runtime.redis.embedded_binary import EmbeddedRedisUnavailable
     from runtime.store.database import StoreError, StoreUnavailable
 
@@ -135,6 +145,9 @@ __all__ = [
     "AttemptEnded",
     "Balance",
     "BookingUnknown",
+    "CampaignConflict",
+    "CampaignStopped",
+    "CampaignUnknown",
     "Cap",
     "CapStatus",
     "CapUnknown",
@@ -197,10 +210,15 @@ __all__ = [
     "Provider",
     "ProviderError",
     "PurchaseRefused",
+    "QueueDamaged",
+    "QueueError",
+    "QueueFull",
+    "QueueUnavailable",
     "Reach",
     "ReferenceConflict",
     "Rejected",
     "Reports",
+    "RequestTooLarge",
     "RuntimeClosed",
     "Sample",
     "ScriptEnded",
@@ -324,6 +342,21 @@ def _accounts() -> dict[str, Any]:
     return locals()
 
 
+def _queue() -> dict[str, Any]:
+    from runtime.queue.errors import (
+        CampaignConflict,
+        CampaignStopped,
+        CampaignUnknown,
+        QueueDamaged,
+        QueueError,
+        QueueFull,
+        QueueUnavailable,
+        RequestTooLarge,
+    )
+
+    return locals()
+
+
 def _models() -> dict[str, Any]:
     from runtime.catalog.choice import ModelChoice, TypicalRun, model_choices
 
@@ -400,6 +433,7 @@ _GROUPS = (
     _config,
     _accounts,
     _models,
+    _queue,
     _people,
     _ledger,
     _archive,

@@ -30,6 +30,15 @@ CreditgateError
 │   ├── TooManyGrants           the account has too many grants that are not used up
 │   ├── GrantUnknown            the account has no such grant
 │   └── CapUnknown              the account has no such cap
+├── QueueError                  the request queue refuses to do what it was asked
+│   ├── QueueUnavailable        Redis can't be reached, or did not answer
+│   │   └── QueueDamaged        a key of the queue is not what creditgate wrote
+│   ├── CampaignUnknown         the account has no such campaign in its queue
+│   ├── CampaignConflict        a campaign or an import of this name exists with something else
+│   ├── CampaignStopped         the campaign was stopped, and not resumed
+│   ├── QueueFull               the campaign has as much as it may have
+│   └── RequestTooLarge         a request has too many bytes for the queue (a ValueError)
+├── FunctionsMissing            Redis has no functions, or its user may not use them
 ├── StoreError                  the SQL database is not one that this release can use
 │   └── StoreUnavailable        it can't be reached, or did not answer
 ├── ArchiveError                the archive can't answer what it was asked

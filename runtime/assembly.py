@@ -27,7 +27,7 @@ from runtime.learning.sharing import Learning
 from runtime.observing import Observer
 
 _NEED_RESTART = (
-    *("redis", "installation_key", "data_dir", "service", "tracing"),
+    *("redis", "installation_key", "data_dir", "service", "worker", "queue", "tracing"),
     *("plans", "pack", "offers", "alerts", "email", "default_caps"),
 )
 _EXECUTIONS_NEED_RESTART = ("outcome_ttl_hours", "spool_max_age_hours")

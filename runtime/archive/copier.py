@@ -171,7 +171,7 @@ class Copier:
 
         While one batch is written, the next one is read.
         """
-        await self._replicated.begin()
+        await self._replicated.begin(account_ids)
         async with _Behind() as behind:
             async for batch in self._batches(account_ids, archived):
                 await behind.finish()

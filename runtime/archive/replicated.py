@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from redis.exceptions import ResponseError
+from redis.exceptions import ResponseError, SlotNotCoveredError
 
 from runtime.credits.results import LedgerUnavailable
 from runtime.credits.script_client import plain_commands
@@ -39,16 +39,16 @@ class Replicated:
         self._read_from: dict[str, str] = {}
         self._is_silent = False
 
-    async def begin(self) -> None:
-        """Note which servers are read from now on.
+    async def begin(self, account_ids: Collection[str]) -> None:
+        """Note which servers hold these accounts, which are read from now on.
 
         Raises:
-            LedgerUnavailable: Redis can't be reached.
+            LedgerUnavailable: one of the servers can't be reached.
         """
-        if self._replicas:
+        if self._replicas and account_ids:
             self._read_from = {
                 str(primary): told.get("master_replid", "")
-                for primary, told in await self._told(None)
+                for primary, told in await self._told(account_ids)
             }
 
     async def wait(self, account_ids: Collection[str]) -> None:
@@ -60,10 +60,9 @@ class Replicated:
         """
         if not self._replicas:
             return
-        names = {primary_of(self._client, account_id) for account_id in account_ids}
         wanted: dict[str, int] = {}
         give_up_at_s = time.monotonic() + max(self._timeout_s, _LEAST_S)
-        while late := await self._late(names, wanted):
+        while late := await self._late(account_ids, wanted):
             if time.monotonic() > give_up_at_s:
                 raise LedgerUnavailable(
                     f"fewer than {self._replicas} replicas of {', '.join(sorted(late))} have what "
@@ -71,10 +70,10 @@ class Replicated:
                 )
             await asyncio.sleep(_POLL_S)
 
-    async def _late(self, names: Collection[str], wanted: dict[str, int]) -> set[str]:
+    async def _late(self, account_ids: Collection[str], wanted: dict[str, int]) -> set[str]:
         """Return the servers of which too few replicas have what is wanted."""
         late = set()
-        for primary, told in await self._told(names):
+        for primary, told in await self._told(account_ids):
             name = str(primary)
             if told.get("master_replid", "") != self._read_from.get(name):
                 raise LedgerUnavailable(f"{name} is not the one any more that was read from")
@@ -83,10 +82,14 @@ class Replicated:
                 late.add(name)
         return late
 
-    async def _told(self, names: Collection[str] | None) -> list[tuple[Primary, Mapping[str, Any]]]:
+    async def _told(self, account_ids: Collection[str]) -> list[tuple[Primary, Mapping[str, Any]]]:
+        """Return what the servers of these accounts tell about replication."""
         async with plain_commands(self._timeout_s):
             found = await primaries(self._client)
-            chosen = [one for one in found if names is None or str(one) in names]
+            names = {primary_of(self._client, account_id) for account_id in account_ids}
+            chosen = [one for one in found if str(one) in names]
+            if len(chosen) < len(names):
+                raise SlotNotCoveredError("no server has some of the accounts")
             return [(one, await self._told_by(one)) for one in chosen]
 
     async def _told_by(self, primary: Primary) -> Mapping[str, Any]:

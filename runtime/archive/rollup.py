@@ -355,7 +355,7 @@ class _Upsert:
         )
         arrays = ", ".join(f"${i}::{kind}[]" for i, kind in enumerate(types, 1))
         # Names of tables and columns alone are put together here: nothing that a user wrote.
-        self._postgres = f"{head} SELECT * FROM unnest({arrays}) {tail}"  # noqa: S608
+        self._postgres = f"{head} SELECT * FROM unnest({arrays}) {tail}"  # noqa: S608 - names
         self._sqlite = f"{head} VALUES ({', '.join('?' * len(names))}) {tail}"
 
     async def run(

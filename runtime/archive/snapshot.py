@@ -119,18 +119,18 @@ class Snapshot:
         # the order of a cross join, PostgreSQL looks beyond OFFSET 0 for no other way.
         rows = f"CROSS JOIN {table} u WHERE {condition}"
         if self.is_postgres:
-            fenced = f"SELECT * FROM {table} u WHERE {condition} OFFSET 0"  # noqa: S608
+            fenced = f"SELECT * FROM {table} u WHERE {condition} OFFSET 0"  # noqa: S608 - names and numbers
             rows = f"CROSS JOIN LATERAL ({fenced}) u"
         grouped = ", ".join(inner)
         statement = (
-            f"WITH p (span, quarters, first, last) AS (VALUES {pieces}) "  # noqa: S608
+            f"WITH p (span, quarters, first, last) AS (VALUES {pieces}) "  # noqa: S608 - names and numbers
             f"SELECT {grouped}, {added} FROM p {rows} GROUP BY {grouped}"
         )
         if "dims" not in inner:
             return statement
         named = ", ".join(["span", *(f"d.{key}" if key not in own else key for key in keys)])
         return (
-            f"SELECT {named}, {added} FROM ({statement}) AS t "  # noqa: S608
+            f"SELECT {named}, {added} FROM ({statement}) AS t "  # noqa: S608 - names and numbers
             f"LEFT JOIN dimensions d ON d.account = {self.account.no} AND d.number = t.dims "
             f"GROUP BY {named}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -10,6 +11,12 @@ from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending,
 from runtime.actions.spec import ActionSpec
 from runtime.campaigns.people import Person
 from runtime.ids import retry_id, shortened
+
+CAMPAIGN_ID_RULE = "1 to 64 of A-Z a-z 0-9 _ -"
+"""The rule for ids of campaigns with people of their own, in words."""
+
+is_campaign_id = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
+"""Match such an id as a whole: without points, which separate it from the person's."""
 
 # A test run before the campaign must not use up the execution ids of the campaign itself.
 _VISITS = {Source.LIVE: "1", Source.TEST: "test1", Source.PREVIEW: "preview1"}
@@ -36,6 +43,14 @@ class Campaign:
         """
         return self._request(person, self._execution_id(person.person_id, retry))
 
+    def queued(self, person: Person) -> ExecutionRequest:
+        """Return the request for one person with its action's id, as queues take it.
+
+        Raises:
+            InvalidRequest: as ``request``.
+        """
+        return self._request(person, self._execution_id(person.person_id, 0), self.action.id)
+
     def check(self, person: Person) -> None:
         """Check that the campaign can run for this person.
 
@@ -45,14 +60,16 @@ class Campaign:
         # The execution id is made of the other ids, and is right if they are.
         self._request(person, self.action.id)
 
-    def _request(self, person: Person, execution_id: str) -> ExecutionRequest:
+    def _request(
+        self, person: Person, execution_id: str, action: ActionSpec | str | None = None
+    ) -> ExecutionRequest:
         return ExecutionRequest(
             execution_id=execution_id,
             account_id=self.account_id,
             workspace_id=self.workspace_id,
             campaign_id=self.campaign_id,
             person_id=person.person_id,
-            action=self.action,
+            action=self.action if action is None else action,
             data=person.data,
             source=self.source,
         )

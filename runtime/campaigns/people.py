@@ -20,15 +20,9 @@ from typing import BinaryIO, NoReturn
 from runtime.campaigns.column_types import ColumnRules, Columns, Survey
 from runtime.campaigns.people_csv import CsvRows
 from runtime.campaigns.people_format import PeopleFormat
-from runtime.campaigns.people_rows import (
-    LONGEST_ROW_BYTES,
-    MOST_EMPTY_ROWS,
-    Data,
-    PeopleError,
-    Person,
-    parse_person,
-)
-from runtime.campaigns.people_stream import StreamError, open_stream
+from runtime.campaigns.people_lines import JsonRows, Lines
+from runtime.campaigns.people_rows import Data, PeopleError, Person
+from runtime.campaigns.people_stream import open_stream
 
 __all__ = ["FORMATS", "PeopleError", "PeopleFile", "PeopleFormat", "PeopleSummary", "Person"]
 
@@ -38,11 +32,8 @@ _USUAL_FORM = PeopleFormat()
 _MOST_ATTRIBUTES = 10_000
 _SAMPLE = 5
 _DUPLICATES_SHOWN = 3
-_BOM = b"\xef\xbb\xbf"
 _ALL_TEXT = ColumnRules()
 _UNTYPED = Columns()
-_GZIP_MARK = b"\x1f\x8b"
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +150,14 @@ class PeopleFile:
                 columns.give_types(person.data)
                 yield person
 
-    def _rows(self, file: BinaryIO) -> CsvRows | _JsonRows:
+    def _rows(self, file: BinaryIO) -> CsvRows | JsonRows:
         stream = open_stream(file, is_packed=self._is_packed, encoding=self._form.encoding)
-        lines = _Lines(self.path, stream)
+        lines = Lines(str(self.path), stream)
         if self._kind == ".csv":
             return CsvRows(lines, str(self.path), self._form)
-        return _JsonRows(lines, self._form.id_column)
+        return JsonRows(lines, self._form.id_column)
 
-    def _survey(self, rows: CsvRows | _JsonRows, rules: ColumnRules) -> Survey:
+    def _survey(self, rows: CsvRows | JsonRows, rules: ColumnRules) -> Survey:
         if not isinstance(rows, CsvRows):
             if rules.declared:
                 raise PeopleError(
@@ -222,69 +213,6 @@ class PeopleFile:
 
     def _mistake(self, line: int, what: str) -> PeopleError:
         return PeopleError(f"{self.path}, line {line}: {what}")
-
-
-class _Lines:
-    """The lines of a UTF-8 file; ``number`` is that of the last line read."""
-
-    def __init__(self, path: Path, file: BinaryIO) -> None:
-        self.path = path
-        self.number = 0
-        self._file = file
-
-    def __iter__(self) -> Iterator[str]:
-        offset = 0
-        try:
-            while raw := self._file.readline(LONGEST_ROW_BYTES + 1):
-                self.number += 1
-                if len(raw) > LONGEST_ROW_BYTES:
-                    raise PeopleError(
-                        f"{self.path}, line {self.number}: is longer than {LONGEST_ROW_BYTES:,} "
-                        "bytes"
-                    )
-                try:
-                    yield (raw.removeprefix(_BOM) if self.number == 1 else raw).decode()
-                except UnicodeDecodeError as error:
-                    start = error.start + len(raw) - len(error.object)
-                    raise self._not_utf8(raw, offset, start) from None
-                offset += len(raw)
-        except StreamError as error:
-            raise PeopleError(f"{self.path}, line {self.number + 1}: {error}") from None
-
-    def _not_utf8(self, raw: bytes, offset: int, start: int) -> PeopleError:
-        hint = "save it as UTF-8, or say with --encoding what it is in (windows-1252, say)"
-        if offset == 0 and raw.startswith(_UTF16_MARKS):
-            hint = "it looks like UTF-16: say so with --encoding utf-16"
-        elif offset == 0 and raw.startswith(_GZIP_MARK):
-            hint = "it looks packed with gzip: name it *.gz"
-        return PeopleError(
-            f"{self.path}, line {self.number}: is not valid UTF-8 at byte {offset + start:,} of "
-            f"the file (0x{raw[start]:02x}); {hint}"
-        )
-
-
-class _JsonRows:
-    """The people of a JSON Lines file, line by line."""
-
-    def __init__(self, lines: _Lines, id_key: str) -> None:
-        self._lines = lines
-        self._id_key = id_key
-
-    def __iter__(self) -> Iterator[Person]:
-        empty = 0
-        for text in self._lines:
-            if not text.strip():
-                empty += 1
-                continue
-            number = self._lines.number
-            place = f"{self._lines.path}, line {number}"
-            if empty > MOST_EMPTY_ROWS:
-                raise PeopleError(
-                    f"{place}: follows {empty:,} empty lines; allowed are {MOST_EMPTY_ROWS:,} in a "
-                    "row"
-                )
-            empty = 0
-            yield parse_person(text, place, line=number, id_key=self._id_key)
 
 
 class _Ids:

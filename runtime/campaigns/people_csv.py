@@ -22,6 +22,8 @@ from runtime.campaigns.people_rows import (
 )
 from runtime.hints import did_you_mean
 
+MOST_COLUMNS = 10_000
+
 _USUAL_FORM = PeopleFormat()
 # A line takes as long to read as so many more characters would.
 _LINE_TAKES = 4
@@ -48,7 +50,8 @@ class CsvRows:
         self._place = place
         self._form = form
         self._id_name = form.id_column
-        self._line = 1
+        self.line = 1
+        """The line where the last row began."""
         self._row_length = 0
         # For the whole process: csv has no other way, and a prompt may be longer than its 128 kB.
         csv.field_size_limit(LONGEST_ROW_BYTES)
@@ -58,6 +61,10 @@ class CsvRows:
         header = self._next_row()
         if header is None:
             raise PeopleError(f"{place}: is empty; its first row must name the columns")
+        if len(header) > MOST_COLUMNS:
+            raise self._mistake(
+                f"the header has {len(header):,} columns, {MOST_COLUMNS:,} are allowed"
+            )
         names = [name.strip() for name in header]
         while not names[-1]:
             names.pop()
@@ -74,7 +81,7 @@ class CsvRows:
             person_id = normal_id(row[self._id_column])
             if not person_id:
                 raise self._mistake(f"{self._id_name} is empty")
-            yield Person(person_id, self._data(row), self._line)
+            yield Person(person_id, self._data(row), self.line)
 
     def _find_separator(self, lines: Iterator[str]) -> tuple[str, Iterator[str]]:
         """Return the separator, and the lines from the header on."""
@@ -87,7 +94,7 @@ class CsvRows:
                     allowed = ", ".join(SEPARATORS.values())
                     raise self._mistake(f"sep= names {named!r}; allowed are {allowed}")
             elif text.strip("".join(SEPARATORS) + ' "'):
-                self._line = self._lines_before + 1
+                self.line = self._lines_before + 1
                 self._check_empty(self._lines_before)
                 separator = self._form.delimiter or named or _separator_of(text, self._id_name)
                 return separator, chain([line], lines)
@@ -115,7 +122,7 @@ class CsvRows:
         row: list[str] = []
         empty = -1
         while not any(cell and not cell.isspace() for cell in row):
-            self._line = self._lines_before + self._reader.line_num + 1
+            self.line = self._lines_before + self._reader.line_num + 1
             self._row_length = 0
             try:
                 row = next(self._reader)
@@ -175,7 +182,7 @@ class CsvRows:
         return data
 
     def _mistake(self, what: str) -> PeopleError:
-        return PeopleError(f"{self._place}, line {self._line}: {what}")
+        return PeopleError(f"{self._place}, line {self.line}: {what}")
 
 
 def _separator_of(header: str, id_column: str) -> str:

@@ -68,7 +68,7 @@ class StreamError(Exception):
     """A file that can't be unpacked or decoded; the place is not known here."""
 
 
-class _Source(io.RawIOBase):
+class PieceStream(io.RawIOBase):
     """A stream whose bytes are made from those of another, in pieces."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class _Source(io.RawIOBase):
         raise NotImplementedError
 
 
-class _Unpacked(_Source):
+class _Unpacked(PieceStream):
     """The content of a .gz file, of one member or many."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -160,7 +160,7 @@ class _Unpacked(_Source):
         return made
 
 
-class _Recoded(_Source):
+class _Recoded(PieceStream):
     """A text in another encoding, in UTF-8."""
 
     def __init__(self, file: BinaryIO, encoding: str) -> None:

@@ -9,12 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
-from runtime.actions.requests import ExecutionResult, Pending
+from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending
+from runtime.actions.spec import ActionSpec
 from runtime.campaigns.campaign import Campaign, Tally
 from runtime.campaigns.holding import Hold, Holding, Start, Trouble, sign_of
 from runtime.campaigns.people import Person
-from runtime.executions.action_runtime import ActionRuntime
 from runtime.ids import MOST_RETRIES
 
 MAX_CONCURRENCY = 1_000
@@ -23,7 +24,7 @@ PATIENCE_S = 600.0
 _MAX_PENDING_ASKS = 4
 _LONGEST_WAIT_S = 60.0
 _YIELD_EVERY_S = 0.02
-_MOST_OWN_TROUBLES = 2
+MOST_OWN_TROUBLES = 2
 """A person who falls back once more than this, while others get answers, keeps the fallback."""
 
 
@@ -58,6 +59,18 @@ class _SetAside:
     holds: int
 
 
+class Runner(Protocol):
+    """A runtime, or a pool of processes that hold one each."""
+
+    async def execute(self, request: ExecutionRequest) -> ExecutionResult | Pending:
+        """Run the action, as ``ActionRuntime.execute`` does."""
+        ...
+
+    def resumes_in_ms(self, spec: ActionSpec) -> int:
+        """Return how long calls for an action are certain to fail; 0 if that is not known."""
+        ...
+
+
 class CampaignRun:
     """One run of a campaign.
 
@@ -78,7 +91,7 @@ class CampaignRun:
 
     def __init__(
         self,
-        runtime: ActionRuntime,
+        runtime: Runner,
         campaign: Campaign,
         *,
         concurrency: int,
@@ -224,7 +237,7 @@ class CampaignRun:
             return
         resumes_in_ms = self._runtime.resumes_in_ms(self._campaign.action)
         holding.ended(start, sign, resumes_in_ms / 1000)
-        is_own = holding.hold is None and asked.own_troubles >= _MOST_OWN_TROUBLES
+        is_own = holding.hold is None and asked.own_troubles >= MOST_OWN_TROUBLES
         if is_own or not self._patience_s or self._has_given_up_for_good():
             self._finish(asked.person, result)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,10 @@ from runtime.cli.views.progress import UPDATE_EVERY_S, Display
 from runtime.cli.views.results import ResultsFile
 from runtime.config import Config
 from runtime.credits.results import Alert, Balance, LedgerUnavailable
+from runtime.executions.action_runtime import ActionRuntime
 from runtime.executions.counters import Counters
 from runtime.ledger_opening import open_ledger
+from runtime.process_pool.pool import ProcessPool, open_pool
 from runtime.wording.runs import holding_text, stopping_text, trouble_text
 
 OnResult = Callable[[Person, ExecutionResult], None]
@@ -32,7 +34,8 @@ OnResult = Callable[[Person, ExecutionResult], None]
 class RunSettings:
     """Settings of one run. ``people`` has been checked; ``limit`` runs only the first so many.
 
-    ``patience_s`` and ``then`` are those of ``CampaignRun``.
+    ``patience_s`` and ``then`` are those of ``CampaignRun``. ``processes`` share the executions;
+    with one, they run in this process.
     """
 
     campaign: Campaign
@@ -45,6 +48,7 @@ class RunSettings:
     force: bool = False
     patience_s: float = PATIENCE_S
     then: Then = Then.STOP
+    processes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class RunReport:
         balance: the account's books, ``None`` if Redis could not be reached any more.
         gave_up: what the run waited for until its patience was over, if it was.
         counters: the run's own, because each run has its own runtime.
+        processes: how many executed.
     """
 
     alerts: tuple[Alert, ...]
@@ -90,6 +95,7 @@ class RunReport:
     failure: Exception | None
     counters: Counters
     gave_up: GivenUp | None = None
+    processes: int = 1
 
 
 async def run_campaign(
@@ -114,7 +120,7 @@ async def run_campaign(
     async with open_ledger(config) as ledger:
         await ledger.accounts.balance(settings.campaign.account_id)
         async with (
-            open_runtime(config, on_alert=display.tell) as runtime,
+            _opened(config, settings.processes, display) as runtime,
             AsyncExitStack() as stack,
         ):
             if reload is not None:
@@ -156,7 +162,16 @@ async def run_campaign(
         failure=failure,
         counters=runtime.counters,
         gave_up=_given_up(run.gave_up, endpoint, settings.then),
+        processes=settings.processes,
     )
+
+
+def _opened(
+    config: Config, processes: int, display: Display
+) -> AbstractAsyncContextManager[ActionRuntime | ProcessPool]:
+    if processes == 1:
+        return open_runtime(config, on_alert=display.tell)
+    return open_pool(config, processes, on_alert=display.tell)
 
 
 def _given_up(hold: Hold | None, endpoint: str, then: Then) -> GivenUp | None:

@@ -17,7 +17,13 @@ _TRY = {
 _RUN = {
     "run": "Run an action for everybody in a file, paid for from an account's credits.",
     "estimate": "Estimate the cost of an action for everybody in a file, without calling a model.",
+    "enqueue": "Put everybody in a file into a campaign's queue, where workers take them from.",
+    "campaign": (
+        "Show how far campaigns in the queue are; pause, resume, stop and run them again."
+    ),
+    "load": "Run a load against a mock provider, and check the books afterwards.",
     "serve": "Serve the HTTP API, until Ctrl-C or SIGTERM.",
+    "worker": "Run the requests that campaigns have in the queue, until Ctrl-C or SIGTERM.",
 }
 _CREDITS = {
     "account": "Open accounts, change their plans, switch them off, and close them.",

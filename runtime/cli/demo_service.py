@@ -23,7 +23,8 @@ from runtime.campaigns.campaign import Campaign
 from runtime.campaigns.people import PeopleFile
 from runtime.cli.config_file import EXAMPLE, find_action
 from runtime.cli.ledger import print_json, run_async
-from runtime.cli.serving import Listeners, begin_logs, listeners_of, run_service
+from runtime.cli.service_logs import begin_logs
+from runtime.cli.serving import Listeners, listeners_of, run_service
 from runtime.config import Config, load_config
 from runtime.web.service import Service
 

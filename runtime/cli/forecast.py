@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from runtime.actions.spec import ActionSpec
@@ -11,6 +9,7 @@ from runtime.bootstrap import open_estimator
 from runtime.campaigns.estimate import Estimate, Reach, Sample
 from runtime.cli.ledger import run_async
 from runtime.cli.options import BadInput
+from runtime.cli.terminal import can_ask
 from runtime.config import Config
 from runtime.wording.amounts import credits_text
 from runtime.wording.estimates import reach_text
@@ -41,7 +40,7 @@ def check_credits(config: Config, action: ActionSpec, sample: Sample, account_id
     click.echo(f"The run would cost about {expected} credits.", err=True)
     click.echo(reach_text(found.reach, found.people), err=True)
     click.echo("People who have an answer from an earlier run keep it for free.", err=True)
-    if not _has_terminal():
+    if not can_ask():
         raise BadInput(
             "the credits can't last for a tenth of the people, and there is no terminal to ask at; "
             "nothing was run. To run it anyway, add --yes"
@@ -64,8 +63,3 @@ async def _forecast(
 ) -> Estimate:
     async with open_estimator(config) as estimator:
         return await estimator.estimate(action, sample, account_id=account_id)
-
-
-def _has_terminal() -> bool:
-    streams = (sys.stdin, sys.stderr)
-    return all(stream is not None and stream.isatty() for stream in streams)

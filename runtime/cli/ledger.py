@@ -12,6 +12,7 @@ import click
 from runtime.cli.failures import refusals
 from runtime.config import Config
 from runtime.credits.ledger import CreditLedger
+from runtime.event_loop import new_event_loop
 from runtime.ledger_opening import open_ledger
 
 _T = TypeVar("_T")
@@ -40,19 +41,10 @@ def run_async(work: Coroutine[Any, Any, _T]) -> _T:
         KeyboardInterrupt: the coroutine was cancelled; here only Ctrl-C and SIGTERM do that.
     """
     try:
-        with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
             return runner.run(work)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
 
 
 def print_json(found: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
@@ -94,6 +95,29 @@ def _declared(options: tuple[str, ...]) -> Mapping[str, ColumnType]:
             raise BadInput(f"--column: {name!r} is there twice")
         found[name] = ColumnType(kind)
     return found
+
+
+def campaign_id_of(given: str | None, people_path: Path) -> str:
+    """Return the campaign's id: the one that was given, or the name of the people file.
+
+    Raises:
+        BadInput: it has other characters than ids may have.
+    """
+    import re
+
+    from runtime.campaigns.campaign import CAMPAIGN_ID_RULE, is_campaign_id
+
+    if given is None:
+        return re.sub(r"[^A-Za-z0-9_-]", "-", _stem(people_path))[:64] or "campaign"
+    if is_campaign_id(given) is None:
+        raise BadInput(f"--campaign: found {given!r}, allowed are {CAMPAIGN_ID_RULE}")
+    return given
+
+
+def _stem(people_path: Path) -> str:
+    """Return the file's name without its ending; packed or not, it is the same campaign."""
+    packed = people_path.suffix.lower() == ".gz"
+    return people_path.with_suffix("").stem if packed else people_path.stem
 
 
 def check_people(

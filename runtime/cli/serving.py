@@ -6,21 +6,18 @@ import asyncio
 import logging
 import os
 import socket
-import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
-
 from runtime.cli.config_file import load
 from runtime.cli.interruption import Interruption
 from runtime.cli.ledger import print_json, run_async
-from runtime.cli.options import DEBUG, BadInput
+from runtime.cli.options import BadInput
 from runtime.cli.reloading import ConfigReload, has_terminal
+from runtime.cli.service_logs import begin_logs
 from runtime.config import Config
-from runtime.telemetry.logs import begin_logging, log_handler
 from runtime.web.app import create_app, create_metrics_app
 from runtime.web.service import Service, open_service
 from runtime.web.serving import ending_with, listen, serving
@@ -54,12 +51,6 @@ def serve(config_path: Path, host: str | None, port: int | None, *, as_json: boo
     listeners = listeners_of(config, host, port)
     begin_logs()
     run_async(_serve(config, listeners, config_path, as_json=as_json))
-
-
-def begin_logs() -> None:
-    """Log on stderr: readable on a terminal, JSON elsewhere."""
-    whole = bool(click.get_current_context().meta.get(DEBUG))
-    begin_logging(log_handler(sys.stderr, as_json=not sys.stderr.isatty(), whole_errors=whole))
 
 
 def listeners_of(config: Config, host: str | None, port: int | None) -> Listeners:

@@ -69,3 +69,9 @@ def harmless_output() -> Iterator[None]:
 def terminal(stream: TextIO) -> TextIO:
     """Return the stream itself, for those who make their texts harmless themselves."""
     return stream.stream if isinstance(stream, _Harmless) else stream
+
+
+def can_ask() -> bool:
+    """Return whether there is somebody at a terminal to ask."""
+    streams = (sys.stdin, sys.stderr)
+    return all(stream is not None and stream.isatty() for stream in streams)

@@ -58,10 +58,12 @@ from runtime.config.fields import (
     check_url,
 )
 from runtime.config.payments import StripeSection
+from runtime.config.queue import QueueSection
 from runtime.config.section import Section
 from runtime.config.service import ServiceSection
 from runtime.config.spending import DefaultCapsSection, LaunchCheckSection
 from runtime.config.tracing import TracingSection
+from runtime.config.worker import WorkerSection
 
 _SENTINEL_PORT = 26_379
 
@@ -377,6 +379,8 @@ class Config(Section):
     redis: RedisSection = RedisSection()
     archive: ArchiveSection = ArchiveSection()
     service: ServiceSection = ServiceSection()
+    worker: WorkerSection = WorkerSection()
+    queue: QueueSection = QueueSection()
     tracing: TracingSection = TracingSection()
     stripe: StripeSection | None = None
     executions: ExecutionsSection = ExecutionsSection()

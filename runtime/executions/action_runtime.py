@@ -154,6 +154,10 @@ class ActionRuntime:
         """
         return self._executor.resumes_in_ms(spec)
 
+    def endpoint_of(self, spec: ActionSpec) -> str | None:
+        """Return the endpoint that an action's model is called at now; ``None`` for no model."""
+        return self._executor.endpoint_of(spec)
+
     def open_breakers(self) -> list[str]:
         """Return the endpoint of each breaker of a key or a model that stands open."""
         return self._executor.open_breakers()

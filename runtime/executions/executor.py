@@ -161,6 +161,11 @@ class Executor:
         priced = self._quoter.price(spec)
         return self._calls.resumes_in_ms(priced.model) if isinstance(priced, Priced) else 0
 
+    def endpoint_of(self, spec: ActionSpec) -> str | None:
+        """Return the endpoint that an action's model is called at; ``None`` if it can't be."""
+        priced = self._quoter.price(spec)
+        return priced.model.endpoint.name if isinstance(priced, Priced) else None
+
     def open_breakers(self) -> list[str]:
         """Return the endpoint of each breaker that stands open, as ``ModelCalls`` does."""
         return self._calls.open_breakers()

@@ -40,7 +40,8 @@ class Keys:
     Cluster's hash tag, so that one script may touch them all. What belongs
     to no account has no tag: ``<prefix>:installation``, ``<prefix>:sweeping``,
     ``<prefix>:archiving``, ``<prefix>:watching``, ``<prefix>:processes``, ``<prefix>:schemas``,
-    ``<prefix>:key_changes``, ``<prefix>:learned:...``.
+    ``<prefix>:key_changes``, ``<prefix>:queued``, ``<prefix>:retained``,
+    ``<prefix>:learned:...``.
     """
 
     prefix: str
@@ -73,6 +74,18 @@ class Keys:
     def key_changes(self) -> str:
         """Return the stream of the ids of API keys that were revoked or rotated lately."""
         return f"{self.prefix}:key_changes"
+
+    def queued(self) -> str:
+        """Return the sorted set of the accounts that have requests in their queues."""
+        return f"{self.prefix}:queued"
+
+    def retained(self) -> str:
+        """Return the sorted set that says when the queue's streams of an account are trimmed."""
+        return f"{self.prefix}:retained"
+
+    def of_campaign(self, account_id: str, part: str, campaign_id: str) -> str:
+        """Return one of a campaign's own keys, such as its ``queue`` or what it ``missed``."""
+        return f"{_base(self.prefix, account_id)}:{part}:{campaign_id}"
 
     def bucket(self, number: int, part: str) -> str:
         """Return a bucket's ``due``, ``news``, ``accounts``, ``alerts`` or ``library``."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
+from weakref import WeakSet
 
 from redis.asyncio import Redis, RedisCluster
 from redis.crc import key_slot
@@ -20,25 +21,35 @@ Client = Redis | RedisCluster
 _ONE = "the server"
 
 
-class Primary:
-    """A server that holds data. ``str()`` gives its name for messages."""
+# Clients whose map names a server that did not answer: another one may have its slots by now.
+# redis-py reads its map again only for commands with a key.
+_in_doubt: WeakSet[RedisCluster] = WeakSet()
 
-    def __init__(self, node: Any, name: str = _ONE) -> None:
+
+class Primary:
+    """A server that holds data. ``str()`` gives its name for messages.
+
+    Args:
+        cluster: the client whose map names it.
+    """
+
+    def __init__(self, node: Any, name: str = _ONE, cluster: RedisCluster | None = None) -> None:
         self._node = node
         self._name = name
+        self._cluster = cluster
 
     def __str__(self) -> str:
         return self._name
 
     async def info(self, section: str) -> dict[str, Any]:
         """Return a section of the server's INFO."""
-        found: dict[str, Any] = await self._node.execute_command("INFO", section)
+        found: dict[str, Any] = await self._ask("INFO", section)
         return found
 
     async def setting(self, name: str) -> str | None:
         """Return one of the server's settings, or ``None`` if the server does not tell it."""
         try:
-            found = await self._node.execute_command("CONFIG GET", name)
+            found = await self._ask("CONFIG GET", name)
         except ResponseError:  # managed services may forbid it
             return None
         # redis-py's parser makes a mapping; without it, names and values alternate.
@@ -57,7 +68,7 @@ class Primary:
     async def size(self) -> int | None:
         """Return the number of the server's keys, or ``None`` if the server does not tell it."""
         try:
-            return int(await self._node.execute_command("DBSIZE"))
+            return int(await self._ask("DBSIZE"))
         except ResponseError:
             return None
 
@@ -66,7 +77,7 @@ class Primary:
 
         A cursor is of one run of one server. Each key that is there all the while is returned.
         """
-        found: tuple[Any, list[bytes]] = await self._node.execute_command(
+        found: tuple[Any, list[bytes]] = await self._ask(
             "SCAN", cursor, "MATCH", pattern, "COUNT", count
         )
         following, names = found
@@ -77,7 +88,7 @@ class Primary:
         if self._name == _ONE:
             return False
         try:
-            nodes = await self._node.execute_command("CLUSTER NODES")
+            nodes = await self._ask("CLUSTER NODES")
         except ResponseError:  # managed services may forbid it
             return False
         slot = str(slot_of_bucket(bucket))
@@ -91,34 +102,47 @@ class Primary:
     async def can_wait(self) -> bool:
         """Return whether the server lets this user wait for replicas."""
         try:
-            _ = await self._node.execute_command("WAIT", 0, 1)
+            _ = await self._ask("WAIT", 0, 1)
         except ResponseError:
             return False
         return True
 
     async def time_ms(self) -> int:
         """Return the server's clock in whole milliseconds since 1970."""
-        seconds, microseconds = await self._node.execute_command("TIME")
+        seconds, microseconds = await self._ask("TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000
+
+    async def _ask(self, *command: str | int) -> Any:
+        try:
+            return await self._node.execute_command(*command)
+        except ResponseError:
+            raise
+        except BaseException:  # a time-out comes as a cancellation
+            if self._cluster is not None:
+                _in_doubt.add(self._cluster)
+            raise
 
 
 async def primaries(client: Client) -> list[Primary]:
-    """Return the servers that hold data. Reads the cluster's map if redis-py has none yet."""
+    """Return the servers that hold data, by the cluster's map.
+
+    It is read if redis-py has none yet, or if one of its servers did not answer the last time.
+    """
     if not isinstance(client, RedisCluster):
         return [Primary(client)]
-    _ = await client.initialize()
-    return [Primary(node, node.name) for node in client.get_primaries()]
+    await _read_map(client)
+    return [Primary(node, node.name, client) for node in client.get_primaries()]
 
 
 async def shares(client: Client, buckets: Iterable[int]) -> list[tuple[Primary, list[int]]]:
-    """Return the servers that hold these buckets, each with its buckets.
+    """Return the servers that hold these buckets, each with its buckets, as ``primaries`` does.
 
     Raises:
         RedisClusterException: no server has one of them.
     """
     if not isinstance(client, RedisCluster):
         return [(Primary(client), list(buckets))]
-    _ = await client.initialize()
+    await _read_map(client)
     nodes: Any = client.nodes_manager
     found: dict[str, tuple[Primary, list[int]]] = {}
     for bucket in buckets:
@@ -126,9 +150,17 @@ async def shares(client: Client, buckets: Iterable[int]) -> list[tuple[Primary, 
             node = nodes.get_node_from_slot(slot_of_bucket(bucket))
         except KeyError:  # which redis-py means to raise as the next one
             raise SlotNotCoveredError(f"no server has bucket {bucket}") from None
-        _, own = found.setdefault(node.name, (Primary(node, node.name), []))
+        _, own = found.setdefault(node.name, (Primary(node, node.name, client), []))
         own.append(bucket)
     return list(found.values())
+
+
+async def _read_map(client: RedisCluster) -> None:
+    _ = await client.initialize()
+    if client in _in_doubt:
+        nodes: Any = client.nodes_manager
+        await nodes.initialize()
+        _in_doubt.discard(client)
 
 
 def primary_of(client: Client, account_id: str) -> str:

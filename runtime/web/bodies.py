@@ -6,20 +6,26 @@ from datetime import date
 from typing import Annotated, Any
 
 from fastapi import Path
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
-)
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from starlette.convertors import Convertor, register_url_convertor
 
 from pricing.offers import MAX_MC
-from runtime.ids import ID_PATTERN, ID_RULE, ID_TEXT_RULE, is_id_text, is_reference
+from runtime.actions.request_body import Body, IdText, StrictId, documented
+from runtime.ids import ID_PATTERN, ID_RULE, is_reference
 from runtime.web.problems import ProblemDetails
+
+__all__ = [
+    "ACCOUNT_ID",
+    "AmountMc",
+    "Body",
+    "Day",
+    "IdText",
+    "Instant",
+    "Reference",
+    "Responses",
+    "StrictId",
+    "problems",
+]
 
 
 class _PathId(Convertor[str]):
@@ -40,30 +46,6 @@ ACCOUNT_ID = Annotated[str, Path(pattern=ID_PATTERN, description=ID_RULE, exampl
 """A path's parameter: an account's id."""
 
 
-_MOST_MEMBERS = 100
-
-
-def few_members(value: Any) -> Any:
-    """Refuse an object of very many members as a whole: each would be an error of its own."""
-    if isinstance(value, dict) and len(value) > _MOST_MEMBERS:
-        raise ValueError(f"has {len(value):,} members, at most {_MOST_MEMBERS} are allowed")
-    return value
-
-
-class Body(BaseModel):
-    """The base of request bodies: strict, with unknown members refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    _few_members = model_validator(mode="before")(few_members)
-
-
-def _id_text(value: str) -> str:
-    if is_id_text(value) is None:
-        raise ValueError(f"must be {ID_TEXT_RULE}")
-    return value
-
-
 def _reference(value: str) -> str:
     if is_reference(value) is None:
         raise ValueError("must be text of 1 to 200 characters without control characters")
@@ -77,15 +59,8 @@ def _date_text(value: Any) -> Any:
     raise ValueError("must be text like 2026-05-02, or with a time and an offset, or Z")
 
 
-def _documented(pattern: str) -> Any:
-    return Field(min_length=1, max_length=200, json_schema_extra={"pattern": pattern})
-
-
 _NO_CONTROLS = r"^[^\x00-\x1f\x7f]+$"
-_PLAIN = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
-IdText = Annotated[str, _documented(_PLAIN), AfterValidator(_id_text)]
-StrictId = Annotated[str, Field(pattern=ID_PATTERN, description=ID_RULE)]
-Reference = Annotated[str, _documented(_NO_CONTROLS), AfterValidator(_reference)]
+Reference = Annotated[str, documented(_NO_CONTROLS), AfterValidator(_reference)]
 Day = Annotated[date, Field(strict=False), BeforeValidator(_date_text)]
 """A calendar date as text."""
 Instant = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_date_text)]

@@ -7,16 +7,16 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import to_json
 
 from pricing.errors import CreditgateError
+from runtime.actions.request_body import ExecutionBody
 from runtime.actions.requests import ExecutionRequest, ExecutionResult, Pending
 from runtime.api_keys.keys import ApiKey
 from runtime.web.access import account_of
-from runtime.web.execution_bodies import ExecutionBody
 from runtime.web.problems import Problem, invalid_body, of_error
 from runtime.web.service import Service
 
@@ -51,16 +51,7 @@ def request_of(raw: Any, key: ApiKey) -> ExecutionRequest:
         body = ExecutionBody.model_validate(raw)
     except ValidationError as exc:
         raise invalid_body(exc) from None
-    return ExecutionRequest(
-        execution_id=body.execution_id,
-        account_id=account_of(key, body.account_id),
-        workspace_id=body.workspace_id,
-        campaign_id=body.campaign_id,
-        person_id=body.person_id,
-        action=body.action,
-        data=cast("dict[str, dict[str, Any]]", body.data),
-        source=body.source,
-    )
+    return body.request_for(account_of(key, body.account_id))
 
 
 async def execute(service: Service, request: ExecutionRequest) -> Answer:

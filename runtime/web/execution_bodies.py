@@ -5,51 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from runtime.actions.request_body import ExecutionBody
 from runtime.web.answers import ByRateCard, Payment, Tokens
-from runtime.web.bodies import Body, IdText, StrictId, few_members
+from runtime.web.bodies import Body
 from runtime.web.problems import ProblemDetails
 
 MOST_IN_A_BATCH = 1_000
 
-_Data = Annotated[
-    dict[Literal["customer", "event", "journey", "campaign", "workspace"], dict[str, Any]],
-    BeforeValidator(few_members),
-]
 _Millicredits = Annotated[int, Field(description="Millicredits: 1 credit is 1,000.")]
-
-EXAMPLE_REQUEST: dict[str, Any] = {
-    "execution_id": "journey-17:route:1",
-    "account_id": "acme",
-    "workspace_id": "retail",
-    "campaign_id": "welcome",
-    "person_id": "p00001",
-    "action": "route",
-    "data": {"customer": {"message": "Where is my card?"}},
-}
-
-
-class ExecutionBody(Body):
-    """A request to run one action for one person."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_REQUEST]})
-
-    execution_id: IdText = Field(
-        description="The idempotency key: it names one visit of one person to one step, as "
-        "`{journey_id}:{step_id}:{visit}`. Send the same one when the request is sent again."
-    )
-    account_id: StrictId | None = Field(
-        None, description="The account that pays. A key of an account may leave it out."
-    )
-    workspace_id: IdText = Field(description="Where the action runs.")
-    campaign_id: IdText = Field(description="The campaign that it runs in.")
-    person_id: IdText = Field(description="The person that it runs for.")
-    action: StrictId = Field(description="The id of a published action.")
-    data: _Data = Field(description="What the prompt's templates read: attributes by scope.")
-    source: Literal["live", "preview", "test"] = Field(
-        "live", description="The purpose; a dimension of every charge."
-    )
 
 
 class Usage(BaseModel):

@@ -53,6 +53,14 @@ from runtime.payments.errors import (
     PaymentUnknown,
     SignatureRefused,
 )
+from runtime.queue.errors import (
+    CampaignConflict,
+    CampaignStopped,
+    CampaignUnknown,
+    QueueFull,
+    QueueUnavailable,
+    RequestTooLarge,
+)
 from runtime.store.database import StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
@@ -176,6 +184,16 @@ _OF_ERRORS: Mapping[type[CreditgateError], _Row] = {
     EventUnreadable: (400, "event_unreadable", "The event can't be read"),
     PaymentsUnavailable: (503, "payments_unavailable", "The payment provider can't be used"),
     LedgerUnavailable: (503, "ledger_unavailable", "The ledger can't be reached"),
+    CampaignUnknown: (404, "campaign_not_found", "No such campaign"),
+    CampaignConflict: (
+        409,
+        "campaign_conflict",
+        "The campaign or import exists with other content",
+    ),
+    CampaignStopped: (409, "campaign_stopped", "The campaign is stopped"),
+    RequestTooLarge: (413, "request_too_large", "A request is too large for the queue"),
+    QueueFull: (503, "queue_full", "The campaign's queue is full"),
+    QueueUnavailable: (503, "queue_unavailable", "The queue can't be reached"),
     StoreUnavailable: (503, "store_unavailable", "The database can't be reached"),
     ArchiveError: (503, "archive_unavailable", "The archive can't answer"),
 }

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,13 @@ _BOUNDS_OF_PATHS = {
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 _KEY = "creditgate.json"
 
+NDJSON = "application/x-ndjson"
+CSV = "text/csv"
+_NDJSON_TYPES = (NDJSON, "application/jsonl", "application/ndjson")
+_PEOPLE = "creditgate.people"
+_IS_STREAMED = re.compile(r"/v1/campaigns/[^/:]+/people").fullmatch
+"""Paths whose bodies are read by their route, as they arrive, within bounds of its own."""
+
 
 class RequestBounds:
     """Answers requests that break a bound, and passes on all others."""
@@ -77,7 +85,11 @@ class RequestBounds:
             return
         try:
             fields = _check_head(scope)
-            body = await self._body(scope, receive, fields)
+            if scope["method"] == "POST" and _IS_STREAMED(scope["path"]):
+                scope[_PEOPLE] = fields
+                body = None
+            else:
+                body = await self._body(scope, receive, fields)
         except Problem as problem:
             await problem.response()(scope, receive, send)
             return
@@ -158,6 +170,18 @@ def parsed_json(request: Request) -> Any:
         raise _not_json("The body is empty.") from None
 
 
+def people_type_of(scope: Scope) -> tuple[str, bool]:
+    """Return the content type of a streamed body, and whether it is packed with gzip.
+
+    Raises:
+        Problem: it is one that is not read.
+    """
+    fields: dict[bytes, bytes] = scope[_PEOPLE]
+    kind = _check_type(fields, (*_NDJSON_TYPES, CSV), packings=("identity", "gzip"))
+    packing = fields.get(b"content-encoding", b"").decode("latin-1").strip().lower()
+    return CSV if kind == CSV else NDJSON, packing == "gzip"
+
+
 def describe(document: dict[str, Any]) -> None:
     """Add to an OpenAPI document what operations with a body answer beyond the bounds."""
     described = {str(status): found for status, found in problems(400, 408, 413, 415, 503).items()}
@@ -194,18 +218,26 @@ _ABOUT_BODY = frozenset(
 )
 
 
-def _check_type(fields: dict[bytes, bytes]) -> None:
+def _check_type(
+    fields: dict[bytes, bytes],
+    allowed: Sequence[str] = ("application/json",),
+    packings: Sequence[str] = ("identity",),
+) -> str:
     kind, *parameters = fields.get(b"content-type", b"").decode("latin-1").lower().split(";")
-    if kind.strip() != "application/json":
-        found = shown(kind.strip()) if kind.strip() else "none"
-        raise _unsupported(f"Content-Type must be application/json, found {found}.")
+    kind = kind.strip()
+    if kind not in allowed:
+        found = shown(kind) if kind else "none"
+        raise _unsupported(f"Content-Type must be {' or '.join(allowed)}, found {found}.")
     for parameter in parameters:
         name, _, value = parameter.strip().partition("=")
         if name == "charset" and value.strip('" ') not in ("utf-8", "utf8"):
             raise _unsupported(f"The charset must be utf-8, found {shown(value)}.")
     encoding = fields.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
-    if encoding != "identity":
-        raise _unsupported(f"Send the body without Content-Encoding, found {shown(encoding)}.")
+    if encoding not in packings:
+        beyond = [each for each in packings if each != "identity"]
+        rule = f"must be {' or '.join(beyond)}" if beyond else "must be left out"
+        raise _unsupported(f"Content-Encoding {rule}, found {shown(encoding)}.")
+    return kind
 
 
 def _parse(body: bytes, bounds: BodyBounds) -> Any:

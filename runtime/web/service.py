@@ -26,6 +26,8 @@ from runtime.executions.long_counts import LongCounts
 from runtime.ledger_opening import at_end, connected, open_ledger
 from runtime.library.library import Library
 from runtime.library.opening import open_library
+from runtime.queue.opening import build_queue
+from runtime.queue.queue import RequestQueue
 from runtime.redis.keys import Keys
 from runtime.redis.primaries import Client
 from runtime.store.reopening import Store
@@ -33,6 +35,7 @@ from runtime.telemetry.opening import Telemetry, open_telemetry
 from runtime.web.payment_alerts import telling
 from runtime.web.readiness import Readiness
 from runtime.web.readings import ScrapedMetrics
+from runtime.web.uploads import Uploads
 
 if TYPE_CHECKING:
     from runtime.payments.payments import Payments
@@ -64,6 +67,8 @@ class Service:
     readiness: Readiness
     telemetry: Telemetry
     readings: ScrapedMetrics
+    queue: RequestQueue
+    uploads: Uploads
 
     async def reload(self, config: Config) -> None:
         """Answer by another configuration from now on; errors as ``ActionRuntime.reload``."""
@@ -111,6 +116,10 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
         stack.callback(long_counts.close)
         estimator_of = partial(build_estimator, ledger=ledger, client=client, counts=long_counts)
         archiving.start(after_s=1)
+        queue = build_queue(config, client)
+        at_end(stack, "closing the queue", queue.aclose)
+        uploads = Uploads()
+        stack.callback(uploads.close)
         service = Service(
             config=config,
             installation=f"{key_check} {config.redis.key_prefix}",
@@ -129,6 +138,8 @@ async def open_service(config: Config) -> AsyncIterator[Service]:
             readiness=Readiness(client, store),
             telemetry=telemetry,
             readings=ScrapedMetrics(config, client, runtime, telemetry.metrics),
+            queue=queue,
+            uploads=uploads,
         )
         yield service
 

@@ -84,7 +84,7 @@ async def open_stage(
         config = config.model_copy(update={**own, **(changes or {})})
         redis = await stack.enter_async_context(EmbeddedRedis(folder / "redis"))
         if provider is None:
-            url = await stack.enter_async_context(_mock_provider(options))
+            url = await stack.enter_async_context(open_mock_provider(options))
             config = config.with_api_base(_ENDPOINT, f"{url}/v1")
         runtime = await stack.enter_async_context(open_runtime(config, provider=provider))
         await runtime.accounts.open_account(ACCOUNT, plan=_PLAN)
@@ -109,7 +109,8 @@ async def describe_redis(url: str) -> str:
 
 
 @asynccontextmanager
-async def _mock_provider(options: Mapping[str, float]) -> AsyncIterator[str]:
+async def open_mock_provider(options: Mapping[str, float]) -> AsyncIterator[str]:
+    """Start the mock provider in a process of its own; yield its address."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "runtime.cli", "mock-provider", "--json", "--until-stdin-closes", "--port", "0"),

@@ -30,11 +30,14 @@ class Findings:
             self.wrong.append(otherwise)
 
 
-async def check(plan: Plan, losses: Losses | None = None) -> Findings:
+async def check(
+    plan: Plan, losses: Losses | None = None, *, each_call_is_charged: bool = False
+) -> Findings:
     """Bring a round to rest, archive it and check its books.
 
     Args:
         losses: what was lost on the way and accepted.
+        each_call_is_charged: no process was killed, so that every answered call is charged, once.
     """
     balances = await come_to_rest(plan)
     kept = await archive_all(plan)
@@ -48,6 +51,8 @@ async def check(plan: Plan, losses: Losses | None = None) -> Findings:
     settled = _check_journals(found, kept, balances)
     _check_received(found, got, settled, lost)
     _check_told(found, plan, kept, lost)
+    if each_call_is_charged:
+        _check_calls(found, plan, kept)
     _check_audit(found, await audit(plan), lost)
     _count(found, plan, got, kept)
     return found
@@ -131,6 +136,25 @@ def _check_told(found: Findings, plan: Plan, kept: Journals, lost: list[Loss]) -
             continue
         chain = entries[one.seq - 1].chain
         found.check(chain == one.chain, f"{one.account_id} {one.seq}: another chain than was told")
+
+
+def _check_calls(found: Findings, plan: Plan, kept: Journals) -> None:
+    """Check that providers answered as many calls, and tokens, as are charged."""
+    answered = Counter(
+        (tokens_in, tokens_out)
+        for worker in range(plan.workers)
+        for tokens_in, tokens_out in lines_of(plan.calls(worker))
+    )
+    charged = Counter(
+        (entry.tokens.input_tokens, entry.tokens.output_tokens)
+        for entries in kept.values()
+        for entry in entries
+        if entry.kind is Kind.SETTLED and entry.tokens is not None
+    )
+    found.check(
+        answered == charged, f"{answered.total()} calls were answered, {charged.total()} charged"
+    )
+    found.counts["calls answered"] = answered.total()
 
 
 def _check_audit(found: Findings, audited: Audit, lost: list[Loss]) -> None:

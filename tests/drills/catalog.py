@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.drills.clusters import CLUSTERS
 from tests.drills.failovers import FAILOVERS
 from tests.drills.full_archive import FULL_ARCHIVE
 from tests.drills.full_spool import FULL_SPOOL
@@ -16,6 +17,7 @@ DRILLS = (
     KILLED_REDIS,
     *POWER_LOSSES,
     *FAILOVERS,
+    *CLUSTERS,
     FULL_SPOOL,
     FULL_ARCHIVE,
     *KILLED_ARCHIVERS,

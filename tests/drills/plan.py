@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from tests.harness.workbench import action, make_config
 
 PREFIX = "drill"
 _NOBODY = "http://127.0.0.1:9/v1"
-_DEADLINE_MS = 1_500
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,9 @@ class Plan:
         at_once: executions under way in a worker. Below the size of a batch, the answers of an
             account come in the order in which its scripts ran.
         faults: the share of model calls that fail or give an unusable answer.
+        deadline_ms: of an execution.
         ttl_ms: how long a reservation lives.
+        cluster: the address is that of a node of a cluster.
     """
 
     folder: str
@@ -41,8 +43,10 @@ class Plan:
     durability: str = "relaxed"
     wait_replicas: int = 1
     timeout_ms: int = 500
+    deadline_ms: int = 1_500
     ttl_ms: int = 3_000
     archive_url: str = "sqlite"
+    cluster: bool = False
 
     @classmethod
     def from_json(cls, text: str) -> Plan:
@@ -72,6 +76,7 @@ class Plan:
             config["redis"] |= {
                 "durability": self.durability,
                 "wait_replicas": self.wait_replicas,
+                "cluster": self.cluster,
             }
             config["archive"] = {"url": self.archive_url}
             config["executions"]["reservation_ttl_ms"] = self.ttl_ms
@@ -97,7 +102,7 @@ class Plan:
             workspace_id="retail",
             campaign_id="drill",
             person_id=person,
-            action=_SPEC,
+            action=_spec(self.deadline_ms),
             data={"customer": {"message": f"Where is my card? I am {person}."}},
         )
 
@@ -113,6 +118,10 @@ class Plan:
         """The file of what the ledger told a worker's process of accounts."""
         return self.root / f"told-{worker}.jsonl"
 
+    def calls(self, worker: int) -> Path:
+        """The file of the tokens of each call that a worker's provider answered."""
+        return self.root / f"calls-{worker}.jsonl"
+
     def errors(self, worker: int) -> Path:
         return self.root / f"worker-{worker}.stderr"
 
@@ -124,7 +133,9 @@ class Plan:
         return self.root / f"archiver-{archiver}.stderr"
 
 
-_SPEC: ActionSpec = action(limits={"deadline_ms": _DEADLINE_MS, "min_output_tokens": 20})
+@cache
+def _spec(deadline_ms: int) -> ActionSpec:
+    return action(limits={"deadline_ms": deadline_ms, "min_output_tokens": 20})
 
 
 class Lines:

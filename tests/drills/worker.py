@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,17 @@ _NOT_KEPT_PAUSE_S = 0.05
 
 
 class StandIn:
-    """A provider in the process itself: quick, at times slow, and at times it fails."""
+    """A provider in the process itself: quick, at times slow, and at times it fails.
 
-    def __init__(self, faults: float, chance: random.Random) -> None:
+    ``on_answer`` is called with the tokens of each call that it answers.
+    """
+
+    def __init__(
+        self, faults: float, chance: random.Random, on_answer: Callable[[TokenUsage], None]
+    ) -> None:
         self._faults = faults
         self._chance = chance
+        self._on_answer = on_answer
 
     async def complete(self, request: CompletionRequest) -> Completion:
         chance = self._chance
@@ -46,6 +53,7 @@ class StandIn:
                     raise PossiblyExecuted(FailureKind.ERROR, "broken off", retryable=False)
                 case _:
                     text = "no JSON"
+        self._on_answer(usage)
         return Completion(text, FinishReason.STOP, usage)
 
     async def aclose(self) -> None:
@@ -93,6 +101,7 @@ class _Worker:
         # What was under way as the process before this one died is delivered again.
         self._again = [one for one in range(self._next) if one not in acknowledged]
         self._lines = Lines(plan.results(number))
+        self._calls = Lines(plan.calls(number))
         self._end = asyncio.Event()
 
     async def run(self) -> None:
@@ -100,13 +109,16 @@ class _Worker:
         config = self._plan.config()
         while not self._end.is_set():
             try:
-                provider = StandIn(self._plan.faults, self._chance)
+                provider = StandIn(self._plan.faults, self._chance, self._note_call)
                 async with open_runtime(config, provider=provider) as runtime:
                     await asyncio.gather(
                         *(self._execute_all(runtime) for _ in range(self._plan.at_once))
                     )
             except LedgerUnavailable:
                 await asyncio.sleep(0.1)
+
+    def _note_call(self, usage: TokenUsage) -> None:
+        self._calls.write(usage.input_tokens, usage.output_tokens)
 
     async def _execute_all(self, runtime: ActionRuntime) -> None:
         while not self._end.is_set():

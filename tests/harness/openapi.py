@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+_JSON = "application/json"
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
 
 
@@ -62,7 +63,7 @@ class Operation:
 
     def bodies(self) -> dict[str, Any]:
         """The examples of the body by name; one made of its members' examples if there are none."""
-        content = self.spec.get("requestBody", {}).get("content", {}).get("application/json")
+        content = self.spec.get("requestBody", {}).get("content", {}).get(_JSON)
         if content is None:
             return {}
         if "examples" in content:
@@ -70,6 +71,11 @@ class Operation:
         if "example" in content:
             return {"example": content["example"]}
         return {"members": self.example_of(content["schema"])}
+
+    def texts(self) -> dict[str, str]:
+        """The examples of bodies that are not JSON, by content type."""
+        content = self.spec.get("requestBody", {}).get("content", {})
+        return {kind: media["example"] for kind, media in content.items() if kind != _JSON}
 
     def example_of(self, schema: Mapping[str, Any]) -> Any:
         """An example of a schema: its own, or one of its required members'."""

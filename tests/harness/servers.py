@@ -31,6 +31,7 @@ from runtime.redis.embedded_binary import EmbeddedRedisUnavailable, find_server
 OLDEST, NEWER, CLUSTER, VALKEY = "6.2", "7", "cluster", "valkey"
 OTHERS = (NEWER, CLUSTER, VALKEY)
 CLUSTER_SCHEME = "cluster+"
+SLOTS = 16_384
 PRIMARIES = 3
 """Of a cluster."""
 _START_SECONDS = 60.0
@@ -205,9 +206,10 @@ class Server:
 
 
 class Cluster:
-    """Three primaries on loopback that share the slots, the first three of its servers.
+    """Primaries on loopback that share the slots, the first of its servers; three, as a rule.
 
     Args:
+        primaries: one alone, or at least three.
         replicas: of each primary.
     """
 
@@ -216,12 +218,13 @@ class Cluster:
         folder: Path,
         options: Mapping[str, str] = MappingProxyType({}),
         *,
+        primaries: int = PRIMARIES,
         replicas: int = 0,
     ) -> None:
         server_program = program(CLUSTER)
         self._client_program = _client_program()
         self._replicas = replicas
-        count = PRIMARIES * (1 + replicas)
+        count = primaries * (1 + replicas)
         ports = free_ports(2 * count)
         self.servers = [
             Server(
@@ -253,6 +256,10 @@ class Cluster:
             raise
 
     def _join(self) -> None:
+        if len(self.servers) == 1:
+            with Redis.from_url(self.servers[0].url) as client:
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
+            return
         addresses = [f"127.0.0.1:{server.port}" for server in self.servers]
         options = ["--cluster-replicas", str(self._replicas), "--cluster-yes"]
         done = subprocess.run(

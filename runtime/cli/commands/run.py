@@ -18,7 +18,13 @@ from runtime.cli.options import (
     examples,
     json_option,
 )
-from runtime.cli.people import check_people, column_options, format_options, rules_for
+from runtime.cli.people import (
+    campaign_id_of,
+    check_people,
+    column_options,
+    format_options,
+    rules_for,
+)
 
 if TYPE_CHECKING:
     from runtime.campaigns.people_format import PeopleFormat
@@ -85,6 +91,13 @@ class _Run(click.Command):
     default=32,
     help="Executions that run at once.",
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Processes that share the executions, which --concurrency counts for all together.  "
+    "[default: the cores; fewer for fewer than 2,000 people or 8 executions at once for each]",
+)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N people.")
 @click.option(
     "--out",
@@ -136,6 +149,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     workspace_id: str,
     source: str,
     concurrency: int,
+    processes: int | None,
     limit: int | None,
     out: Path | None,
     force: bool,
@@ -180,6 +194,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     from runtime.cli.config_file import find_action
     from runtime.cli.forecast import SAMPLE_SIZE, check_credits
     from runtime.cli.ledger import print_json, run_async
+    from runtime.cli.sharing import processes_for
     from runtime.cli.views.summary import summary_json, summary_lines
 
     config = load(config_path)
@@ -189,7 +204,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     campaign = Campaign(
         account_id=account_id,
         workspace_id=workspace_id,
-        campaign_id=_campaign_id(campaign_id, people_path),
+        campaign_id=campaign_id_of(campaign_id, people_path),
         action=action,
         source=Source(source),
     )
@@ -213,6 +228,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         force=force,
         patience_s=patience_s,
         then=Then(then),
+        processes=processes or processes_for(summary.people, concurrency),
     )
     report = run_async(_run(config, settings, config_path))
     again = _again(ctx)
@@ -246,27 +262,6 @@ def _again(ctx: click.Context) -> str:
     arguments = ctx.meta[_ARGUMENTS]
     retry = () if "--retry-fallbacks" in arguments else ("--retry-fallbacks",)
     return shlex.join(["creditgate", "run", *arguments, *retry])
-
-
-def _campaign_id(given: str | None, people_path: Path) -> str:
-    """Return the campaign's id; without points, which separate it from the person's.
-
-    Raises:
-        BadInput: it has other characters than ids may have.
-    """
-    import re
-
-    if given is None:
-        return re.sub(r"[^A-Za-z0-9_-]", "-", _stem(people_path))[:64] or "campaign"
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", given):
-        raise BadInput(f"--campaign: found {given!r}, allowed are 1 to 64 of A-Z a-z 0-9 _ -")
-    return given
-
-
-def _stem(people_path: Path) -> str:
-    """Return the file's name without its ending; packed or not, it is the same campaign."""
-    packed = people_path.suffix.lower() == ".gz"
-    return people_path.with_suffix("").stem if packed else people_path.stem
 
 
 def _check_out(out: Path, force: bool, people_path: Path, config_path: Path) -> None:

@@ -57,6 +57,7 @@ def summary_json(
         ],
         "seconds": round(report.seconds, 3),
         "people_per_second": round(_rate(report), 1),
+        "processes": report.processes,
         "interrupted": report.interrupted,
         **{name: getattr(report.counters, name) for name in QUOTE_MISSES},
         "gave_up": report.gave_up and _gave_up_json(report.gave_up),
@@ -81,7 +82,7 @@ def summary_lines(campaign: Campaign, report: RunReport, again: str = "") -> Ite
     tally = report.tally
     yield (
         f"Campaign {campaign.campaign_id}, action {campaign.action.id}: {tally.people:,} people "
-        f"in {report.seconds:,.1f} s ({_rate(report):,.0f} a second)"
+        f"in {report.seconds:,.1f} s ({_rate(report):,.0f} a second{_shared(report)})"
     )
     yield from table(
         [
@@ -131,6 +132,10 @@ def _missed_lines(report: RunReport, again: str) -> Iterator[str]:
         yield f"{missed:,} {_people(missed)} {MISSED}"
     if again and (missed or report.remaining):
         yield f"To ask for them again:\n  {again}"
+
+
+def _shared(report: RunReport) -> str:
+    return "" if report.processes == 1 else f", in {report.processes} processes"
 
 
 def _people(count: int) -> str:

@@ -54,7 +54,7 @@ _EXAMPLE: dict[str, Any] = {
 }
 
 
-_ANSWER: dict[str, Any] = {
+EXAMPLE_CHECK: dict[str, Any] = {
     "people": 100_000,
     "cost": {
         "expected_mc": 120_000_000,
@@ -209,7 +209,7 @@ class EstimateAnswer(BaseModel):
     "/estimates",
     response_model=EstimateAnswer,
     responses={
-        200: {"content": {"application/json": {"example": _ANSWER}}},
+        200: {"content": {"application/json": {"example": EXAMPLE_CHECK}}},
         **problems(400, 401, 403, 404, 413, 415, 422, 429, 503),
     },
 )

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic_core import to_json
 
+from runtime.actions.request_body import EXAMPLE_REQUEST, ExecutionBody
 from runtime.archive.receipts import Receipts
 from runtime.credits.results import Existing
 from runtime.executions.stored_outcome import decode
@@ -20,12 +21,10 @@ from runtime.web.execution_bodies import (
     EXAMPLE_BATCH,
     EXAMPLE_PENDING,
     EXAMPLE_RECEIPT,
-    EXAMPLE_REQUEST,
     MOST_IN_A_BATCH,
     BatchAnswer,
     BatchBody,
     ExecutionAnswer,
-    ExecutionBody,
     PendingAnswer,
     ReceiptAnswer,
 )

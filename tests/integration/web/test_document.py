@@ -116,7 +116,8 @@ async def test_every_example_gets_a_documented_answer(api: Documented) -> None:
     # Those that close and remove come last, or there is nothing left for the others.
     ordered = sorted(api.operations, key=lambda one: (one.method == "DELETE", "close" in one.name))
     for operation in ordered:
-        for name, body in (operation.bodies() or {"": None}).items():
+        bodies = operation.bodies() | {kind: Text(kind, t) for kind, t in operation.texts().items()}
+        for name, body in (bodies or {"": None}).items():
             answer = await send_example(api.served.operator, operation, body)
             where = (operation.name, name, answer.status_code, answer.text[:500])
             documented = operation.spec["responses"].get(str(answer.status_code))
@@ -140,16 +141,28 @@ async def test_a_wrong_method_is_told_all_that_a_path_has(api: Documented) -> No
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
 
 
+@dataclass(frozen=True)
+class Text:
+    """A body that is not JSON."""
+
+    kind: str
+    text: str
+
+
 async def send_example(
     client: httpx.AsyncClient, operation: Operation, body: Any
 ) -> httpx.Response:
+    headers = operation.headers()
+    if isinstance(body, Text):
+        headers["Content-Type"] = body.kind
     return await client.request(
         operation.method,
         operation.url(),
         params=operation.query(examples=True),
-        headers=operation.headers(),
+        headers=headers,
         timeout=60,
-        **({} if body is None else {"json": body}),
+        **({} if body is None or isinstance(body, Text) else {"json": body}),
+        **({"content": body.text} if isinstance(body, Text) else {}),
     )
 
 

@@ -34,6 +34,8 @@ PUBLIC = """
     StatementPage Statements StoreError StoreUnavailable StatementKind open_statements
     ActionPerformance OptionCount PastBalance PastGrant PerformanceReport Reports UsageReport
     UsageRow UsageSums open_reports
+    CampaignConflict CampaignStopped CampaignUnknown QueueDamaged QueueError QueueFull
+    QueueUnavailable RequestTooLarge
     AttemptEnded ExecutionBegan ExecutionEnded Observer ScriptEnded
     load_config main model_choices open_estimator open_ledger open_runtime parse_config
 """

@@ -1,0 +1,1 @@
+"""Two kept queue engines on the worker's job: tickets, kill -9, redelivery."""

@@ -1,0 +1,1 @@
+"""One module a system: its environment, its processes, and its books."""
