@@ -73,8 +73,8 @@ def batches(campaign: Campaign, people: Iterable[Person], row: int = 0) -> Itera
     try:
         for person in people:
             request = campaign.queued(person)
-            requests.append(request)
             size += size_of(request)
+            requests.append(request)
             if len(requests) >= MOST_ROWS or size >= MOST_BYTES:
                 yield Batch(row, requests)
                 row, size, requests = row + len(requests), 0, []
