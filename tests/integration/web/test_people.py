@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest_asyncio
 
 from runtime.redis.embedded import EmbeddedRedis
 from runtime.web import uploads
+from tests.harness.bounds import loop_holds_s
 from tests.harness.service import ACTION, Served, open_served
 from tests.harness.workbench import ACCOUNT
 
@@ -298,3 +300,22 @@ async def test_law_15_a_process_reads_so_many_bodies_at_once(
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
     assert refused.json()["type"].endswith("too_many_uploads")
     assert (await first).json()["accepted"] == 300
+
+
+async def test_law_15_a_body_of_people_takes_bounded_memory_and_leaves_the_event_loop_alone(
+    served: Served,
+) -> None:
+    async def many() -> AsyncIterator[bytes]:
+        yield b"person_id" + b"".join(b",column_%d" % number for number in range(500)) + b"\n"
+        for number in range(1_500):
+            yield b"p%d" % number + b",1234" * 500 + b"\n"
+
+    tracemalloc.start()
+    try:
+        answer, holds = await loop_holds_s(send(served, "large", many(), kind=CSV))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer.json()["accepted"] == 1_500, answer.text
+    assert max(holds) < 0.05
+    assert peak < 16 * 1024 * 1024
