@@ -1,4 +1,4 @@
-"""What the queue keeps for a while: missed requests, dead letters and results.
+"""Missed requests, dead letters and results: kept by the queue for a while.
 
 All of it is personal data. Each stream lets go what is older than its retention whenever something
 is written, and in rounds; a stream that nothing is written to any more ends as a whole.

@@ -30,7 +30,7 @@ _TOKEN_BYTES = 9
 
 
 class Taking:
-    """What ``RequestQueue`` says of taking, ending and giving back is done here."""
+    """Taking, ending and giving back, as ``RequestQueue`` describes them."""
 
     def __init__(self, access: QueueAccess, marks: WorkMarks, settings: QueueSettings) -> None:
         self._access = access

@@ -56,10 +56,11 @@ def forget(
 ) -> None:
     """Remove what models wrote for a person: from outcomes, the queue and this folder's spool.
 
-    Requests of the person that wait in the queue are removed too. The charges stay. Asking again with an id of the person answers outcome_lost, makes no call and
-    charges nothing. What began before and is settled later stores no values, from whichever machine
-    it comes; processes remove the values from their own spools within a minute. Put no personal
-    data into reason and reference: they are kept.
+    Requests of the person that wait in the queue are removed too. The charges stay. Asking again
+    with an id of the person answers outcome_lost, makes no call and charges nothing. What began
+    before and is settled later stores no values, from whichever machine it comes; processes remove
+    the values from their own spools within a minute. Put no personal data into reason and
+    reference: they are kept.
     """
     import secrets
     from shlex import quote
