@@ -28,6 +28,7 @@ from runtime.worker.course import Courses
 from runtime.worker.engine import TicketEngine
 from runtime.worker.gates import Gates, Shares
 from runtime.worker.holds import Holds
+from runtime.worker.metrics import WorkerMetrics
 from runtime.worker.result_sending import ResultSending, result_sending
 from runtime.worker.slices import Slices
 from runtime.worker.worker import CampaignWorker, WorkerTally
@@ -91,12 +92,14 @@ async def open_worker(
 
     def note(ended: Ended) -> None:
         tally.add(ended)
+        metrics.count(ended)
         on_end(ended)
         if sending is not None and ended.result is not None:
             sending.note(ended.entry.request.account_id)
 
     async with AsyncExitStack() as stack:
         telemetry = await stack.enter_async_context(open_telemetry(config))
+        metrics = WorkerMetrics(telemetry.metrics)
         client = await stack.enter_async_context(connected(config, None))
         key_check = identity_of(config).check_value()
         store = Store(lambda: open_archive(config, key_check))
@@ -140,6 +143,7 @@ async def open_worker(
         )
         engine = TicketEngine(config.redis, config.redis.url, section.slices, worker.on_ticket)
         opened = OpenWorker(name, config, client, runtime, telemetry, worker, engine, gates, tally)
+        await stack.enter_async_context(metrics.serving(section, worker, runtime))
         archiving.start(after_s=1)
         yield opened
 
