@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections import Counter
 from functools import partial
@@ -17,6 +18,7 @@ from runtime.queue.entries import Ended
 from runtime.redis.keys import Keys
 from tests.harness.command_line import Ended as EndedCommand
 from tests.harness.command_line import Home, end, wait_until
+from tests.harness.pages import blocks
 from tests.harness.queues import result_of
 
 ACTION = ("--action", "route_message")
@@ -215,3 +217,15 @@ def is_beyond(home: Home, position: int) -> bool:
 def imports(home: Home) -> dict[str, int]:
     found = home.invoke("campaign", "status", *ACCOUNT, *CAMPAIGN, "--json")
     return found.json["imports"] if found.status == 0 else {}
+
+
+def test_every_command_of_the_page_about_campaigns_runs(home: Home) -> None:
+    home.open_account("acme", amount_mc=1_000_000)
+    home.people(3)
+    typed = [line for block in blocks("docs/campaigns.md", "console") for line in block.split("\n")]
+    commands = [shlex.split(line.removeprefix("$ ")) for line in typed if line.startswith("$ ")]
+    assert len(commands) >= 8
+    for name, *words in commands:
+        assert name == "creditgate"
+        ended = home.invoke(*words)
+        assert ended.status == 0, (words, ended.stderr)
