@@ -54,7 +54,7 @@ def forget(
     reference: str | None,
     as_json: bool,
 ) -> None:
-    """Remove what models wrote for a person: from outcomes, the queue and this data folder's spool.
+    """Remove what models wrote for a person: from outcomes, the queue and this folder's spool.
 
     Requests of the person that wait in the queue are removed too. The charges stay. Asking again with an id of the person answers outcome_lost, makes no call and
     charges nothing. What began before and is settled later stores no values, from whichever machine

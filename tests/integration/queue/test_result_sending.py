@@ -88,7 +88,7 @@ async def test_what_fails_is_sent_again_under_the_same_id_with_the_same_results(
     await sender.aclose()
 
 
-async def test_what_fails_for_ever_is_given_up_and_the_next_results_are_sent(
+async def test_law_15_what_fails_for_ever_is_given_up_and_the_next_results_are_sent(
     one_bench: Bench, receiver: Receiver
 ) -> None:
     sender = sending(one_bench, receiver)

@@ -162,7 +162,7 @@ async def dumped(bench: Bench) -> list[Any]:
     return found
 
 
-async def test_a_person_is_found_among_thousands(one_bench: Bench) -> None:
+async def test_law_15_a_person_is_found_among_thousands(one_bench: Bench) -> None:
     for first in range(0, 2_400, 400):
         await one_bench.add(*range(first, first + 400))
     assert await one_bench.queue.forget(ACCOUNT, "p2399") == 1
