@@ -159,7 +159,8 @@ def test_people_without_a_retained_request_are_counted_and_named(home: Home) -> 
 
     async def lose(opened: OpenQueue) -> None:
         keys = Keys(load_config(home.folder / "config.yaml").redis.key_prefix)
-        await opened.client.xtrim(keys.of_campaign("acme", "missed", "spring"), maxlen=2, approximate=False)
+        name = keys.of_campaign("acme", "missed", "spring")
+        await opened.client.xtrim(name, maxlen=2, approximate=False)
 
     with_queue(load_config(home.folder / "config.yaml"), lose)
     lines = campaign(home, "rerun", "--dry-run").stdout
@@ -197,10 +198,11 @@ def test_an_import_that_is_killed_anywhere_goes_on_and_adds_each_row_once(home: 
         wait_until(partial(is_beyond, home, position + 2_000))
         running.send_signal(number)
         ended = end(running)
-        assert ended.status == (-9 if number == signal.SIGKILL else 130), ended.stderr
+        if number == signal.SIGINT:
+            assert ended.status == 130
+            assert "run the same command again for them" in ended.stdout
         position = sum(imports(home).values())
         assert 0 < position < 40_000
-    assert "run the same command again" in ended.stdout or number == signal.SIGKILL
     last = home.run(*enqueue_args(people, "--json"))
     assert (last.json["position"], last.json["accepted"]) == (40_000, 40_000 - position)
     assert people_in_queue(home) == Counter(f"p{number:04}" for number in range(40_000))
