@@ -38,7 +38,6 @@ CreditgateError
 │   ├── CampaignStopped         the campaign was stopped, and not resumed
 │   ├── QueueFull               the campaign has as much as it may have
 │   └── RequestTooLarge         a request has too many bytes for the queue (a ValueError)
-├── FunctionsMissing            Redis has no functions, or its user may not use them
 ├── StoreError                  the SQL database is not one that this release can use
 │   └── StoreUnavailable        it can't be reached, or did not answer
 ├── ArchiveError                the archive can't answer what it was asked

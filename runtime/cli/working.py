@@ -35,7 +35,7 @@ OnReady = Callable[[OpenWorker], Awaitable[object]]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the command line says instead of the config's section ``worker``."""
+    """Options of the command line that replace those of the config's section ``worker``."""
 
     patience_s: float | None = None
     then: Then | None = None

@@ -18,9 +18,9 @@ from coredis.exceptions import AuthorizationError, RedisError, UnknownCommandErr
 from streaq import StreaqError, Worker
 from streaq.types import StreamMessage
 
-from pricing.errors import CreditgateError
 from runtime.background import finish
 from runtime.config.sections import RedisSection
+from runtime.queue.errors import QueueError
 from runtime.worker.connecting import streaq_options
 
 _log = logging.getLogger("creditgate.worker")
@@ -32,10 +32,6 @@ _PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 OnTicket = Callable[[str], Awaitable[Iterable[str]]]
 """Runs what a ticket stands for; returns the tickets to issue once it has ended."""
-
-
-class FunctionsMissing(CreditgateError):
-    """The Redis server has no functions (it is older than 7.0), or its user may not use them."""
 
 
 class TicketEngine:
@@ -85,7 +81,7 @@ class TicketEngine:
         """Wait for the end of the engine, and raise what it failed of.
 
         Raises:
-            FunctionsMissing: the server can't run streaq.
+            QueueError: the server can't run streaq.
         """
         if self._task is not None:
             await asyncio.shield(self._task)
@@ -153,15 +149,15 @@ def _note_break(error: BaseException) -> None:
     """Log that the connection broke.
 
     Raises:
-        FunctionsMissing: the server has no functions, and will not have them later.
+        QueueError: the server has no functions, or its user may not use them.
     """
     if isinstance(error, UnknownCommandError):
-        raise FunctionsMissing(
+        raise QueueError(
             "the worker needs Redis 7.0 or newer, or Valkey, for the functions that carry its "
             "tickets; everything else runs on Redis 6.2"
         ) from None
     if isinstance(error, AuthorizationError):
-        raise FunctionsMissing(
+        raise QueueError(
             "the Redis user of the worker may not use what carries its tickets: it needs the "
             f"commands FUNCTION and FCALL, and the keys streaq:* ({error})"
         ) from None

@@ -22,7 +22,7 @@ _MOST_REMEMBERED = 10_000
 _FEWEST = 3
 
 Place = tuple[Literal["endpoint", "account", "queue"], str]
-"""What is held: the executions at an endpoint, those of an account, or all of them."""
+"""A place that is held: the executions at an endpoint, those of an account, or all of them."""
 
 _QUEUE: Place = ("queue", "")
 
@@ -77,7 +77,7 @@ class Holds:
         self._now_s = now_s
         self._holdings: OrderedDict[Place, Holding] = OrderedDict()
         self.answered_s = now_s()
-        """When somebody got an answer last."""
+        """The time of the last answer that anybody got."""
 
     def __len__(self) -> int:
         return len(self._holdings)

@@ -32,7 +32,7 @@ _CANCELLED_WITHIN_S = 10.0
 
 @dataclass(slots=True)
 class WorkerTally:
-    """What a worker did: the people that it ran actions for, and the dead letters."""
+    """The work of a worker so far: the people that it ran actions for, and the dead letters."""
 
     people: Tally = field(default_factory=Tally)
     dead: int = 0

@@ -43,7 +43,7 @@ def commands() -> Iterator[list[str]]:
 
 def test_every_command_and_option_exists() -> None:
     found = list(commands())
-    assert [command[0] for command in found] == ["serve", "mock-provider"]
+    assert [command[0] for command in found] == ["serve", "mock-provider", "worker"]
     for name, *arguments in found:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None, name
