@@ -155,6 +155,13 @@ async def shares(client: Client, buckets: Iterable[int]) -> list[tuple[Primary, 
     return list(found.values())
 
 
+def known_nodes(client: Client) -> list[tuple[str, int]]:
+    """Return the host and port of every server of a cluster that its map has by now."""
+    if not isinstance(client, RedisCluster):
+        return []
+    return [(node.host, int(node.port)) for node in client.get_nodes()]
+
+
 async def _read_map(client: RedisCluster) -> None:
     _ = await client.initialize()
     if client in _in_doubt:
@@ -196,9 +203,19 @@ async def bounded(timeout_s: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(timeout_s):
             yield
-    except (RedisError, RedisClusterException, OSError, TimeoutError) as exc:
+    except (RedisError, RedisClusterException, OSError, TimeoutError, AttributeError) as exc:
         if cancellations() > requested:
             raise asyncio.CancelledError from exc
+        if isinstance(exc, AttributeError) and not _is_of_redis_py(exc):
+            raise
         raise RedisUnavailable(described(exc)) from exc
     if cancellations() > requested:
         raise asyncio.CancelledError
+
+
+def _is_of_redis_py(error: AttributeError) -> bool:
+    """Return whether redis-py used a connection that it had closed, as it does in a cluster."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and str(frame.tb_frame.f_globals.get("__name__")).startswith("redis.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -11,11 +12,14 @@ from runtime.config.sections import RedisSection, SentinelSection
 _NEVER_CHECKED = ("none", "CERT_NONE")
 
 
-def streaq_options(section: RedisSection, url: str) -> dict[str, Any]:
+def streaq_options(
+    section: RedisSection, url: str, nodes: Sequence[tuple[str, int]] = ()
+) -> dict[str, Any]:
     """Return the arguments by which streaq reaches the configured server, cluster or primary.
 
     Args:
         url: of the server; where the section has the embedded one, it is that of its socket.
+        nodes: other nodes of the cluster by host and port: the one of ``url`` may be away.
     """
     options: dict[str, Any] = {"connect_timeout": section.timeout_ms / 1000}
     options |= _credentials(section)
@@ -30,7 +34,7 @@ def streaq_options(section: RedisSection, url: str) -> dict[str, Any]:
     options |= {"username": parts.username} if parts.username else {}
     options |= {"password": parts.password} if parts.password else {}
     return {
-        "cluster_nodes": [(parts.hostname or "127.0.0.1", parts.port or 6379)],
+        "cluster_nodes": [*nodes, (parts.hostname or "127.0.0.1", parts.port or 6379)],
         "redis_kwargs": options,
     }
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from anyio import CancelScope
@@ -28,6 +29,8 @@ _log = logging.getLogger("creditgate.worker")
 _TASK = "ticket"
 _TICKET_IDLE_S = 10.0
 """A ticket of a process that died is run by another one after so long."""
+_CONNECT_WITHIN_S = 10.0
+"""In a cluster that fails over, streaq may wait for a server that never comes back."""
 _PAUSES_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 OnTicket = Callable[[str], Awaitable[Iterable[str]]]
@@ -44,9 +47,18 @@ class TicketEngine:
         url: where the server is, if ``section`` has the embedded one.
         slots: the tickets that run at once.
         on_ticket: runs one; it handles its own errors.
+        nodes: returns the nodes of the cluster that are known by now.
     """
 
-    def __init__(self, section: RedisSection, url: str, slots: int, on_ticket: OnTicket) -> None:
+    def __init__(
+        self,
+        section: RedisSection,
+        url: str,
+        slots: int,
+        on_ticket: OnTicket,
+        nodes: Callable[[], Sequence[tuple[str, int]]] = list,
+    ) -> None:
+        self._nodes = nodes
         self._section = section
         self._url = url
         self._slots = slots
@@ -111,10 +123,12 @@ class TicketEngine:
     async def _run(self) -> None:
         tries = 0
         while not self._ending.is_set():
-            worker = _Worker(self._section, self._url, self._slots, self._on_ticket, self._ending)
+            options = streaq_options(self._section, self._url, self._nodes())
+            worker = _Worker(self._section, options, self._slots, self._on_ticket, self._ending)
             began_s = asyncio.get_running_loop().time()
             try:
-                await worker.serve(self._now_connected)
+                async with asyncio.timeout(_CONNECT_WITHIN_S) as limit:
+                    await worker.serve(partial(self._now_connected, limit))
             except BaseExceptionGroup as errors:
                 broken, others = errors.split(_BROKEN)
                 if others is not None:
@@ -131,11 +145,14 @@ class TicketEngine:
                 async with asyncio.timeout(_PAUSES_S[tries]):
                     await self._ending.wait()
 
-    def _now_connected(self, worker: _Worker) -> None:
+    def _now_connected(self, limit: asyncio.Timeout, worker: _Worker) -> None:
+        limit.reschedule(None)
         self._worker = worker
 
 
-_BROKEN = (RedisError, OSError, StreaqError, TimeoutError)
+# coredis takes the error of one server of a cluster for an answer, and uses pools that are closed.
+_OF_COREDIS = (AttributeError, RuntimeError)
+_BROKEN = (RedisError, OSError, StreaqError, TimeoutError, *_OF_COREDIS)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -175,7 +192,7 @@ class _Worker(Worker[None]):
     def __init__(
         self,
         section: RedisSection,
-        url: str,
+        options: dict[str, Any],
         slots: int,
         on_ticket: OnTicket,
         ending: asyncio.Event,
@@ -189,7 +206,7 @@ class _Worker(Worker[None]):
             # Never a pickle.
             serializer=json.dumps,
             deserializer=json.loads,
-            **streaq_options(section, url),
+            **options,
         )
         self._ending = ending
         self._on_ticket = on_ticket

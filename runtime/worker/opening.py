@@ -21,7 +21,7 @@ from runtime.ledger_opening import at_end, connected
 from runtime.library.opening import open_library
 from runtime.queue.entries import Ended
 from runtime.queue.opening import build_queue
-from runtime.redis.primaries import Client
+from runtime.redis.primaries import Client, known_nodes
 from runtime.store.reopening import Store
 from runtime.telemetry.opening import Telemetry, open_telemetry
 from runtime.worker.course import Courses
@@ -141,7 +141,13 @@ async def open_worker(
             grace_s=section.grace_ms / 1000,
             drains=drains,
         )
-        engine = TicketEngine(config.redis, config.redis.url, section.slices, worker.on_ticket)
+        engine = TicketEngine(
+            config.redis,
+            config.redis.url,
+            section.slices,
+            worker.on_ticket,
+            nodes=lambda: known_nodes(client),
+        )
         opened = OpenWorker(name, config, client, runtime, telemetry, worker, engine, gates, tally)
         await stack.enter_async_context(metrics.serving(section, worker, runtime))
         archiving.start(after_s=1)

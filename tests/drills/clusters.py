@@ -92,7 +92,7 @@ CLUSTERS = (
         "cluster-slots",
         "moves of an account's slot to another primary of a cluster under load, key by key, each "
         "write acknowledged by a replica, while one archives",
-        strikes=20,
+        strikes=10,
         each=5,
         strike=_move,
     ),
@@ -100,7 +100,7 @@ CLUSTERS = (
         "cluster-failovers",
         "failovers of a primary of a cluster under load, half of them by SIGKILL and half by "
         "CLUSTER FAILOVER, each write acknowledged by a replica, while one archives",
-        strikes=20,
+        strikes=10,
         each=5,
         strike=_fail_over,
     ),

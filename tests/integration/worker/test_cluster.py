@@ -1,4 +1,4 @@
-"""Workers on a cluster of three primaries and three replicas, while slots move and primaries die."""
+"""Workers on a cluster of three primaries and three replicas while it changes under them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ACCOUNTS = ("account-0", "account-1", "account-2")
 """Each is on another primary."""
 PEOPLE = 800
 """Of each account."""
-PATIENCE_S = 120.0
+PATIENCE_S = 60.0
 
 
 @asynccontextmanager
