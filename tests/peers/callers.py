@@ -16,6 +16,8 @@ from tests.peers.scenario import ATTEMPTS, CALLERS, KILL_AFTER_SHARE, Plan
 from tests.peers.system import Running
 
 _TIMEOUT_S = 90.0
+_KEPT_ALIVE_S = 2.0
+"""Shorter than any server's own, which would close a connection just as it is used again."""
 _PENDING_PATIENCE_S = 150.0
 _POLL_S = 0.05
 
@@ -50,7 +52,7 @@ class Callers:
 
     async def run(self) -> Calls:
         """Send all calls; return what became of them."""
-        connector = aiohttp.TCPConnector(limit=CALLERS)
+        connector = aiohttp.TCPConnector(limit=CALLERS, keepalive_timeout=_KEPT_ALIVE_S)
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT_S)
         headers = dict(self._running.headers)
         async with aiohttp.ClientSession(

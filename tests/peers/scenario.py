@@ -71,7 +71,7 @@ class Plan:
 
     @property
     def marked(self) -> int:
-        """The number of answered calls that rate and CPU are taken over, while there are credits."""
+        """The number of answered calls that rate and CPU are taken over, while credits last."""
         return int(self.calls * MARKED_SHARE)
 
     @cached_property
