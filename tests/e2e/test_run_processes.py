@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import time
-import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,35 +14,11 @@ import pytest
 
 from tests.e2e.test_run_holds import mock_provider
 from tests.harness.command_line import Home, end, wait_until
+from tests.harness.lean_home import lean_home
 from tests.harness.servers import OLDEST, Server, free_ports, program
 
 RUN = ("run", "--action", "route_message", "--account", "acme", "--people")
 TWO = ("--processes", "2")
-
-CONFIG = """
-version: 1
-redis: {{url: "{redis}", key_prefix: "t{prefix}"}}
-executions: {{reservation_ttl_ms: 6000}}
-endpoints:
-  mock: {{api_base: "{url}/v1"}}
-plans:
-  growth: {{ai_credits: true}}
-models:
-  quick: {{litellm_model: "{model}", endpoint: mock, class: quick}}
-rate_cards:
-  - version: "1"
-    effective_from: 2026-01-01
-    rates:
-      quick: {{input: 20000, output: 80000}}
-actions:
-  route_message:
-    model: quick
-    user: "Route this message: {{{{ customer.message }}}}"
-    outputs:
-      urgency: {{type: single_select, options: [low, normal, high], fallback: normal}}
-      reply: {{type: text, max_length: 500, fallback: "We will write to you."}}
-    limits: {{max_output_tokens: 400, deadline_ms: 4000}}
-"""
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:
@@ -74,14 +49,6 @@ def people_once(home: Home) -> dict[str, object]:
 def home(tmp_path: Path, redis_url: str, mock_url: str) -> Home:
     """A home whose processes start quickly, and what they had reserved is soon free again."""
     return lean_home(tmp_path, redis_url, mock_url)
-
-
-def lean_home(folder: Path, redis_url: str, mock_url: str, scenario: str = "") -> Home:
-    """Return a home with one model, which is called without LiteLLM."""
-    model = f"openai/gpt-4.1#{scenario}" if scenario else "openai/gpt-4.1"
-    config = CONFIG.format(redis=redis_url, prefix=uuid.uuid4().hex, url=mock_url, model=model)
-    (folder / "config.yaml").write_text(config, "utf-8")
-    return Home(folder, mock_url)
 
 
 def test_two_processes_answer_everybody_once_and_one_process_finds_them_answered(
