@@ -1,4 +1,4 @@
-"""``processes_cpu_ratio``: the CPU of an execution of a run in two processes, against one process."""
+"""``processes_cpu_ratio``: the CPU of an execution in a run of two processes, against one."""
 
 from __future__ import annotations
 

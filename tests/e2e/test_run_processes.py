@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import time
-import uuid
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,35 +14,11 @@ import pytest
 
 from tests.e2e.test_run_holds import mock_provider
 from tests.harness.command_line import Home, end, wait_until
+from tests.harness.lean_home import lean_home
 from tests.harness.servers import OLDEST, Server, free_ports, program
 
 RUN = ("run", "--action", "route_message", "--account", "acme", "--people")
 TWO = ("--processes", "2")
-
-CONFIG = """
-version: 1
-redis: {{url: "{redis}", key_prefix: "t{prefix}"}}
-executions: {{reservation_ttl_ms: 6000}}
-endpoints:
-  mock: {{api_base: "{url}/v1"}}
-plans:
-  growth: {{ai_credits: true}}
-models:
-  quick: {{litellm_model: "{model}", endpoint: mock, class: quick}}
-rate_cards:
-  - version: "1"
-    effective_from: 2026-01-01
-    rates:
-      quick: {{input: 20000, output: 80000}}
-actions:
-  route_message:
-    model: quick
-    user: "Route this message: {{{{ customer.message }}}}"
-    outputs:
-      urgency: {{type: single_select, options: [low, normal, high], fallback: normal}}
-      reply: {{type: text, max_length: 500, fallback: "We will write to you."}}
-    limits: {{max_output_tokens: 400, deadline_ms: 4000}}
-"""
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:
@@ -74,14 +49,6 @@ def people_once(home: Home) -> dict[str, object]:
 def home(tmp_path: Path, redis_url: str, mock_url: str) -> Home:
     """A home whose processes start quickly, and what they had reserved is soon free again."""
     return lean_home(tmp_path, redis_url, mock_url)
-
-
-def lean_home(folder: Path, redis_url: str, mock_url: str, scenario: str = "") -> Home:
-    """Return a home with one model, which is called without LiteLLM."""
-    model = f"openai/gpt-4.1#{scenario}" if scenario else "openai/gpt-4.1"
-    config = CONFIG.format(redis=redis_url, prefix=uuid.uuid4().hex, url=mock_url, model=model)
-    (folder / "config.yaml").write_text(config, "utf-8")
-    return Home(folder, mock_url)
 
 
 def test_two_processes_answer_everybody_once_and_one_process_finds_them_answered(
@@ -139,8 +106,8 @@ def test_a_config_that_can_not_be_opened_ends_before_anybody_is_asked(home: Home
 
 @pytest.mark.long
 def test_credits_that_run_out_are_told_once_and_the_rest_gets_fallback_values(home: Home) -> None:
-    home.open_account("acme", amount_mc=400_000)
-    ended = home.run(*RUN, home.people(60), *TWO, "--out", "results.jsonl")
+    home.open_account("acme", amount_mc=150_000)
+    ended = home.run(*RUN, home.people(60), *TWO, "--yes", "--out", "results.jsonl")
     assert ended.status == 0
     assert ended.stderr.count("used up") == 1
     assert "do not cover what one answer may cost" in ended.stdout
@@ -148,7 +115,7 @@ def test_credits_that_run_out_are_told_once_and_the_rest_gets_fallback_values(ho
     balance = home.balance("acme")
     assert balance.conserved
     assert balance.reserved_mc == 0
-    assert balance.charged_mc <= 400_000
+    assert balance.charged_mc <= 150_000
 
 
 @pytest.mark.long

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import re
 import subprocess
 import sys
@@ -16,7 +17,6 @@ import pytest
 
 from creditgate import (
     Config,
-    ExecutionRequest,
     ExecutionResult,
     RuntimeClosed,
     Sample,
@@ -152,51 +152,12 @@ async def test_the_pages_example_for_threads_serves_many_threads(
         assert [result.status for result in results] == ["model"] * 12
 
 
-def test_the_pages_example_for_celery_opens_in_the_child_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    handlers: dict[str, Callable[..., None]] = {}
-
-    def signal(name: str) -> SimpleNamespace:
-        return SimpleNamespace(connect=lambda handler: handlers.setdefault(name, handler))
-
-    celery, signals = ModuleType("celery"), ModuleType("celery.signals")
-    app = SimpleNamespace(task=lambda **_: lambda function: function)
-    celery.Celery = lambda name: app  # type: ignore[attr-defined]  # a module of the test's own
-    for name in ("worker_process_init", "worker_process_shutdown"):
-        setattr(signals, name, signal(name))
-    monkeypatch.setitem(sys.modules, "celery", celery)
-    monkeypatch.setitem(sys.modules, "celery.signals", signals)
-    opened: list[object] = []
-    closed: list[object] = []
-
-    class Gate:
-        def __init__(self, config: object) -> None:
-            opened.append(config)
-
-        def close(self) -> None:
-            closed.append(self)
-
-        def execute(self, request: ExecutionRequest) -> SimpleNamespace:
-            return SimpleNamespace(attributes={"asked": request.execution_id})
-
-    names = example("celery", Gate=Gate)
-    names["load_config"] = str
-    assert not opened
-    handlers["worker_process_init"]()
-    fields = {
-        "execution_id": "journey-17:route:1",
-        "account_id": "acme",
-        "workspace_id": "retail",
-        "campaign_id": "welcome",
-        "person_id": "p1",
-        "action": "route_message",
-        "data": {},
-        "source": "live",
-    }
-    assert names["run_action"](None, fields) == {"asked": "journey-17:route:1"}
-    handlers["worker_process_shutdown"]()
-    assert (len(opened), len(closed)) == (1, 1)
+def test_a_config_and_its_actions_can_be_sent_to_another_process(config: Config) -> None:
+    spec = action()
+    spec.render({"customer": {"message": "Hello"}})
+    sent = pickle.loads(pickle.dumps((config, spec)))  # noqa: S301 - what was made a line above
+    assert sent == (config, spec)
+    assert sent[1].version == spec.version
 
 
 async def test_the_pages_example_for_fastapi_opens_the_runtime_with_the_application(

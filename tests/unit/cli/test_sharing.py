@@ -8,7 +8,7 @@ from runtime.cli import sharing
 
 
 @pytest.mark.parametrize(
-    ("people", "concurrency", "processes"),
+    "people, concurrency, processes",
     [
         (1, 32, 1),
         (3_999, 32, 1),
