@@ -178,7 +178,7 @@ class Retained:
             *access.of_campaign(account_id, campaign_id, "campaign", "queue", "missed"),
             *access.of_account(account_id, "queues"),
         )
-        newest = await access.plain(access.client.xrevrange(keys[2], count=1))
+        newest = await access.plain(keys[2], access.client.xrevrange(keys[2], count=1))
         last = text_of(newest[0][0]) if newest else _BEGIN
         put_back = left = 0
         pages = self._pages(account_id, keys[2], "", _PAGE, "g", groups, last)

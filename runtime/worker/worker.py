@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -26,6 +27,7 @@ _log = logging.getLogger("creditgate.worker")
 _TICK_S = 0.4
 _HEED_S = 0.4
 _TICKETS_A_TICK = 500
+_TRIM_EVERY_S = 60.0
 _BRIEF_S = 1.0
 _CANCELLED_WITHIN_S = 10.0
 
@@ -87,6 +89,9 @@ class CampaignWorker:
         self._idle_since_s = time.monotonic()
         self._ticker = Periodic("issuing tickets", self._tick, _TICK_S, spread=0.1)
         self._heeder = Periodic("heeding pauses", self._slices.heed, _HEED_S)
+        self._trimmer = Periodic(
+            "letting go what is too old", self._trim, _TRIM_EVERY_S, spread=0.2
+        )
 
     @property
     def slices(self) -> int:
@@ -109,6 +114,7 @@ class CampaignWorker:
         engine.start()
         self._ticker.start()
         self._heeder.start(after_s=_HEED_S)
+        self._trimmer.start(after_s=_BRIEF_S)
         failing = asyncio.create_task(engine.failed())
         ending = asyncio.create_task(self._ending.wait())
         try:
@@ -180,6 +186,10 @@ class CampaignWorker:
         self._crowded = await engine.waiting() > 0
         self._see_whether_to_give_up()
 
+    async def _trim(self) -> None:
+        with suppress(QueueUnavailable):
+            await self._queue.trim()
+
     def _due(self, accounts: Sequence[str]) -> Sequence[str]:
         """Return the accounts to issue tickets for: the latest, and others in turn."""
         if len(accounts) <= _TICKETS_A_TICK:
@@ -221,6 +231,7 @@ class CampaignWorker:
         for task in (failing, ending):
             task.cancel()
         await self._ticker.aclose()
+        await self._trimmer.aclose()
         closing = asyncio.create_task(engine.aclose())
         cancelling = asyncio.create_task(self._cancelling.wait())
         try:

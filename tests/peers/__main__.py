@@ -22,6 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--only", choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
     parser.add_argument("--calls", type=int, default=2_000, help="the calls of each run")
     parser.add_argument("--report", type=Path, help="the page to write")
+    parser.add_argument("--busy", default="", help="what else runs on the machine, for the page")
     asked = parser.parse_args(arguments)
     conditions = machine()
     runs = []
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
             }
             print(json.dumps(line), flush=True)
     if asked.report and not asked.only:
-        asked.report.write_text(written(runs, asked.calls, conditions))
+        asked.report.write_text(written(runs, asked.calls, conditions, asked.busy))
         say(f"written to {asked.report}")
     return 0
 

@@ -127,6 +127,7 @@ class Columns:
         not_delivered: answers of the provider that reached no caller, or a second time.
         held: credits counted against the budget without an answer that they paid for, at the end.
         held_later: those that are still held a while later.
+        not_counted: tokens of answers that callers received and the books don't have.
         charged_twice: calls that were charged more than once.
         failed_charged: credits charged for calls that failed.
         left_over: credits of the budget that no answer used, though calls were refused.
@@ -144,6 +145,7 @@ class Columns:
     not_delivered: int
     held: int | None
     held_later: int | None
+    not_counted: int | None
     charged_twice: int | None
     failed_charged: int | None
     left_over: int | None
@@ -189,6 +191,7 @@ def columns(
         not_delivered=log.tokens - delivered,
         held=_held(at_end, delivered),
         held_later=_held(later, delivered),
+        not_counted=None if at_end.counted is None else max(0, delivered - at_end.counted),
         charged_twice=None
         if charges is None
         else sum(1 for paid in charges.values() if sum(1 for each in paid if each) > 1),
@@ -204,4 +207,4 @@ def _held(books: Books, delivered: int) -> int | None:
     """Return what is held; where the books don't tell it apart, what no answer accounts for."""
     if books.held is not None:
         return books.held
-    return None if books.counted is None else books.counted - delivered
+    return None if books.counted is None else max(0, books.counted - delivered)

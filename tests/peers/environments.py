@@ -1,10 +1,9 @@
-"""Environments of their own for the systems, in a folder that git ignores and ``make clean`` removes."""
+"""Environments of the systems' own, in a folder that git ignores and ``make clean`` removes."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import venv
 from collections.abc import Sequence
 from pathlib import Path
@@ -81,5 +80,3 @@ def _run(name: str, *command: str) -> None:
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
         raise DidNotStart(f"{name} can't be installed: {lines[-1] if lines else 'no message'}")
-    if done.stderr:
-        print(done.stderr.strip(), file=sys.stderr)

@@ -71,7 +71,7 @@ class Plan:
 
     @property
     def marked(self) -> int:
-        """The number of answered calls that rate and CPU are taken over: the budget pays for them."""
+        """The number of answered calls that rate and CPU are taken over, while there are credits."""
         return int(self.calls * MARKED_SHARE)
 
     @cached_property

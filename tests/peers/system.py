@@ -50,7 +50,7 @@ class Running(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A system that takes part.
+    """A system that takes part. ``tests/peers/notes`` has what a reader must know of it.
 
     Args:
         install: makes its environment, and returns the versions; may raise ``DidNotStart``.
@@ -69,4 +69,3 @@ class System:
     same_id: str
     books: str
     configuration: tuple[str, ...]
-    notes: str = ""

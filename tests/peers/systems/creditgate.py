@@ -113,7 +113,7 @@ async def _start(stack: AsyncExitStack, stage: Stage) -> _Running:
         configs.append(config)
 
     async def ask(*words: str) -> Any:
-        command = (*_COMMAND, *words, "--config", configs[0], "--json")
+        command = (*_COMMAND, *words, "--config", str(configs[0]), "--json")
         async with program(
             *command, folder=stage.folder, name=words[0], environment=environment
         ) as asked:

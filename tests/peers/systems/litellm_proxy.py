@@ -67,7 +67,8 @@ def _install() -> dict[str, str]:
     programs = python_environment("litellm", f"litellm[proxy]=={_VERSION}", "prisma==0.15.0")
     return {
         "litellm": version_in(programs, "litellm"),
-        "prisma": prisma_engine(),
+        "prisma": version_in(programs, "prisma"),
+        "Prisma's engine:": prisma_engine(),
     }
 
 
@@ -88,7 +89,7 @@ def prisma_engine() -> str:
             cwd=home,
             env={"HOME": str(home), "PATH": f"{programs}:{_PATH}"},
         )
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         stamp.write_text("engine found" if done.returncode == 0 else lines[-1].strip())
     return stamp.read_text()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -78,8 +77,9 @@ async def _start(stack: AsyncExitStack, stage: Stage) -> _Running:
 
 async def _address(started: Program) -> str:
     """Return its address, which it prints after its log."""
-    while not (line := await started.line()).startswith("http"):
-        await asyncio.sleep(0)
+    line = ""
+    while not line.startswith("http"):
+        line = await started.line()
     return line
 
 
