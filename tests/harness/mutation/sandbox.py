@@ -167,7 +167,7 @@ class Copy:
 
 
 def _options(root: Path) -> list[str]:
-    plugins = ("cacheprovider", "randomly", "xdist", "schemathesis", "respx")
+    plugins = ("cacheprovider", "randomly", "xdist", "respx")
     return [
         *("-m", "not long", "-q", "-rfE", "--tb=short"),
         *(part for name in plugins for part in ("-p", f"no:{name}")),
