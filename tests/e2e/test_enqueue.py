@@ -159,7 +159,9 @@ def test_people_without_a_retained_request_are_counted_and_named(home: Home) -> 
 
     async def lose(opened: OpenQueue) -> None:
         keys = Keys(load_config(home.folder / "config.yaml").redis.key_prefix)
-        await opened.client.xtrim(keys.of_campaign("acme", "missed", "spring"), maxlen=2, approximate=False)
+        await opened.client.xtrim(
+            keys.of_campaign("acme", "missed", "spring"), maxlen=2, approximate=False
+        )
 
     with_queue(load_config(home.folder / "config.yaml"), lose)
     lines = campaign(home, "rerun", "--dry-run").stdout
