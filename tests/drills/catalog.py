@@ -10,6 +10,7 @@ from tests.drills.killed_archivers import KILLED_ARCHIVERS
 from tests.drills.killed_redis import KILLED_REDIS
 from tests.drills.killed_workers import KILLED_WORKERS
 from tests.drills.power_loss import POWER_LOSSES
+from tests.drills.soak import SOAK
 from tests.drills.wrong_clock import WRONG_CLOCK
 
 DRILLS = (
@@ -22,4 +23,5 @@ DRILLS = (
     FULL_ARCHIVE,
     *KILLED_ARCHIVERS,
     WRONG_CLOCK,
+    SOAK,
 )

@@ -62,7 +62,10 @@ class Processes:
 
     def kill_one(self, chance: random.Random) -> None:
         """Kill a process wherever it stands, and start its successor."""
-        number = chance.randrange(self._count)
+        self.kill(chance.randrange(self._count))
+
+    def kill(self, number: int) -> None:
+        """Kill the process of a number wherever it stands, and start its successor."""
         process = self.running[number]
         assert process.is_alive(), self.told(number)
         process.kill()

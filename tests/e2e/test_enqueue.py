@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 from collections import Counter
 from functools import partial
@@ -18,7 +17,6 @@ from runtime.queue.entries import Ended
 from runtime.redis.keys import Keys
 from tests.harness.command_line import Ended as EndedCommand
 from tests.harness.command_line import Home, end, wait_until
-from tests.harness.pages import blocks
 from tests.harness.queues import result_of
 
 ACTION = ("--action", "route_message")
@@ -161,8 +159,9 @@ def test_people_without_a_retained_request_are_counted_and_named(home: Home) -> 
 
     async def lose(opened: OpenQueue) -> None:
         keys = Keys(load_config(home.folder / "config.yaml").redis.key_prefix)
-        name = keys.of_campaign("acme", "missed", "spring")
-        await opened.client.xtrim(name, maxlen=2, approximate=False)
+        await opened.client.xtrim(
+            keys.of_campaign("acme", "missed", "spring"), maxlen=2, approximate=False
+        )
 
     with_queue(load_config(home.folder / "config.yaml"), lose)
     lines = campaign(home, "rerun", "--dry-run").stdout
@@ -200,11 +199,10 @@ def test_an_import_that_is_killed_anywhere_goes_on_and_adds_each_row_once(home: 
         wait_until(partial(is_beyond, home, position + 2_000))
         running.send_signal(number)
         ended = end(running)
-        if number == signal.SIGINT:
-            assert ended.status == 130
-            assert "run the same command again for them" in ended.stdout
+        assert ended.status == (-9 if number == signal.SIGKILL else 130), ended.stderr
         position = sum(imports(home).values())
         assert 0 < position < 40_000
+    assert "run the same command again" in ended.stdout or number == signal.SIGKILL
     last = home.run(*enqueue_args(people, "--json"))
     assert (last.json["position"], last.json["accepted"]) == (40_000, 40_000 - position)
     assert people_in_queue(home) == Counter(f"p{number:04}" for number in range(40_000))
@@ -217,15 +215,3 @@ def is_beyond(home: Home, position: int) -> bool:
 def imports(home: Home) -> dict[str, int]:
     found = home.invoke("campaign", "status", *ACCOUNT, *CAMPAIGN, "--json")
     return found.json["imports"] if found.status == 0 else {}
-
-
-def test_every_command_of_the_page_about_campaigns_runs(home: Home) -> None:
-    home.open_account("acme", amount_mc=1_000_000)
-    home.people(3)
-    typed = [line for block in blocks("docs/campaigns.md", "console") for line in block.split("\n")]
-    commands = [shlex.split(line.removeprefix("$ ")) for line in typed if line.startswith("$ ")]
-    assert len(commands) >= 8
-    for name, *words in commands:
-        assert name == "creditgate"
-        ended = home.invoke(*words)
-        assert ended.status == 0, (words, ended.stderr)
