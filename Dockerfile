@@ -1,4 +1,5 @@
-# The service: `creditgate serve`, as a user without rights. See docs/service.md.
+# The service and the worker: `creditgate serve` and `creditgate worker`, as a user without rights.
+# See docs/service.md and docs/worker.md.
 FROM python:3.13-slim AS build
 
 WORKDIR /source
@@ -8,7 +9,7 @@ COPY pricing ./pricing
 COPY fallback ./fallback
 COPY providers ./providers
 RUN python -m venv /opt/creditgate \
-    && /opt/creditgate/bin/pip install --no-cache-dir ".[serve,postgres,speed,stripe,otel]"
+    && /opt/creditgate/bin/pip install --no-cache-dir ".[serve,worker,postgres,speed,stripe,otel]"
 
 FROM python:3.13-slim
 

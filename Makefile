@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long drills check format bench bench-peers capture lock clean
+.PHONY: help setup demo load test test-long drills check format bench bench-peers capture capture-load lock clean
 PYTHON ?=
 export PYTHON
 # The name of one benchmark: make bench ONLY=name
@@ -17,6 +17,11 @@ setup: ## Make .venv with everything needed (the targets below do it by themselv
 
 demo: setup ## Run a campaign of 3,080 people against a mock provider until the credits run out
 	@.venv/bin/creditgate demo
+
+# The report is written to .creditgate/load: docs/load.md says what is in it.
+load: setup ## Load this machine for two minutes, and check the books afterwards
+	@.venv/bin/creditgate load --duration 2m --rate 40 --processes 2 --accounts 40 --skew 1 \
+		--scenario run-dry --error-rate 0.02 --usage-missing-rate 0.01 --out .creditgate/load
 
 # A file stays in one process, so that what its tests share is set up once. The order is that of
 # tests/conftest.py, which begins with the slowest.
@@ -56,6 +61,9 @@ bench-peers: setup ## Run one load on creditgate and on what people use today: d
 
 capture: setup ## Record the demo and draw docs/demo.svg anew
 	@.venv/bin/python -m tests.capture
+
+capture-load: setup ## Draw docs/load.png anew from the report of make load, with Chromium
+	@.venv/bin/python -m tests.capture_load
 
 lock: setup ## Write the locks anew; UPGRADE=1 raises the pins
 	.ci/lock

@@ -111,6 +111,13 @@ class ActionSpec(BaseModel):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     allow_replacement_model: bool = True
 
+    def __getstate__(self) -> dict[Any, Any]:
+        """Return the fields alone: compiled templates can't be pickled, and are made anew."""
+        state = super().__getstate__()
+        fields = type(self).model_fields
+        state["__dict__"] = {name: state["__dict__"][name] for name in fields}
+        return state
+
     @field_validator("system", "user")
     @classmethod
     def _check_template(cls, source: str, info: ValidationInfo) -> str:

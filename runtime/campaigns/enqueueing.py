@@ -11,13 +11,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from pydantic_core import to_json
-
-from pricing.errors import CreditgateError
-from runtime.actions.requests import ExecutionRequest
+from runtime.actions.requests import ExecutionRequest, InvalidRequest
 from runtime.campaigns.campaign import Campaign
 from runtime.campaigns.people_rows import Person
+from runtime.queue.entries import MOST_REQUEST_BYTES
 from runtime.queue.errors import QueueFull
+from runtime.queue.packing import body_of
 from runtime.queue.queue import RequestQueue
 
 MOST_ROWS = 250
@@ -27,9 +26,6 @@ MOST_BYTES = 256 * 1024
 
 FULL_WAIT_S = 1.0
 """The time between two tries of a queue that is full."""
-
-_ROW_TAKES = 200
-"""Bytes of a request beside its data, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +45,20 @@ class Batch:
         return Batch(row, self.requests[row - self.row :])
 
 
+def size_of(request: ExecutionRequest) -> int:
+    """Return the bytes of a request in the queue.
+
+    Raises:
+        InvalidRequest: the queue does not take it; the message holds nothing of it.
+    """
+    size = len(body_of(request))
+    if size > MOST_REQUEST_BYTES:
+        raise InvalidRequest(
+            f"a person takes {size:,} bytes in the queue, {MOST_REQUEST_BYTES:,} are allowed"
+        )
+    return size
+
+
 def batches(campaign: Campaign, people: Iterable[Person], row: int = 0) -> Iterator[Batch]:
     """Yield the requests for people, in batches that a script can add at once.
 
@@ -63,8 +73,8 @@ def batches(campaign: Campaign, people: Iterable[Person], row: int = 0) -> Itera
     try:
         for person in people:
             request = campaign.queued(person)
+            size += size_of(request)
             requests.append(request)
-            size += _ROW_TAKES + len(to_json(request.data))
             if len(requests) >= MOST_ROWS or size >= MOST_BYTES:
                 yield Batch(row, requests)
                 row, size, requests = row + len(requests), 0, []
@@ -76,7 +86,7 @@ def batches(campaign: Campaign, people: Iterable[Person], row: int = 0) -> Itera
         yield Batch(row, requests)
 
 
-class ImportBehind(CreditgateError):
+class ImportBehind(Exception):
     """Rows are missing before the ones that are to be added. ``position`` says from where on."""
 
     def __init__(self, position: int, row: int) -> None:

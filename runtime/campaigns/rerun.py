@@ -21,7 +21,7 @@ SAMPLE_SIZE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class MissedSample:
-    """What is known of the people who may be put back.
+    """The people who may be put back, as far as they are known.
 
     Args:
         counts: by group of reasons: those with a retained request, and those without.
@@ -54,7 +54,7 @@ class MissedSample:
 
 @dataclass(frozen=True, slots=True)
 class RerunEstimate:
-    """What it costs to put people back, against what there is to pay it.
+    """The cost of putting people back, against what there is to pay it.
 
     Args:
         unknown_actions: actions that can't be found now: their people can't be run.

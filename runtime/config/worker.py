@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from runtime.config.fields import Text
 from runtime.config.section import Section
+from runtime.config.service import Port
 
 
 class WorkerSection(Section):
@@ -18,3 +20,5 @@ class WorkerSection(Section):
     patience_ms: Annotated[int, Field(strict=True, ge=0, le=86_400_000)] = 600_000
     then: Literal["stop", "fallback"] = "stop"
     grace_ms: Annotated[int, Field(strict=True, ge=0, le=600_000)] = 60_000
+    metrics_port: Port | None = None
+    metrics_host: Annotated[Text, Field(min_length=1, max_length=255)] = "127.0.0.1"

@@ -69,8 +69,10 @@ class Generator:
             intended_s = begin_s + number / rate
             if intended_s >= end_s:
                 break
-            if not await self._may_start(intended_s, end_s + grace_s):
+            if not await self._has_room(intended_s, end_s + grace_s):
                 self.unstarted = int((end_s - intended_s) * rate)
+                break
+            if self._stopping.is_set():  # while it was waited
                 break
             number += 1
             self._start(intended_s)
@@ -99,7 +101,7 @@ class Generator:
 
         self._keep(asyncio.create_task(run()))
 
-    async def _may_start(self, intended_s: float, latest_s: float) -> bool:
+    async def _has_room(self, intended_s: float, latest_s: float) -> bool:
         await self._pause_until(intended_s)
         try:
             async with asyncio.timeout(max(0.0, latest_s - time.time())):

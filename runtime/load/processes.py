@@ -163,8 +163,10 @@ async def share_processes(
                 "settings": settings.to_json(),
                 "process": number,
                 "records": str(records_file(folder, number)),
-                "config": str(target.config),
-                "redis_config": None if target.redis_config is None else str(target.redis_config),
+                "config": str(target.config.absolute()),
+                "redis_config": None
+                if target.redis_config is None
+                else str(target.redis_config.absolute()),
                 "key_prefix": target.key_prefix,
                 "url": target.url,
                 "key": target.key,

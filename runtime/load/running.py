@@ -30,6 +30,7 @@ MOST_POINTS = 120
 """Points of time in a report; a longer load has fewer than one a second."""
 
 _BEGIN_AFTER_S = 0.3
+_SECONDS_KEPT = 2
 _OWN = "load processes"
 
 
@@ -117,21 +118,30 @@ class _Received:
 
     interval_s: int
     intervals: dict[int, Tally] = field(default_factory=dict)
-    latest: Tally = field(default_factory=Tally)
     total: Tally = field(default_factory=Tally)
     elapsed_s: float = 0.0
     unstarted: int = 0
     problems: list[str] = field(default_factory=list)
+    _last: dict[int, Tally] = field(default_factory=dict)
+
+    @property
+    def latest(self) -> Tally:
+        """The last second that all processes have reported, or nearly all."""
+        return self._last[min(self._last)] if self._last else Tally()
+
+    def _note(self, second: int, tally: Tally) -> None:
+        self.total.merge(tally)
+        for seconds, number in ((self.intervals, second // self.interval_s), (self._last, second)):
+            seconds.setdefault(number, Tally()).merge(tally)
+        while len(self._last) > _SECONDS_KEPT:
+            del self._last[min(self._last)]
 
     async def listen(self, process: LoadProcess) -> None:
         """Take what a process reports, until it has ended."""
         has_ended = False
         while (found := await process.line()) is not None:
             if "tally" in found:
-                self.latest = Tally.of_json(found["tally"])
-                self.total.merge(self.latest)
-                interval = self.intervals.setdefault(found["second"] // self.interval_s, Tally())
-                interval.merge(self.latest)
+                self._note(found["second"], Tally.of_json(found["tally"]))
             elif "ended" in found:
                 has_ended = True
                 self.unstarted += found["unstarted"]

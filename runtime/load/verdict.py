@@ -136,13 +136,27 @@ def judge(books: Sequence[AccountBooks], told: Told, calls: Calls, audit: Audit)
         for one in audit.differences
     ]
     verdict.details += audit.damaged_told
-    for lost in audit.lost:
-        verdict.lost_settlements += lost.count
-        verdict.details.append(
-            f"{lost.account_id}: entries {lost.first_seq} to {lost.last_seq} were acknowledged and "
-            "are lost"
-        )
+    _judge_lost(verdict, audit)
     return verdict
+
+
+def _judge_lost(verdict: Verdict, audit: Audit) -> None:
+    """Note entries that processes were told of and that are gone.
+
+    Where the replay of an account ends at a difference, nobody knows what follows it: the
+    difference is noted already.
+    """
+    replayed = [
+        lost
+        for lost in audit.lost
+        if not any(one.account_id == lost.account_id for one in audit.differences)
+    ]
+    verdict.lost_settlements = max(verdict.lost_settlements, sum(one.count for one in replayed))
+    verdict.details += [
+        f"{one.account_id}: entries {one.first_seq} to {one.last_seq} were acknowledged, and are "
+        "lost"
+        for one in replayed
+    ]
 
 
 def _judge_account(verdict: Verdict, books: AccountBooks, told: Mapping[str, int]) -> None:

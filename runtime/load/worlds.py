@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from redis.exceptions import RedisError
 
 from runtime.config import Config, load_config
 from runtime.credits.ledger import CreditLedger
@@ -17,8 +19,11 @@ from runtime.ledger_opening import connected, open_ledger
 from runtime.load.processes import Target, Usage, mock_provider
 from runtime.load.settings import LoadSettings
 from runtime.load.workload import config_of
+from runtime.redis.errors import described
 from runtime.redis.primaries import Client, primaries
 from runtime.store.database import Database
+
+_log = logging.getLogger("creditgate.load")
 
 _STATS_S = 10.0
 _SCANNED_AT_ONCE = 1_000
@@ -125,20 +130,29 @@ async def own_world(
         if redis_config is not None:
             redis = load_config(redis_config).redis.model_copy(update={"key_prefix": key_prefix})
             config = config.model_copy(update={"redis": redis})
-        async with connected(config, None) as client:
+        async with (
+            connected(config, None) as client,
+            open_ledger(config, redis=client) as ledger,
+        ):
             try:
-                async with open_ledger(config, redis=client) as ledger:
-                    yield World(
-                        config=config,
-                        client=client,
-                        ledger=ledger,
-                        target=Target(path, key_prefix, redis_config),
-                        mock_urls=[url],
-                        pids={"mock provider": [mock.pid]},
-                    )
+                yield World(
+                    config=config,
+                    client=client,
+                    ledger=ledger,
+                    target=Target(path, key_prefix, redis_config),
+                    mock_urls=[url],
+                    pids={"mock provider": [mock.pid]},
+                )
             finally:
                 if redis_config is not None:
-                    await _remove_keys(client, key_prefix)
+                    await _clean(client, key_prefix)
+
+
+async def _clean(client: Client, key_prefix: str) -> None:
+    try:
+        await _remove_keys(client, key_prefix)
+    except (RedisError, OSError) as error:
+        _log.warning("keys that begin with %s: stay in Redis: %s", key_prefix, described(error))
 
 
 async def _remove_keys(client: Client, key_prefix: str) -> None:

@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 from collections.abc import Coroutine
-from dataclasses import astuple
 from typing import Any
 
 from runtime.actions.requests import ExecutionRequest
@@ -23,6 +22,7 @@ from runtime.campaigns.holding import Trouble, sign_of
 from runtime.config import Config
 from runtime.event_loop import new_event_loop
 from runtime.executions.action_runtime import ActionRuntime
+from runtime.executions.counters import Counters
 from runtime.process_pool.link import Link, open_link
 from runtime.process_pool.messages import (
     Action,
@@ -83,7 +83,7 @@ class _Child:
         except Exception as error:  # noqa: BLE001 - the parent raises it
             self._link.send(raised(-1, error))
         else:
-            self._link.send(frame(Closed(astuple(runtime.counters))))
+            self._link.send(frame(Closed(_counts(runtime.counters))))
         await self._link.aclose()
 
     def _tell(self, alert: Any) -> None:
@@ -131,12 +131,12 @@ class _Child:
         resumes_in_ms = 0
         if isinstance(sign, Trouble) and isinstance(action, ActionSpec):
             resumes_in_ms = runtime.resumes_in_ms(action)
-        return frame(Ended(message.number, pack(result), resumes_in_ms, astuple(runtime.counters)))
+        return frame(Ended(message.number, pack(result), resumes_in_ms, _counts(runtime.counters)))
 
     async def _reload(self, message: Reload) -> bytes:
         runtime = self._opened()
         await runtime.reload(message.config)
-        return frame(Ended(message.number, None, 0, astuple(runtime.counters)))
+        return frame(Ended(message.number, None, 0, _counts(runtime.counters)))
 
     def _opened(self) -> ActionRuntime:
         if self._runtime is None:
@@ -149,6 +149,10 @@ class _Child:
             if not task.cancelling():
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _counts(counters: Counters) -> tuple[int, ...]:
+    return tuple([getattr(counters, name) for name in counters.__slots__])
 
 
 class _Logs(logging.Handler):

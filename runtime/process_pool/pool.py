@@ -212,9 +212,9 @@ class ProcessPool:
             )
         request = call.request
         action = request.action
-        child.calls[number] = call
         name = action if isinstance(action, str) else self._told(child, action)
         child.link.send(frame(execute_message(number, request, name)))
+        child.calls[number] = call
 
     def _chosen(self) -> _Child | None:
         """Return the process with the least to do.
@@ -228,8 +228,9 @@ class ProcessPool:
     def _told(self, child: _Child, action: ActionSpec) -> int:
         number = child.actions.get(action.version)
         if number is None:
-            number = child.actions[action.version] = len(child.actions)
+            number = len(child.actions)
             child.link.send(frame(Action(number, action)))
+            child.actions[action.version] = number
         return number
 
     # What the processes say

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from runtime.ids import ID_RULE, ID_TEXT_RULE, is_id_text, is_strict_id
+from runtime.queue.errors import QueueDamaged
 from runtime.queue.scripts import Scripts, queue_error
 from runtime.redis.cluster import transport_to
 from runtime.redis.errors import RedisUnavailable
@@ -42,12 +43,14 @@ class QueueAccess:
         """Return what a script answers, as ``Scripts.run``."""
         return await self._scripts.run(verb, account_id, keys, arguments, again=again)
 
-    async def plain(self, command: Awaitable[Any]) -> Any:
-        """Return what a plain command answers, in bounded time."""
+    async def plain(self, key: str, command: Awaitable[Any]) -> Any:
+        """Return what a plain command about a key answers, in bounded time."""
         try:
             async with bounded(self._timeout_s):
                 return await command
         except RedisUnavailable as error:
+            if _DAMAGE in str(error):
+                raise QueueDamaged(f"{key}: {error}") from error
             raise queue_error(error) from error
 
     async def drain(self) -> None:

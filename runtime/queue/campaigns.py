@@ -29,7 +29,7 @@ class Campaigns:
         """Return the account's campaigns, oldest first."""
         check_ids(account_id)
         [name] = self._access.of_account(account_id, "campaigns")
-        found = await self._access.plain(self._access.client.zrange(name, 0, -1))
+        found = await self._access.plain(name, self._access.client.zrange(name, 0, -1))
         return [text_of(each) for each in found]
 
     async def status(self, account_id: str, campaign_id: str) -> CampaignStatus:
@@ -52,7 +52,7 @@ class Campaigns:
         """Return how many rows an import is done with; 0 for one that is not known."""
         check_ids(account_id, campaign_id)
         [name] = self._access.of_campaign(account_id, campaign_id, "imports")
-        found = await self._access.plain(self._access.client.hget(name, import_id))
+        found = await self._access.plain(name, self._access.client.hget(name, import_id))
         return 0 if found is None else _whole(text_of(found).partition("\t")[0], name)
 
     async def pause(self, account_id: str, campaign_id: str) -> None:

@@ -43,31 +43,37 @@ class WorkMarks:
         since_s = time.monotonic()
         if account_id not in self._known:
             await self._access.plain(
-                self._access.client.zadd(self._retained, {account_id: 0}, nx=True)
+                self._retained,
+                self._access.client.zadd(self._retained, {account_id: 0}, nx=True),
             )
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             self._known.add(account_id)
-        await self._access.plain(_SET.run(self._access.client, [self._name], [account_id]))
+        await self._access.plain(
+            self._name, _SET.run(self._access.client, [self._name], [account_id])
+        )
         return since_s
 
     async def accounts(self) -> list[str]:
         """Return the accounts that may have work, first those that had something added last."""
-        found = await self._access.plain(self._access.client.zrevrange(self._name, 0, -1))
+        found = await self._access.plain(
+            self._name, self._access.client.zrevrange(self._name, 0, -1)
+        )
         return [text_of(name) for name in found]
 
     async def due(self) -> list[str]:
         """Return accounts that may have something older than its retention, a bounded number."""
         now_ms = int(time.time() * 1000)
         found = await self._access.plain(
-            self._access.client.zrangebyscore(self._retained, 0, now_ms, 0, _MOST_DUE)
+            self._retained,
+            self._access.client.zrangebyscore(self._retained, 0, now_ms, 0, _MOST_DUE),
         )
         return [text_of(name) for name in found]
 
     async def known(self, cursor: int) -> tuple[int, list[str]]:
         """Return some of the accounts that ever had something added, and the next cursor."""
         scan = self._access.client.zscan(self._retained, cursor, count=_MOST_DUE)
-        following, found = await self._access.plain(scan)
+        following, found = await self._access.plain(self._retained, scan)
         return int(following), [text_of(name) for name, _ in found]
 
     async def look_again(self, account_id: str, due_ms: int, least_ms: int) -> None:
@@ -81,16 +87,19 @@ class WorkMarks:
         latest_ms = now_ms + least_ms
         at_ms = min(due_ms or latest_ms, latest_ms)
         at_ms = max(at_ms, now_ms + min(_LEAST_PAUSE_MS, least_ms))
-        await self._access.plain(self._access.client.zadd(self._retained, {account_id: at_ms}))
+        await self._access.plain(
+            self._retained, self._access.client.zadd(self._retained, {account_id: at_ms})
+        )
 
     async def remove_if_empty(self, account_id: str) -> bool:
         """Remove the mark of an account that has no work, if it is old; return whether it was."""
         access = self._access
-        score = await access.plain(access.client.zscore(self._name, account_id))
+        score = await access.plain(self._name, access.client.zscore(self._name, account_id))
         [queues] = access.of_account(account_id, "queues")
-        if score is None or await access.plain(access.client.exists(queues)):
+        if score is None or await access.plain(queues, access.client.exists(queues)):
             return False
         answer = await access.plain(
-            _REMOVE.run(access.client, [self._name], [account_id, f"{score:.0f}", _OLD_MS])
+            self._name,
+            _REMOVE.run(access.client, [self._name], [account_id, f"{score:.0f}", _OLD_MS]),
         )
         return bool(answer)

@@ -1,4 +1,4 @@
-"""What the queue keeps for a while: missed requests, dead letters and results.
+"""Missed requests, dead letters and results: kept by the queue for a while.
 
 All of it is personal data. Each stream lets go what is older than its retention whenever something
 is written, and in rounds; a stream that nothing is written to any more ends as a whole.
@@ -178,7 +178,7 @@ class Retained:
             *access.of_campaign(account_id, campaign_id, "campaign", "queue", "missed"),
             *access.of_account(account_id, "queues"),
         )
-        newest = await access.plain(access.client.xrevrange(keys[2], count=1))
+        newest = await access.plain(keys[2], access.client.xrevrange(keys[2], count=1))
         last = text_of(newest[0][0]) if newest else _BEGIN
         put_back = left = 0
         pages = self._pages(account_id, keys[2], "", _PAGE, "g", groups, last)

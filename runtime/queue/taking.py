@@ -30,7 +30,7 @@ _TOKEN_BYTES = 9
 
 
 class Taking:
-    """What ``RequestQueue`` says of taking, ending and giving back is done here."""
+    """Taking, ending and giving back, as ``RequestQueue`` describes them."""
 
     def __init__(self, access: QueueAccess, marks: WorkMarks, settings: QueueSettings) -> None:
         self._access = access
@@ -43,7 +43,7 @@ class Taking:
         access = self._access
         [queues] = access.of_account(account_id, "queues")
         for round_ in range(_MOST_ROUNDS):
-            names = await access.plain(access.client.zrange(queues, 0, _CANDIDATES - 1))
+            names = await access.plain(queues, access.client.zrange(queues, 0, _CANDIDATES - 1))
             if not names:
                 await self._marks.remove_if_empty(account_id)
                 return None
@@ -54,7 +54,7 @@ class Taking:
             if not chosen and len(names) < _CANDIDATES:
                 return None
             if not chosen:
-                size = await access.plain(access.client.zcard(queues))
+                size = await access.plain(queues, access.client.zcard(queues))
                 if (round_ + 1) * _CANDIDATES >= size:
                     return None
         return None
@@ -81,7 +81,7 @@ class Taking:
             keys,
             [
                 *(min(count, MOST_AT_ONCE), MOST_BYTES_AT_ONCE, idle_ms, settings.max_deliveries),
-                *(token, settings.missed_ms, settings.dead_ms),
+                *(token, settings.missed_ms, settings.dead_ms, MOST_REQUEST_BYTES),
                 *candidates,
             ],
         )
@@ -89,7 +89,7 @@ class Taking:
         if not number:
             return False, None
         campaign_id = candidates[number - 1]
-        entries, dead = _read(account_id, campaign_id, found)
+        entries, dead = read_entries(account_id, campaign_id, found)
         if dead:
             await self.finish(account_id, campaign_id, dead)
         if not entries:
@@ -138,7 +138,7 @@ class Taking:
         return changed
 
 
-def _read(
+def read_entries(
     account_id: str, campaign_id: str, found: Sequence[Sequence[Any]]
 ) -> tuple[list[Entry], list[Packed]]:
     """Return the entries that can be run, and the ends of those that can't be."""
@@ -146,10 +146,6 @@ def _read(
     dead: list[Packed] = []
     for entry_id, body, times in found:
         name, raw = text_of(entry_id), bytes_of(body)
-        if len(raw) > MOST_REQUEST_BYTES:
-            detail = f"{len(raw):,} bytes, at most {MOST_REQUEST_BYTES:,} are allowed"
-            dead.append(packed_dead(name, DeadReason.TOO_LARGE, detail))
-            continue
         try:
             request = read_request(raw, account_id)
         except InvalidRequest as exc:

@@ -178,6 +178,11 @@ class Metrics:
 
     def text(self, readings: Readings) -> bytes:
         """Return all metrics in Prometheus' text format."""
+        self.read(readings)
+        return generate_latest(self.registry)
+
+    def read(self, readings: Readings) -> None:
+        """Take what was read over into the metrics."""
         self._reserved.set(readings.reserved)
         self._spool_waiting.set(_number(readings.spool_waiting))
         self._lag_entries.set(_number(readings.archive_lag_entries))
@@ -185,7 +190,6 @@ class Metrics:
         self._open_breakers.clear()
         for endpoint, count in CountOf(readings.open_breakers).items():
             self._open_breakers.labels(endpoint).set(count)
-        return generate_latest(self.registry)
 
     def _count_request(self, event: RequestEnded) -> None:
         method = event.method if event.method in _METHODS else "other"

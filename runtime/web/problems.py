@@ -59,7 +59,6 @@ from runtime.queue.errors import (
     CampaignUnknown,
     QueueFull,
     QueueUnavailable,
-    RequestTooLarge,
 )
 from runtime.store.database import StoreUnavailable
 
@@ -191,7 +190,6 @@ _OF_ERRORS: Mapping[type[CreditgateError], _Row] = {
         "The campaign or import exists with other content",
     ),
     CampaignStopped: (409, "campaign_stopped", "The campaign is stopped"),
-    RequestTooLarge: (413, "request_too_large", "A request is too large for the queue"),
     QueueFull: (503, "queue_full", "The campaign's queue is full"),
     QueueUnavailable: (503, "queue_unavailable", "The queue can't be reached"),
     StoreUnavailable: (503, "store_unavailable", "The database can't be reached"),

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from pricing.errors import CreditgateError
 from runtime.campaigns.campaign import Campaign
 from runtime.campaigns.column_types import ColumnRules, Columns, Survey
-from runtime.campaigns.enqueueing import Import, batches
+from runtime.campaigns.enqueueing import Import, ImportBehind, batches
 from runtime.campaigns.people_csv import CsvRows
 from runtime.campaigns.people_format import PeopleFormat
 from runtime.campaigns.people_lines import JsonRows, Lines
@@ -217,7 +217,7 @@ class _Reader:
                 calls.run(lambda batch=batch: target.add(batch))  # type: ignore[misc]  # see above
         except CancelledError:
             raise
-        except (CreditgateError, Problem) as found:
+        except (CreditgateError, ImportBehind, Problem) as found:
             error = self._body.problem or found
         return Uploaded(self._rows, self._line, error)
 

@@ -79,6 +79,9 @@ class Holds:
         self.answered_s = now_s()
         """When somebody got an answer last."""
 
+    def __len__(self) -> int:
+        return len(self._holdings)
+
     def start(self, endpoint: str, account_id: str) -> Leave | None:
         """Return the leave to run one execution, or ``None`` during a hold.
 

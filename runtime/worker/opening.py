@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from runtime.archive.archiving import Archiving
 from runtime.archive.opening import open_archive
+from runtime.background import Periodic
 from runtime.bootstrap import open_runtime
 from runtime.campaigns.run import Then
 from runtime.config import Config
@@ -27,11 +28,14 @@ from runtime.worker.course import Courses
 from runtime.worker.engine import TicketEngine
 from runtime.worker.gates import Gates, Shares
 from runtime.worker.holds import Holds
+from runtime.worker.metrics import WorkerMetrics
+from runtime.worker.result_sending import ResultSending, result_sending
 from runtime.worker.slices import Slices
 from runtime.worker.worker import CampaignWorker, WorkerTally
 
 _SHORTEST_LEASE_MS = 10_000
 _MARGIN_MS = 5_000
+_TRIM_EVERY_S = 30.0
 _NO_ENDPOINT = 64
 """Executions in flight that call no model, as theirs has retired."""
 
@@ -84,13 +88,18 @@ async def open_worker(
     patience_s = section.patience_ms / 1000 if patience_s is None else patience_s
     then = Then(section.then) if then is None else then
     tally = WorkerTally()
+    sending: ResultSending | None = None
 
     def note(ended: Ended) -> None:
         tally.add(ended)
+        metrics.count(ended)
         on_end(ended)
+        if sending is not None and ended.result is not None:
+            sending.note(ended.entry.request.account_id)
 
     async with AsyncExitStack() as stack:
         telemetry = await stack.enter_async_context(open_telemetry(config))
+        metrics = WorkerMetrics(telemetry.metrics)
         client = await stack.enter_async_context(connected(config, None))
         key_check = identity_of(config).check_value()
         store = Store(lambda: open_archive(config, key_check))
@@ -105,6 +114,13 @@ async def open_worker(
         )
         queue = build_queue(config, client)
         at_end(stack, "closing the queue", queue.aclose)
+        sending = result_sending(config, queue)
+        if sending is not None:
+            at_end(stack, "sending results", sending.aclose)
+            sending.start()
+        trimming = Periodic("trimming what the queue keeps", queue.trim, _TRIM_EVERY_S, spread=0.2)
+        at_end(stack, "trimming", trimming.aclose)
+        trimming.start(after_s=_TRIM_EVERY_S)
         gates = Gates(_limit_of(config), section.slice_size)
         holds = Holds(patience_s=patience_s, then=then, enough=section.slice_size)
         name = f"{socket.gethostname()[:64]}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -127,6 +143,7 @@ async def open_worker(
         )
         engine = TicketEngine(config.redis, config.redis.url, section.slices, worker.on_ticket)
         opened = OpenWorker(name, config, client, runtime, telemetry, worker, engine, gates, tally)
+        await stack.enter_async_context(metrics.serving(section, worker, runtime))
         archiving.start(after_s=1)
         yield opened
 

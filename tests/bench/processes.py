@@ -21,9 +21,9 @@ from tests.harness.paths import ROOT
 
 _PEOPLE = ROOT / "runtime" / "demo_data" / "banking77" / "people.csv"
 _ACTION = "route_message"
-_ROUNDS = 9
-_PEOPLE_A_ROUND = 2_000
-_CONCURRENCY = 64
+_ROUNDS = 7
+_PEOPLE_A_ROUND = 1_500
+_CONCURRENCY = 128
 _LATENCY_MS = 20
 _TICKS = os.sysconf("SC_CLK_TCK")
 

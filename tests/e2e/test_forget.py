@@ -95,13 +95,13 @@ def test_law_3f_a_person_is_forgotten_everywhere_and_the_charge_stays(
 
     done = home.run(*FORGET, "--person", ada, "--reference", "request-31", "--json")
     assert done.status == 0, done.stderr
-    assert done.json["removed"] == {"outcomes": 1, "spool": 0}
+    assert done.json["removed"] == {"outcomes": 1, "queue": 0, "spool": 0}
     assert done.json["reference"] == "request-31"
     assert mark not in done.stdout + done.stderr
     again = home.invoke(*FORGET, "--person", ada, "--reference", "request-31")
     assert again.status == 0
     assert again.stdout == (
-        "Removed the person's values: 1 in outcomes, 0 in spool. The charges stay. "
+        "Removed the person's values: 1 in outcomes, 0 in queue, 0 in spool. The charges stay. "
         "Recorded in the journal of account acme as forget:request-31.\n"
     )
 

@@ -65,7 +65,7 @@ class Bench:
 
     def __init__(self, client: Any, prefix: str, settings: QueueSettings = SETTINGS) -> None:
         self.client, self.prefix, self.settings = client, prefix, settings
-        self.ahead_ms = 0
+        self.ahead_ms = self._ahead_of_made = 0
         self._made: list[RequestQueue] = []
 
     async def aclose(self) -> None:

@@ -108,6 +108,7 @@ def enqueue(  # noqa: PLR0913 - one parameter an option
     """
     from runtime.actions.requests import Source
     from runtime.campaigns.campaign import Campaign
+    from runtime.campaigns.enqueueing import size_of
     from runtime.campaigns.people import PeopleFile
     from runtime.cli.config_file import find_action
     from runtime.cli.enqueueing import EnqueueSettings, content_of, enqueue_people
@@ -128,7 +129,9 @@ def enqueue(  # noqa: PLR0913 - one parameter an option
         action=action,
         source=Source(source),
     )
-    summary = check_people(campaign, people, limit, rules)
+    summary = check_people(
+        campaign, people, limit, rules, lambda person: size_of(campaign.queued(person))
+    )
     content = content_of(people_path, campaign, people_format, summary.columns)
     settings = EnqueueSettings(
         campaign, people, summary, content, import_id or f"file {content[:32]}", dry_run

@@ -18,9 +18,9 @@ from runtime.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from runtime.cli.queue import OpenQueue
     from runtime.config import Config
     from runtime.credits.erasure import Forgetting
-    from runtime.credits.ledger import CreditLedger
 
 _TELL_EVERY_S = 2.0
 
@@ -54,18 +54,20 @@ def forget(
     reference: str | None,
     as_json: bool,
 ) -> None:
-    """Remove what models wrote for a person: from outcomes, and from this data folder's spool.
+    """Remove what models wrote for a person: from outcomes, the queue and this folder's spool.
 
-    The charges stay. Asking again with an id of the person answers outcome_lost, makes no call and
-    charges nothing. What began before and is settled later stores no values, from whichever machine
-    it comes; processes remove the values from their own spools within a minute. Put no personal
-    data into reason and reference: they are kept.
+    Requests of the person that wait in the queue are removed too. The charges stay. Asking again
+    with an id of the person answers outcome_lost, makes no call and charges nothing. What began
+    before and is settled later stores no values, from whichever machine it comes; processes remove
+    the values from their own spools within a minute. Put no personal data into reason and
+    reference: they are kept.
     """
     import secrets
     from shlex import quote
 
     from runtime.cli.failures import refusals
-    from runtime.cli.ledger import print_json, with_ledger
+    from runtime.cli.ledger import print_json
+    from runtime.cli.queue import with_queue
     from runtime.credits.checks import check_reference
     from runtime.credits.results import LedgerUnavailable
 
@@ -77,9 +79,9 @@ def forget(
         check_reference(actor, "actor")
     click.echo(f"Forgetting under the reference {name}.", err=True)
     try:
-        done = with_ledger(
+        done = with_queue(
             config,
-            lambda ledger: _forget(config, ledger, account_id, person_id, name, reason, actor),
+            lambda opened: _forget(config, opened, account_id, person_id, name, reason, actor),
         )
     except (KeyboardInterrupt, LedgerUnavailable):
         click.echo(
@@ -101,7 +103,7 @@ def forget(
 
 async def _forget(
     config: Config,
-    ledger: CreditLedger,
+    opened: OpenQueue,
     account_id: str,
     person_id: str,
     reference: str,
@@ -110,12 +112,16 @@ async def _forget(
 ) -> Forgetting:
     from runtime.cli.interruption import Interruption
     from runtime.executions.forgetting import forget as forget_person
+    from runtime.executions.queued_erasure import QueuedValues
     from runtime.executions.spool_erasure import SpooledValues
 
     with Interruption():
         return await forget_person(
-            ledger.erasure,
-            [SpooledValues(config.data_dir / "spool")],
+            opened.ledger.erasure,
+            [
+                QueuedValues(opened.queue, person_id),
+                SpooledValues(config.data_dir / "spool"),
+            ],
             account_id=account_id,
             person_id=person_id,
             reference=reference,

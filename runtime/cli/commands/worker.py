@@ -8,7 +8,9 @@ import click
 
 from runtime.cli.options import BadInput, Duration, config_option, examples, json_option
 
-_PACKAGES = frozenset({"anyio", "coredis", "prometheus_client", "streaq", "structlog"})
+_PACKAGES = frozenset(
+    {"anyio", "coredis", "prometheus_client", "standardwebhooks", "streaq", "structlog"}
+)
 
 
 @click.command(

@@ -2,16 +2,19 @@
 -- KEYS: limits (of the account: switches, limits.lua), queues, dead; then for each campaign: campaign,
 --       queue, taken, held, missed
 -- ARGV: entries (0: take none, and only empty campaigns that were stopped), bytes of them, ms until others may take them, most times that one is taken, token of this
---       taking, ms that missed and that dead entries are kept; then for each campaign its id
+--       taking, ms that missed and that dead entries are kept, most bytes of one entry; then for each campaign its id
 -- answer: {number of the campaign (0: none), '1' if more may be taken at once,
 --          entries {id, body, times taken}, {name and fault of each that is damaged},
 --          number of campaigns that wait while something is switched off}
 
-local entries_most, bytes_most, lease_ms, times_most, token, missed_ms, dead_ms = unpack(ARGV, 1, 7)
+local entries_most, bytes_most, lease_ms, times_most, token, missed_ms, dead_ms, one_most = unpack(ARGV, 1, 8)
 entries_most, bytes_most, lease_ms = tonumber(entries_most), tonumber(bytes_most), tonumber(lease_ms)
 times_most, missed_ms, dead_ms = tonumber(times_most), tonumber(missed_ms), tonumber(dead_ms)
+one_most = tonumber(one_most)
 local LIMITS, QUEUES, DEAD = KEYS[1], KEYS[2], KEYS[3]
 local DRAINED = 100
+-- So much is kept of one that is too large.
+local KEPT_OF_TOO_LARGE = 1000
 local now = server_ms()
 
 local function is_off(campaign, id, workspace)
@@ -39,7 +42,10 @@ local function candidates(c, most)
     local text = fetch('HGET', c.held, id)
     local times, reason = held_of(text)
     local fields = entry and fields_of(entry)
-    found[#found + 1] = { id = id, fields = fields, times = times, reason = reason, is_new = is_new }
+    local is_large = fields and #(fields.b or '') > one_most
+    if is_large then fields.b, reason = string.sub(fields.b, 1, KEPT_OF_TOO_LARGE), 'too_large' end
+    found[#found + 1] = { id = id, fields = fields, times = times, reason = reason, is_new = is_new,
+      is_large = is_large }
     bytes = bytes + (fields and #(fields.b or '') or 0)
   end
   for _, id in ipairs(fetch('ZRANGEBYSCORE', c.taken, '-inf', int(now), 'LIMIT', 0, most)) do
@@ -61,7 +67,7 @@ end
 
 local function read(i)
   local first = 3 + (i - 1) * 5
-  local c = { id = ARGV[7 + i], campaign = KEYS[first + 1], queue = KEYS[first + 2], taken = KEYS[first + 3],
+  local c = { id = ARGV[8 + i], campaign = KEYS[first + 1], queue = KEYS[first + 2], taken = KEYS[first + 3],
     held = KEYS[first + 4], missed = KEYS[first + 5] }
   local state, workspace = campaign_of(c.campaign)
   c.state = state
@@ -77,8 +83,8 @@ local function read(i)
   -- What is moved elsewhere is counted.
   c.sums = {}
   for _, one in ipairs(c.found) do
-    local fate = state == 'stopped' and 'stopped' or one.times >= times_most and 'dead'
-      or not one.fields and 'dead'
+    local fate = (one.is_large or not one.fields) and 'dead' or state == 'stopped' and 'stopped'
+      or one.times >= times_most and 'dead'
     if fate then
       one.fate = fate
       add_up(c.sums, fate, 1)
@@ -110,7 +116,7 @@ local function run()
   local turn = last_turn(QUEUES)
   fetch('XLEN', DEAD)
   local damaged, read_well, off = {}, {}, 0
-  for i = 1, #ARGV - 7 do
+  for i = 1, #ARGV - 8 do
     local ok, answer = pcall(read, i)
     if ok then
       read_well[#read_well + 1] = answer
@@ -118,7 +124,7 @@ local function run()
       if answer.is_off then off = off + 1 end
       if answer.found and #answer.found > 0 then break end
     elseif type(answer) == 'table' and answer.creditgate then
-      damaged[#damaged + 1] = ARGV[7 + i]
+      damaged[#damaged + 1] = ARGV[8 + i]
       damaged[#damaged + 1] = answer.creditgate
     else
       error(answer)

@@ -54,7 +54,7 @@ class CampaignBody(Body):
 
 
 class RerunBody(CampaignBody):
-    """Who is to be put back."""
+    """The people who are to be put back."""
 
     groups: Annotated[list[_Group], Field(min_length=1, max_length=5)] | None = Field(
         None,
@@ -73,7 +73,7 @@ class Change(StrEnum):
 
 
 class CampaignAnswer(BaseModel):
-    """How far a campaign is. Figures are of executions, one for each person and visit."""
+    """A campaign's progress. Figures are of executions, one for each person and visit."""
 
     account_id: str
     campaign_id: str
@@ -127,7 +127,7 @@ class GroupCount(BaseModel):
 
 
 class RerunEstimateAnswer(BaseModel):
-    """Who can be put back, and what it costs if all of them get a new answer."""
+    """The people who can be put back, and the cost if all of them get a new answer."""
 
     campaign_id: str
     workspace_id: str

@@ -32,7 +32,7 @@ _EXAMPLES = {
 
 
 class PeopleAnswer(BaseModel):
-    """What was added."""
+    """The end of a body: how many people were added."""
 
     campaign_id: str
     import_id: str

@@ -32,4 +32,6 @@ class Mutation:
         """Put the fault into the project at `root`."""
         text = (root / self.path).read_text("utf-8")
         assert text.count(self.before) == 1, f"{self.name}: {text.count(self.before)} places"
+        # The file may be another copy's too, which stays as it is.
+        (root / self.path).unlink()
         (root / self.path).write_text(text.replace(self.before, self.after), "utf-8")

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -14,9 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from redis import Redis
-
 from tests.harness.mutation.mutation import Mutation
+from tests.harness.mutation.warmed import SCRIPTS_BROKEN
 from tests.harness.paths import ROOT
 
 PARTS = ("runtime", "pricing", "fallback", "providers", "tests")
@@ -31,10 +29,11 @@ _LONGEST_RUN_S = 600
 
 _FAILED = re.compile(r"^FAILED (\S+::\S+)", re.MULTILINE)
 _TEST = re.compile(r"^(?:async )?def (test_\w+)\(", re.MULTILINE)
-_SOURCES = (
-    "import json; from runtime.credits import scripts; made = scripts.assemble(); "
-    "print(json.dumps([scripts.__file__, made.executions.source, made.accounts.source]))"
-)
+_FOUND = """
+import json, sys, pytest
+assert pytest.main({arguments}) == 0
+print(json.dumps(sorted(name for name in sys.modules if not name.startswith("_pytest_"))))
+"""
 
 
 def named(end: str) -> list[str]:
@@ -75,6 +74,54 @@ class Verdict:
         return self.exit_code == TESTS_FAILED and bool(self.failed)
 
 
+class Runs:
+    """Runs tests on copies, each in a child of a process that has imported all but the project.
+
+    Args:
+        modules: what that process imports.
+    """
+
+    def __init__(self, modules: list[str]) -> None:
+        own = ("PYTEST_ADDOPTS", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH")
+        env = {name: value for name, value in os.environ.items() if name not in own}
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("warmed.py")), json.dumps(modules)],
+            env=env | {"CI": "true"},  # in CI the same examples are tried every time
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def test(self, copy: Copy, *arguments: str, scripts_url: str = "") -> Verdict:
+        """Run tests until the first fails.
+
+        Args:
+            scripts_url: a server that has to compile the copy's scripts before.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        output = copy.root / "output.txt"
+        job = {
+            "root": str(copy.root),
+            "arguments": [*_options(copy.root), "-x", *arguments],
+            "output": str(output),
+            "scripts_url": scripts_url,
+            "longest_s": _LONGEST_RUN_S,
+        }
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        exit_code = int(self._process.stdout.readline())
+        return Verdict(exit_code, output.read_text("utf-8", errors="replace"))
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+        self._process.stdout.close()
+
+
 @dataclass(frozen=True)
 class Copy:
     """A copy of the project."""
@@ -83,70 +130,58 @@ class Copy:
 
     @classmethod
     def of_project(cls, root: Path) -> Copy:
-        """Copy what the tests need, and compile it, so that further copies need not."""
+        """Copy what the tests need."""
         for part in PARTS:
             shutil.copytree(ROOT / part, root / part, ignore=NOT_COPIED)
         shutil.copy(ROOT / "pyproject.toml", root)
-        copy = cls(root)
-        copy.test("--collect-only", *SUITE)
-        return copy
+        return cls(root)
+
+    def compile(self) -> list[str]:
+        """Have every test found, which compiles all; return what that imports but the project."""
+        code = _FOUND.format(arguments=[*_options(self.root), "--collect-only", *SUITE])
+        env = {**os.environ, "PYTHONPATH": str(self.root), "CI": "true"}
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=self.root,
+            env=env,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found: list[str] = json.loads(done.stdout.splitlines()[-1])
+        return [name for name in found if name.partition(".")[0] not in (*PARTS, "__main__")]
 
     def again(self, root: Path) -> Copy:
-        """A copy of this copy."""
-        shutil.copytree(self.root, root, ignore=shutil.ignore_patterns(TEMPORARY))
+        """A copy of this copy: its files under other names, until one is written anew."""
+        ignore = shutil.ignore_patterns(TEMPORARY, "output.txt")
+        shutil.copytree(self.root, root, ignore=ignore, copy_function=os.link)
         return Copy(root)
 
     def remove(self) -> None:
         shutil.rmtree(self.root)
 
-    def test(self, *arguments: str) -> Verdict:
-        """Run tests until the first fails."""
-        return self._run(
-            *("-m", "pytest", "-m", "not long", "-x", "-q", "-rfE", "--tb=short"),
-            *("-p", "no:cacheprovider", "-p", "no:randomly"),
-            f"--basetemp={self.root / TEMPORARY}",
-            *("-o", f"timeout={_LONGEST_TEST_S}", *arguments),
-        )
 
-    def check_scripts(self, url: str) -> None:
-        """Have a server compile this copy's scripts: one that can't be is no fault to notice."""
-        done = self._run("-c", _SOURCES)
-        assert done.exit_code == 0, done.output
-        file, *sources = json.loads(done.output.splitlines()[-1])
-        assert Path(file).is_relative_to(self.root), f"{file} is not the copy's"
-        with Redis.from_url(url) as client:
-            for source in sources:
-                client.script_load(source)
-
-    def _run(self, *arguments: str) -> Verdict:
-        own = ("PYTEST_ADDOPTS", "PYTHONDONTWRITEBYTECODE")
-        env = {name: value for name, value in os.environ.items() if name not in own}
-        # In CI the same examples are tried every time.
-        env |= {"PYTHONPATH": str(self.root), "CI": "true"}
-        running = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=self.root,
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
-            output, _ = running.communicate(timeout=_LONGEST_RUN_S)
-        except subprocess.TimeoutExpired:
-            # As by Ctrl-C, so that it stops the servers that it started.
-            running.send_signal(signal.SIGINT)
-            output, _ = running.communicate()
-        return Verdict(running.returncode, output)
+def _options(root: Path) -> list[str]:
+    plugins = ("cacheprovider", "randomly", "xdist", "schemathesis", "respx")
+    return [
+        *("-m", "not long", "-q", "-rfE", "--tb=short"),
+        *(part for name in plugins for part in ("-p", f"no:{name}")),
+        # What is imported already can't be rewritten.
+        "--assert=plain",
+        f"--rootdir={root}",
+        f"--basetemp={root / TEMPORARY}",
+        *("-o", f"timeout={_LONGEST_TEST_S}"),
+    ]
 
 
-def judge(sound: Copy, mutation: Mutation, root: Path, url: str) -> Verdict:
+def judge(runs: Runs, sound: Copy, mutation: Mutation, root: Path, url: str) -> Verdict:
     """Say what the tests find on a copy that has this fault, the named one first, then all."""
     copy = sound.again(root)
     mutation.apply(copy.root)
-    copy.check_scripts(url)
-    verdict = copy.test(*those_that_notice([mutation]))
+    verdict = runs.test(copy, *those_that_notice([mutation]), scripts_url=url)
+    assert verdict.exit_code != SCRIPTS_BROKEN, verdict.output
     if verdict.exit_code == 0:
-        verdict = copy.test(*SUITE)
+        verdict = runs.test(copy, *SUITE)
     copy.remove()
     return verdict

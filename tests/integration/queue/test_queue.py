@@ -158,7 +158,7 @@ async def test_what_a_dead_worker_held_of_a_stopped_campaign_is_moved_too(bench:
     assert (status.running, status.stopped) == (0, 2)
 
 
-async def test_more_than_may_wait_is_refused(bench: Bench) -> None:
+async def test_law_15_more_than_may_wait_is_refused(bench: Bench) -> None:
     bench.settings = QueueSettings(most_waiting=2)
     await bench.add(1, 2)
     with pytest.raises(QueueFull) as refused:

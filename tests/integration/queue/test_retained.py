@@ -122,9 +122,10 @@ async def test_results_are_read_page_by_page(bench: Bench) -> None:
 @pytest.mark.parametrize("kind", ["waits", "runs", "missed", "result", "dead", "dead, no person"])
 async def test_a_person_is_forgotten_wherever_they_are(bench: Bench, kind: str) -> None:
     await bench.add(1, 2)
-    if kind != "waits":
-        taken = await bench.take()
-    if kind == "missed":
+    taken = await bench.take()
+    if kind == "waits":
+        await bench.queue.give_back(taken, taken.entries)
+    elif kind == "missed":
         await bench.finish(taken, NO_CREDITS)
     elif kind == "result":
         await bench.finish(taken)
@@ -161,7 +162,7 @@ async def dumped(bench: Bench) -> list[Any]:
     return found
 
 
-async def test_a_person_is_found_among_thousands(one_bench: Bench) -> None:
+async def test_law_15_a_person_is_found_among_thousands(one_bench: Bench) -> None:
     for first in range(0, 2_400, 400):
         await one_bench.add(*range(first, first + 400))
     assert await one_bench.queue.forget(ACCOUNT, "p2399") == 1
@@ -194,8 +195,8 @@ async def test_what_is_no_request_is_a_dead_letter_and_the_others_run(
     await one_bench.add(2)
     assert people_of(await one_bench.take()) == ["p1", "p2"]
     [dead] = await one_bench.queue.dead_letters(ACCOUNT)
-    assert (dead.campaign_id, dead.reason, dead.deliveries) == (CAMPAIGN, reason, 1)
-    assert dead.body == (body or b"")
+    assert (dead.campaign_id, dead.reason) == (CAMPAIGN, reason)
+    assert dead.body == ((body or b"")[:1_000] if reason == "too_large" else body or b"")
     assert (await one_bench.status()).dead == 1
 
 

@@ -153,16 +153,17 @@ async def send_example(
     client: httpx.AsyncClient, operation: Operation, body: Any
 ) -> httpx.Response:
     headers = operation.headers()
+    sent: dict[str, Any] = {} if body is None else {"json": body}
     if isinstance(body, Text):
         headers["Content-Type"] = body.kind
+        sent = {"content": body.text}
     return await client.request(
         operation.method,
         operation.url(),
         params=operation.query(examples=True),
         headers=headers,
         timeout=60,
-        **({} if body is None or isinstance(body, Text) else {"json": body}),
-        **({"content": body.text} if isinstance(body, Text) else {}),
+        **sent,
     )
 
 

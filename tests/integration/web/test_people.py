@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest_asyncio
 
 from runtime.redis.embedded import EmbeddedRedis
 from runtime.web import uploads
+from tests.harness.bounds import loop_holds_s
 from tests.harness.service import ACTION, Served, open_served
 from tests.harness.workbench import ACCOUNT
 
@@ -127,17 +129,34 @@ async def test_csv_may_be_packed_and_its_columns_have_the_declared_types(served:
         (NDJSON, b'{"person_id": "a"}\n{"person_id": "' + b"b" * 201 + b'"}', 2, "Line 2"),
         (NDJSON, b'{"person_id": "a"}\n{"person_id": "b", "x": 1e999}', 2, "Line 2"),
         (NDJSON, b'{"person_id": "a"}\n' + b"x" * 2_000_000, 2, "longer than 1,048,576 bytes"),
+        (
+            NDJSON,
+            b'{"person_id": "a"}\n{"person_id": "b", "x": "' + b"x" * 300_000 + b'"}',
+            2,
+            "Line 2: a person takes 300,",
+        ),
         (CSV, b"person_id,x\na,1\nb,2,3\n", 3, "Line 3: has 3 cells"),
         (CSV, b'person_id,x\na,1\nb,"2\n', 3, "Line 3: not valid CSV"),
         (CSV, b"person_id,age\na,1\nb,old\n", 3, "Line 3: column 'age': must be a number"),
+    ],
+    ids=[
+        "json",
+        "no_id",
+        "utf8",
+        "nesting",
+        "long_id",
+        "number",
+        "long_line",
+        "large",
+        "cells",
+        "quote",
+        "type",
     ],
 )
 async def test_a_row_that_can_not_be_used_is_named_and_those_before_it_are_in(
     served: Served, request: pytest.FixtureRequest, kind: str, body: bytes, line: int, detail: str
 ) -> None:
-    campaign = f"bad{request.node.callspec.indices}".translate(
-        {ord(sign): "_" for sign in "{}': ,"}
-    )[:64]
+    campaign = f"bad_{request.node.callspec.id}"
     query: dict[str, Any] = {"column": "age=number"} if b"age" in body else {}
     answer = await send(served, campaign, body, kind=kind, **query)
     assert answer.status_code == 422, answer.text
@@ -157,8 +176,9 @@ async def test_a_row_that_can_not_be_used_is_named_and_those_before_it_are_in(
         (CSV, b"person_id" + b",a" * 1_000_000 + b"\n", "longer than 1,048,576 bytes"),
         (CSV, b"person_id,age\n", None),
         (NDJSON, b"", None),
-        (NDJSON, gzip.compress(b"{}"), "not valid UTF-8"),
+        (NDJSON, gzip.compress(b"{}", mtime=0), "not valid UTF-8"),
     ],
+    ids=["empty", "no_id", "columns", "more_columns", "header", "no_line", "packed"],
 )
 async def test_a_body_without_a_row_adds_nobody(
     served: Served, kind: str, body: bytes, detail: str | None
@@ -280,3 +300,22 @@ async def test_law_15_a_process_reads_so_many_bodies_at_once(
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
     assert refused.json()["type"].endswith("too_many_uploads")
     assert (await first).json()["accepted"] == 300
+
+
+async def test_law_15_a_body_of_people_takes_bounded_memory_and_leaves_the_event_loop_alone(
+    served: Served,
+) -> None:
+    async def many() -> AsyncIterator[bytes]:
+        yield b"person_id" + b"".join(b",column_%d" % number for number in range(500)) + b"\n"
+        for number in range(1_500):
+            yield b"p%d" % number + b",1234" * 500 + b"\n"
+
+    tracemalloc.start()
+    try:
+        answer, holds = await loop_holds_s(send(served, "large", many(), kind=CSV))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer.json()["accepted"] == 1_500, answer.text
+    assert max(holds) < 0.05
+    assert peak < 16 * 1024 * 1024

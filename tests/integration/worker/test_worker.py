@@ -75,6 +75,7 @@ async def test_a_worker_whose_patience_is_over_stops_and_leaves_the_rest_in_the_
         assert (await crew.status()).model == 40
 
 
+@pytest.mark.long
 async def test_a_worker_goes_on_with_fallbacks_after_its_patience_if_told_to(
     open_a_crew: OpenCrew,
 ) -> None:
@@ -87,6 +88,7 @@ async def test_a_worker_goes_on_with_fallbacks_after_its_patience_if_told_to(
         assert (found.fallback, found.waiting, found.running) == (40, 0, 0)
 
 
+@pytest.mark.long
 async def test_a_provider_that_is_away_holds_nobody_at_another_one(open_a_crew: OpenCrew) -> None:
     def change(config: dict[str, Any]) -> None:
         one_endpoint_more(config)
@@ -122,6 +124,7 @@ async def test_a_paused_campaign_is_held_within_about_a_second_and_goes_on_later
             await until(lambda: crew.mock.stats()["requests"] > calls)
 
 
+@pytest.mark.long
 async def test_a_switch_that_is_off_holds_a_campaign_and_burns_nobody(
     open_a_crew: OpenCrew,
 ) -> None:
@@ -177,6 +180,7 @@ async def test_a_second_signal_cancels_what_runs_and_gives_its_credits_back(
         assert (balance.reserved_mc, balance.charged_mc) == (0, 0)
 
 
+@pytest.mark.long
 async def test_an_unknown_action_is_given_back_for_others_and_is_a_dead_letter_in_the_end(
     open_a_crew: OpenCrew,
 ) -> None:
@@ -211,6 +215,7 @@ async def test_an_execution_that_runs_elsewhere_is_asked_again_later(
         assert opened.tally.people.replayed == 1
 
 
+@pytest.mark.long
 async def test_an_id_that_was_used_for_something_else_is_a_dead_letter(
     open_a_crew: OpenCrew,
 ) -> None:
@@ -230,6 +235,7 @@ async def test_redis_6_is_refused_with_a_sentence(
             await crew.drain()
 
 
+@pytest.mark.long
 async def test_one_persons_own_trouble_ends_with_the_fallback_while_others_get_answers(
     open_a_crew: OpenCrew,
 ) -> None:

@@ -20,6 +20,7 @@ from providers.litellm import loading
 
 # None of these leaves creditgate: each is answered, or turned into another, where it arises.
 INTERNAL = {
+    "ImportBehind",  # of the service: it becomes a problem
     "Problem",  # of the service: it becomes an answer
     "ApiKeyError",  # of the service's keys, which hosts don't have: the root of the next five
     "ApiKeyUnknown",
