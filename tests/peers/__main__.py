@@ -46,6 +46,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    # A termination is an orderly end, too: nothing that was started outlives it.
+    # A termination is an orderly end, too, also where a shell has switched Ctrl-C off for what
+    # runs in the background: nothing that was started outlives it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        say("interrupted")
+        sys.exit(130)
