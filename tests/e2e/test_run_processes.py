@@ -107,7 +107,9 @@ def test_a_config_that_can_not_be_opened_ends_before_anybody_is_asked(home: Home
 @pytest.mark.long
 def test_credits_that_run_out_are_told_once_and_the_rest_gets_fallback_values(home: Home) -> None:
     home.open_account("acme", amount_mc=150_000)
-    ended = home.run(*RUN, home.people(60), *TWO, "--yes", "--out", "results.jsonl")
+    ended = home.run(
+        *RUN, home.people(60), *TWO, "--concurrency", "4", "--yes", "--out", "results.jsonl"
+    )
     assert ended.status == 0
     assert ended.stderr.count("used up") == 1
     assert "do not cover what one answer may cost" in ended.stdout

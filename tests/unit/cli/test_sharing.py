@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from runtime.cli import sharing
+from runtime.cli.sharing import processes_for
 
 
 @pytest.mark.parametrize(
@@ -21,5 +23,5 @@ from runtime.cli import sharing
 def test_a_run_gets_as_many_processes_as_it_is_worth_and_no_more_than_cores(
     monkeypatch: pytest.MonkeyPatch, people: int, concurrency: int, processes: int
 ) -> None:
-    monkeypatch.setattr(sharing.os, "sched_getaffinity", lambda _: range(16))
-    assert sharing.processes_for(people, concurrency) == processes
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(16))
+    assert processes_for(people, concurrency) == processes
