@@ -68,6 +68,7 @@ def test_the_promised_goals_are_the_ones_that_are_checked() -> None:
         "ledger_vs_postgres": (None, 2),
         "archive_rate_share": (None, 0.25),
         "usage_report_ms": (50, None),
+        "calls_per_execution": (0.2, None),
     }
 
 
