@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.harness.command_line import PATIENCE_S, Home, end, new_home, wait_until
-from tests.harness.paths import ROOT
+from tests.harness.command_line import Home, end, new_home, wait_until
+from tests.harness.mock_process import mock_provider
 from tests.harness.servers import OLDEST, Server, free_ports, program
 
 RUN = ("run", "--action", "route_message", "--account", "acme", "--people")
-
-
-@contextmanager
-def mock_provider(port: int, *options: str) -> Iterator[str]:
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "runtime.cli", "mock-provider", "--json"),
-            *("--port", str(port), "--latency-median-ms", "20", *options),
-        ],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    yield json.loads(process.stdout.readline())["url"]
-    process.kill()
-    process.communicate(timeout=PATIENCE_S)
 
 
 def away(tmp_path: Path, redis_url: str) -> Home:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_run_holds import mock_provider
 from tests.harness.command_line import Home, end, new_home, wait_until
 from tests.harness.lean_home import lean_home
+from tests.harness.mock_process import mock_provider
 from tests.harness.servers import OLDEST, Server, free_ports, program
 
 RUN = ("run", "--action", "route_message", "--account", "acme", "--people")
