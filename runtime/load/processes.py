@@ -185,7 +185,7 @@ def records_file(folder: Path, number: int) -> Path:
 
 
 class Usage(NamedTuple):
-    """What a process has used: CPU in seconds since its start, and memory in bytes now."""
+    """Used by a process: CPU in seconds since its start, and memory in bytes now."""
 
     cpu_s: float
     memory_bytes: int

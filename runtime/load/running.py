@@ -114,7 +114,7 @@ class Measured:
 
 @dataclass(slots=True)
 class _Received:
-    """What the processes report while they run."""
+    """Reports of the processes while they run."""
 
     interval_s: int
     intervals: dict[int, Tally] = field(default_factory=dict)

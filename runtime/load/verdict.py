@@ -77,7 +77,7 @@ def _records(files: Iterable[Path]) -> Iterator[tuple[str, str, int]]:
 
 @dataclass(slots=True)
 class Verdict:
-    """Whether the ledger kept its promises: each number is to be zero.
+    """Promises that the ledger broke: each number is to be zero.
 
     Args:
         overspent_mc: millicredits that accounts were charged beyond what they were granted.

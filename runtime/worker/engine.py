@@ -69,7 +69,7 @@ class TicketEngine:
 
     @property
     def is_connected(self) -> bool:
-        """Whether tickets can be issued and taken now."""
+        """True while tickets can be issued and taken."""
         return self._worker is not None
 
     def start(self) -> None:

@@ -55,6 +55,7 @@ INTERNAL = {
     "HttpError",  # the root of what our HTTP client raises
     "LearningUnavailable",  # counts that can't be read, for which limits stand in
     "FileTooLarge",  # a file that its reader refuses in words of its own
+    "LoadRefused",  # of a load test, which the command line alone has
     "ProcessesEnded",  # of a run in several processes, which the command line alone has
     "JournalError",  # a damaged entry, for those who replay the journal
     "Lost",  # an HTTP answer that becomes PossiblyExecuted
