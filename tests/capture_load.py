@@ -15,7 +15,7 @@ from tests.harness.paths import ROOT
 
 REPORT = ROOT / ".creditgate" / "load" / "load.html"
 OUT = ROOT / "docs" / "load.png"
-WIDTH, HEIGHT = 1_280, 1_290
+WIDTH, HEIGHT = 1_280, 1_330
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 

@@ -41,7 +41,7 @@ p { margin: 0; } .soft, .note, .unit { color: var(--soft); } .note { font-size: 
 .verdict .card { border: 0; padding: 0; background: none; }
 .verdict ul { margin: 12px 0 0; padding-left: 18px; overflow-wrap: anywhere; }
 .verdict .note { margin-top: 10px; }
-.charts { display: grid; gap: 12px;
+.charts { display: grid; gap: 12px; align-items: start;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 460px), 1fr)); }
 figcaption { font-weight: 650; } .unit { font-weight: 400; }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 14px; margin: 8px 0; font-size: 13px; }
