@@ -54,7 +54,7 @@ _OPERATE = {
     ),
     "migrate": "Show which accounts an earlier release wrote, and upgrade them with --finish.",
     "forget": (
-        "Remove what models wrote for a person: from outcomes, and from this data folder's spool."
+        "Remove what models wrote for a person: from outcomes, the queue and this folder's spool."
     ),
 }
 

@@ -101,7 +101,7 @@ def test_a_campaign_shows_how_far_it_is_and_what_it_costs(home: Home) -> None:
     assert (found["ended"], found["waiting"], found["left"]) == (30, 10, 10)
     assert (found["charged_mc"], found["expected_mc"]) == (60_000, 80_000)
     assert found["per_second"] > 0
-    assert found["left_ms"] == pytest.approx(10_000 / found["per_second"], rel=0.01)
+    assert found["left_ms"] == pytest.approx(10_000 / found["per_second"], abs=1)
     lines = campaign(home, "status").stdout
     assert "30  done" in lines
     assert "Credits used: 60, 80 expected" in lines

@@ -162,24 +162,24 @@ async def test_another_accounts_payments_look_like_none(served: Served) -> None:
 async def test_a_wrong_checkout_is_refused_by_its_field(
     served: Served, fake: FakeStripe, body: Any, field: str
 ) -> None:
-    before = len(fake.requests)
+    before = len(fake.sessions)
     answer = await served.operator.post("/v1/accounts/wrong/checkouts", json=body)
     assert problem(answer) == (422, "invalid_request")
     assert [error["field"] for error in answer.json()["errors"]] == [field]
-    assert len(fake.requests) == before
+    assert len(fake.sessions) == before
 
 
 async def test_an_account_that_may_not_be_given_credits_is_told_before_payment(
     served: Served, fake: FakeStripe
 ) -> None:
-    before = len(fake.requests)
+    before = len(fake.sessions)
     await served.service.ledger.accounts.open_account("on-trial", plan="trial")
     body = {"packs": 1, "reference": "order-1"}
     refused = await served.operator.post("/v1/accounts/on-trial/checkouts", json=body)
     assert problem(refused) == (409, "grant_refused")
     unknown = await served.operator.post("/v1/accounts/nobody/checkouts", json=body)
     assert problem(unknown) == (404, "account_not_found")
-    assert len(fake.requests) == before
+    assert len(fake.sessions) == before
 
 
 async def test_while_stripe_is_away_a_checkout_is_asked_for_again(
