@@ -78,6 +78,8 @@ class Gate:
             place = places.popleft()
             if places:
                 self._waiting[account_id] = places  # behind the others
+            if place.cancelled():
+                continue  # its task hears of it only later
             self._take(account_id)
             place.set_result(None)
 

@@ -58,6 +58,19 @@ async def test_who_is_cancelled_while_waiting_takes_no_place() -> None:
     assert gate.in_flight == 0
 
 
+async def test_a_place_that_becomes_free_in_the_turn_of_a_cancellation_goes_to_the_next() -> None:
+    gate = Gate(1, 1)
+    await gate.enter("one")
+    waiting = asyncio.create_task(gate.enter("two"))
+    next_one = asyncio.create_task(gate.enter("two"))
+    await settle()
+    waiting.cancel()
+    gate.leave("one")  # before the task that is cancelled hears of it
+    await asyncio.wait_for(next_one, 1)
+    gate.leave("two")
+    assert (gate.in_flight, waiting.cancelled()) == (0, True)
+
+
 async def test_who_is_cancelled_as_the_place_comes_gives_it_back() -> None:
     gate = Gate(1, 1)
     await gate.enter("one")
