@@ -29,6 +29,8 @@ _T = TypeVar("_T")
 _BUCKETS_AT_ONCE = 64
 _ACCOUNTS_AT_ONCE = 500
 _UPGRADES_AT_ONCE = 8
+_MOST_ROUNDS = 10
+"""Processes notice the newest schema within seconds; then no account is opened with another."""
 
 
 @dataclass(slots=True)
@@ -110,7 +112,7 @@ class Migration:
                 await self._client.hset(self._keys.installation, "schema", str(NEWEST))
         self._watch.schema = NEWEST
         upgrade = Upgrade()
-        while True:
+        for _ in range(_MOST_ROUNDS):
             before, upgrade.buckets = upgrade.upgraded, 0
             async for part in self._parts():
                 upgrade.left |= part.unreadable
