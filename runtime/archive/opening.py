@@ -6,12 +6,14 @@ import os
 from asyncio import to_thread
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from sqlalchemy import URL, select
 
 from runtime.archive.location import archive_file
 from runtime.archive.writing import insert
 from runtime.config import Config
+from runtime.files.private import NotPrivate, make_private_folder
 from runtime.store.database import (
     Database,
     StoreError,
@@ -33,8 +35,11 @@ async def open_archive(config: Config, key_check: str) -> AsyncIterator[Database
     Raises:
         StoreUnavailable: the database can't be reached.
         StoreError: it has a newer schema, or is the archive of another installation.
+        NotPrivate: others can write to the data folder.
     """
     url = _url(config)
+    if config.archive.url == "sqlite":
+        await to_thread(_make_data_folder, config.data_dir)
     async with open_database(url) as database:
         await _check_installation(
             database,
@@ -86,6 +91,15 @@ async def _is_made(url: URL) -> bool:
     """Return whether a database is there to be asked: a server's is, a file perhaps not yet."""
     is_file = url.drivername.startswith("sqlite")
     return not is_file or await to_thread(os.path.isfile, url.database or "")
+
+
+def _make_data_folder(path: Path) -> None:
+    try:
+        make_private_folder(path)
+    except NotPrivate:
+        raise
+    except OSError as exc:
+        raise StoreError(f"the data folder {path} can't be made: {exc.strerror}") from None
 
 
 def _url(config: Config) -> URL:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
+
 from tests.harness.command_line import Home
 
 KEY = ("keys", "create", "--name", "ops")
@@ -48,3 +52,18 @@ def test_a_key_that_can_not_be_made_says_why(home: Home) -> None:
     assert home.invoke(*KEY, "--scope", "root").status == 2
     long = home.invoke("keys", "create", "--name", "x" * 201, "--scope", "execute")
     assert (long.status, "--name" in long.stderr) == (2, True)
+
+
+def test_a_key_can_be_made_before_anything_else(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDITGATE_INSTALLATION_KEY", "0123456789abcdef" * 4)
+    settings = home.folder / "config.yaml"
+    named = "installation_key: {env: CREDITGATE_INSTALLATION_KEY}"
+    text = settings.read_text()
+    assert f"# {named}" in text
+    settings.write_text(
+        re.sub("(?m)^data_dir: .*$", "data_dir: new/data", text).replace(f"# {named}", named)
+    )
+    assert "of the operator" in home.invoke(*KEY, "--scope", "admin").stdout
+    assert (home.folder / "new" / "data").stat().st_mode & 0o777 == 0o700
