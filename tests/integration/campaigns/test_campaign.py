@@ -147,7 +147,7 @@ async def test_everybody_gets_one_result_and_no_more_run_at_once_than_were_allow
         f"p{i}": f"Dear N{i}" for i in range(100)
     }
     assert (tally.people, tally.model, model.calls) == (100, 100, 100)
-    assert model.most_running == 7
+    assert 1 < model.most_running <= 7
     balance = await runtime.accounts.balance(ACCOUNT)
     assert tally.charged_mc == balance.charged_mc > 0
     assert tally.available_mc is not None
