@@ -83,7 +83,7 @@ def test_a_load_keeps_its_promises_and_leaves_nothing_in_the_redis_that_it_used(
     assert provider["requests"] >= provider["answers"]
     assert report["credits"]["charged_mc"] == report["credits"]["told_mc"] > 0
     assert report["credits"]["top_ups"] > 0
-    assert report["latency_ms"]["p50"] >= 10
+    assert report["latency_ms"]["max"] >= 10, "some waited for the provider"
     assert sum(one["ended"] for one in report["intervals"]) == executions["ended"]
     assert {"Redis", "load processes", "mock provider"} <= report["cpu_ms_per_execution"].keys()
     assert set(client.scan_iter("*")) == before, "its keys are its own, and are removed"

@@ -89,8 +89,8 @@ async def test_law_1a_charges_are_right_while_the_accounts_slot_moves_under_load
         source = await owner_of(cluster, "acme")
         target = next(server for server in cluster.servers if server is not source)
         bystander = (await accounts_apart(cluster))[source.port]
-        await one.open(200_000, account_id="acme")
-        await one.open(10_000_000, account_id=bystander)
+        await third.open(200_000, account_id="acme")
+        await third.open(10_000_000, account_id=bystander)
         folder = tmp_path / "spool"
         campaigns = [
             Campaign(one, "acme", folder, "one"),
@@ -116,9 +116,9 @@ async def test_law_1a_charges_are_right_while_the_accounts_slot_moves_under_load
         assert sum(campaign.unavailable + campaign.spooled for campaign in campaigns) > 0
         assert (beside.faults, beside.spooled) == ({}, 0)
         unknown = campaigns[0].unavailable + campaigns[1].unavailable
-        await books_are_right(one, "acme", campaigns[0].costs | campaigns[1].costs, unknown)
-        await books_are_right(one, bystander, beside.costs)
-        assert (await one.balance("acme")).charged_mc <= 200_000
+        await books_are_right(third, "acme", campaigns[0].costs | campaigns[1].costs, unknown)
+        await books_are_right(third, bystander, beside.costs)
+        assert (await third.balance("acme")).charged_mc <= 200_000
 
 
 async def test_a_slot_that_has_moved_is_found_and_the_map_read_again(
@@ -329,14 +329,14 @@ async def test_law_3c_what_a_hanging_server_did_after_all_is_found_by_asking_aga
 async def test_a_process_starts_while_a_server_is_away(
     cluster: Cluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with open_desk(cluster) as first:
+    async with open_desk(cluster, PATIENT_MS) as first:
         await first.ledger.check_installation()
         slot = first.client.keyslot(first.keys.installation)
         keeper = first.client.nodes_manager.get_node_from_slot(slot).port
     lost = next(s for s in cluster.servers[1:] if s.port != keeper)
     lost.stop()
 
-    async with open_desk(cluster) as desk:
+    async with open_desk(cluster, PATIENT_MS) as desk:
         await desk.ledger.check_installation()
 
     assert f"127.0.0.1:{lost.port} can't be reached" in caplog.text
