@@ -27,8 +27,7 @@ _CREDITS_PER_OUTPUT_TOKEN = 0.3
 _PLENTY_MC = 1_000_000_000_000
 _LEAST_GRANT_MC = 1_000
 
-# Each is one token, with the space before it.
-_WORDS = [
+WORDS = [
     "card",
     "payment",
     "transfer",
@@ -77,6 +76,7 @@ _WORDS = [
     "customer",
     "service",
 ]
+"""Words that are one token each, with the space before it, as o200k counts."""
 
 
 class Workload:
@@ -229,4 +229,4 @@ def _action(answer_tokens: int) -> dict[str, Any]:
 
 
 def _text(chance: random.Random, tokens: int) -> str:
-    return " ".join(chance.choices(_WORDS, k=max(1, tokens)))
+    return " ".join(chance.choices(WORDS, k=max(1, tokens)))

@@ -102,7 +102,7 @@ async def open_process(route: ModelRoute, server: str = "uvicorn") -> AsyncItera
 
 
 class _Calls:
-    """What the process does when it is told to."""
+    """Runs the calls that the process is told to."""
 
     def __init__(self, service: Service, workload: Workload, bare: LiteLLMCaller) -> None:
         self._runtime = service.runtime

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from creditgate import ActionSpec, ExecutionRequest
+from runtime.load.workload import WORDS
 from tests.bench.stage import ACCOUNT
 
 _MODEL = "writer"
@@ -37,57 +38,6 @@ _OUTPUTS: dict[str, Any] = {
     },
 }
 _INSTRUCTION_TOKENS = 52
-
-# Each is one token, with the space before it.
-_WORDS = [
-    "card",
-    "payment",
-    "transfer",
-    "account",
-    "balance",
-    "money",
-    "shop",
-    "yesterday",
-    "today",
-    "week",
-    "month",
-    "bank",
-    "statement",
-    "number",
-    "name",
-    "address",
-    "phone",
-    "message",
-    "support",
-    "question",
-    "answer",
-    "problem",
-    "limit",
-    "fee",
-    "rate",
-    "exchange",
-    "currency",
-    "cash",
-    "machine",
-    "purchase",
-    "order",
-    "delivery",
-    "post",
-    "letter",
-    "email",
-    "travel",
-    "hotel",
-    "flight",
-    "ticket",
-    "refund",
-    "charge",
-    "date",
-    "time",
-    "office",
-    "branch",
-    "customer",
-    "service",
-]
 
 
 class Workload:
@@ -134,4 +84,4 @@ class Workload:
 
 
 def _text(chance: random.Random, tokens: int) -> str:
-    return " ".join(chance.choices(_WORDS, k=tokens))
+    return " ".join(chance.choices(WORDS, k=tokens))

@@ -133,7 +133,7 @@ async def test_each_primary_is_checked_for_its_replicas_at_start(
     bare = cluster.servers[2]
     (await replica_of(cluster, bare)).stop()
     async with asyncio.timeout(PROGRESS_WITHIN_S):
-        while (await ask(bare, "INFO", "replication"))["connected_slaves"]:  # noqa: ASYNC110
+        while (await ask(bare, "INFO", "replication"))["connected_slaves"]:  # noqa: ASYNC110 - a server's
             await asyncio.sleep(0.05)
     with pytest.raises(LedgerError, match=f"127.0.0.1:{bare.port} has 0 of the 1 replicas"):
         async with open_desk(cluster):
@@ -158,14 +158,14 @@ async def test_law_3b_a_primary_that_fails_over_loses_nothing_and_other_accounts
             lost.pause() if how is signal.SIGSTOP else lost.stop(how)
             with cluster.impatient():
                 async with asyncio.timeout(PROGRESS_WITHIN_S):
-                    while (await ask(heir, "INFO", "replication"))["role"] != "master":  # noqa: ASYNC110
+                    while (await ask(heir, "INFO", "replication"))["role"] != "master":  # noqa: ASYNC110 - a server's
                         await asyncio.sleep(0.05)
             lost.resume() if how is signal.SIGSTOP else lost.start()
             await until_charged([campaigns[lost.port]], 20)
             for campaign in campaigns.values():
                 campaign.over = True
             async with asyncio.timeout(PROGRESS_WITHIN_S):
-                while any(campaign.spool.waiting() for campaign in campaigns.values()):  # noqa: ASYNC110
+                while any(campaign.spool.waiting() for campaign in campaigns.values()):  # noqa: ASYNC110 - files
                     await asyncio.sleep(0.05)
 
         assert (await ask(lost, "INFO", "replication"))["role"] == "slave"
